@@ -58,6 +58,11 @@ class NotFoundError(FlexportdError):
     slug = "not-found"
 
 
+def not_found(label: str, key: int | str) -> NotFoundError:
+    """The error for an object that does not exist, with the beginning of its id."""
+    return NotFoundError(f"there is no {label} {repr(key[:50]) if isinstance(key, str) else key}")
+
+
 class ConflictError(FlexportdError):
     """The thing is not in a state that allows this."""
 

@@ -1,24 +1,24 @@
-"""The agenda: what a calendar shows of the mirror, each entry at its time. Pure, but for `page`, which reads.
+"""The entries of the calendar. Pure, except `page`, which reads.
 
-A deadline leaves once it is met: free time when anything shows that its container has left the terminal, an invoice
-when it is paid or void. Arrivals, deliveries and appointments stay. What was removed at Flexport leaves, and with a
-shipment all that belongs to it.
+A deadline disappears once it is met: free time when any evidence shows that the container left the terminal, an invoice
+when it is paid or void. Arrivals, deliveries and appointments stay. What was removed at Flexport disappears, with a
+shipment everything that belongs to it.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 from urllib.parse import quote
 
 import msgspec
 
 from flexportd.clock import parse
 from flexportd.core.evidence import CargoStage, Evidence
+from flexportd.core.labels import is_day_only
 from flexportd.core.resources import containers, legs, shipments
 from flexportd.core.resources.itinerary import ShipmentRoute
-from flexportd.core.resources.values import is_day_only
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.calendar import LIST_QUERIES, LegContainers, ShipmentSummary
 from flexportd.storage.repositories.resources import plausible_or_none
@@ -27,15 +27,15 @@ from flexportd.storage.transaction import Transaction
 Kind = Literal["arrivals", "ramp_arrivals", "deliveries", "free_time", "appointments", "invoices"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-MAX_ENTRIES = 5000  # entries of one agenda
+MAX_ENTRIES = 5000  # entries of one calendar
 
 _MAX_LENGTH = 160  # characters of a name
 _MAX_NAMES = 20  # containers or orders that one entry names
-_MAX_EVENTS = 500  # events of one shipment that are looked at
+_MAX_EVENTS = 500  # events of one shipment that are read
 _DAY = timedelta(days=1)
 
 _BREAKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-# What turns the direction of writing or hides: by it a name could make an entry read as another. Emoji keep joiners.
+# Invisible characters and changes of writing direction could make an entry read as another. Emoji keep joiners.
 _INVISIBLE = re.compile(
     r"[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"
 )
@@ -44,10 +44,10 @@ _names = msgspec.json.Decoder(list[Any]).decode
 
 
 class CalendarEntry(msgspec.Struct, frozen=True):
-    """One entry. `at` is a day at its place, or an instant in UTC; `revised_at` is our time of what it was made of.
+    """One entry. `at` is a day at its place, or an instant in UTC; `revised_at` is our time of its data.
 
-    `key` is made of Flexport's ids alone: it stays the same for as long as the thing is known, and is the same
-    wherever the same account is mirrored. Texts are clean lines.
+    `key` consists of Flexport's ids only, so it is stable, also between daemons of the same account. Texts are clean
+    lines.
     """
 
     key: str
@@ -63,28 +63,28 @@ class CalendarEntry(msgspec.Struct, frozen=True):
 
     @property
     def day(self) -> date:
-        """The day it is on, at its place where that is known."""
+        """Its day, at its place if that is known."""
         return self.local_day or (self.at.date() if isinstance(self.at, datetime) else self.at)
 
 
 def page(tx: Transaction, kind: Kind, asked: PageRequest) -> tuple[list[CalendarEntry], tuple[Any, Any] | None]:
-    """The entries of one page of a kind, and behind what the next page begins; None for the last page.
+    """The entries of one page of a kind, and the position after which the next page begins; None for the last page.
 
     Pages are sorted by `at`, and filtered by `from` and `before` (days, as they are shown), `shown`, and `audience`.
     """
     rows = tx.calendar.page(kind, _widen(asked))
     shown = rows[: asked.limit]
     owners = [row["shipment_id"] for row in shown if row.get("shipment_id") is not None]
-    journeys = tx.calendar.shipments(owners) if kind in ("free_time", "appointments") else {}
+    shipments_by_id = tx.calendar.shipments(owners) if kind in ("free_time", "appointments") else {}
     loads = tx.calendar.leg_containers(row["id"] for row in shown) if kind == "appointments" else {}
     gone = _left_terminal(tx, owners) if kind == "free_time" else set()
     entries = []
     for row in shown:
-        journey = journeys.get(row["shipment_id"]) if journeys else None
-        entry = _BUILDERS[kind](row, journey, loads.get(row["id"]))
+        shipment = shipments_by_id.get(row["shipment_id"]) if shipments_by_id else None
+        entry = _entry(kind, row, shipment, loads.get(row["id"]))
         if entry is None or row["id"] in gone or not _is_between(entry.day, asked):
             continue
-        if journey is None or journey.removed_at is None:
+        if shipment is None or shipment.removed_at is None:
             entries.append(entry)
     last = shown[-1] if len(rows) > len(shown) else None
     return entries, None if last is None else (last[LIST_QUERIES[kind].sorts["at"]], last["id"])
@@ -119,7 +119,7 @@ def _left_terminal(tx: Transaction, owners: Iterable[int]) -> set[int]:
 
 
 def closest(entries: Iterable[CalendarEntry], today: date, most: int) -> list[CalendarEntry]:
-    """At most so many entries, each once, in order: what is to come before what is past, and of both the nearest."""
+    """At most so many entries, each once, in order: future entries before past ones, the nearest of both."""
     found = sorted({entry.key: entry for entry in entries}.values(), key=_order)
     past = [entry for entry in found if entry.day < today]
     ahead = [entry for entry in found if entry.day >= today][:most]
@@ -134,53 +134,44 @@ def _order(entry: CalendarEntry) -> tuple[date, str, str]:
 # --- the kinds ---
 
 
-def arrival(
-    row: Mapping[str, Any], _: ShipmentSummary | None = None, __: LegContainers | None = None
-) -> CalendarEntry | None:
-    """A shipment's arrival at the port of unloading, or by road at its destination, unless its delivery is that."""
-    stop = "port_of_unloading"
-    if row[stop] is None:
-        if row["actual_delivered_in_full"] or row["estimated_delivered_in_full"]:
-            return None
-        stop = "destination"
-    return _arrival(row, "arrival", stop, ("Arrives", "Arrived"))
+class _Stop(NamedTuple):
+    """An arrival of a shipment: the name of its dates, its place, and its words."""
+
+    date: str
+    place: str
+    key: str
+    planned: str
+    actual: str
+    suffix: str = ""
 
 
-def ramp_arrival(
-    row: Mapping[str, Any], _: ShipmentSummary | None = None, __: LegContainers | None = None
-) -> CalendarEntry | None:
-    """A shipment's arrival at the inland ramp."""
-    return _arrival(row, "ramp_arrival", "inland_ramp", ("Arrives", "Arrived"), "ramp")
-
-
-def delivery(
-    row: Mapping[str, Any], _: ShipmentSummary | None = None, __: LegContainers | None = None
-) -> CalendarEntry | None:
-    """A shipment's delivery at the door."""
-    return _arrival(row, "delivered_in_full", "destination", ("Delivery", "Delivered"))
-
-
-_KIND_OF: Mapping[str, tuple[Kind, str]] = {
-    "arrival": ("arrivals", "arrival"),
-    "ramp_arrival": ("ramp_arrivals", "ramp-arrival"),
-    "delivered_in_full": ("deliveries", "delivery"),
+_STOPS: Mapping[Kind, _Stop] = {
+    "arrivals": _Stop("arrival", "port_of_unloading", "arrival", "Arrives", "Arrived"),
+    "ramp_arrivals": _Stop("ramp_arrival", "inland_ramp", "ramp-arrival", "Arrives", "Arrived", "ramp"),
+    "deliveries": _Stop("delivered_in_full", "destination", "delivery", "Delivery", "Delivered"),
 }
 
 
-def _arrival(
-    row: Mapping[str, Any], name: str, stop: str, words: tuple[str, str], behind: str = ""
-) -> CalendarEntry | None:
-    """A shipment at one of its places: planned, or once it has happened as it was."""
-    planned, actual = plausible_or_none(row[f"estimated_{name}"]), plausible_or_none(row[f"actual_{name}"])
+def arrival(row: Mapping[str, Any], kind: Kind = "arrivals") -> CalendarEntry | None:
+    """A shipment at one of its places: as planned, or once it has happened, as it was.
+
+    By road it arrives at its destination, unless it has a delivery there.
+    """
+    stop = _STOPS[kind]
+    if kind == "arrivals" and row[stop.place] is None:
+        if row["actual_delivered_in_full"] or row["estimated_delivered_in_full"]:
+            return None
+        stop = stop._replace(place="destination")
+    planned, actual = (plausible_or_none(row[f"{when}_{stop.date}"]) for when in ("estimated", "actual"))
     moment = actual or planned
     at = date_or_time(moment)
     if at is None or moment is None:
         return None
-    place, (kind, key) = clean_line(row[stop]), _KIND_OF[name]
-    where = " ".join(filter(None, (words[actual is not None], place, behind if behind not in place.lower() else "")))
-    what = key.replace("-", " ")
+    place, what = clean_line(row[stop.place]), stop.key.replace("-", " ")
+    suffix = stop.suffix if stop.suffix not in place.lower() else ""
+    where = " ".join(filter(None, (stop.actual if actual else stop.planned, place, suffix)))
     return CalendarEntry(
-        key=f"{key}-{row['id']}",
+        key=f"{stop.key}-{row['id']}",
         kind=kind,
         title=_title(where, "", _shipment_name(row["id"], row["name"])),
         at=at,
@@ -195,7 +186,7 @@ def _arrival(
             ("Purchase orders", _format_list(row["purchase_orders"])),
             ("Containers", _format_list(row["container_numbers"])),
         ),
-        place=_place(place, row[f"{stop}_code"]),
+        place=_place(place, row[f"{stop.place}_code"]),
         shipment_id=row["id"],
         is_estimate=actual is None,
         local_day=date.fromisoformat(moment[:10]),
@@ -206,9 +197,7 @@ def _vehicle(row: Mapping[str, Any]) -> str:
     return " ".join(filter(None, (clean_line(row["vessel"]), clean_line(row["voyage"])))) or clean_line(row["flight"])
 
 
-def free_time(
-    row: Mapping[str, Any], journey: ShipmentSummary | None = None, _: LegContainers | None = None
-) -> CalendarEntry | None:
+def free_time(row: Mapping[str, Any], shipment: ShipmentSummary | None = None) -> CalendarEntry | None:
     """The last day, at its terminal, on which a container may stay without a charge."""
     day = plausible_or_none(row["last_free_day"])
     if day is None:
@@ -217,9 +206,9 @@ def free_time(
     return CalendarEntry(
         key=f"free-time-{row['id']}",
         kind="free_time",
-        title=_title("Last free day", number, _shipment_label(row["shipment_id"], journey)),
+        title=_title("Last free day", number, _shipment_label(row["shipment_id"], shipment)),
         at=date.fromisoformat(day[:10]),
-        revised_at=_newest(row, journey),
+        revised_at=_newest(row, shipment),
         facts=_facts(
             ("Container", " ".join(filter(None, (clean_line(row["container_number"]), _words(row["container_size"]))))),
             ("Estimated available for pickup", _format_moment(row["estimated_available_for_pickup"])),
@@ -231,9 +220,9 @@ def free_time(
 
 
 def appointment(
-    row: Mapping[str, Any], journey: ShipmentSummary | None = None, load: LegContainers | None = None
+    row: Mapping[str, Any], shipment: ShipmentSummary | None = None, load: LegContainers | None = None
 ) -> CalendarEntry | None:
-    """When a leg's cargo is to be delivered; it stays once that is done."""
+    """The delivery appointment of a leg; it stays once that is done."""
     moment = plausible_or_none(row["delivery_appointment"])
     at = date_or_time(moment)
     if at is None or moment is None:
@@ -245,11 +234,11 @@ def appointment(
         key=f"appointment-{row['id']}",
         kind="appointments",
         title=_title(
-            "Delivered" if done else "Delivery appointment", _shipment_label(row["shipment_id"], journey), what,
+            "Delivered" if done else "Delivery appointment", _shipment_label(row["shipment_id"], shipment), what,
             clean_line(row["destination"]),
         ),
         at=at,
-        revised_at=_newest(row, journey, load),
+        revised_at=_newest(row, shipment, load),
         facts=_facts(
             ("Delivery completed", _format_moment(row["delivery_completed"])),
             ("Containers", _join_limited(boxes)),
@@ -263,10 +252,8 @@ def appointment(
     )  # fmt: skip
 
 
-def invoice_due(
-    row: Mapping[str, Any], _: ShipmentSummary | None = None, __: LegContainers | None = None
-) -> CalendarEntry | None:
-    """The day on which a freight invoice that is open is to be paid."""
+def invoice_due(row: Mapping[str, Any]) -> CalendarEntry | None:
+    """The due date of an open freight invoice."""
     if row["due_date"] is None:
         return None
     owed = " ".join(filter(None, (row["outstanding_amount"], clean_line(row["outstanding_currency"]))))
@@ -281,23 +268,21 @@ def invoice_due(
     )
 
 
-_BUILDERS: Mapping[
-    Kind, Callable[[Mapping[str, Any], ShipmentSummary | None, LegContainers | None], CalendarEntry | None]
-] = {
-    "arrivals": arrival,
-    "ramp_arrivals": ramp_arrival,
-    "deliveries": delivery,
-    "free_time": free_time,
-    "appointments": appointment,
-    "invoices": invoice_due,
-}
+def _entry(
+    kind: Kind, row: Mapping[str, Any], shipment: ShipmentSummary | None, load: LegContainers | None
+) -> CalendarEntry | None:
+    if kind == "free_time":
+        return free_time(row, shipment)
+    if kind == "appointments":
+        return appointment(row, shipment, load)
+    return invoice_due(row) if kind == "invoices" else arrival(row, kind)
 
 
 # --- times ---
 
 
 def date_or_time(moment: str | None) -> date | datetime | None:
-    """A moment as a day where that is all it tells, as it stands at its place; else the instant in UTC."""
+    """A moment as the day at its place if it has no time of day, else as the instant in UTC."""
     if not moment:
         return None
     if is_day_only(moment):
@@ -313,13 +298,13 @@ def _newest(row: Mapping[str, Any], *others: ShipmentSummary | LegContainers | N
 
 
 def clean_line(text: str | None) -> str:
-    """A text from elsewhere as one clean line of bounded length; empty for none."""
+    """External text as one clean line of bounded length; empty for None."""
     found = _BREAKS.sub(" ", _INVISIBLE.sub("", text or "")).strip()
     return found if len(found) <= _MAX_LENGTH else f"{found[: _MAX_LENGTH - 1]}…"
 
 
 def _title(what: str, *parts: str) -> str:
-    """`Last free day CSQU3054383 · FLEX-1`: the first part belongs to what it is."""
+    """`Last free day CSQU3054383 · FLEX-1`."""
     return " · ".join(filter(None, (f"{what} {parts[0]}".strip(), *parts[1:])))
 
 
@@ -328,8 +313,8 @@ def _shipment_name(number: int, name: str | None) -> str:
     return flex_id if own in ("", flex_id, str(number)) else f"{flex_id} {own}"
 
 
-def _shipment_label(number: int | None, journey: ShipmentSummary | None) -> str:
-    return "" if number is None else _shipment_name(number, journey.name if journey else None)
+def _shipment_label(number: int | None, shipment: ShipmentSummary | None) -> str:
+    return "" if number is None else _shipment_name(number, shipment.name if shipment else None)
 
 
 def _place(name: str, code: str | None) -> str | None:
@@ -355,7 +340,7 @@ def _join_limited(parts: list[str]) -> str:
 
 
 def _format_moment(moment: str | None) -> str:
-    """A moment as people write it, at its place: `2026-03-21`, `2026-03-21 14:05 (-07:00)`."""
+    """A moment for people, at its place: `2026-03-21`, `2026-03-21 14:05 (-07:00)`."""
     if not moment:
         return ""
     if is_day_only(moment):

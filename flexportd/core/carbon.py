@@ -1,6 +1,6 @@
-"""Carbon figures: what to ask Flexport for a leg, and what is told of a shipment. Pure.
+"""Carbon figures: the calculation request for a leg, and the figures of a shipment. Pure.
 
-Source of what may be asked: CreateCarbonCalculation of https://apidocs.flexport.com/v2.
+Source of the request: CreateCarbonCalculation of https://apidocs.flexport.com/v2.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,13 +12,14 @@ import msgspec
 
 from flexportd.core.json_types import Stamp
 from flexportd.core.resources.itinerary import sort_legs
+from flexportd.core.resources.money import format_number
 from flexportd.storage.repositories.carbon import CarbonFigure
 from flexportd.storage.repositories.resources import Record
 
 _MODES = ("ocean", "air", "truck", "rail")
 _WEIGHTS = ("kg", "lbs")
 _SERVICES = ("ftl", "ltl", "drayage", "cartage", "last_mile", "airport_transfer", "air_cartage")
-_MAX_DIGITS = 15  # digits before the point, and behind it
+_MAX_DIGITS = 15  # digits before the point, and after it
 _PRECISION = 200  # more than a sum of figures has
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
@@ -27,7 +28,7 @@ _encode = msgspec.json.Encoder(decimal_format="number", order="deterministic").e
 
 @dataclass(frozen=True, slots=True)
 class CarbonRequest:
-    """What to ask for one leg: the body as JSON. None with a reason where it cannot be asked."""
+    """The request for one leg: the body as JSON, None with a reason if it cannot be made."""
 
     leg_id: int
     mode: str
@@ -36,10 +37,10 @@ class CarbonRequest:
 
 
 def carbon_request(leg: Record, shipment: Record) -> CarbonRequest:
-    """What to ask Flexport for this leg of this shipment."""
+    """The request for a leg of a shipment."""
     fields, number, mode = leg.fields, int(leg.id), leg.fields["mode"] or ""
     if mode not in _MODES:
-        named = f"travels by {mode.replace('_', ' ')}" if mode else "does not tell its mode"
+        named = f"travels by {mode.replace('_', ' ')}" if mode else "has no known mode"
         return CarbonRequest(number, mode, None, f"the leg {named}; Flexport calculates {', '.join(_MODES)}")
     weight = _weight(shipment.fields["weight"])
     if weight is None:
@@ -61,7 +62,7 @@ def carbon_request(leg: Record, shipment: Record) -> CarbonRequest:
 
 
 def _ends(leg: Record) -> dict[str, dict[str, Any]]:
-    """Where a leg begins and ends, as it is asked: a port by its UN/LOCODE, else the address as Flexport has it."""
+    """The ends of a leg in the request: a port by its UN/LOCODE, else the address as Flexport has it."""
     found: dict[str, dict[str, Any]] = {}
     for end in ("origin", "destination"):
         port = leg.fields[f"{end}_code"]
@@ -79,7 +80,7 @@ def _address(raw: str, end: str) -> dict[str, Any] | None:
 
 
 def _weight(stored: str | None) -> dict[str, Any] | None:
-    """A stored weight as it is asked with; None for none, for 0 (Flexport's "unknown") and for another unit."""
+    """A stored weight in the request; None for none, for 0 (Flexport's "unknown") and for another unit."""
     found = _decode(stored) if stored else {}
     try:
         value = Decimal(str(found.get("value")))
@@ -94,12 +95,12 @@ def _weight(stored: str | None) -> dict[str, Any] | None:
 
 
 def carbon_requests(legs: Iterable[Record], shipment: Record) -> list[CarbonRequest]:
-    """What to ask for the legs of a shipment, in order of travel; those deleted are left out."""
+    """The requests for the legs of a shipment, in order of travel; deleted legs are left out."""
     return [carbon_request(leg, shipment) for leg in sort_legs(legs)]
 
 
 def is_current(figure: CarbonFigure | None, asked: CarbonRequest) -> bool:
-    """Whether a figure answers what would be asked now."""
+    """Whether a figure is the result of the present request."""
     return figure is not None and asked.body is not None and figure.request == asked.body.decode()
 
 
@@ -167,10 +168,4 @@ def _total(figures: Iterable[str]) -> str | None:
     found = [Decimal(figure) for figure in figures]
     with localcontext() as exact:
         exact.prec = _PRECISION
-        return decimal_plain(sum(found, Decimal(0))) if found else None
-
-
-def decimal_plain(number: Decimal) -> str:
-    """A number without exponent and without zeros that tell nothing: `1234.5`."""
-    text = format(number, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
+        return format_number(sum(found, Decimal(0))) if found else None

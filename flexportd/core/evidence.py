@@ -1,4 +1,4 @@
-"""Evidence of progress: which stages a shipment and each of its containers have reached, and what shows it. Pure.
+"""Evidence of progress: the stages that a shipment and each container have reached, with proof. Pure.
 
 Flexport fills its dates late and unevenly: a container may be discharged while nothing reports that its ship departed
 (recorded). So any evidence counts, and a stage implies those before it. Implausible dates are no evidence.
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+from flexportd.core.resources.identifiers import int_id
 from flexportd.core.resources.itinerary import NO_PLACE, RoutePlace, ShipmentRoute, place_at
 from flexportd.core.resources.values import instant as utc
 from flexportd.storage.repositories.resources import Record, plausible_or_none
@@ -35,7 +36,7 @@ class Proof(NamedTuple):
 
 
 class CargoProgress:
-    """How far a shipment or a container is: the best proof of each stage, which has a date and is the earliest."""
+    """The progress of a shipment or a container: the best proof of each stage is the earliest with a date."""
 
     def __init__(self, proofs: Iterable[Proof]) -> None:
         best: dict[CargoStage, Proof] = {}
@@ -51,7 +52,7 @@ class CargoProgress:
         return self.stage >= stage
 
     def proof(self, stage: CargoStage) -> Proof | None:
-        """The best proof of a stage: with a date, and of the stage itself rather than of a later one."""
+        """The best proof of a stage: with a date, and of the stage itself before later ones."""
         found = [proof for proof in self.proofs if proof.stage >= stage]
         return min(found, key=lambda one: (one.moment is None, one.stage), default=None)
 
@@ -95,7 +96,7 @@ _LEGLESS_MILESTONES: Mapping[str, CargoStage] = {
 
 
 class Evidence:
-    """What shows how far a shipment (`whole`) and its containers (`boxes`, by id) are.
+    """The progress of a shipment (`overall`) and its containers (`boxes`, by id).
 
     One container that is delivered proves that the shipment left the terminal; only all of them prove its delivery.
     `events` are its milestones, each with `id`, `type`, `occurred_at`, `created_at`, `resource` and `resource_id`.
@@ -140,10 +141,10 @@ class Evidence:
         """The progress of a container."""
         return self.boxes.get(int(container.id), self.overall)
 
-    # --- what each piece of evidence proves ---
+    # --- the stage that evidence proves ---
 
     def departure_stage(self, leg: Record) -> CargoStage:
-        """What the departure of a leg proves."""
+        """The stage that the departure of a leg proves."""
         at = self._at[leg.id]
         if at < self._start:
             return CargoStage.PICKED_UP
@@ -153,7 +154,7 @@ class Evidence:
         return CargoStage.ARRIVED if is_behind_port and at > self._start else CargoStage.DEPARTED
 
     def arrival_stage(self, leg: Record) -> CargoStage:
-        """What the arrival of a leg proves, for what it carried."""
+        """The stage that the arrival of a leg proves for its cargo."""
         at, route = self._at[leg.id], self._route
         if at < self._start:
             return CargoStage.PICKED_UP
@@ -165,7 +166,7 @@ class Evidence:
         return CargoStage.ARRIVED if is_arrival else CargoStage.DEPARTED
 
     def discharge_stage(self, leg: Record) -> CargoStage:
-        """What a discharge from a leg proves of the container: it is at its terminal once the carrier is done."""
+        """The stage that a discharge from a leg proves: at the terminal after the last carrier leg."""
         stage, last = self.arrival_stage(leg), CargoStage.AT_RAMP if self._route.has_ramp else CargoStage.ARRIVED
         return CargoStage.DISCHARGED if stage == last else stage
 
@@ -173,7 +174,7 @@ class Evidence:
         place: RoutePlace = self._route.places[name]
         return place is not NO_PLACE and place_at(leg, end)[:2] == place[:2]
 
-    # --- where it comes from ---
+    # --- the sources of evidence ---
 
     def _add_leg_proofs(self) -> None:
         for leg in self._route.ordered:
@@ -196,7 +197,7 @@ class Evidence:
                         )
 
     def _add_for_leg(self, leg: Record, proof: Proof) -> None:
-        """A leg proves something of the containers that are on it, else of the shipment."""
+        """A leg proves the progress of its containers, or of the shipment if it has none."""
         carried = self._containers_on.get(leg.id, ())
         for number in carried:
             self._by_container[number].append(proof)
@@ -217,7 +218,7 @@ class Evidence:
                 self._add_milestone_proof(name, moment, event)
 
     def _add_milestone_proof(self, name: str, moment: str, event: Mapping[str, Any]) -> None:
-        """Types are named alike for all legs: which leg or container it is about, its resource says."""
+        """Event types are the same for all legs: the resource of the event tells which leg or container it is about."""
         source, leg, box_leg = f"events/{event['id']}", self._leg_of(event), self._box_leg_of(event)
         if name == "delivered_in_full":
             self._of_all_cargo.append(Proof(CargoStage.DELIVERED, moment, source))
@@ -264,7 +265,7 @@ class Evidence:
                 self._by_container[int(box.id)].append(Proof(stage, moment, f"containers/{box.id}"))
 
     def _pickup_stage(self, own: Sequence[Proof], moment: str) -> CargoStage:
-        """What the pickup of a container proves: as recorded, the date is mostly that of its pickup at the seller's."""
+        """The stage that the pickup of a container proves: as recorded, mostly its pickup at the seller's."""
         known = (*own, *self._shipment_proofs(), *self._unassigned)
         arrived = [
             proof.moment
@@ -289,7 +290,7 @@ class Evidence:
                 yield Proof(stage, moment, "shipment")
 
     def _status_proofs(self) -> Iterator[Proof]:
-        """Inland, "in transit to the final destination" is the way by rail to a ramp as well as that by truck."""
+        """Inland, "in transit to the final destination" may mean by rail to a ramp or by truck."""
         status, mode = self._shipment.fields["status"] or "", self._shipment.fields["mode"]
         stage = _STATUS.get(status)
         if stage is None:
@@ -307,9 +308,8 @@ class Evidence:
         yield from self._of_all_cargo
         boxes = [proof for own in self._by_container.values() for proof in own]
         for proof in (*self._unassigned, *boxes):
-            yield (
-                proof if proof.stage < CargoStage.DELIVERED else proof._replace(stage=CargoStage.LEFT)
-            )  # it is but a part
+            is_delivered = proof.stage >= CargoStage.DELIVERED  # only a part of the cargo
+            yield proof._replace(stage=CargoStage.LEFT) if is_delivered else proof
         yield from self._status_proofs()
         yield from self._full_delivery_proofs()
 
@@ -334,10 +334,10 @@ class Evidence:
         return self._route.terminal[:2] == places["destination"][:2]
 
     def _container_proofs(self, number: int) -> Iterator[Proof]:
-        """What a container has reached: its own evidence, and of the shipment's what holds for all of it.
+        """The proofs of a container: its own evidence, and the shipment's evidence for all of its cargo.
 
-        That the cargo is behind the terminal, a status or a leg without containers says of all, unless other containers
-        have evidence of their own for it: then Flexport reports it container by container.
+        A status or a leg without containers proves for all that they left the terminal, unless other containers have
+        their own evidence of that: then Flexport reports it per container.
         """
         own = self._by_container[number]
         yield from own
@@ -351,12 +351,12 @@ class Evidence:
 
 
 def leg_of(event: Mapping[str, Any]) -> int | None:
-    """The leg that a milestone is about; None for none."""
+    """The leg of a milestone, if any."""
     return _resource_number(event, "/shipment_leg")
 
 
 def box_of(event: Mapping[str, Any], box_legs: Mapping[Any, Record]) -> int | None:
-    """The container that a milestone is about, itself or by one of its legs; None for none."""
+    """The container of a milestone, directly or by one of its container legs, if any."""
     number = _resource_number(event, "/shipment_container")
     if number is not None:
         return number
@@ -368,4 +368,4 @@ def _resource_number(event: Mapping[str, Any], kind: str) -> int | None:
     """The id of the resource of an event, if it is of a kind; Flexport writes `/ocean/shipment_leg` as well."""
     resource, key = event.get("resource") or "", str(event.get("resource_id") or "")
     is_kind = resource == kind or resource.removeprefix("/ocean") == kind
-    return int(key) if is_kind and key.isascii() and key.isdigit() and len(key) <= 18 else None
+    return int_id(key) if is_kind else None

@@ -1,7 +1,7 @@
-"""Rebuilding our fields from Flexport's own JSON, once after an upgrade that derives them otherwise.
+"""Rebuilding our fields from Flexport's JSON, once after an upgrade that derives them differently.
 
-It goes through every table in small transactions that stand back for webhooks, and goes on where it was after a
-restart. Nothing changed at Flexport, so no history is written.
+It reads every table in small transactions that give way to webhooks, and resumes after a restart.
+Nothing changed at Flexport, so no history is written.
 """
 
 from collections.abc import Sequence
@@ -27,21 +27,16 @@ from flexportd.storage.transaction import Transaction
 log = structlog.get_logger(__name__)
 
 VERSION = "1"
-"""Of how fields are derived from Flexport's JSON; another one lets all be rebuilt."""
+"""The version of the field derivation; a new one rebuilds all fields."""
 
 _META_KEY = "field_rebuild"  # name in `meta`
-_REBUILD_FIRST = (
-    "legs",
-    "containers",
-    "container_legs",
-    "shipments",
-)  # what a route is made of comes before who shows it
+_REBUILD_FIRST = ("legs", "containers", "container_legs", "shipments")  # the parts of a route before the shipment
 _BATCH_SIZE = 100  # objects in one transaction
-_MAX_YIELD = 0.25  # seconds of standing back before it goes between acknowledgements
+_MAX_YIELD = 0.25  # seconds to wait for webhooks to pause
 
 
 class _Progress(msgspec.Struct, frozen=True):
-    """Up to where fields are rebuilt: all domains before `domain`, and of that the ids up to `after`."""
+    """How far fields are rebuilt: all domains before `domain`, and of that the ids up to `after`."""
 
     version: str
     domain: str | None = None  # None: all
@@ -52,7 +47,7 @@ _decode_progress = msgspec.json.Decoder(_Progress).decode
 
 
 class FieldRebuild:
-    """Brings the fields of all objects to this version. Raises UnavailableError when the disk refuses."""
+    """Rebuilds the fields of all objects for this version. Raises UnavailableError if the database is unavailable."""
 
     def __init__(self, db: Database, registry: Registry, clock: Clock, watcher: ImportObserver) -> None:
         self._db = db
@@ -61,7 +56,7 @@ class FieldRebuild:
         self._domains = sorted(registry, key=lambda domain: _rank(domain.name))
 
     async def run(self) -> None:
-        """Rebuild what is left to rebuild; nothing in a store that is up to date."""
+        """Rebuild what is left; nothing if the store is up to date."""
         progress = await self._db.read(_load_progress)
         if progress is not None and (progress.version, progress.domain) == (VERSION, None):
             return
@@ -84,7 +79,7 @@ class FieldRebuild:
         return not any(tx.resources.keys_after(domain.table, None, 1) for domain in self._domains)
 
     def _step(self, tx: Transaction, progress: _Progress) -> tuple[_Progress, dict[str, set[Key]], int]:
-        """Rebuild the next objects; how far it is now, what was written, and how many were looked at."""
+        """Rebuild the next objects; returns the progress, the written keys, and the number of objects."""
         names = [domain.name for domain in self._domains]
         at = names.index(progress.domain) if progress.domain in names else 0
         domain, workspace = self._domains[at], UnitOfWork(tx)
@@ -105,12 +100,12 @@ class FieldRebuild:
             fields = self._fields(workspace, domain, record)
             if fields != record.fields:
                 after = msgspec.structs.replace(record, fields=fields)
-                workspace.put(domain, after, self._cause(record), quietly=True, placing=True)
+                workspace.put(domain, after, self._cause(record), quietly=True, is_localised=True)
         if domain.name in _REBUILD_FIRST:
             self._refresh_routes(workspace, domain, records)
 
     def _refresh_routes(self, workspace: UnitOfWork, domain: ResourceType, records: Sequence[Record]) -> None:
-        """Those of these shipments; and those of these legs and containers whose shipment is not known."""
+        """The routes of these shipments, or of the legs and containers whose shipment is not stored."""
         if domain is shipments.RESOURCE_TYPE:
             owners = {int(record.id) for record in records}
         else:
@@ -122,7 +117,7 @@ class FieldRebuild:
             workspace.refresh_route(owner, ChangeCause(self._clock.stamp(), "sync"), quietly=True)
 
     def _fields(self, workspace: UnitOfWork, domain: ResourceType, record: Record) -> dict[str, Any]:
-        """The fields as they are derived now; those that there are where Flexport's JSON cannot be read."""
+        """The fields as derived now; the stored ones if Flexport's JSON cannot be parsed."""
         try:
             model, faults = fast_models.load_fast(domain.wire, record.raw.encode())
             fields = dict(domain.normalise(model))

@@ -1,6 +1,7 @@
-"""Times as text, in documents whose form is told to others."""
+"""JSON documents whose schema is published: types of times as text, and documents by their TypedDict."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 
@@ -9,3 +10,11 @@ Stamp = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 
 Day = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date"})]
 """A calendar day."""
+
+D = TypeVar("D")
+
+
+def document_of(shape: type[D], values: Mapping[str, Any], /, **computed: Any) -> D:
+    """A document with exactly the fields of a TypedDict: the computed ones, the others from `values`."""
+    fields = {name: computed[name] if name in computed else values[name] for name in shape.__annotations__}
+    return cast("D", fields)

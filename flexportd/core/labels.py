@@ -1,19 +1,25 @@
-"""Fields and their values in plain words, for sentences."""
+"""Fields, values, days, times, durations, sizes and counts as people read them: one wording for pages, CLI and API.
 
+Light to import: the CLI uses it, too.
+"""
+
+import json
 import re
-from collections.abc import Mapping
-from datetime import date
-from typing import Any
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
 
-import msgspec
+from flexportd.clock import age, parse
 
-from flexportd.core.resources.values import is_day_only
-from flexportd.storage.repositories.resources import Kind, Table, plausible_or_none
+if TYPE_CHECKING:
+    from flexportd.storage.repositories.resources import Kind, Table
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 _MAX_LENGTH = 120  # characters of one value
 _YEAR_CLEAR_DAYS = 183  # days within which a day of this year is clear without the year
+_JUST_NOW_SECONDS = 45
+_DURATIONS = ((2 * 86_400, 86_400, "d"), (2 * 3600, 3600, "h"), (90, 60, "min"))  # from, size, unit
+_SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
 
 _WORDS = {
     "skus": "SKUs",
@@ -40,59 +46,78 @@ _ENUMERATED = (
 
 
 def field_label(name: str) -> str:
-    """What people call a field: `actual departure`."""
+    """The name of a field for people: `actual departure`."""
     return _WORDS.get(name) or name.removesuffix("_id").replace("_", " ")
 
 
 def enum_label(name: str, value: str) -> str | None:
-    """An enumerated value made readable; None for a value of another field: a SKU or a name may look like one."""
+    """An enumerated value for people; None for a value of another field: a SKU or a name may look like one."""
     is_enumerated = name.endswith(_ENUMERATED) and _ENUM_VALUE.fullmatch(value)
     return value.replace("_", " ") if is_enumerated else None
 
 
-def value_label(table: Table, name: str, stored: str | None) -> str:
-    """A value of the history (JSON text) as people write it; `nothing` for none."""
+def value_label(table: "Table", name: str, stored: str | None) -> str:
+    """A value of the history (JSON text) for people; `nothing` for none."""
     if stored is None:
         return "nothing"
-    value = msgspec.json.decode(stored)
-    kinds: dict[str, Kind] = {field.name: field.kind for field in table.fields}
+    value = json.loads(stored)
+    kind: Kind = next((field.kind for field in table.fields if field.name == name), "text")
     words = enum_label(name, value) if isinstance(value, str) else None
-    words = words or _format_value(kinds.get(name, "text"), value)
+    words = words or _format_value(kind, value)
     return words if len(words) <= _MAX_LENGTH else words[: _MAX_LENGTH - 1] + "…"
 
 
 def format_day(day: date, today: date) -> str:
-    """`20 Nov`; with the year where the day is of another year or months away."""
+    """`20 Nov`; with the year if that is another year or many months away."""
     words = f"{day.day} {MONTHS[day.month - 1]}"
     return words if day.year == today.year and abs((day - today).days) <= _YEAR_CLEAR_DAYS else f"{words} {day.year}"
-
-
-_STOPS = (
-    ("arrival", "port_of_unloading", "Arrived", "Arrives"),
-    ("ramp_arrival", "inland_ramp", "Arrived", "Arrives"),
-    ("delivered_in_full", "destination", "Delivered", "Delivery"),
-)
-
-
-def arrival_summary(fields: Mapping[str, Any], today: date) -> str:
-    """`Arrives Savannah, GA 17 Nov · delivery Memphis 27 Nov`: the arrivals of a shipment, each with its own place.
-
-    An arrival whose place is not known has none. Before a delivery it is left out: by road the two are the same.
-    """
-    parts: list[str] = []
-    for name, place, past, future in reversed(_STOPS):
-        actual, planned = (plausible_or_none(fields[f"{kind}_{name}"]) for kind in ("actual", "estimated"))
-        when = actual or planned
-        if when is None or (parts and not fields[place]):
-            continue
-        words = [past if actual else future, fields[place] or "", format_day(date.fromisoformat(when[:10]), today)]
-        parts.insert(0, " ".join(filter(None, words)))
-    return " · ".join(part if number == 0 else part[0].lower() + part[1:] for number, part in enumerate(parts))
 
 
 def format_minute(stamp: str) -> str:
     """A stored time to the minute: `21 Mar 2026 19:00 UTC`."""
     return f"{_format_full_day(stamp)} {stamp[11:16]} UTC"
+
+
+def time_text(at: str | None, now: datetime) -> str:
+    """A stored time to the minute, with its day unless that is today: `14:02 UTC`, `3 Mar 14:02 UTC`."""
+    if at is None:
+        return "the first start"
+    moment, today = parse(at), now.astimezone(UTC).date()
+    time = f"{moment:%H:%M} UTC"
+    return time if moment.date() == today else f"{format_day(moment.date(), today)} {time}"
+
+
+def time_ago(at: str | None, now: datetime) -> str:
+    """How long ago a stored time was: `just now`, `2 min ago`."""
+    seconds = age(at, now) or 0.0
+    return "just now" if seconds < _JUST_NOW_SECONDS else f"{format_duration(seconds)} ago"
+
+
+def format_duration(seconds: float) -> str:
+    """A duration in a suitable unit: `40 s`, `12 min`, `5 h`, `3 d`."""
+    for start, size, unit in _DURATIONS:
+        if seconds >= start:
+            return f"{round(seconds / size)} {unit}"
+    return f"{round(seconds)} s"
+
+
+def format_size(count: float) -> str:
+    """Bytes in a suitable unit: `512 B`, `1.5 MiB`."""
+    for unit in _SIZES[:-1]:
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} {_SIZES[-1]}"
+
+
+def count_of(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 event`, `1,204 events`, `2 entries`."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def is_day_only(moment: str) -> bool:
+    """Whether a moment tells the day but not the time of day."""
+    return moment[11:19] in ("12:00:00", "00:00:00")
 
 
 def _format_full_day(stored: str) -> str:
@@ -104,7 +129,7 @@ def _format_full_day(stored: str) -> str:
     return f"{found.day} {MONTHS[found.month - 1]} {found.year}"
 
 
-def _format_value(kind: Kind, value: Any) -> str:
+def _format_value(kind: "Kind", value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
@@ -112,13 +137,10 @@ def _format_value(kind: Kind, value: Any) -> str:
     return _format_text(kind, value) if isinstance(value, str) else _format_part(value)
 
 
-def _format_text(kind: Kind, value: str) -> str:
+def _format_text(kind: "Kind", value: str) -> str:
     if kind == "moment" and len(value) >= 16:
-        return (
-            _format_full_day(value)
-            if is_day_only(value)
-            else f"{_format_full_day(value)} {value[11:16]} {_format_zone(value)}"
-        )
+        time = "" if is_day_only(value) else f" {value[11:16]} {_format_zone(value)}"
+        return f"{_format_full_day(value)}{time}"
     return format_minute(value) if _STAMP.fullmatch(value) else value
 
 

@@ -1,4 +1,4 @@
-"""Newest state wins: how what an object said at one moment joins what we know of it. Pure.
+"""Newest state wins: merging a snapshot of an object into its stored state. Pure.
 
 A snapshot inside an event may be old, and may carry fewer fields than the object has. Each top-level field is taken
 from the newest snapshot that carried it, so that any order of arrival ends in the same state.
@@ -16,13 +16,13 @@ from flexportd.storage.repositories.resources import Key, Record
 _fields = msgspec.json.Decoder(Fields)
 _stamps = msgspec.json.Decoder(dict[str, str])
 
-_LINK = frozenset({"_object", "id", "ref", "ref_type", "link"})  # what names an object and tells nothing of it
+_LINK = frozenset({"_object", "id", "ref", "ref_type", "link"})  # the fields of a mere link to an object
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
-    """What one object said; `as_of` is on Flexport's clock, empty where no time is known; `seq` our order of arrival.
+    """One object at one time; `as_of` is on Flexport's clock (empty if unknown), `seq` our order of arrival.
 
-    A `whole` one is Flexport's own answer: a field that it does not carry is not there. One in an event may be partial.
+    A complete one is Flexport's own response: a field that it lacks does not exist. One in an event may be partial.
     """
 
     id: Key
@@ -31,12 +31,12 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     as_of: str
     seq: int
     is_complete: bool = False
-    is_stamped: bool = True  # whether the object itself says as_of
+    is_stamped: bool = True  # whether as_of is the object's own timestamp
     tie_breaker: str = ""  # see `tie_breaker`
 
 
 class MergeResult(msgspec.Struct, frozen=True):
-    """The state after a snapshot. `changed` are the wire fields that differ from before; None when all may.
+    """The state after a snapshot. `changed` are the wire fields that differ from before; None: any may.
 
     `is_newer`: the snapshot is the newest; else it only filled in fields that no newer one carried.
     """
@@ -51,15 +51,15 @@ class MergeResult(msgspec.Struct, frozen=True):
 
 
 class TieBreaker(NamedTuple):
-    """What orders states of equal `as_of`: the digits behind the milliseconds, then the event's id, as a number.
+    """What orders states of equal `as_of`: the digits after the milliseconds, then the event's id as a number.
 
-    And what `as_of` is: whether the object itself says so, and for a response when its request started.
+    Also whether `as_of` is the object's own timestamp, and for a response when its request started.
     """
 
     fraction: str = ""
-    event_id: str = ""  # `730114`; `730114+` for an answer that was fetched after that event; empty for any other
+    event_id: str = ""  # `730114`; `730114+` for a response that was fetched after that event; else empty
     is_stamped: bool = True
-    requested_at: str = ""  # of a response, on Flexport's clock; empty where that is `as_of`, or not known
+    requested_at: str = ""  # of a response, on Flexport's clock; empty if that is `as_of`, or unknown
 
     @classmethod
     def parse(cls, text: str) -> "TieBreaker":
@@ -69,12 +69,12 @@ class TieBreaker(NamedTuple):
         return cls(fraction, event_id.rstrip("?"), not order.endswith("?"), requested_at)
 
     def __str__(self) -> str:
-        """Its stored form: `001#730114`, then `?` where the object did not say `as_of` itself, then `@requested_at`."""
+        """The stored form: `001#730114`, then `?` if the object has no timestamp of its own, then `@requested_at`."""
         return tie_breaker(self.fraction, self.event_id, is_stamped=self.is_stamped, requested_at=self.requested_at)
 
 
 def tie_breaker(fraction: str, event_id: str, *, is_stamped: bool = True, requested_at: str = "") -> str:
-    """The stored form of a TieBreaker; an id that is no number is none."""
+    """The stored form of a TieBreaker; an id that is not a number is left out."""
     number = event_id if event_id.rstrip("+").isdecimal() else ""
     text = f"{fraction}#{number}" if fraction or number else ""
     if not is_stamped:
@@ -89,7 +89,7 @@ Age = tuple[str, str, int]
 def is_at_least_as_new(one: Age, other: Age) -> bool:
     """Whether one state is at least as new as another.
 
-    The later time wins; of equal times the higher event id; the later received where one of them has no event id.
+    The later time wins, then the higher event id, then the later received one where an event id is missing.
     """
     if one[0] != other[0]:
         return one[0] > other[0]
@@ -107,25 +107,25 @@ def age_of(record: Record) -> Age:
 
 
 def requested_at(record: Record) -> str:
-    """When the request of a response started that is stored, on Flexport's clock."""
+    """When the request of a stored response started, on Flexport's clock."""
     return TieBreaker.parse(record.tie_breaker).requested_at or record.as_of
 
 
 def is_link(fields: Fields) -> bool:
-    """Whether this names an object and tells nothing of it."""
+    """Whether this is only a link to an object, without data."""
     return len(fields) <= len(_LINK) and fields.keys() <= _LINK
 
 
 def is_link_only(record: Record) -> bool:
-    """Whether nothing but links to an object, which have no time, was ever seen."""
+    """Whether only links to an object, which have no time, were ever seen."""
     return not record.as_of and is_link(_fields.decode(record.raw))
 
 
-def merge(current: Record | None, new: Snapshot, floor: str = "") -> MergeResult | None:
-    """The state with this snapshot in it; None when it tells nothing that is not known already.
+def merge(current: Record | None, new: Snapshot, confirmed_at: str = "") -> MergeResult | None:
+    """The state merged with a snapshot; None when the snapshot adds nothing.
 
-    `floor`: Flexport's time at which this object, which does not say when it changed, was found in a whole list as we
-    have it; what is older than that tells nothing new.
+    `confirmed_at`: Flexport's time at which this object, which has no timestamp, was last found in a complete list as
+    stored; an older snapshot adds nothing.
     """
     if current is None:
         return MergeResult(new.text.decode(), new.as_of, new.seq, None, None, new.tie_breaker)
@@ -135,14 +135,14 @@ def merge(current: Record | None, new: Snapshot, floor: str = "") -> MergeResult
         is_newer = is_at_least_as_new((new.as_of, new.tie_breaker, new.seq), age_of(current))
     if is_newer and not new.is_stamped and current.digest is not None and new.as_of < requested_at(current):
         is_newer = False  # recorded before that response was requested, whenever the object says that it changed
-    if is_newer and new.as_of >= floor:
+    if is_newer and new.as_of >= confirmed_at:
         return _replace(current, new) if new.is_complete else _merge_newer(current, new)
-    # Of an object that was fetched whole we know all fields, and that others are not there.
+    # All fields of an object that was fetched completely are known.
     return None if new.is_complete or current.digest is not None else _backfilled(current, new)
 
 
 def contradicts(current: Record, new: Snapshot) -> bool:
-    """Whether an object told different things of one field at one time: Flexport has to be asked which holds."""
+    """Whether two snapshots of one time differ in a field: the object must be fetched."""
     if new.as_of != current.as_of:
         return False
     if TieBreaker.parse(new.tie_breaker).fraction != TieBreaker.parse(current.tie_breaker).fraction:
@@ -151,7 +151,7 @@ def contradicts(current: Record, new: Snapshot) -> bool:
 
 
 def differs(current: Record, new: Snapshot) -> bool:
-    """Whether a field of a snapshot has another value than what is stored."""
+    """Whether a field of a snapshot differs from the stored one."""
     if new.text.decode() == current.raw:
         return False
     have = _fields.decode(current.raw)
@@ -188,7 +188,7 @@ def _backfilled(current: Record, new: Snapshot) -> MergeResult | None:
     have, given = _fields.decode(current.raw), new.fields
     stamps = _stamps.decode(current.older) if current.older else {}
     age = (new.as_of, new.tie_breaker, new.seq)
-    # Only fields that no newer snapshot has carried. One that says the same later makes the field as new as itself.
+    # Only fields that no newer snapshot carried. A later snapshot with the same value makes the field as new as itself.
     filling = {
         name: part
         for name, part in given.items()
@@ -221,7 +221,7 @@ def _format_age(age: Age) -> str:
 def _parse_age(text: str) -> Age:
     as_of, _, rest = text.partition(" ")
     breaker, _, seq = rest.partition(" ")
-    return as_of, breaker, int(seq or 0)  # before there were tie breakers a time alone was kept
+    return as_of, breaker, int(seq)
 
 
 def _json_text(value: object) -> str:

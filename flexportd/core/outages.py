@@ -1,29 +1,29 @@
-"""Outages, and whether silence is ours, Flexport's, or nobody's: three clocks tell these apart.
+"""Webhook outages, and whether silence is a fault: assessed from three signals.
 
-The clocks are the last webhook, the last event upstream that polling saw, and the usual rhythm of events. What is told
-of them is pure; `health` and `outages` read the store first.
+The signals are the last webhook, the last event at Flexport that polling saw, and the typical interval of events. The
+assessment is pure; `health` and `outages` read the store first.
 """
 
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Literal
 
 import msgspec
 
 from flexportd.clock import age, parse
-from flexportd.core.labels import format_day
+from flexportd.core.labels import count_of, format_duration, time_ago, time_text
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.gaps import NOT_OFFERED, OutageSummary, Poll
 from flexportd.storage.transaction import Transaction
 
 DetectionState = Literal["working", "unconfirmed", "incomplete", "all_missing", "unavailable", "not_polled"]
-"""Whether events that no webhook brought can be found: as far as Flexport's list has those that webhooks did bring.
+"""Whether missed events can be detected: whether Flexport's event list has the events that webhooks delivered.
 
-`unconfirmed`: the list is empty, and no webhook came that it should have. `incomplete`: it lacks some of them,
-`all_missing`: all of them. `unavailable`: the account has no such list.
+`unconfirmed`: the list is empty and there is no webhook to compare. `incomplete`: it lacks some of the delivered ones,
+`all_missing`: all of them. `unavailable`: the account has no event list.
 """
 
 IMPAIRED: frozenset[DetectionState] = frozenset({"incomplete", "all_missing", "unavailable"})
@@ -34,17 +34,16 @@ PROBLEM_VERDICTS: frozenset[Verdict] = frozenset({"broken", "never_received", "u
 
 _WINDOWS = ("narrow", "wide", "deep")  # by how far back they reach
 _MAX_TYPES_LISTED = 3
-_SAMPLE = 200  # events that the rhythm is taken from
-_MIN_INTERVALS = 10  # pauses that make a rhythm
-_USUAL_FACTOR = 3.0  # times the usual pause that are nothing to speak of
-_JUST_NOW_SECONDS = 45  # seconds
-_MIN_SILENCE = 600.0  # seconds of silence that are never anything to speak of
-_DEFAULT_SILENCE = 86_400.0  # seconds of silence that are not while no rhythm is known
+_SAMPLE = 200  # events from which the rate is computed
+_MIN_INTERVALS = 10  # intervals that are needed for a rate
+_USUAL_FACTOR = 3.0  # silence up to so many typical intervals is normal
+_MIN_SILENCE = 600.0  # seconds of silence that are always normal
+_DEFAULT_SILENCE = 86_400.0  # seconds of silence that are normal while no rate is known
 
 
 @dataclass(frozen=True, slots=True)
 class EventRate:
-    """Seconds between happenings: half of the pauses are shorter than the usual one."""
+    """Seconds between events: `usual` is the median, `longest` the maximum."""
 
     usual: float
     longest: float
@@ -52,10 +51,10 @@ class EventRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverySignals:
-    """What is known of the ways by which events are heard of.
+    """What is known about the delivery of events.
 
-    `last_upstream_at` and `listening_since` are on Flexport's clock, the others on ours. `deaf_since` is when the last
-    webhook before an outage came that still goes on, `missed` how many events came by polling alone in it.
+    `last_upstream_at` and `listening_since` are on Flexport's clock, the others on ours. `down_since` is when the last
+    webhook before the current outage arrived, `missed` how many events came only by polling since.
     """
 
     listening_since: str | None = None
@@ -71,11 +70,10 @@ class DeliverySignals:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """Whether gaps can be seen.
+    """Whether gaps can be detected.
 
-    `compared` events that webhooks brought were looked for in Flexport's list, the last time at `compared_at`;
-    `lacking` of them were not there, of the types `lacking_types`, the newest of which came at `lacking_at`. Times are
-    on our clock.
+    `compared` events from webhooks were looked up in Flexport's list, last at `compared_at`; `lacking` of them were
+    missing, of the types `lacking_types`, the newest received at `lacking_at`. Times are on our clock.
     """
 
     state: DetectionState
@@ -89,7 +87,7 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryHealth:
-    """The clocks, and what they say; `sentence` also says if gaps cannot be seen."""
+    """The signals and their assessment; `sentence` also says if gaps cannot be detected."""
 
     signals: DeliverySignals
     verdict: Verdict
@@ -98,13 +96,13 @@ class DeliveryHealth:
 
     @property
     def needs_attention(self) -> bool:
-        """Whether somebody should look."""
+        """Whether an operator should act."""
         return self.verdict in PROBLEM_VERDICTS or self.detection.state in IMPAIRED
 
 
 @dataclass(frozen=True, slots=True)
 class OutageReport:
-    """One outage: from the last webhook before it (None: there was none) to the first after (None: it goes on)."""
+    """One outage: from the last webhook before it (None: there was none) to the first after it (None: ongoing)."""
 
     outage: OutageSummary
     until: str | None
@@ -114,7 +112,7 @@ class OutageReport:
 
     @property
     def repaired(self) -> int:
-        """How many of its events have had their effect."""
+        """How many of its events are processed."""
         return self.outage.events - self.outage.waiting - self.outage.dead
 
 
@@ -122,23 +120,23 @@ class OutageReport:
 
 
 def health(tx: Transaction, now: datetime) -> DeliveryHealth:
-    """How events are heard of at present."""
+    """The present health of event delivery."""
     found, detected = delivery_signals(tx), detection(tx.gaps.polls(), now)
     verdict, sentence = assess(found, now, detected)
     return DeliveryHealth(found, verdict, sentence, detected)
 
 
 def delivery_signals(tx: Transaction) -> DeliverySignals:
-    """What the store knows of the ways by which events are heard of."""
-    hearing, webhook, outage = tx.gaps.delivery_state(), tx.gaps.newest_webhook(), tx.gaps.newest_outage()
+    """Read the delivery signals."""
+    state, webhook, outage = tx.gaps.delivery_state(), tx.gaps.newest_webhook(), tx.gaps.newest_outage()
     came = (webhook.received_at if webhook else None, tx.gaps.last_delivery_at())
     goes_on = outage is not None and tx.gaps.ended_at(outage) is None
     polls = tx.gaps.polls()
     failing_since, failure = poll_failure(polls)
     return DeliverySignals(
-        listening_since=hearing.since if hearing else None,
+        listening_since=state.since if state else None,
         last_webhook_at=max((at for at in came if at), default=None),
-        last_upstream_at=hearing.upstream_created_at if hearing else None,
+        last_upstream_at=state.upstream_created_at if state else None,
         event_rate=event_rate(tx.gaps.recent_times(_SAMPLE)),
         polled_at=max((poll.good_at for poll in polls if poll.good_at), default=None),
         failing_since=failing_since,
@@ -149,7 +147,7 @@ def delivery_signals(tx: Transaction) -> DeliverySignals:
 
 
 def outages(tx: Transaction, page: PageRequest, now: datetime) -> list[OutageReport]:
-    """Outages, the newest first, one more than the page's limit when others follow."""
+    """Outages, newest first; one more than the page's limit if there are more."""
     return [summarise(outage, tx.gaps.ended_at(outage), tx.gaps.types(outage), now) for outage in tx.gaps.outages(page)]
 
 
@@ -157,7 +155,7 @@ def outages(tx: Transaction, page: PageRequest, now: datetime) -> list[OutageRep
 
 
 def summarise(outage: OutageSummary, ended_at: str | None, by_type: dict[str, int], now: datetime) -> OutageReport:
-    """An outage in words."""
+    """Summarise an outage."""
     since = outage.deaf_since or outage.first_created_at
     until = None if ended_at is None else max(ended_at, since)
     seconds = age(since, now if until is None else parse(until)) or 0.0
@@ -179,11 +177,11 @@ def _outage_sentence(outage: OutageSummary, until: str | None, seconds: float, n
     else:
         begin = f"No webhooks from {time_text(since, now)} to {time_text(until, now)} ({format_duration(seconds)})"
     late = f"; {outage.late} arrived later by webhook" if outage.late else ""
-    return f"{begin}: {_event_count(outage.events)} recovered by polling{late}"
+    return f"{begin}: {count_of(outage.events, 'event')} recovered by polling{late}"
 
 
 def detection(polls: Sequence[Poll], now: datetime) -> Detection:
-    """Whether gaps can be seen, by what the polls of each span found last."""
+    """Whether gaps can be detected, by the last poll of each window."""
     if (poll_failure(polls)[1] or "").startswith(NOT_OFFERED):
         return Detection("unavailable", f"Gaps cannot be detected: {NOT_OFFERED}")
     if not any(poll.good_at for poll in polls):
@@ -199,85 +197,85 @@ def detection(polls: Sequence[Poll], now: datetime) -> Detection:
 
 
 def _comparison_result(worst: Poll, now: datetime) -> Detection:
-    """What a comparison found, by which gaps can be seen the least."""
+    """The detection state by the worst comparison."""
     types: dict[str, int] = msgspec.json.decode(worst.lacking_types)
     about = (worst.compared, worst.lacking, types, worst.lacking_at, worst.compared_at)
     if not worst.lacking:
-        found = f"contains all of the latest {_event_count(worst.compared)} received by webhook"
+        found = f"contains all of the latest {count_of(worst.compared, 'event')} received by webhook"
         return Detection("working", f"Flexport's event list {found}", *about)
     if worst.lacking == worst.compared:
-        received = f"webhooks delivered {_event_count(worst.compared)} (latest {time_text(worst.lacking_at, now)})"
+        received = f"webhooks delivered {count_of(worst.compared, 'event')} (latest {time_text(worst.lacking_at, now)})"
         which = "contains none of them" if worst.read else "is empty"
         text = f"Gaps cannot be detected: {received}, but Flexport's event list {which}"
         return Detection("all_missing", text, *about)
-    lacks = f"lacks {worst.lacking} of the latest {_event_count(worst.compared)} received by webhook"
+    lacks = f"lacks {worst.lacking} of the latest {count_of(worst.compared, 'event')} received by webhook"
     named = ", ".join(f"{count} {name or 'without a type'}" for name, count in list(types.items())[:_MAX_TYPES_LISTED])
     return Detection("incomplete", f"Some gaps cannot be detected: Flexport's event list {lacks} ({named})", *about)
 
 
 def _is_superseded(poll: Poll, polls: Sequence[Poll]) -> bool:
-    """Whether a later poll that reaches at least as far back has compared, too."""
+    """Whether a later poll compared that reaches at least as far back."""
     reach = _WINDOWS.index(poll.span)
     return any((one.compared_at or "") > (poll.compared_at or "") and _WINDOWS.index(one.span) > reach for one in polls)
 
 
-def assess(found: DeliverySignals, now: datetime, detected: Detection) -> tuple[Verdict, str]:
-    """What the clocks say, as one word and one sentence; with another one where gaps cannot be seen."""
-    verdict, told = _assess(found, now, detected)
+def assess(signals: DeliverySignals, now: datetime, detected: Detection) -> tuple[Verdict, str]:
+    """A verdict and a sentence; a second sentence if gaps cannot be detected."""
+    verdict, sentence = _assess(signals, now, detected)
     if detected.state in IMPAIRED and detected.state != "unavailable":
-        told = f"{told}. {detected.sentence}"
-    return verdict, told
+        sentence = f"{sentence}. {detected.sentence}"
+    return verdict, sentence
 
 
-def _assess(found: DeliverySignals, now: datetime, detected: Detection) -> tuple[Verdict, str]:
-    unasked = ""
-    if found.failing_since is not None:
-        unasked = f"Polling Flexport has failed since {time_text(found.failing_since, now)}: {found.failure}"
-    if found.missed:
-        verdict, told = _assess_outage(found, now)
-        return verdict, f"{told}. {unasked}" if unasked else told
-    if unasked:
-        return "polling_failed", unasked
-    if found.polled_at is None:
-        last = f"Last webhook {time_ago(found.last_webhook_at, now)}" if found.last_webhook_at else "No webhooks yet"
-        return "not_polled", f"{last}. Lost webhooks cannot be detected before the first poll"
-    return _assess_silence(found, now, detected)
-
-
-def _assess_outage(found: DeliverySignals, now: datetime) -> tuple[Verdict, str]:
-    alone = f"{_event_count(found.missed)} arrived only by polling"
-    since = found.down_since or found.last_webhook_at
-    if since is None:
-        return (
-            "never_received",
-            f"No webhook has ever arrived; {alone}. Check that the endpoint is registered in Flexport",
+def _assess(signals: DeliverySignals, now: datetime, detected: Detection) -> tuple[Verdict, str]:
+    failing = ""
+    if signals.failing_since is not None:
+        failing = f"Polling Flexport has failed since {time_text(signals.failing_since, now)}: {signals.failure}"
+    if signals.missed:
+        verdict, sentence = _assess_outage(signals, now)
+        return verdict, f"{sentence}. {failing}" if failing else sentence
+    if failing:
+        return "polling_failed", failing
+    if signals.polled_at is None:
+        last = (
+            f"Last webhook {time_ago(signals.last_webhook_at, now)}" if signals.last_webhook_at else "No webhooks yet"
         )
+        return "not_polled", f"{last}. Lost webhooks cannot be detected before the first poll"
+    return _assess_silence(signals, now, detected)
+
+
+def _assess_outage(signals: DeliverySignals, now: datetime) -> tuple[Verdict, str]:
+    alone = f"{count_of(signals.missed, 'event')} arrived only by polling"
+    since = signals.down_since or signals.last_webhook_at
+    if since is None:
+        check = "Check that the endpoint is registered in Flexport"
+        return "never_received", f"No webhook has ever arrived; {alone}. {check}"
     return "broken", f"No webhooks since {time_text(since, now)}: {alone}"
 
 
-def _assess_silence(found: DeliverySignals, now: datetime, detected: Detection) -> tuple[Verdict, str]:
-    """No event is known that a webhook should have brought: how long is it since there was any?"""
-    last = max((at for at in (found.last_webhook_at, found.last_upstream_at) if at), default=found.listening_since)
-    silence, known = age(last, now) or 0.0, found.event_rate
+def _assess_silence(signals: DeliverySignals, now: datetime, detected: Detection) -> tuple[Verdict, str]:
+    """Without missed events: judge by the time since the last event."""
+    last = max(
+        (at for at in (signals.last_webhook_at, signals.last_upstream_at) if at), default=signals.listening_since
+    )
+    silence, known = age(last, now) or 0.0, signals.event_rate
     usual = "not known yet" if known is None else format_duration(known.usual)
-    nothing_to_speak_of = _DEFAULT_SILENCE if known is None else max(_USUAL_FACTOR * known.usual, _MIN_SILENCE)
-    if silence <= nothing_to_speak_of and found.last_webhook_at is not None:
-        return "arriving", f"Webhooks are arriving; last one {time_ago(found.last_webhook_at, now)}"
+    normal = _DEFAULT_SILENCE if known is None else max(_USUAL_FACTOR * known.usual, _MIN_SILENCE)
+    if silence <= normal and signals.last_webhook_at is not None:
+        return "arriving", f"Webhooks are arriving; last one {time_ago(signals.last_webhook_at, now)}"
     nothing = f"o webhooks and no events at Flexport since {time_text(last, now)}"
-    if known is not None and silence > max(known.longest, nothing_to_speak_of):
-        return (
-            "unusually_quiet",
-            f"Unusually quiet: n{nothing} (typical interval {usual}, longest {format_duration(known.longest)})",
-        )
-    if detected.state != "working":  # an empty list does not say that nobody sent anything
+    if known is not None and silence > max(known.longest, normal):
+        interval = f"typical interval {usual}, longest {format_duration(known.longest)}"
+        return "unusually_quiet", f"Unusually quiet: n{nothing} ({interval})"
+    if detected.state != "working":  # an empty list does not prove that nothing was sent
         return "idle", f"N{nothing} (typical interval {usual}); lost webhooks cannot be ruled out"
     return "idle", f"N{nothing} (typical interval {usual})"
 
 
 def event_rate(moments: Sequence[str]) -> EventRate | None:
-    """The pauses between these times, which may be in any order; None where they are too few.
+    """The rate of events at these times, in any order; None if they are too few.
 
-    What happens within one second counts as one happening: often several events tell of it.
+    Events within one second count as one: often several report the same thing.
     """
     seconds = sorted({moment[:19] for moment in moments})
     times = [parse(f"{second}Z") for second in seconds]
@@ -286,37 +284,10 @@ def event_rate(moments: Sequence[str]) -> EventRate | None:
 
 
 def poll_failure(polls: Sequence[Poll]) -> tuple[str | None, str | None]:
-    """Since when, and why, no poll comes to its end; (None, None) when the last one did."""
+    """Since when and why polls fail; (None, None) if the last one succeeded."""
     good_at = max((poll.good_at for poll in polls if poll.good_at), default="")
     found = [poll for poll in polls if poll.failed_at is not None and poll.failed_at > good_at]
     if not found:
         return None, None
     last = max(found, key=lambda poll: poll.failed_at or "")
     return max(good_at, min(poll.failing_since or "" for poll in found)), last.failure
-
-
-def time_text(at: str | None, now: datetime) -> str:
-    """A stored time to the minute, with its day unless that is today: `14:02 UTC`, `3 Mar 14:02 UTC`."""
-    if at is None:
-        return "the first start"
-    found, today = parse(at), now.astimezone(UTC).date()
-    time = f"{found:%H:%M} UTC"
-    return time if found.date() == today else f"{format_day(found.date(), today)} {time}"
-
-
-def time_ago(at: str | None, now: datetime) -> str:
-    """How long ago a stored time was: `just now`, `2 min ago`."""
-    seconds = age(at, now) or 0.0
-    return "just now" if seconds < _JUST_NOW_SECONDS else f"{format_duration(seconds)} ago"
-
-
-def format_duration(seconds: float) -> str:
-    """How long, in a unit that suits: `40 s`, `12 min`, `5 h`, `3 d`."""
-    for size, unit in ((2 * 86_400, "d"), (2 * 3600, "h"), (90, "min")):
-        if seconds >= size:
-            return f"{round(seconds / {'d': 86_400, 'h': 3600, 'min': 60}[unit])} {unit}"
-    return f"{round(seconds)} s"
-
-
-def _event_count(count: int) -> str:
-    return "1 event" if count == 1 else f"{count} events"

@@ -1,4 +1,4 @@
-"""Reading the mirror: records with what belongs to them."""
+"""Reading records with their related objects."""
 
 from flexportd.core.resources.itinerary import RoutePlace
 from flexportd.core.resources.registry import Registry
@@ -10,7 +10,7 @@ from flexportd.flexport.models.places import ShipmentNode
 from flexportd.storage.repositories.resources import Key, Record
 from flexportd.storage.transaction import Transaction
 
-MAX_EVENTS = 500  # events of one shipment that its timeline looks at
+MAX_EVENTS = 500  # events of one shipment that its timeline uses
 
 
 class Reads:
@@ -20,15 +20,15 @@ class Reads:
         self._registry = registry
 
     def get(self, tx: Transaction, domain: ResourceType, record_id: Key) -> Record | None:
-        """The newest known state of one object."""
+        """The newest state of one object."""
         return tx.resources.load(domain.table, (record_id,)).get(record_id)
 
     def children(self, tx: Transaction, name: str, shipment_id: int) -> list[Record]:
-        """All records of a domain that belong to a shipment."""
+        """All records of a resource type that belong to a shipment."""
         return tx.resources.of_shipment(self._registry[name].table, shipment_id)
 
     def shipment_bundle(self, tx: Transaction, shipment_id: int) -> ShipmentBundle | None:
-        """A shipment with its legs, containers, container legs and milestones; None when nobody told us of it."""
+        """A shipment with its legs, containers, container legs and milestones; None if unknown."""
         shipment = self.get(tx, self._registry["shipments"], shipment_id)
         if shipment is None:
             return None

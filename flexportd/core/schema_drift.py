@@ -1,10 +1,10 @@
-"""Drift: what Flexport sends that nobody published. It is noted, counted and shown; nothing ever breaks on it.
+"""Schema drift: undocumented data from Flexport. It is recorded, counted and shown; nothing ever fails because of it.
 
-Most objects hold nothing new, and a strict decoder finds that out in C, in a few microseconds. What it refuses is
-opened one level at a time, each part checked in C again, so that only the way to what is strange is walked:
+Most objects are as published, which a strict decoder confirms in C within microseconds. An object that it rejects is
+opened level by level, each part checked in C again, so that only the path to the unknown part is walked:
 
 bytes ─ check ─▶ nothing
-          └ refused ─▶ walk ─▶ findings by (kind, object, name) ─▶ table `drift`
+          └ rejected ─▶ walk ─▶ findings by (kind, object, name) ─▶ table `drift`
 """
 
 import re
@@ -35,15 +35,15 @@ _MAX_FINDINGS = 1000  # different findings between two writes
 _MAX_LOGGED = 20  # new findings of one write that get a line in the log
 _MAX_LINK_DEPTH = 16  # expanded links within expanded links
 _MAX_NAME, _MAX_VALUE, _MAX_EXAMPLE = 200, 80, 200  # characters
-_MAX_ESCAPED_EXAMPLE = 500  # characters of an example in which what is hostile was spelled out
+_MAX_ESCAPED_EXAMPLE = 500  # characters of an example with escaped control characters
 _NUMBERS = re.compile(r"\d+")
 
 JsonText = bytes | msgspec.Raw
-"""JSON as it came."""
+"""JSON as received."""
 FindingKey = tuple[str, str, str]
 """(kind, object, name) of a finding."""
 FieldPath = tuple[Any, str]
-"""A field: (what it belongs to, its name); what it belongs to is a path, or the name of the object at the top."""
+"""A field: (its parent, its name); the parent is a path or the name of the top-level object."""
 
 
 class _Data(msgspec.Struct):
@@ -62,17 +62,17 @@ _word = msgspec.json.Decoder(str).decode
 _PAGE = ObjectShape(frozenset(), dict.fromkeys(("_object", "prev", "next", "total_count", "data"), FieldKind.ANY))
 
 
-# What was found in short values that a check refused: the same words come again and again.
+# Findings for short values that a check rejected: the same values come again and again.
 _WALK_CACHE: dict[tuple[str, str, bytes], dict[FindingKey, JsonText]] = {}
 _MAX_CACHED_VALUE, _MAX_CACHED_WALKS = 400, 2000
 _ENVELOPE_SAMPLE = 8  # events whose envelope is looked through; their types all are
 
 
 class SchemaDrift:
-    """What one piece of work came across, such as a batch of events.
+    """Collects the findings of a unit of work, such as a batch of events.
 
-    `source` (webhook, events, sync) is what brings that which is looked at; it may be set anew at any time. Any thread
-    may look while another writes.
+    `source` (webhook, events, sync) is where the inspected data comes from; it may be changed at any time. Any thread
+    may inspect while another writes.
     """
 
     def __init__(self, source: str = "sync") -> None:
@@ -100,7 +100,7 @@ class SchemaDrift:
                 self.inspect_changed(object_name, fields)
                 return False
             walk = _SchemaWalk(object_name)
-            with suppress(ValueError, RecursionError):  # what cannot be read is for those to tell who need it
+            with suppress(ValueError, RecursionError):  # parse errors are reported by whoever needs the data
                 walk.walk(text)
             self._note_all(walk)
             return False
@@ -124,7 +124,7 @@ class SchemaDrift:
         return strange
 
     def _note_field(self, object_name: str, shape: ObjectShape, name: str, part: msgspec.Raw) -> None:
-        """What is strange about one field; the same short value is walked through once."""
+        """Record the findings of one field; the same short value is walked once."""
         text = bytes(part)
         key = (object_name, name, text)
         found = _WALK_CACHE.get(key)
@@ -139,10 +139,10 @@ class SchemaDrift:
             self._note(one, example)
 
     def inspect_event(self, event_type: str | None, body: bytes, resource: str | None) -> None:
-        """Look through an event: its type, what holds its objects, and the name of what it is about. Never raises.
+        """Inspect an event: its type, its envelope, and the name of its subject. Never raises.
 
-        `resource` is the canonical `_object` of what it is about; a published one is for the caller to look through.
-        What holds the objects is the same in all events: one of eight is looked through, to spare the rest.
+        `resource` is the canonical `_object` of the subject; the caller inspects a published one. The envelope is the
+        same in all events: only one of eight is inspected.
         """
         if event_type is not None and milestone(event_type) is None:
             self._note(("event_type", "/event", event_type), event_type.encode("utf-8", "replace"))
@@ -155,28 +155,28 @@ class SchemaDrift:
                 self._note(("object", resource or "(without a name)", "_object"), text)
 
     def report(self, object_name: str, sentence: str, example: str = "") -> None:
-        """Note an answer that is odd as a whole. The sentence is its name, with N for numbers: those vary."""
+        """Record an anomaly of a response. The sentence names the finding, with N for numbers since those vary."""
         name, shown = _NUMBERS.sub("N", sentence), example or sentence
         self._note(("response", object_name, name), shown.encode("utf-8", "replace"))
 
     def report_implausible(self, object_name: str, table: Table, fields: Mapping[str, Any]) -> None:
-        """Note what our fields of an object hold that cannot be right."""
+        """Record implausible values of our fields of an object."""
         for sentence, value in anomalies(table, fields):
             self.report(object_name, sentence, value)
 
     def report_faults(self, object_name: str, faults: Sequence[FieldFault], fields: Mapping[str, msgspec.Raw]) -> None:
-        """Note known fields that cannot be read; `fields` are those of the object."""
+        """Record known fields that cannot be parsed; `fields` are those of the object."""
         for fault in faults:
             self._note(("shape", object_name, _NUMBERS.sub("N", fault)), fields.get(fault.field, b""))
 
     def drain(self) -> list[DriftRecord]:
-        """What was found since this was last asked."""
+        """The findings since the last call."""
         with self._lock:
             found, self._found = list(self._found.values()), {}
         return found
 
     def write(self, tx: Transaction, at: str) -> None:
-        """Merge what was found into the table, and say in the log what was never seen before."""
+        """Merge the findings into the table, and log those that are new."""
         if not self._found:
             return
         for finding in tx.drift.merge(self.drain(), at)[:_MAX_LOGGED]:
@@ -202,7 +202,7 @@ class SchemaDrift:
 
 
 class _SchemaWalk:
-    """One walk through an object: only what a check refuses is opened. `found` has each strange thing once."""
+    """One walk through an object: only what a check rejects is opened. `found` has each finding once."""
 
     def __init__(self, object_name: str) -> None:
         self.found: dict[FindingKey, JsonText] = {}
@@ -211,14 +211,14 @@ class _SchemaWalk:
         self._depth = 0
 
     def walk(self, text: JsonText) -> None:
-        """Through one object, given by its JSON. Raises ValueError or RecursionError where it cannot be read."""
+        """Walk one object, given by its JSON. Raises ValueError or RecursionError for invalid JSON."""
         if _kind(text) == "an object":
             self._object(self._published.shapes[self._top], text, self._top)
         else:
             self.found["shape", self._top, f"is {_kind(text)}"] = text
 
     def fields(self, shape: ObjectShape, members: Mapping[str, msgspec.Raw], at: FieldPath | str) -> None:
-        """Through some fields of an object. Raises ValueError or RecursionError where they cannot be read."""
+        """Walk some fields of an object. Raises ValueError or RecursionError for invalid JSON."""
         checks = self._published.members(shape)
         for name, part in members.items():
             check = checks.get(name)
@@ -231,7 +231,7 @@ class _SchemaWalk:
                 self._walk_value(shape.fields[name], part, (at, name))
 
     def _object(self, shape: ObjectShape, text: JsonText, at: FieldPath | str) -> None:
-        """Through an object that ought to have this shape; by its `_object` it may turn out to be another."""
+        """Walk an object that should have this shape; its `_object` may name another."""
         members = _members(text)
         name = _name(members) if shape.names else None
         if name is None or name in shape.names:
@@ -240,13 +240,13 @@ class _SchemaWalk:
             self.fields(self._published.link, members, at)
         elif name not in self._published.shapes:
             self._add("object", (at, "_object"), text, members["_object"])
-        elif self._depth < _MAX_LINK_DEPTH:  # an expanded link: what it holds goes by its own name
+        elif self._depth < _MAX_LINK_DEPTH:  # an expanded link: its fields are named by its own type
             self._depth += 1
             self.fields(self._published.shapes[name], members, name)
             self._depth -= 1
 
     def _walk_value(self, spec: Spec, text: msgspec.Raw, at: FieldPath) -> None:
-        """Through what a check has refused."""
+        """Walk a value that a check rejected."""
         kind = _kind(text)
         if spec is FieldKind.LINK:
             self._link(kind, text, at)
@@ -257,7 +257,7 @@ class _SchemaWalk:
         elif isinstance(spec, OpenEnum) and kind not in ("an object", "a list"):
             if kind != "a text" or canonical(_word(text)) not in spec.known:
                 self._add("value", at, text, text)
-        elif spec is not FieldKind.NAME and bytes(text) not in (b'""', b"[]"):  # a name was looked at with its object
+        elif spec is not FieldKind.NAME and bytes(text) not in (b'""', b"[]"):  # a name is checked with its object
             self._add("shape", at, text, kind)
 
     def _walk_items(self, spec: Spec, text: JsonText, at: FieldPath) -> None:
@@ -269,7 +269,7 @@ class _SchemaWalk:
                 self._walk_value(spec, one, inside)
 
     def _link(self, kind: str, text: msgspec.Raw, at: FieldPath) -> None:
-        """What came in the place of a link: an object, a list of objects, a page of them."""
+        """Walk a value in the place of a link: an object, a list of objects, or a page of them."""
         if kind == "a list":
             self._walk_items(self._published.link, text, at)
             return
@@ -289,7 +289,7 @@ class _SchemaWalk:
             self._walk_items(self._published.link, data, inside)
 
     def _add(self, kind: str, at: FieldPath, text: JsonText, word: JsonText | str = "") -> None:
-        """Note one strange thing; `word` is what is strange about it, and so part of its name."""
+        """Record one finding; `word` is the unknown value, part of the finding's name."""
         owner: Any = at
         names: list[str] = []
         while not isinstance(owner, str):
@@ -303,21 +303,21 @@ class _SchemaWalk:
 
 
 def top_level_fields(text: str) -> Mapping[str, msgspec.Raw]:
-    """The top-level fields of an object that was read."""
+    """The top-level fields of an object."""
     return _members(text)
 
 
 def excerpt(text: JsonText, limit: int) -> str:
-    """The beginning of a text, harmless to show; however long it is, no more of it is read than is shown."""
+    """The beginning of a text, escaped; no more of a long text is decoded than is shown."""
     return escape_control(bytes(memoryview(text)[: 4 * limit]).decode("utf-8", "replace"), limit)[:_MAX_ESCAPED_EXAMPLE]
 
 
 def _name(members: Mapping[str, msgspec.Raw]) -> str | None:
-    """The canonical `_object`; null is none, and what is no text is a name that nobody knows."""
-    said = members.get("_object")
-    if said is None or _kind(said) == "null":
+    """The canonical `_object`; None for null, an unknown name for anything but a text."""
+    given = members.get("_object")
+    if given is None or _kind(given) == "null":
         return None
-    return canonical(_word(said)) if _kind(said) == "a text" else ""
+    return canonical(_word(given)) if _kind(given) == "a text" else ""
 
 
 def _is_named(shape: ObjectShape, fields: Mapping[str, msgspec.Raw]) -> bool:

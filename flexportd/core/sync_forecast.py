@@ -1,4 +1,4 @@
-"""What the next full sync will cost: requests and time. Pure."""
+"""A forecast of the next full sync: requests and time. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from flexportd.clock import parse
 from flexportd.storage.repositories.sync import ListState
 
 PAGE_SIZE = 100  # rows of a page
-_DEFAULT_SECONDS = 0.3  # seconds that a request takes, as long as none was seen
+_DEFAULT_SECONDS = 0.3  # seconds per request before any was measured
 
 
 @dataclass(frozen=True, slots=True)
 class SyncEstimate:
-    """Requests and seconds of the next full sync; `unknown` are lists that were never read whole."""
+    """Requests and seconds of the next full sync; `unknown` are lists that were never read completely."""
 
     requests: int
     seconds: float
@@ -23,7 +23,7 @@ class SyncEstimate:
 def forecast(
     lists: Iterable[tuple[str, timedelta]], states: Mapping[str, ListState], now: datetime, pace: "SyncPace"
 ) -> SyncEstimate:
-    """`lists` are the resources that are read, and how often each is worth it; only those due by then count."""
+    """Forecast the next full sync. `lists` are resources with their sync interval; only those due by then count."""
     requests, unknown = 0, []
     for resource, every in lists:
         state = states.get(resource)
@@ -37,7 +37,7 @@ def forecast(
 
 @dataclass(frozen=True, slots=True)
 class SyncPace:
-    """How quickly lists are read: requests a second, seconds that one takes, lists side by side, time until then."""
+    """The speed of a sync: requests per second, seconds per request, concurrent lists, and the time until the sync."""
 
     rate: float
     seconds_per_request: float | None

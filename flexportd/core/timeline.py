@@ -1,11 +1,11 @@
-"""The timeline of one shipment: what is planned and what happened, by milestone, in order. Pure.
+"""The timeline of one shipment: planned and actual milestones in order. Pure.
 
-It is built from the dates of the shipment, its legs and containers, which are the facts; events annotate it, since an
-event may announce a change of an earlier one (see https://apidocs.flexport.com/v2/tag/Milestones).
+It is built from the dates of the shipment, its legs and containers; events only annotate it, since an event may
+announce a change of an earlier one (see https://apidocs.flexport.com/v2/tag/Milestones).
 
-Entries are ordered by instant. An entry of which only the day is known lasts the whole day at its place: within that
-day it stands where the route puts it. A plan that facts have overtaken is left out, since there is no time at which it
-could still happen; it stays visible in the shipment and its legs. So do dates that are not plausible.
+Entries are ordered by instant. An entry of which only the day is known spans that day at its place, and is placed
+within it by the order of the route. A plan that facts have overtaken is left out, since it can no longer happen; it
+remains visible in the shipment and its legs. So do implausible dates.
 """
 
 import functools
@@ -17,31 +17,29 @@ from typing import Annotated, Any, NamedTuple, TypedDict
 import msgspec
 
 from flexportd.clock import parse, stamp, zone_of
-from flexportd.core.json_types import Day, Stamp
-from flexportd.core.resources.containers import CONTAINERS, TERMINAL
-from flexportd.core.resources.itinerary import RoutePlace, ShipmentRoute, place_at, tags
-from flexportd.core.resources.values import at_place, is_day_only
+from flexportd.core.json_types import Day, Stamp, document_of
+from flexportd.core.labels import is_day_only
+from flexportd.core.resources.containers import LAST_FREE_DAY, TERMINAL
+from flexportd.core.resources.itinerary import NO_PLACE, RoutePlace, ShipmentRoute, place_at, tags
+from flexportd.core.resources.values import at_place
 from flexportd.flexport.milestones import milestone, title
 from flexportd.storage.repositories.resources import Record, instant, instant_of, plausible_or_none
 
-# Events that only repeat what a date in a leg or container tells.
+# Events that only repeat a date of a leg or container.
 _DATE_EVENTS = {
     "arrived", "departed", "delivered", "delivered_in_full", "loaded_on_board", "unloaded_off_board",
     "available_for_pickup", "empty_returned", "delivery_completed", "delivery_appointment_scheduled",
     "updated_estimated_time_of_departure", "updated_estimated_time_of_arrival", "created",
 }  # fmt: skip
 
-# Ranks: the level of a leg and the step at it; these stand for levels before and behind all legs.
+# Ranks: the level of a leg and the step at it; these are levels before and after all legs.
 _CREATED, _READY, _BEFORE, _AFTER, _RETURNED = (-3, 0), (-2, 0), (-1, 0), (10_000, 0), (20_000, 0)
 EVENT_RANK = (30_000, 0)
-"""The rank of what only an event tells: it has no place in the order of travel."""
+"""The rank of entries from events only: they have no place in the order of travel."""
 
 _LOADED, _DEPARTED, _COLLECTED, _APPOINTED, _ARRIVED, _DELIVERED, _DISCHARGED, _AVAILABLE, _LEFT, _COMPLETED = range(10)
 
-_FIXED_DATES = {"cargo_ready", "last_free_day"}  # days that remain what they are, whatever happens after
-
-_NOWHERE = RoutePlace()
-_LAST_FREE_DAY = next(one for one in CONTAINERS.fields if one.name == "last_free_day")
+_FIXED_DATES = {"cargo_ready", "last_free_day"}  # days that stay in the timeline whatever happens later
 
 
 class TimelineEntry(TypedDict):
@@ -79,7 +77,8 @@ class TimelineEntry(TypedDict):
 class TimelinePoint:
     """One point of the timeline. `planned` and `actual` carry the offset of the place (see `Field`).
 
-    `deadline_at` is the instant at which a planned day is over, where that is what counts.
+    `deadline_at` is the instant at which a planned day is over, where that is what counts. `cargo` are the containers
+    or parallel legs that it is about, by id; None for all. Points of one section of the route have the same two ends.
     """
 
     milestone: str
@@ -98,6 +97,8 @@ class TimelinePoint:
     event_id: str | None = None
     group: str = "progress"
     rank: tuple[int, int] = (0, 0)
+    cargo: frozenset[tuple[str, int]] | None = None
+    other_end: tuple[Any, Any] | None = None
 
     @property
     def moment(self) -> str:
@@ -106,27 +107,25 @@ class TimelinePoint:
 
     def document(self) -> TimelineEntry:
         """As the API shows it."""
-        return {
-            "milestone": self.milestone,
-            "title": self.title,
-            "group": self.group,
-            "planned_at": self.deadline_at or (instant(self.planned) if self.planned else None),
-            "planned_date": _day(self.planned),
-            "actual_at": instant(self.actual) if self.actual else None,
-            "actual_date": _day(self.actual),
-            "shipment_planned_date": _day(self.shipment_planned),
-            "shipment_actual_date": _day(self.shipment_actual),
-            "day_only": is_day_only(self.moment) or self.deadline_at is not None,
-            "place": self.place,
-            "place_code": self.place_code,
-            "timezone": self.timezone,
-            "mode": self.mode,
-            "leg_id": self.leg_ids[0] if self.leg_ids else None,
-            "leg_ids": list(self.leg_ids),
-            "container_number": self.container_numbers[0] if len(self.container_numbers) == 1 else None,
-            "container_numbers": list(self.container_numbers),
-            "event_id": self.event_id,
-        }
+        values = {name: getattr(self, name) for name in _PLAIN_FIELDS}
+        return document_of(
+            TimelineEntry,
+            values,
+            planned_at=self.deadline_at or (instant(self.planned) if self.planned else None),
+            planned_date=_day(self.planned),
+            actual_at=instant(self.actual) if self.actual else None,
+            actual_date=_day(self.actual),
+            shipment_planned_date=_day(self.shipment_planned),
+            shipment_actual_date=_day(self.shipment_actual),
+            day_only=is_day_only(self.moment) or self.deadline_at is not None,
+            leg_id=self.leg_ids[0] if self.leg_ids else None,
+            leg_ids=list(self.leg_ids),
+            container_number=self.container_numbers[0] if len(self.container_numbers) == 1 else None,
+            container_numbers=list(self.container_numbers),
+        )
+
+
+_PLAIN_FIELDS = ("milestone", "title", "group", "place", "place_code", "timezone", "mode", "event_id")
 
 
 def _day(moment: str | None) -> str | None:
@@ -135,7 +134,7 @@ def _day(moment: str | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class ShipmentBundle:
-    """A shipment with all that belongs to it; `locations` are the places of events by their ids, where known."""
+    """A shipment with its related objects; `locations` are the places of events by their ids, where known."""
 
     shipment: Record
     legs: Sequence[Record] = ()
@@ -145,22 +144,11 @@ class ShipmentBundle:
     locations: Mapping[str, RoutePlace] = field(default_factory=dict)
 
 
-class _Candidate(NamedTuple):
-    """An entry, with the cargo that it is about (ids of containers or parallel legs; None for all) and its other end.
-
-    Entries of one stretch have the same two ends.
-    """
-
-    entry: TimelinePoint
-    cargo: frozenset[tuple[str, int]] | None = None
-    other_end: tuple[Any, Any] | None = None
-
-
-def timeline(family: ShipmentBundle) -> list[TimelinePoint]:
+def timeline(bundle: ShipmentBundle) -> list[TimelinePoint]:
     """Every entry, in order of time."""
-    builder = _Builder(family)
-    found = [one for one in builder.points() if one.entry.planned or one.entry.actual]
-    return _sort_points(_merge_candidates(_drop_overtaken(found, builder.bottlenecks)))
+    builder = _Builder(bundle)
+    points = [point for point in builder.points() if point.planned or point.actual]
+    return _sort_points(_merge_parallel(_drop_overtaken(points, builder.bottlenecks)))
 
 
 def shows_event(event_type: str | None) -> bool:
@@ -174,14 +162,14 @@ def shows_event(event_type: str | None) -> bool:
 class _Builder:
     """The entries of one shipment."""
 
-    def __init__(self, family: ShipmentBundle) -> None:
-        self._family = family
-        self._fields = family.shipment.fields
-        self._route = ShipmentRoute(family.legs)
+    def __init__(self, bundle: ShipmentBundle) -> None:
+        self._bundle = bundle
+        self._fields = bundle.shipment.fields
+        self._route = ShipmentRoute(bundle.legs)
         self._levels = _levels(self._route.ordered)
-        boxes = sorted((box for box in family.containers if not box.removed_at), key=_id)
+        boxes = sorted((box for box in bundle.containers if not box.removed_at), key=_id)
         self._boxes = {int(box.id): box for box in boxes}
-        self._box_legs = sorted((one for one in family.container_legs if not one.removed_at), key=_id)
+        self._box_legs = sorted((one for one in bundle.container_legs if not one.removed_at), key=_id)
         self._at_terminals: dict[Any, list[Record]] = {}
         for box in boxes:
             self._at_terminals.setdefault(_terminal(box)[:2], []).append(box)
@@ -208,8 +196,8 @@ class _Builder:
             by_level.setdefault(self._levels[leg.id], []).append(leg)
         return {leg.id for legs in by_level.values() if len(legs) > 1 for leg in legs}
 
-    def points(self) -> Iterable[_Candidate]:
-        """All of them, in no order; also those without a time."""
+    def points(self) -> Iterable[TimelinePoint]:
+        """All entries, unordered; also those without a time."""
         yield from self._shipment_points()
         if not self._route.ordered:
             yield from self._points_without_legs()
@@ -224,17 +212,13 @@ class _Builder:
                 yield from self._container_leg_points(one, on, of)
         yield from self._event_points()
 
-    def _shipment_points(self) -> Iterable[_Candidate]:
+    def _shipment_points(self) -> Iterable[TimelinePoint]:
         fields = self._fields
         created, ready = plausible_or_none(fields["created_at"]), plausible_or_none(fields["cargo_ready_date"])
-        yield _Candidate(TimelinePoint(milestone="created", title="Shipment created", actual=created, rank=_CREATED))
+        yield TimelinePoint(milestone="created", title="Shipment created", actual=created, rank=_CREATED)
         origin, destination = self._shipment_place("origin"), self._shipment_place("destination")
-        yield _Candidate(
-            TimelinePoint(
-                milestone="cargo_ready", title="Cargo ready", planned=_start_of_day(ready, origin), group="dates",
-                rank=_READY, **_place_fields(origin),
-            )
-        )  # fmt: skip
+        begin = _start_of_day(ready, origin)
+        yield _point("cargo_ready", "Cargo ready", origin, _READY, planned=begin, group="dates")
         parts = {("box", number) for number in self._boxes} | {("leg", int(number)) for number in self._parallel}
         everything = frozenset(parts) if len(parts) > 1 else None
         collecting = [leg for leg in self._route.ordered if place_at(leg, "origin")[:2] == origin[:2]]
@@ -243,18 +227,13 @@ class _Builder:
             ("picked_up_in_full", "Picked up in full", origin, rank),
             ("delivered_in_full", "Delivered in full", destination, self._delivery_rank),
         ):
-            planned, actual = (
-                plausible_or_none(fields[f"estimated_{name}"]),
-                plausible_or_none(fields[f"actual_{name}"]),
-            )
-            entry = TimelinePoint(
-                milestone=name, title=words, planned=planned, actual=actual, rank=at, **_place_fields(place)
-            )
-            yield _Candidate(entry, None if actual else everything)  # once it has happened, it has to all
+            dates = _planned_and_actual(fields, name)
+            cargo = None if dates["actual"] else everything  # once it has happened, it applies to all
+            yield _point(name, words, place, at, cargo=cargo, **dates)
 
     @functools.cached_property
     def _delivery_rank(self) -> tuple[int, int]:
-        """The rank of the delivery in full: behind the legs that lead to the destination."""
+        """The rank of the delivery in full: after the legs that lead to the destination."""
         destination = self._shipment_place("destination")
         ends = [leg for leg in self._route.ordered if place_at(leg, "destination")[:2] == destination[:2]]
         return max((self._levels[leg.id], _DELIVERED) for leg in ends) if ends else _AFTER
@@ -267,68 +246,38 @@ class _Builder:
         fields = self._fields
         return RoutePlace(fields[name], fields[f"{name}_code"], fields[f"{name}_timezone"])
 
-    def _points_without_legs(self) -> Iterable[_Candidate]:
-        """Departure and arrival as the shipment itself tells them, as long as nobody told of its legs."""
-        fields = self._fields
-        for step, (name, words, place) in enumerate(
+    def _points_without_legs(self) -> Iterable[TimelinePoint]:
+        """Departure and arrival by the shipment's own dates, while its legs are not known."""
+        for step, (name, words, at) in enumerate(
             (("departure", "Departed", "port_of_loading"), ("arrival", "Arrived", "port_of_unloading"))
         ):
-            yield _Candidate(
-                TimelinePoint(
-                    milestone=words.lower(), title=words, planned=plausible_or_none(fields[f"estimated_{name}"]),
-                    actual=plausible_or_none(fields[f"actual_{name}"]), mode=fields["mode"], rank=(0, step),
-                    **_place_fields(self._shipment_place(place)),
-                )
-            )  # fmt: skip
+            place, dates = self._shipment_place(at), _planned_and_actual(self._fields, name)
+            yield _point(words.lower(), words, place, (0, step), mode=self._fields["mode"], **dates)
 
-    def _leg_points(self, leg: Record) -> Iterable[_Candidate]:
+    def _leg_points(self, leg: Record) -> Iterable[TimelinePoint]:
         fields, level = leg.fields, self._levels[leg.id]
         start, end = place_at(leg, "origin"), place_at(leg, "destination")
-        common: dict[str, Any] = {"mode": fields["mode"], "leg_ids": (int(leg.id),)}
-        cargo = None
+        about: dict[str, Any] = {"mode": fields["mode"], "leg_ids": (int(leg.id),)}
         if leg.id in self._parallel:
             loads = self._on_legs.get(int(leg.id), [])
-            cargo = frozenset(("box", number) for number in loads) or frozenset({("leg", int(leg.id))})
-            common["container_numbers"] = _container_numbers(self._boxes[number] for number in loads)
-        yield _Candidate(
-            TimelinePoint(
-                milestone="departed", title="Departed", rank=(level, _DEPARTED), **common, **_place_fields(start),
-                **self._dates(leg, "departure"),
-            ),
-            cargo,
-            end[:2],
-        )  # fmt: skip
-        last = "destination_address" in tags(fields, "destination")
-        yield _Candidate(
-            TimelinePoint(
-                milestone="delivered" if last else "arrived", title="Delivered" if last else "Arrived",
-                rank=(level, _ARRIVED), **common, **_place_fields(end), **self._dates(leg, "arrival"),
-            ),
-            cargo,
-            start[:2],
-        )  # fmt: skip
-        appointment, completed = (
-            plausible_or_none(fields["delivery_appointment"]),
-            plausible_or_none(fields["delivery_completed"]),
-        )
-        about: dict[str, Any] = {"planned": appointment, "actual": completed, **common, **_place_fields(end)}
-        if completed:
-            done = TimelinePoint(
-                milestone="delivery_completed", title="Delivery completed", rank=(level, _COMPLETED), **about
-            )
-            yield _Candidate(done, cargo, start[:2])
+            about["cargo"] = frozenset(("box", number) for number in loads) or frozenset({("leg", int(leg.id))})
+            about["container_numbers"] = _container_numbers(self._boxes[number] for number in loads)
+        dates = self._dates(leg, "departure")
+        yield _point("departed", "Departed", start, (level, _DEPARTED), other_end=end[:2], **about, **dates)
+        about["other_end"] = start[:2]
+        is_last = "destination_address" in tags(fields, "destination")
+        name, dates = "delivered" if is_last else "arrived", self._dates(leg, "arrival")
+        yield _point(name, name.capitalize(), end, (level, _ARRIVED), **about, **dates)
+        about["planned"] = plausible_or_none(fields["delivery_appointment"])
+        if completed := plausible_or_none(fields["delivery_completed"]):
+            rank = (level, _COMPLETED)
+            yield _point("delivery_completed", "Delivery completed", end, rank, actual=completed, **about)
         else:
-            yield _Candidate(
-                TimelinePoint(
-                    milestone="delivery_appointment", title="Delivery appointment", group="dates",
-                    rank=(level, _APPOINTED), **about,
-                ),
-                cargo,
-                start[:2],
-            )  # fmt: skip
+            rank = (level, _APPOINTED)
+            yield _point("delivery_appointment", "Delivery appointment", end, rank, group="dates", **about)
 
     def _dates(self, leg: Record, what: str) -> dict[str, Any]:
-        """The dates of one end of a leg. What it does not tell, the shipment or its containers may."""
+        """The dates of one end of a leg; missing ones from the shipment or its containers."""
         found: dict[str, Any] = {}
         name = self._is_date_of(leg, what)
         for kind, ours in (("planned", "estimated"), ("actual", "actual")):
@@ -337,14 +286,14 @@ class _Builder:
             if leg.id in self._parallel and any(
                 one.fields[f"{ours}_{what}"] for one in self._route.ordered if self._is_parallel(one, leg)
             ):
-                told = None  # the shipment's is that of one of them
+                told = None  # the shipment's date is that of one of them
             if told and own and told[:10] != own[:10]:
                 found[f"shipment_{kind}"] = told
             found[kind] = own or told or self._container_date(leg, f"{ours}_{what}")
         return found
 
     def _is_date_of(self, leg: Record, what: str) -> str | None:
-        """The date of the shipment that one end of a leg is about, if any."""
+        """The name of the shipment's date at one end of a leg, if any."""
         route = self._route
         if what == "departure":
             return "departure" if self._is_parallel(leg, route.departure_leg) else None
@@ -353,7 +302,7 @@ class _Builder:
         return "ramp_arrival" if route.has_ramp and self._is_parallel(leg, route.last_carrier_leg) else None
 
     def _is_parallel(self, leg: Record, other: Record | None) -> bool:
-        """Whether a leg is another one, or parallel to it."""
+        """Whether a leg is the other one, or parallel to it."""
         if leg is other or other is None:
             return leg is other
         return {leg.id, other.id} <= self._parallel and self._levels[leg.id] == self._levels[other.id]
@@ -365,7 +314,7 @@ class _Builder:
         return plausible_or_none(fields[name]) if sources.get(name) == "shipment" else None
 
     def _container_date(self, leg: Record, name: str) -> str | None:
-        """The earliest that the containers of a leg at the ends of the carriage tell."""
+        """The earliest date of the containers of a leg at an end of the carriage."""
         route, boxes = self._route, list(self._boxes.values())
         if leg.id in self._parallel:
             boxes = [self._boxes[number] for number in self._on_legs.get(int(leg.id), ())]
@@ -379,84 +328,66 @@ class _Builder:
         told = [moment for box in boxes if (moment := plausible_or_none(box.fields[name]))]
         return min(told, key=instant, default=None)
 
-    def _container_points(self, box: Record) -> Iterable[_Candidate]:
-        fields, level = box.fields, self._terminal_level
-        place = _terminal(box)
-        about: dict[str, Any] = {"container_numbers": _container_numbers((box,)), **_place_fields(place)}
-        cargo = frozenset({("box", int(box.id))})
-        yield _Candidate(
-            TimelinePoint(
-                milestone="available_for_pickup", title="Available for pickup",
-                planned=plausible_or_none(fields["estimated_available_for_pickup"]),
-                actual=plausible_or_none(fields["available_for_pickup"]), rank=(level, _AVAILABLE), **about,
-            ),
-            cargo,
-        )  # fmt: skip
+    def _container_points(self, box: Record) -> Iterable[TimelinePoint]:
+        fields, level, place = box.fields, self._terminal_level, _terminal(box)
+        about: dict[str, Any] = {
+            "container_numbers": _container_numbers((box,)), "cargo": frozenset({("box", int(box.id))}),
+        }  # fmt: skip
+        planned = plausible_or_none(fields["estimated_available_for_pickup"])
+        actual = plausible_or_none(fields["available_for_pickup"])
+        name, rank = "available_for_pickup", (level, _AVAILABLE)
+        yield _point(name, "Available for pickup", place, rank, planned=planned, actual=actual, **about)
         day = plausible_or_none(fields["last_free_day"])
-        yield _Candidate(
-            TimelinePoint(
-                milestone="last_free_day", title="Last free day", planned=day,
-                deadline_at=instant_of(_LAST_FREE_DAY, day, fields) if day else None,
-                group="dates", rank=(level, _LEFT), **about,
-            ),
-            cargo,
-        )  # fmt: skip
-        planned, actual = (_at_terminal(fields, name) for name in ("estimated_pickup", "actual_pickup"))
-        yield _Candidate(
-            TimelinePoint(
-                milestone="gated_out", title="Left the terminal", planned=planned, actual=actual,
-                rank=(level, _LEFT), **about,
-            ),
-            cargo,
-        )  # fmt: skip
-        if not any(leg.fields["actual_arrival"] for leg in self._route.onward):
-            planned, actual = (
-                plausible_or_none(fields["estimated_delivery"]),
-                plausible_or_none(fields["actual_delivery"]),
-            )
-            if actual or not self._route.onward:
-                door = self._shipment_place("destination")
-                entry = TimelinePoint(
-                    milestone="delivered", title="Delivered", planned=planned, actual=actual,
-                    rank=self._delivery_rank, container_numbers=_container_numbers((box,)), **_place_fields(door),
-                )  # fmt: skip
-                yield _Candidate(entry, cargo)
-        returned = _start_of_day(plausible_or_none(fields["empty_returned_date"]), place)
-        yield _Candidate(
-            TimelinePoint(
-                milestone="empty_returned", title="Empty container returned", actual=returned, rank=_RETURNED, **about
-            ),
-            cargo,
+        until, rank = instant_of(LAST_FREE_DAY, day, fields) if day else None, (level, _LEFT)
+        yield _point(
+            "last_free_day", "Last free day", place, rank, planned=day, deadline_at=until, group="dates", **about
         )
+        planned, actual = (_at_terminal(fields, name) for name in ("estimated_pickup", "actual_pickup"))
+        yield _point("gated_out", "Left the terminal", place, rank, planned=planned, actual=actual, **about)
+        if not any(leg.fields["actual_arrival"] for leg in self._route.onward):
+            dates = _planned_and_actual(fields, "delivery")
+            if dates["actual"] or not self._route.onward:
+                door = self._shipment_place("destination")
+                yield _point("delivered", "Delivered", door, self._delivery_rank, **dates, **about)
+        returned = _start_of_day(plausible_or_none(fields["empty_returned_date"]), place)
+        yield _point("empty_returned", "Empty container returned", place, _RETURNED, actual=returned, **about)
 
-    def _container_leg_points(self, one: Record, leg: Record, box: Record) -> Iterable[_Candidate]:
-        level = self._levels[leg.id]
-        for date_of, name, words, end, step in (
+    def _container_leg_points(self, one: Record, leg: Record, box: Record) -> Iterable[TimelinePoint]:
+        about: dict[str, Any] = {"mode": leg.fields["mode"], "leg_ids": (int(leg.id),)}
+        about |= {"container_numbers": _container_numbers((box,)), "cargo": frozenset({("box", int(box.id))})}
+        for field_name, name, words, end, step in (
             ("actual_loaded_on_board", "loaded_on_board", "Loaded on board", "origin", _LOADED),
             ("actual_discharge", "unloaded_off_board", "Unloaded off board", "destination", _DISCHARGED),
         ):
-            place, told = place_at(leg, end), plausible_or_none(one.fields[date_of])
-            entry = TimelinePoint(
-                milestone=name, title=words,
-                actual=at_place(told, place.timezone) if told and place.timezone else told,
-                mode=leg.fields["mode"], leg_ids=(int(leg.id),), container_numbers=_container_numbers((box,)),
-                rank=(level, step), **_place_fields(place),
-            )  # fmt: skip
-            yield _Candidate(entry, frozenset({("box", int(box.id))}))
+            place, moment = place_at(leg, end), plausible_or_none(one.fields[field_name])
+            actual = at_place(moment, place.timezone) if moment and place.timezone else moment
+            yield _point(name, words, place, (self._levels[leg.id], step), actual=actual, **about)
 
-    def _event_points(self) -> Iterable[_Candidate]:
-        for event in self._family.events:
+    def _event_points(self) -> Iterable[TimelinePoint]:
+        for event in self._bundle.events:
             known, at = milestone(event["type"]), plausible_or_none(event["occurred_at"] or event["created_at"])
             if at is None or not shows_event(event["type"]):
                 continue
-            place = self._family.locations.get(event["id"], _NOWHERE)
-            entry = TimelinePoint(
-                milestone=(event["type"] or "").rpartition("#")[2], title=title(event["type"]),
+            place = self._bundle.locations.get(event["id"], NO_PLACE)
+            yield _point(
+                (event["type"] or "").rpartition("#")[2],
+                title(event["type"]),
+                place,
+                EVENT_RANK,
                 actual=at_place(at, place.timezone) if place.timezone else at,
-                event_id=event["id"], group=known.group if known else "progress",
-                rank=EVENT_RANK, **_place_fields(place),
-            )  # fmt: skip
-            yield _Candidate(entry)
+                event_id=event["id"],
+                group=known.group if known else "progress",
+            )
+
+
+def _point(milestone: str, title: str, place: RoutePlace, rank: tuple[int, int], **more: Any) -> TimelinePoint:
+    name, code, zone = place
+    return TimelinePoint(milestone, title, place=name, place_code=code, timezone=zone, rank=rank, **more)
+
+
+def _planned_and_actual(fields: Mapping[str, Any], name: str) -> dict[str, str | None]:
+    planned, actual = fields[f"estimated_{name}"], fields[f"actual_{name}"]
+    return {"planned": plausible_or_none(planned), "actual": plausible_or_none(actual)}
 
 
 def _id(record: Record) -> int:
@@ -464,7 +395,7 @@ def _id(record: Record) -> int:
 
 
 def _levels(ordered: Sequence[Record]) -> dict[Any, int]:
-    """How many legs lie before each leg; parallel ones are at one level."""
+    """How many legs precede each leg; parallel legs are at one level."""
     found: dict[Any, int] = {}
     ends: dict[Any, int] = {}
     starts: dict[Any, int] = {}
@@ -483,7 +414,7 @@ def _levels(ordered: Sequence[Record]) -> dict[Any, int]:
 
 
 def _unconnected(leg: Record, ordered: Sequence[Record], found: Mapping[Any, int]) -> int:
-    """The level of a leg that begins where none ends: beside another that leads to the same place, else behind all."""
+    """The level of a leg that starts where no leg ends: that of another to the same place, else after all."""
     end = place_at(leg, "destination")[:2]
     beside = (found[one.id] for one in ordered if one.id in found and place_at(one, "destination")[:2] == end)
     return next(beside, max(found.values(), default=-1) + 1)
@@ -494,13 +425,9 @@ def _terminal(box: Record) -> RoutePlace:
 
 
 def _at_terminal(fields: Mapping[str, Any], name: str) -> str | None:
-    """The pickup of a container at the terminal: as recorded, the date is mostly that of its pickup at the seller's."""
+    """The pickup of a container at the terminal: as recorded, the date is mostly the pickup at the seller's."""
     picked, arrived = plausible_or_none(fields[name]), fields["actual_arrival"] or fields["estimated_arrival"]
     return picked if picked and arrived and picked[:10] >= arrived[:10] else None
-
-
-def _place_fields(place: RoutePlace) -> dict[str, Any]:
-    return {"place": place.name, "place_code": place.code, "timezone": place.timezone}
 
 
 def _start_of_day(day: str | None, place: RoutePlace) -> str | None:
@@ -520,58 +447,56 @@ def _container_numbers(boxes: Iterable[Record]) -> tuple[str, ...]:
 # --- plans that facts have overtaken ---
 
 
-def _drop_overtaken(found: Sequence[_Candidate], bottlenecks: Sequence[int]) -> list[_Candidate]:
-    """Without plans that can no longer come true: something behind them has happened, or something before them later.
+def _drop_overtaken(found: Sequence[TimelinePoint], bottlenecks: Sequence[int]) -> list[TimelinePoint]:
+    """Drop plans that can no longer happen: a later step has happened, or an earlier one at a later time.
 
-    `bottlenecks` are the levels that all cargo passes: what happened there, or behind, to one container tells that
-    whatever lies before is over for all.
+    `bottlenecks` are the levels that all cargo passes: what happened there or later to one container shows that
+    everything before is over for all.
     """
-    facts = [(one, _Span.of_point(one.entry)) for one in found if one.entry.actual and _is_of_travel(one.entry)]
+    facts = [(one, _Span.of_point(one)) for one in found if one.actual and _is_of_travel(one)]
     return [
         one
         for one in found
-        if one.entry.actual
-        or one.entry.milestone in _FIXED_DATES
+        if one.actual
+        or one.milestone in _FIXED_DATES
         or not any(_overtakes(fact, span, one, bottlenecks) for fact, span in facts)
     ]
 
 
-def _overtakes(fact: _Candidate, span: "_Span", plan: _Candidate, bottlenecks: Sequence[int]) -> bool:
-    before, behind = plan.entry.rank, fact.entry.rank
+def _overtakes(fact: TimelinePoint, span: "_Span", plan: TimelinePoint, bottlenecks: Sequence[int]) -> bool:
+    before, behind = plan.rank, fact.rank
     if behind > before:
         if plan.cargo is None or fact.cargo is None or plan.cargo <= fact.cargo:
             return True
         return any(before[0] < level <= behind[0] for level in bottlenecks)
     is_same_cargo = plan.cargo is None or fact.cargo is None or not plan.cargo.isdisjoint(fact.cargo)
-    return behind < before and is_same_cargo and _Span.of_point(plan.entry).end < span.begin
+    return behind < before and is_same_cargo and _Span.of_point(plan).end < span.begin
 
 
 def _is_of_travel(entry: TimelinePoint) -> bool:
     return _BEFORE <= entry.rank < EVENT_RANK and entry.group == "progress"
 
 
-# --- what happens to several at once ---
+# --- merging ---
 
 
-def _merge_candidates(found: Iterable[_Candidate]) -> list[TimelinePoint]:
-    """One entry for what happens at the two ends of one stretch on one day, with all legs and containers."""
-    groups: dict[tuple[Any, ...], list[_Candidate]] = {}
-    for index, one in enumerate(found):
-        entry = one.entry
-        alone = index if one.cargo is None or entry.event_id else None
+def _merge_parallel(points: Iterable[TimelinePoint]) -> list[TimelinePoint]:
+    """One entry for each end of a section of the route and day, with all legs and containers."""
+    groups: dict[tuple[Any, ...], list[TimelinePoint]] = {}
+    for index, one in enumerate(points):
+        alone = index if one.cargo is None or one.event_id else None
         key = (
-            entry.milestone, entry.place, entry.place_code, one.other_end, entry.moment[:10], bool(entry.actual),
-            entry.rank, alone,
+            one.milestone, one.place, one.place_code, one.other_end, one.moment[:10], bool(one.actual), one.rank, alone,
         )  # fmt: skip
         groups.setdefault(key, []).append(one)
-    return [_merge_points([one.entry for one in group]) for group in groups.values()]
+    return [_merge_points(group) for group in groups.values()]
 
 
 def _merge_points(entries: Sequence[TimelinePoint]) -> TimelinePoint:
     if len(entries) == 1:
         return entries[0]
     first = min(entries, key=lambda entry: instant(entry.moment))
-    # Several times of one day: what they have in common is the day.
+    # Several times of one day: only the day is common.
     moments: dict[str, str | None] = {}
     for name in ("planned", "actual"):
         told = [value for entry in entries if (value := getattr(entry, name))]
@@ -587,7 +512,7 @@ def _merge_points(entries: Sequence[TimelinePoint]) -> TimelinePoint:
 
 
 class _Span(NamedTuple):
-    """From when until when an entry may be, as stored instants: a whole day where only that is known."""
+    """The period in which an entry lies, as stored instants: the whole day if only that is known."""
 
     begin: str
     end: str
@@ -607,9 +532,9 @@ class _Span(NamedTuple):
 
 
 def _sort_points(entries: Sequence[TimelinePoint]) -> list[TimelinePoint]:
-    """By instant; at equal ones by the order of the route.
+    """Sort by instant, then by the order of the route.
 
-    A day is where Flexport puts it, mostly at noon, unless that contradicts the route within this day.
+    A day-only entry is placed where Flexport puts it, mostly at noon, unless that contradicts the route within the day.
     """
     placed: dict[int, str] = {}
     fixed: list[tuple[str, tuple[int, int]]] = []

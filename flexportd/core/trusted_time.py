@@ -1,8 +1,8 @@
-"""The time by which things are deleted: this machine's clock, unless it cannot be right.
+"""The time used for deletions: this machine's clock, unless it cannot be right.
 
-A clock that jumped ahead makes everything look old. So the newest time at which the clock was plausible is remembered,
-also across restarts. A clock that is far ahead of that is not used to delete anything before Flexport confirms it: by
-the Date of its answers, or by events that it has recorded lately.
+A clock that jumped ahead makes everything look old. So the newest plausible time is stored, also across restarts. A
+clock that is far ahead of it deletes nothing until Flexport confirms the time: by the Date of its responses, or by
+events that it recorded recently.
 """
 
 import contextlib
@@ -21,38 +21,36 @@ from flexportd.storage.transaction import Transaction
 log = structlog.get_logger(__name__)
 
 EARLIEST = "2013-01-01T00:00:00.000Z"
-"""No time that a clock or an event bears is believed to be before this: Flexport was founded in 2013."""
+"""No time of a clock or an event is before this: Flexport was founded in 2013."""
 
-CHECK_INTERVAL = 15.0  # seconds between looks at the clock
+CHECK_INTERVAL = 15.0  # seconds between checks
 
 _META_KEY = "plausible_time"
-_MAX_JUMP = timedelta(days=45)  # that nobody may have looked at the clock, or heard from Flexport, without suspicion
-_MAX_SET_BACK = timedelta(hours=1)  # that a clock may be set back without a word
-_MIN_SET_BACK = timedelta(seconds=5)  # back, which is more than a clock that is kept right ever makes
-_SAVE_INTERVAL = timedelta(minutes=1)  # between notes on disk
+_MAX_JUMP = timedelta(days=45)  # time without a check and without Flexport that is still plausible
+_MAX_SET_BACK = timedelta(hours=1)  # set back by less than this is not reported as a problem
+_MIN_SET_BACK = timedelta(seconds=5)  # more than a synchronised clock is ever set back
+_SAVE_INTERVAL = timedelta(minutes=1)  # between writes to disk
 _MAX_SKEW = timedelta(days=1)  # between this machine's clock and Flexport's
-_EVENTS = 20  # the newest, which may confirm a time
+_EVENTS = 20  # the newest ones that may confirm a time
 
 
 class TrustedTime:
-    """Watches the clock of one daemon. `flexport` gives the present by Flexport's last answer, None before any."""
+    """Watches the clock of one daemon. `flexport` returns the time by Flexport's last response, None before any."""
 
     def __init__(self, db: Database, clock: Clock, flexport: Callable[[], datetime | None] = lambda: None) -> None:
         self._db = db
         self._clock = clock
         self._flexport = flexport
-        self._plausible: datetime | None = None  # the newest time at which the clock was
+        self._plausible: datetime | None = None  # the newest plausible time
         self._saved: datetime | None = None  # the one on disk
         self._problem: str | None = None  # as it was logged
-        self._last_check: tuple[datetime, float] | None = (
-            None  # the clock when it was last looked at, and monotonic seconds
-        )
+        self._last_check: tuple[datetime, float] | None = None  # the clock, and monotonic seconds
         self._was_set_back = False
 
     async def run(self, set_back: Callable[[], Awaitable[None]]) -> None:
-        """Look at the clock again and again; `set_back` is called when it was set back."""
+        """Check the clock periodically; `set_back` is called when it was set back."""
         while True:
-            with contextlib.suppress(UnavailableError):  # the writer says so itself, and the next look does it
+            with contextlib.suppress(UnavailableError):  # the writer reports it, and the next check retries
                 await self.check()
                 if self._was_set_back:
                     await set_back()
@@ -60,7 +58,7 @@ class TrustedTime:
             await self._clock.sleep(CHECK_INTERVAL)
 
     async def check(self) -> None:
-        """Note the present if it is plausible. Raises UnavailableError when the disk refuses."""
+        """Store the present time if it is plausible. Raises UnavailableError if the database is unavailable."""
         now = self._clock.now()
         if self._plausible is None:
             kept = await self._db.read(_newest)
@@ -76,7 +74,7 @@ class TrustedTime:
             self._saved = noted
 
     def _detect_set_back(self, now: datetime) -> None:
-        """Whether the clock has been set back since the last look."""
+        """Detect whether the clock was set back since the last check."""
         seconds = time.monotonic()
         if self._last_check is not None:
             before, then = self._last_check
@@ -95,7 +93,7 @@ class TrustedTime:
         self._problem = problem
 
     def now(self) -> datetime:
-        """The present, or a time before it where the clock cannot be right."""
+        """The present, or an earlier time if the clock cannot be right."""
         now, there = self._clock.now(), self._flexport()
         if there is not None and abs(now - there) > _MAX_SKEW:
             return min(now, there)
@@ -104,7 +102,7 @@ class TrustedTime:
 
     @property
     def problem(self) -> str | None:
-        """Why the clock of this machine cannot be right, as a sentence; None while it may be."""
+        """Why the clock of this machine cannot be right, as a sentence; None if it may be."""
         now, there, known = self._clock.now(), self._flexport(), self._plausible
         here = _WRONG_CLOCK.format(format_minute(stamp(now)))
         if there is not None:
@@ -129,11 +127,11 @@ _DELETION_PAUSED = "Nothing is deleted until it is right"
 
 
 def _newest(tx: Transaction) -> str | None:
-    """When the clock was last plausible; before that was noted, when the last event came."""
+    """The newest plausible time; before the first one is stored, when the last event was received."""
     return tx.meta.get(_META_KEY) or tx.events.newest()[0]
 
 
 def _confirms(tx: Transaction, now: datetime) -> bool:
-    """Whether the events that came last were recorded lately; one with a time to come says nothing."""
+    """Whether Flexport recorded the latest events recently; events with a time in the future do not count."""
     since, until = stamp(now - _MAX_JUMP), stamp(now + _MAX_SKEW)
     return any(since <= at <= until for at in tx.gaps.recent_times(_EVENTS))

@@ -1,7 +1,7 @@
-"""The state that a batch of events works on: read once, changed in memory, written once at the end."""
+"""The unit of work of a batch of events or objects: state is read once, changed in memory, and written once."""
 
 import functools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import compress
 from operator import ne
 from typing import Any
@@ -27,7 +27,7 @@ _ON_ROUTE = (legs.RESOURCE_TYPE, containers.RESOURCE_TYPE, containers.LEGS_RESOU
 
 
 class ChangeCause:
-    """What a change goes back to: an event, or the run of a sync and when that began. Times are on our clock."""
+    """What caused a change: an event, or a sync run and when that began. Times are on our clock."""
 
     __slots__ = ("at", "began_at", "event_id", "run_id", "source")
 
@@ -53,11 +53,12 @@ class UnitOfWork:
         self._assigned: dict[tuple[str, int], dict[Key, Record]] = {}  # by shipment, as this batch left them
         self._references: set[int] = set()
         self._retagged: set[int] = set()  # shipments whose audience may have changed
-        self._new_owners: dict[str, dict[Key, tuple[int, ChangeCause]]] = {}  # column -> owner -> its shipment, and why
-        self._former_shipments: dict[int, ChangeCause] = {}  # shipments that something of theirs left, and why
-        self._changed_bookings: dict[
-            int, ChangeCause
-        ] = {}  # shipments whose bookings may name other purchase orders now, and why
+        self._new_owners: dict[
+            str, dict[Key, tuple[int, ChangeCause]]
+        ] = {}  # column -> owner -> its shipment, and the cause
+        self._former_shipments: dict[int, ChangeCause] = {}  # shipments that lost an object, and the cause
+        # shipments whose bookings may name other purchase orders now, and the cause
+        self._changed_bookings: dict[int, ChangeCause] = {}
         self._confirmed_at: Mapping[str, str] | None = None
         self._previous_as_of: dict[str, dict[Key, str | None]] = {}  # the `as_of` of what is written, before this batch
         self.changes: list[Change] = []
@@ -65,14 +66,14 @@ class UnitOfWork:
 
     def prefetch(self, domain: ResourceType, ids: Iterable[Key]) -> None:
         """Read many records in one statement."""
-        wanted = [found for found in dict.fromkeys(ids) if (domain.name, found) not in self._records]
-        if wanted:
-            loaded = self._tx.resources.load(domain.table, wanted)
-            for found in wanted:
-                self._records[domain.name, found] = loaded.get(found)
+        missing = [key for key in dict.fromkeys(ids) if (domain.name, key) not in self._records]
+        if missing:
+            loaded = self._tx.resources.load(domain.table, missing)
+            for key in missing:
+                self._records[domain.name, key] = loaded.get(key)
 
     def get(self, domain: ResourceType, record_id: Key) -> Record | None:
-        """The newest known state, with what this batch has changed so far."""
+        """The newest state, with what this batch has changed so far."""
         if (domain.name, record_id) not in self._records:
             self.prefetch(domain, (record_id,))
         return self._records[domain.name, record_id]
@@ -84,18 +85,18 @@ class UnitOfWork:
         cause: ChangeCause,
         *,
         quietly: bool = False,
-        placing: bool = False,
+        is_localised: bool = False,
         wire: Collection[str] | None = None,
     ) -> bool:
-        """Take a new state, note each field that moved; whether any did. `quietly`: no history is written.
+        """Stage a new state and record each changed field; returns whether any changed.
 
-        A time that is written with another offset has not moved; `placing`: it is now on the clock of its place.
+        A time that is written with another offset has not moved; `is_localised`: it is now on the clock of its place.
         `wire` are the wire fields that changed; None: any may have.
         """
         before = self.get(domain, record.id)
-        record, moved = self._compared(domain, before, record, placing=placing)
+        record, moved = self._compared(domain, before, record, is_localised=is_localised)
         self._previous_as_of.setdefault(domain.name, {}).setdefault(record.id, before.as_of if before else None)
-        # The history of an object begins with what is told of it, not with its id alone.
+        # The history of an object begins with its first data, not with its id alone.
         is_quiet = quietly or (not record.as_of and is_link_only(record))
         if not is_quiet:
             self._record_changes(domain, before, record, moved, cause)
@@ -108,9 +109,13 @@ class UnitOfWork:
         if before is None or "shipment_id" in moved:
             self._assign_shipment(domain, before, record, cause)
         if domain is bookings.RESOURCE_TYPE and (before is None or moved.intersection(("metadata", "shipment_id"))):
-            for one in (before, record):
-                if one is not None and one.fields["shipment_id"] is not None and (one.fields["metadata"] or before):
-                    self._changed_bookings[int(one.fields["shipment_id"])] = cause
+            for state in (before, record):
+                if (
+                    state is not None
+                    and state.fields["shipment_id"] is not None
+                    and (state.fields["metadata"] or before)
+                ):
+                    self._changed_bookings[int(state.fields["shipment_id"])] = cause
         if domain is shipments.RESOURCE_TYPE and (before is None or moved.intersection(shipments.REFERENCE_FIELDS)):
             self._references.add(int(record.id))
         if domain is shipments.RESOURCE_TYPE and (before is None or moved.intersection(audiences.TAG_FIELDS)):
@@ -118,14 +123,14 @@ class UnitOfWork:
         return bool(moved)
 
     def _compared(
-        self, domain: ResourceType, before: Record | None, record: Record, *, placing: bool
+        self, domain: ResourceType, before: Record | None, record: Record, *, is_localised: bool
     ) -> tuple[Record, set[str]]:
         """The state as it is to be stored, and the fields that moved. A rule is applied where one of its fields did."""
         if before is None:
             return self._with_booked_orders(domain, None, record), {"id"}
         given, table = record, domain.table
         moved = _moved(table, before, record)
-        if not placing and not moved.isdisjoint(table.moments):
+        if not is_localised and not moved.isdisjoint(table.moments):
             record = _with_stored_spelling(domain, before, record, moved)
         if not moved.isdisjoint(_BOOKED):
             record = self._with_booked_orders(domain, before, record)
@@ -134,13 +139,13 @@ class UnitOfWork:
         return record, moved if record is given else _moved(table, before, record)
 
     def confirmed_at(self, domain: ResourceType) -> str:
-        """Flexport's time at which all objects of a domain were last found as we have them."""
+        """Flexport's time at which all objects of a domain were last found to be as stored."""
         if self._confirmed_at is None:
             self._confirmed_at = self._tx.sync.confirmed_at()
         return self._confirmed_at.get(domain.name, "")
 
     def owner_of(self, domain: ResourceType, fields: Mapping[str, Any]) -> int | None:
-        """The shipment of an object that does not name its own: that of what it belongs to."""
+        """The shipment of an object that does not name one: that of its owner."""
         for column, name in domain.owners:
             key = fields.get(column)
             owner = self.get(_OWNERS[name], key) if key is not None else None
@@ -149,12 +154,12 @@ class UnitOfWork:
         return None
 
     def prefetch_owners(self, domain: ResourceType, fields: Iterable[Mapping[str, Any]]) -> None:
-        """Read in one statement what these objects belong to, of those that do not name their shipment."""
+        """Read the owners of these objects in one statement."""
         for column, name in domain.owners[:1]:
             self.prefetch(_OWNERS[name], [key for one in fields if (key := one.get(column)) is not None])
 
     def _assign_shipment(self, domain: ResourceType, before: Record | None, record: Record, cause: ChangeCause) -> None:
-        """What came before its owner, and so knew no shipment, gets to know it; the shipment that it leaves, too."""
+        """Note that an object moved to a shipment: its own objects get that shipment, the former one is refreshed."""
         former = before.fields.get("shipment_id") if before else None
         if former is not None and domain in _ON_ROUTE:
             self._assigned.setdefault((domain.name, former), {})
@@ -176,7 +181,7 @@ class UnitOfWork:
     def _record_changes(
         self, domain: ResourceType, before: Record | None, after: Record, moved: Collection[str], cause: ChangeCause
     ) -> None:
-        """Write down what moved."""
+        """Record the changed fields for the history."""
         if before is None or (not before.as_of and is_link_only(before)):
             self._add_change(domain, after, "id", (None, after.id), cause)
         if before is None:
@@ -203,9 +208,9 @@ class UnitOfWork:
 
     def prefetch_shipment_records(self, shipment_ids: Iterable[int]) -> None:
         """Read the legs, containers and container legs of many shipments in one statement each."""
-        wanted = list(dict.fromkeys(shipment_ids))
-        for domain in (legs.RESOURCE_TYPE, containers.RESOURCE_TYPE, containers.LEGS_RESOURCE_TYPE):
-            new = [found for found in wanted if (domain.name, found) not in self._stored]
+        ids = list(dict.fromkeys(shipment_ids))
+        for domain in _ON_ROUTE:
+            new = [number for number in ids if (domain.name, number) not in self._stored]
             for shipment_id, records in self._tx.resources.of_shipments(domain.table, new).items():
                 self._stored[domain.name, shipment_id] = records
 
@@ -214,70 +219,63 @@ class UnitOfWork:
         key = (domain.name, shipment_id)
         if key not in self._stored:
             self.prefetch_shipment_records((shipment_id,))
-        found = {record.id: record for record in self._stored[key]} | self._assigned.get(key, {})
-        now = {number: self._records.get((domain.name, number)) or record for number, record in found.items()}
-        return [record for record in now.values() if record.fields["shipment_id"] == shipment_id]
+        known = {record.id: record for record in self._stored[key]} | self._assigned.get(key, {})
+        now = [self._records.get((domain.name, number)) or record for number, record in known.items()]
+        return [record for record in now if record.fields["shipment_id"] == shipment_id]
 
     def route_of(self, shipment_id: int) -> dict[str, Any]:
-        """What the legs and containers of a shipment give for it now."""
+        """The fields of a shipment that its legs and containers give now."""
         route = ShipmentRoute(self.shipment_records(legs.RESOURCE_TYPE, shipment_id))
         return route_fields(route, self.shipment_records(containers.RESOURCE_TYPE, shipment_id))
 
     def refresh_route(self, shipment_id: int, cause: ChangeCause, *, quietly: bool = False) -> None:
-        """Bring a shipment, its containers and container legs up to date after one of its own moved.
+        """Update the derived fields of a shipment, its containers and container legs after one of these changed.
 
         `quietly`: no history is written.
         """
-        own_legs, boxes = (
-            self.shipment_records(legs.RESOURCE_TYPE, shipment_id),
-            self.shipment_records(containers.RESOURCE_TYPE, shipment_id),
-        )
-        box_legs = self.shipment_records(containers.LEGS_RESOURCE_TYPE, shipment_id)
+        own_legs, boxes, box_legs = (self.shipment_records(domain, shipment_id) for domain in _ON_ROUTE)
         route, loads = ShipmentRoute(own_legs), containers.ContainerLoads(box_legs)
         for box in boxes:
-            self._set_route_fields(
-                containers.RESOURCE_TYPE, box, containers.container_route_fields(box, route, loads), cause
-            )
+            fields = containers.container_route_fields(box, route, loads)
+            self._set_route_fields(containers.RESOURCE_TYPE, box, fields, cause)
         by_id = {leg.id: leg for leg in own_legs}
         for box_leg in box_legs:
-            self._set_route_fields(
-                containers.LEGS_RESOURCE_TYPE, box_leg, containers.container_leg_route_fields(box_leg, by_id), cause
-            )
+            fields = containers.container_leg_route_fields(box_leg, by_id)
+            self._set_route_fields(containers.LEGS_RESOURCE_TYPE, box_leg, fields, cause)
         shipment = self.get(shipments.RESOURCE_TYPE, shipment_id)
         if shipment is None:
             return
         if quietly or ("legs", shipment_id) in self._assigned:
             fields = {**shipment.fields, **route_fields(route, boxes)}
             fields.update(shipments.best_known(fields))
-            told = fields["own_actual_departure"] or fields["own_estimated_departure"]
-            self.anomalies += [(legs.RESOURCE_TYPE.object_name, *odd) for odd in route_anomalies(route, told)]
-        else:  # no leg moved: the rest of the route is as it was
+            departure = fields["own_actual_departure"] or fields["own_estimated_departure"]
+            self.anomalies += [(legs.RESOURCE_TYPE.object_name, *odd) for odd in route_anomalies(route, departure)]
+        else:  # no leg changed: the rest of the route is as it was
             fields = {**shipment.fields, "container_numbers": container_numbers(boxes)}
         if fields != shipment.fields:
             synced_at = shipment.synced_at if quietly else cause.at
             after = msgspec.structs.replace(shipment, fields=fields, synced_at=synced_at)
-            # The run that brought the shipment completes it with its legs and containers: that is no news of it.
-            completing = cause.began_at is not None and shipment.first_seen_at >= cause.began_at
-            self.put(shipments.RESOURCE_TYPE, after, cause, quietly=quietly or completing, placing=True)
+            quietly = quietly or _is_completing(shipment, cause)
+            self.put(shipments.RESOURCE_TYPE, after, cause, quietly=quietly, is_localised=True)
 
     def _set_route_fields(
-        self, domain: ResourceType, record: Record, found: Mapping[str, Any], cause: ChangeCause
+        self, domain: ResourceType, record: Record, given: Mapping[str, Any], cause: ChangeCause
     ) -> None:
-        """Give an object what its route says; that is no news of it."""
-        if any(record.fields[name] != value for name, value in found.items()):
-            after = msgspec.structs.replace(record, fields={**record.fields, **found})
-            self.put(domain, after, cause, quietly=True, placing=True)
+        """Set the fields that the route gives, without history."""
+        if any(record.fields[name] != value for name, value in given.items()):
+            after = msgspec.structs.replace(record, fields={**record.fields, **given})
+            self.put(domain, after, cause, quietly=True, is_localised=True)
 
-    def prefetch_bookings(self, found: Iterable[tuple[int, Key | None]]) -> None:
-        """Read the bookings of many shipments, each given with that which it names itself."""
-        wanted = dict(found)
-        self.prefetch(bookings.RESOURCE_TYPE, [booking for booking in wanted.values() if booking is not None])
-        new = [number for number in wanted if (bookings.TABLE.name, number) not in self._stored]
+    def prefetch_bookings(self, named: Iterable[tuple[int, Key | None]]) -> None:
+        """Read the bookings of many shipments, each given with the booking that it names itself."""
+        by_shipment = dict(named)
+        self.prefetch(bookings.RESOURCE_TYPE, [booking for booking in by_shipment.values() if booking is not None])
+        new = [number for number in by_shipment if (bookings.TABLE.name, number) not in self._stored]
         for number, records in self._tx.resources.of_shipments(bookings.TABLE, new).items():
             self._stored[bookings.TABLE.name, number] = records
 
     def _with_booked_orders(self, domain: ResourceType, before: Record | None, record: Record) -> Record:
-        """A shipment with the purchase orders in its bookings' metadata; its list entry has no metadata of its own."""
+        """A shipment with the purchase orders in the metadata of its bookings; its list entry has no metadata."""
         if domain is not shipments.RESOURCE_TYPE:
             return record
         new = record.fields
@@ -286,18 +284,18 @@ class UnitOfWork:
         number, named = int(record.id), new["booking_id"]
         if (bookings.TABLE.name, number) not in self._stored:
             self.prefetch_bookings([(number, named)])
-        found = {one.id: one for one in self.shipment_records(bookings.RESOURCE_TYPE, number)}
+        own = {one.id: one for one in self.shipment_records(bookings.RESOURCE_TYPE, number)}
         booking = None if named is None else self.get(bookings.RESOURCE_TYPE, named)
         if booking is not None:
-            found[booking.id] = booking
-        if not found:
+            own[booking.id] = booking
+        if not own:
             return record
-        metadata = [one.fields["metadata"] for _, one in sorted(found.items(), key=lambda item: str(item[0]))]
+        metadata = [one.fields["metadata"] for _, one in sorted(own.items(), key=lambda item: str(item[0]))]
         orders = shipments.with_booked_orders(new["purchase_orders"], metadata)
         return record.with_fields({**new, "purchase_orders": orders})
 
     def _update_orders(self, number: int, cause: ChangeCause) -> None:
-        """Bring a shipment's purchase orders up to date after one of its bookings moved."""
+        """Update the purchase orders of a shipment after one of its bookings changed."""
         shipment = self.get(shipments.RESOURCE_TYPE, number)
         if shipment is None:
             return
@@ -305,11 +303,10 @@ class UnitOfWork:
         after = self._with_booked_orders(shipments.RESOURCE_TYPE, None, shipment.with_fields(fields))
         if after.fields != shipment.fields:
             after = msgspec.structs.replace(after, synced_at=cause.at)
-            completing = cause.began_at is not None and shipment.first_seen_at >= cause.began_at
-            self.put(shipments.RESOURCE_TYPE, after, cause, quietly=completing)
+            self.put(shipments.RESOURCE_TYPE, after, cause, quietly=_is_completing(shipment, cause))
 
     def flush(self, at: str, ended: Sequence[int] = ()) -> None:
-        """Write everything: one statement a table, whatever the number of events; `ended` are their places."""
+        """Write everything, one statement per table whatever the number of events; `ended` are their numbers."""
         for number, cause in self._changed_bookings.items():
             self._update_orders(number, cause)
         for number, cause in {**self._former_shipments, **self._backfill_shipments()}.items():
@@ -318,11 +315,13 @@ class UnitOfWork:
             keys = [(domain.name, number) for number in sorted(ids, key=str)]
             self._tx.resources.save(domain.table, [(self._written[key], self._changed_fields_of(key)) for key in keys])
         if self._references:
-            found = ((number, self._written["shipments", number].fields) for number in sorted(self._references))
-            self._tx.resources.put_references({number: shipments.references(fields) for number, fields in found})
+            self._tx.resources.put_references(
+                {number: shipments.references(fields) for number, fields in self._written_shipments(self._references)}
+            )
         if self._retagged:
-            found = ((number, self._written["shipments", number].fields) for number in sorted(self._retagged))
-            self._tx.audiences.put({number: audiences.audience_tags(fields) for number, fields in found})
+            self._tx.audiences.put(
+                {number: audiences.audience_tags(fields) for number, fields in self._written_shipments(self._retagged)}
+            )
         numbers = self._tx.changes.add(self.changes)
         states = {
             name: [WrittenObject(key, as_of, self._moved_text((name, key))) for key, as_of in found.items()]
@@ -330,9 +329,12 @@ class UnitOfWork:
         }
         self._tx.journal.add(at, numbers, states, ended)
 
+    def _written_shipments(self, numbers: Iterable[int]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        return ((number, self._written["shipments", number].fields) for number in sorted(numbers))
+
     def _backfill_shipments(self) -> dict[int, ChangeCause]:
-        """Give container legs that know no shipment yet that of their owner; the shipments that got any, and why."""
-        domain, found = containers.LEGS_RESOURCE_TYPE, dict[int, ChangeCause]()
+        """Assign container legs without a shipment to their owner's; returns these shipments with the cause."""
+        domain, backfilled = containers.LEGS_RESOURCE_TYPE, dict[int, ChangeCause]()
         for column, owners in self._new_owners.items():
             self.prefetch(domain, self._tx.resources.orphans(domain.table, column, list(owners)))
         waiting = [
@@ -347,8 +349,8 @@ class UnitOfWork:
             if owner is not None:
                 shipment, cause = owner
                 self.put(domain, record.with_fields({**record.fields, "shipment_id": shipment}), cause)
-                found[shipment] = cause
-        return found
+                backfilled[shipment] = cause
+        return backfilled
 
     def _changed_fields_of(self, key: tuple[str, Key]) -> frozenset[str] | None:
         moved = self._changed_fields[key]
@@ -362,6 +364,11 @@ class UnitOfWork:
     def written(self) -> dict[str, set[Key]]:
         """Domain name -> the ids whose state was written."""
         return {name: ids for name, (_, ids) in self._dirty.items()}
+
+
+def _is_completing(shipment: Record, cause: ChangeCause) -> bool:
+    """Whether the run that first brought a shipment completes it, with its legs for example: that is not a change."""
+    return cause.began_at is not None and shipment.first_seen_at >= cause.began_at
 
 
 def _moved(table: Table, before: Record, after: Record) -> set[str]:
@@ -397,7 +404,7 @@ def _json(value: Any) -> str | None:
 def _with_stored_spelling(domain: ResourceType, before: Record, after: Record, moved: Collection[str]) -> Record:
     """The new state, where a time that is still the same instant is written as before, unless it has its place's clock.
 
-    An offset tells more of the place than UTC does: one that is new is taken.
+    An offset tells more about the place than UTC does, so a new offset is taken.
     """
     old, new = before.fields, after.fields
     on_route = (

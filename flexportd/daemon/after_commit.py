@@ -3,7 +3,8 @@
 from collections.abc import Callable, Hashable, Iterable
 
 from flexportd.cache import ResponseCache
-from flexportd.core.importer.importer import ImportObserver, ImportSummary, WrittenKeys
+from flexportd.core.importer.batch_import import ImportResult
+from flexportd.core.importer.importer import ImportObserver, WrittenKeys
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.schema_drift import FUTURE_TIMESTAMP, TIMESTAMP_WENT_BACK, SchemaDrift, top_level_fields
 from flexportd.storage.repositories.resources import Key
@@ -27,13 +28,13 @@ class CommitHooks(ImportObserver):
         """Something about an answer is not as it should be."""
         self._schema_drift.report(object_name, sentence)
 
-    def record_import(self, tx: Transaction, domain: ResourceType, taken: ImportSummary, at: str) -> None:
+    def record_import(self, tx: Transaction, domain: ResourceType, result: ImportResult, at: str) -> None:
         """Write the drift down with the answer that showed it."""
-        for key in taken.result.went_back:
+        for key in result.went_back:
             self._schema_drift.report(domain.object_name, TIMESTAMP_WENT_BACK, key)
-        for name, sentence, example in taken.result.anomalies:
+        for name, sentence, example in result.anomalies:
             self._schema_drift.report(name, sentence, example)
-        for one in taken.comparison.candidates:
+        for one in result.comparison.candidates:
             if FUTURE_TIMESTAMP in one.notes:
                 self._schema_drift.report(domain.object_name, FUTURE_TIMESTAMP, str(one.id))
             self._schema_drift.report_implausible(domain.object_name, domain.table, one.values)

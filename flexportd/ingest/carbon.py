@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import structlog
 
 from flexportd.clock import Clock
-from flexportd.core.carbon import CarbonRequest, carbon_requests, decimal_plain, is_current
+from flexportd.core.carbon import CarbonRequest, carbon_requests, is_current
 from flexportd.core.reads import Reads
+from flexportd.core.resources.money import format_number
 from flexportd.core.resources.registry import Registry
 from flexportd.errors import ConflictError, FlexportdError, NotFoundError, UnavailableError
 from flexportd.flexport.client import FetchedObject
@@ -127,7 +128,7 @@ class CarbonCalculator:
             asked.leg_id,
             shipment_id,
             asked.mode,
-            decimal_plain(calculation.kilograms()),
+            format_number(calculation.kilograms()),
             asked.body.decode(),
             found.text.decode("utf-8", "replace"),
             found.date,

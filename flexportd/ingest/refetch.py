@@ -165,10 +165,10 @@ class Refetcher:
             page = await self._client.page(facts.path, {facts.of_shipment: str(shipment)}, number, "refresh")
             times = (page.started_at, page.date)
             cause = ChangeCause(self._clock.stamp(), "sync")
-            answered = self._intake.make_batch(domain, page.rows, times, start, is_list=True)
-            taken = await self._intake.import_batch(answered, cause)
-            pagination.add(taken.comparison.identities)
-            listed.update(taken.comparison.identities)
+            comparison = await self._intake.compare(domain, page.rows, times, start, is_list=True)
+            await self._intake.apply([comparison], cause)
+            pagination.add(comparison.identities)
+            listed.update(comparison.identities)
             if not page.has_next or not pagination.has_more(page.total_count):
                 return listed
         return None
@@ -196,11 +196,12 @@ class Refetcher:
         start = await self._intake.request_start()
         found = await self._client.get(LISTS[domain.object_name].path, str(key), purpose)
         times = (found.started_at, found.date)
-        taken = await self._intake.import_batch(self._intake.make_batch(domain, [found.text], times, start), cause)
-        if taken.comparison.failures:
-            failure = taken.comparison.failures[0]
+        comparison = await self._intake.compare(domain, [found.text], times, start)
+        (result,) = await self._intake.apply([comparison], cause)
+        if comparison.failures:
+            failure = comparison.failures[0]
             raise MalformedError(f"Flexport's {domain.label} {key} cannot be read: {failure.error}")
-        return "new" if taken.result.new else "changed" if taken.result.changed else "unchanged"
+        return "new" if result.new else "changed" if result.changed else "unchanged"
 
 
 def shipment_refetch(domain_names: tuple[str, ...], shipment: int, at: str, priority: int) -> list[NewItem]:

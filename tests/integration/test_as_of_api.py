@@ -215,7 +215,7 @@ async def test_the_chain_of_an_event_is_told_in_words(daemon, clock):
     steps = (await daemon.get(f"/why/events/{broken['id']}"))["data"]
     assert [step["kind"] for step in steps] == ["received", "failed", "dead"]
     steps = (await daemon.get(f"/why/events/{odd['id']}"))["data"]
-    assert steps[1]["text"] == "ignored: nothing here keeps /planet"
+    assert steps[1]["text"] == "ignored: /planet is not a known resource"
     assert (await daemon.get("/why/events/1", 404))["detail"] == "there is no event '1'"
 
 

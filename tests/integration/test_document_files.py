@@ -155,9 +155,8 @@ class House:
         intake, times = Importer(self.db, self.clock, watcher), (self.clock.stamp(),) * 2
         for domain, objects in ((shipments.RESOURCE_TYPE, [events.shipment()]), (documents.RESOURCE_TYPE, rows)):
             texts = [json.dumps(one).encode() for one in objects]
-            await intake.import_batch(
-                intake.make_batch(domain, texts, times, RequestStart()), ChangeCause(self.clock.stamp(), "sync")
-            )
+            found = await intake.compare(domain, texts, times, RequestStart())
+            await intake.apply([found], ChangeCause(self.clock.stamp(), "sync"))
 
     async def rows(self, key):
         return await self.db.read(lambda tx: tx.files.of_document(key))

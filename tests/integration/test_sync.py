@@ -74,12 +74,12 @@ async def test_a_stopped_run_goes_on_where_it_was(tmp_path):
         turned = 0
         apply = mirror.intake.apply
 
-        async def stop_after(answers, cause):
+        async def stop_after(answers, cause, on_imported):
             nonlocal turned
             turned += len(answers)
             if turned >= 4:
                 job.stopping.set()
-            await apply(answers, cause)
+            return await apply(answers, cause, on_imported)
 
         mirror.intake.apply = stop_after
         await mirror.sync(job)

@@ -10,7 +10,8 @@ from flexportd.clock import Clock, parse, stamp
 from flexportd.core.events.applier import EventApplier
 from flexportd.core.history.as_of import AsOfList, object_as_of
 from flexportd.core.history.provenance import field_provenance, trace_object
-from flexportd.core.importer.compare import FetchedBatch, apply, compare, remove
+from flexportd.core.importer.batch_import import apply, remove
+from flexportd.core.importer.compare import Comparison
 from flexportd.core.resources import shipments
 from flexportd.core.unit_of_work import ChangeCause
 from flexportd.errors import InvalidError, NotFoundError
@@ -52,11 +53,11 @@ class Past(Store):
         """Flexport answers with these objects; and no longer has those."""
         at, self.runs = self.clock.stamp(), self.runs + 1
         seq = self.tx.events.last_seq()
-        answered = FetchedBatch(domain, [msgspec.json.encode(one) for one in objects], at, at, seq, LATER)
-        reading = compare(self.tx, answered)
+        found = Comparison(domain, at, at, seq, LATER)
+        found.compare(self.tx, [msgspec.json.encode(one) for one in objects])
         self.raw.execute("BEGIN IMMEDIATE")
         cause = ChangeCause(at, "sync", run=(self.runs, at))
-        apply(self.tx, answered, reading.candidates, cause)
+        apply(self.tx, found, found.candidates, cause)
         if gone:
             remove(self.tx, domain, gone, at, cause)
         self.raw.execute("COMMIT")
@@ -261,7 +262,7 @@ def test_what_is_forgotten_or_yet_to_come_is_not_made_up(store):
         store.then(SHIPMENTS, 910_233, first)
     with pytest.raises(InvalidError, match="no longer stored"):
         store.list_then(PageRequest(5, "id"), first)
-    with pytest.raises(InvalidError, match="yet to come"):
+    with pytest.raises(InvalidError, match="in the future"):
         object_as_of(store.tx, SHIPMENTS, 910_233, LATER, limit)
     told = store.then(SHIPMENTS, 910_233, limit)
     assert (told["status"], told["as_of"], told["source"], told["synced_at"]) == ("a", None, None, None)
@@ -280,11 +281,11 @@ def test_too_much_to_roll_back_is_said(store, monkeypatch, limit):
     store.answer(SHIPMENTS, [shipment(number) for number in (1, 2, 3)])
     middle = store.clock.stamp()
     store.clock.turn()
-    if limit == "MOST_CHANGES":
+    if limit == "MAX_CHANGES":
         for step in range(3):
             store.clock.turn()
             store.answer(SHIPMENTS, [shipment(1, pieces=step + 5, updated_at=store.clock.stamp())])
-    at = then if limit == "MOST_OBJECTS" else middle
+    at = then if limit == "MAX_OBJECTS" else middle
     with pytest.raises(InvalidError, match="too many to roll back"):
         store.list_then(PageRequest(5, "id"), at)
 

@@ -143,33 +143,33 @@ def test_an_arrival_is_tentative_until_it_has_happened_and_keeps_its_identity():
 
 
 @pytest.mark.parametrize(
-    ("kind", "make", "fields", "planned", "done"),
+    ("kind", "fields", "planned", "done"),
     [
         (
-            "ramp_arrivals", agenda.ramp_arrival, {"inland_ramp": "Chicago, IL"},
+            "ramp_arrivals", {"inland_ramp": "Chicago, IL"},
             ("estimated_ramp_arrival", "Arrives Chicago, IL ramp"), ("actual_ramp_arrival", "Arrived Chicago, IL ramp"),
         ),
         (
-            "ramp_arrivals", agenda.ramp_arrival, {"inland_ramp": "BNSF Ramp Dallas"},
+            "ramp_arrivals", {"inland_ramp": "BNSF Ramp Dallas"},
             ("estimated_ramp_arrival", "Arrives BNSF Ramp Dallas"), ("actual_ramp_arrival", "Arrived BNSF Ramp Dallas"),
         ),
         (
-            "deliveries", agenda.delivery, {"destination": "Memphis"},
+            "deliveries", {"destination": "Memphis"},
             ("estimated_delivered_in_full", "Delivery Memphis"), ("actual_delivered_in_full", "Delivered Memphis"),
         ),
         (
-            "arrivals", agenda.arrival, {"destination": "Memphis"},  # by road
+            "arrivals", {"destination": "Memphis"},  # by road
             ("estimated_arrival", "Arrives Memphis"), ("actual_arrival", "Arrived Memphis"),
         ),
     ],
 )  # fmt: skip
-def test_each_place_has_an_entry_of_its_own(kind, make, fields, planned, done):
+def test_each_place_has_an_entry_of_its_own(kind, fields, planned, done):
     for (name, words), at in ((planned, "2026-03-25T12:00:00-05:00"), (done, "2026-03-26T02:30:00-05:00")):
-        entry = make(row(kind, **fields, **{name: at}))
+        entry = agenda.arrival(row(kind, **fields, **{name: at}), kind)
         assert (entry.title, entry.kind) == (f"{words} · FLEX-910233", kind)
         assert entry.day == date.fromisoformat(at[:10])
         assert entry.place == next(iter(fields.values()))
-    assert make(row(kind, **fields)) is None
+    assert agenda.arrival(row(kind, **fields), kind) is None
 
 
 def test_by_road_a_delivery_is_no_arrival_as_well():

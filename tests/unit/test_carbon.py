@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.core.carbon import carbon_request, decimal_plain, document
+from flexportd.core.carbon import carbon_request, document
 from flexportd.core.resources import legs, shipments
 from flexportd.core.resources.itinerary import ROUTE_FIELDS
+from flexportd.core.resources.money import format_number
 from flexportd.errors import MalformedError
 from flexportd.flexport.models.carbon import CarbonCalculation
 from flexportd.flexport.models.legs import Leg
@@ -87,7 +88,7 @@ def test_the_service_of_a_truck_is_asked_where_it_is_documented(service, told):
     ("of_leg", "of_shipment", "reason"),
     [
         ({"transportation_mode": "barge"}, {}, "travels by barge"),
-        ({"transportation_mode": None}, {}, "does not tell its mode"),
+        ({"transportation_mode": None}, {}, "has no known mode"),
         ({}, {"calculated_weight": None}, "weight is not known"),
         ({}, {"calculated_weight": KILOS | {"value": 0}}, "weight is not known"),
         ({}, {"calculated_weight": KILOS | {"unit": "stone"}}, "weight is not known"),
@@ -123,7 +124,7 @@ def test_a_figure_is_converted_exactly(value, unit, quoted):
     written = f'"{value:f}"' if quoted else f"{value:f}"
     found = read(written, unit)
     assert Fraction(found) == Fraction(value) * FACTORS[unit]
-    assert Fraction(decimal_plain(found)) == Fraction(found)
+    assert Fraction(format_number(found)) == Fraction(found)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from flexportd.core.labels import arrival_summary
+from flexportd.core.resources.shipments import arrival_summary
 from flexportd.expose.dashboard.view import labels
 from flexportd.expose.dashboard.view.labels import ARRIVED, MODES, STAGES, Badge, Mode, Text
 

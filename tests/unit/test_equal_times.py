@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexportd.core.events.applier import EventApplier
-from flexportd.core.importer.compare import FetchedBatch, apply, compare
+from flexportd.core.importer.batch_import import apply
+from flexportd.core.importer.compare import Comparison
 from flexportd.core.merge import TieBreaker, is_at_least_as_new
 from flexportd.core.resources.registry import Registry
 from flexportd.core.unit_of_work import ChangeCause
@@ -88,10 +89,10 @@ class Store:
         seq = self.tx.events.last_seq() if seq is None else seq
         rows = [json.dumps(one).encode() for one in objects]
         patience = "2026-01-01T00:00:00.000Z"  # what is stored is always too new to be disbelieved
-        answered = FetchedBatch(REGISTRY[name], rows, as_of, "2026-03-05T00:00:01.999Z", seq, patience)
-        reading = compare(self.tx, answered)
-        assert not reading.failures
-        self.within(lambda: apply(self.tx, answered, reading.candidates, ChangeCause(self.clock.stamp(), "sync")))
+        found = Comparison(REGISTRY[name], as_of, "2026-03-05T00:00:01.999Z", seq, patience)
+        found.compare(self.tx, rows)
+        assert not found.failures
+        self.within(lambda: apply(self.tx, found, found.candidates, ChangeCause(self.clock.stamp(), "sync")))
 
     def state(self):
         found = {}

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from flexportd.clock import Clock
-from flexportd.core.importer.importer import BATCH_SIZE, BUSY_BATCH_SIZE, Importer, PendingImport, RequestStart
+from flexportd.core.importer.importer import BATCH_SIZE, BUSY_BATCH_SIZE, Importer, RequestStart
 from flexportd.core.resources.registry import Registry
 from flexportd.core.unit_of_work import ChangeCause
 from flexportd.storage.database import Database
@@ -30,16 +30,17 @@ class Answers:
         for number in range(pages):
             ids = range(1 + number * size, 1 + (number + 1) * size)
             rows = [json.dumps(shipment(key)).encode() for key in ids]
-            answered = self.intake.make_batch(Registry()["shipments"], rows, (AT, AT), RequestStart())
-            found.append(PendingImport(answered, await self.intake.compare(answered), self._note(number)))
+            found.append(await self.intake.compare(Registry()["shipments"], rows, (AT, AT), RequestStart()))
         return found
 
-    def _note(self, number):
-        return lambda tx, taken: self.noted.append((number, taken.result.new, taken.unchanged))
+    async def apply(self, pending):
+        await self.intake.apply(
+            pending, CAUSE, lambda tx, number, result: self.noted.append((number, result.new, result.unchanged))
+        )
 
     async def transactions(self, pending):
         before = self.db.writer.groups
-        await self.intake.apply(pending, CAUSE)
+        await self.apply(pending)
         return self.db.writer.groups - before
 
     async def kept(self):
@@ -74,7 +75,7 @@ async def test_while_webhooks_come_a_few_objects_are_written_at_a_time(answers, 
 
 
 async def test_answers_without_news_are_noted_too(answers):
-    await answers.intake.apply(await answers.pending(3), CAUSE)
+    await answers.apply(await answers.pending(3))
     answers.noted.clear()
     assert await answers.transactions(await answers.pending(3)) == 1
     assert answers.noted == [(number, 0, PAGE) for number in range(3)]
@@ -100,5 +101,5 @@ async def test_while_webhooks_come_it_does_not_read_and_write_side_by_side(answe
 
     monkeypatch.setattr(answers.db, "read", watched(answers.db.read))
     monkeypatch.setattr(answers.db, "write", watched(answers.db.write))
-    await asyncio.gather(answers.intake.apply(pending, CAUSE), answers.pending(1))
+    await asyncio.gather(answers.apply(pending), answers.pending(1))
     assert most == 1

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.core.importer.compare import FetchedBatch, compare
+from flexportd.core.importer.compare import Comparison
 from flexportd.core.resources.registry import Registry
 from flexportd.json_depth import MAX_DEPTH, nests_too_deep
 from flexportd.storage.database import Database
@@ -45,8 +45,8 @@ async def test_a_row_that_is_nested_too_deep_fails_alone(tmp_path):
     rows = [deep, json.dumps(shipment(2)).encode()]
     now = "2026-03-05T00:00:00.000Z"
     async with Database.open(tmp_path) as db:
-        answered = FetchedBatch(Registry()["shipments"], rows, now, now, 0, now)
-        found = await db.read(lambda tx: compare(tx, answered))
+        found = Comparison(Registry()["shipments"], now, now, 0, now)
+        await db.read(lambda tx: found.compare(tx, rows))
     assert [one.id for one in found.candidates] == [2]
     assert [(one.name, one.error) for one in found.failures] == [
         ("1", f"it is nested more than {MAX_DEPTH} levels deep")

@@ -67,7 +67,7 @@ def key_field(domain, key):
 def judge(domain, field, junk, before, after, *, faulty):
     """Each field of ours: as it was, unless the wire field feeds it and came readable, or empty."""
     fed = set(domain.fields_from(field))
-    follows = set(domain.derived) if any(name.startswith("told_") for name in fed) else set()
+    follows = set(domain.derived) if any(name.startswith("own_") for name in fed) else set()
     for name in domain.table.names:
         if (name not in fed and name not in follows) or faulty:
             assert after[name] == before[name], (field, junk, name)
@@ -117,8 +117,8 @@ async def test_an_answer_of_another_type_takes_nothing_away(db, name):
         return
 
     async def take(rows, at):
-        answered = intake.make_batch(domain, [json.dumps(row).encode() for row in rows], (at, at), RequestStart())
-        return await intake.import_batch(answered, ChangeCause(at, "sync"))
+        found = await intake.compare(domain, [json.dumps(row).encode() for row in rows], (at, at), RequestStart())
+        return (await intake.apply([found], ChangeCause(at, "sync")))[0]
 
     async def stored():
         rows = await db.read(

@@ -10,17 +10,8 @@ from hypothesis import strategies as st
 
 from flexportd.clock import parse, stamp
 from flexportd.core import outages
-from flexportd.core.outages import (
-    DeliverySignals,
-    Detection,
-    EventRate,
-    assess,
-    detection,
-    event_rate,
-    format_duration,
-    summarise,
-    time_text,
-)
+from flexportd.core.labels import format_duration, time_text
+from flexportd.core.outages import DeliverySignals, Detection, EventRate, assess, detection, event_rate, summarise
 from flexportd.ingest.event_store import IncomingEvent, store_polled, store_webhook
 from flexportd.queue.handlers import EVENTS, WEBHOOK
 from flexportd.storage.connection import open_writer

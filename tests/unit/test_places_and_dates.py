@@ -3,9 +3,10 @@
 import pytest
 
 from flexportd.clock import zone_of
+from flexportd.core.labels import is_day_only
 from flexportd.core.resources import containers, legs, shipments
 from flexportd.core.resources.itinerary import ShipmentRoute, route_fields
-from flexportd.core.resources.values import at_place, in_local_time, is_day_only, moment
+from flexportd.core.resources.values import at_place, in_local_time, moment
 from flexportd.flexport.models.containers import Container, ContainerLeg
 from flexportd.flexport.models.legs import Leg
 from flexportd.flexport.models.shipments import Shipment

@@ -9,17 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexportd.clock import stamp
-from flexportd.core.importer.compare import (
+from flexportd.core.importer.batch_import import (
     BEFORE_REMOVAL,
     EARLIER,
     OLDER,
     OLDER_RESPONSE,
-    FetchedBatch,
     apply,
-    compare,
     record_unchanged,
     remove,
 )
+from flexportd.core.importer.compare import Comparison
 from flexportd.core.unit_of_work import ChangeCause
 from tests.events import event, shipment
 from tests.unit.test_equal_times import REGISTRY, Store
@@ -36,14 +35,14 @@ class Mirror(Store):
         rows = [json.dumps(found).encode()]
         seq = self.tx.events.last_seq() if seq is None else seq
         started, date = _time(at), _time(at + 1 if date is None else date)
-        answered = FetchedBatch(REGISTRY[name], rows, started, date, seq, "2026-01-01T00:00:00.000Z", sent_at, is_list)
-        reading = compare(self.tx, answered)
-        assert not reading.failures
+        found = Comparison(REGISTRY[name], started, date, seq, "2026-01-01T00:00:00.000Z", sent_at, is_list)
+        found.compare(self.tx, rows)
+        assert not found.failures
         done = []
         self.within(
-            lambda: done.append(apply(self.tx, answered, reading.candidates, ChangeCause(self.clock.stamp(), "sync")))
+            lambda: done.append(apply(self.tx, found, found.candidates, ChangeCause(self.clock.stamp(), "sync")))
         )
-        self.within(lambda: record_unchanged(self.tx, answered, reading.unchanged, self.clock.stamp()))
+        self.within(lambda: record_unchanged(self.tx, found, self.clock.stamp()))
         return next(iter(done[0].skips), None)
 
     def removed(self, at, name="invoices", key=KEY_OF_INVOICE):

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flexportd.core.labels import is_day_only
 from flexportd.core.resources import containers, legs
 from flexportd.core.resources.itinerary import ShipmentRoute, route_fields, sort_legs
-from flexportd.core.resources.values import day, instant, is_day_only, moment, split_joined, texts
+from flexportd.core.resources.values import day, instant, moment, split_joined, texts
 from flexportd.core.resources.values import instant as value_instant
 from flexportd.flexport.models.containers import Container
 from flexportd.flexport.models.legs import Leg

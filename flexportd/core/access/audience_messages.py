@@ -1,4 +1,4 @@
-"""The messages of the stream as a key for some shipments only gets them: without what is another customer's."""
+"""Stream messages for a key that is limited to some shipments: without data of other customers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,11 +20,11 @@ MessageFields = dict[str, Any]
 def for_audience(
     tx: Transaction, audience: Audience, told: Sequence[EncodedMessage]
 ) -> list[tuple[EncodedMessage, MessageFields]]:
-    """Those of these messages that are for an audience, each with its document.
+    """The messages that an audience may see, each with its document.
 
-    A message is for it when its shipment is the audience's now and was already when the message was made. Of the commit
-    that made it the audience's only the messages that an object has changed are left, with no `changes`: the old values
-    are another's, and the object is there to be read. Numbers of runs count those for all, and are left out.
+    Its shipment must belong to the audience now and when the message was made. Of the commit with which it joined the
+    audience, only messages that an object changed remain, without `changes`: the old values are another customer's, and
+    the object can be read. Run ids are left out, since they count the runs for all customers.
     """
     visible = tx.audiences.visible(audience, {one.shipment_id for one in told if one.shipment_id is not None})
     found = [(one, _decode(one.data)) for one in told if one.shipment_id in visible]

@@ -1,6 +1,6 @@
-"""The marks that a shipment bears: by them a key for a customer shows that customer's shipments.
+"""Audience tags of shipments: a key for a customer sees the shipments with the customer's tags.
 
-What was known of a shipment before it bore the mark is another customer's, and is not shown: see `starts`.
+What was known of a shipment before it had the tag is another customer's, and is hidden: see `visible_from`.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -14,18 +14,18 @@ from flexportd.storage.repositories.audiences import CONSIGNEE, FROM_BEGINNING, 
 from flexportd.storage.transaction import Transaction
 
 TAG_FIELDS = frozenset({"consignees", "metadata"})
-"""The fields of a shipment that its marks come from."""
+"""The fields of a shipment that its tags come from."""
 
 _GROUPS = frozenset({"progress", "dates", "customs", "problems"})
 
 AudienceObject = tuple[str, str, int]
 """An object: its resource, its id as text, and the shipment that it is or belongs to."""
 
-_BLANKS = " \t\n\r"  # the migration that marked what was there before cuts the same
+_BLANKS = " \t\n\r"  # the migration that tagged older shipments strips the same
 
 
 def audience_tags(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Every (mark, value) of a shipment, from its normalised fields; blanks around a value do not count."""
+    """Every (tag, value) of a shipment, from its normalised fields, without blanks around values."""
     found = ((mark, value.strip(_BLANKS)) for mark, value in _raw_tags(fields) if isinstance(value, str))
     return [(mark, value) for mark, value in found if value]
 
@@ -44,7 +44,7 @@ def _decode_as(text: str | None, kind: type) -> Any:
 
 
 def is_for_customers(event_type: str | None) -> bool:
-    """Whether a customer may know of an event of this type: not of papers and money, nor of types nobody knows."""
+    """Whether customers may see events of this type: none about documents or money, and no unknown types."""
     known = milestone(event_type)
     return known is not None and known.group in _GROUPS
 
@@ -52,10 +52,10 @@ def is_for_customers(event_type: str | None) -> bool:
 def visible_from(
     tx: Transaction, audience: Audience, objects: Collection[AudienceObject]
 ) -> dict[AudienceObject, MembershipStart]:
-    """With which change each of these objects came to belong to the audience that it belongs to now.
+    """The change with which each of these objects became visible to the audience.
 
-    That is the later of two changes: the one that made the shipment the audience's, and the one that made the object
-    that shipment's. A document also begins again when it becomes another kind of paper.
+    That is the later of two changes: the shipment joined the audience, or the object moved to the shipment. A document
+    also starts again when its type changes.
     """
     shipments = tx.audiences.membership_starts(audience, {shipment for _, _, shipment in objects})
     named: dict[str, set[str]] = {}
@@ -74,6 +74,6 @@ def visible_from(
 
 
 def hidden_documents(tx: Transaction, ids: Collection[str]) -> set[str]:
-    """Those of these documents that are not a customer's to read."""
+    """Those of these documents that customers may not read."""
     found = tx.resources.load(documents.TABLE, list(ids))
     return {key for key in ids if key not in found or not documents.is_for_customers(found[key].fields)}

@@ -1,4 +1,4 @@
-"""When a key or a link ends: so long from now, or a day, or a time."""
+"""The expiry of a key or a link: a duration from now, a day, or a time."""
 
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -13,14 +13,14 @@ _DAY = timedelta(days=1)
 
 
 def parse_expiry(text: str, now: datetime, most: timedelta) -> str:
-    """When that is, as a stamp of whole seconds. Raises InvalidError unless it is to come, and within `most`."""
+    """Parse an expiry to a stamp of whole seconds. Raises InvalidError unless it is in the future, within `most`."""
     try:
         at = now + parse_duration(text) if _SPAN.match(text) and len(text) < 100 else _moment(text)
         at = at.astimezone(UTC).replace(microsecond=0)
     except (ValueError, OverflowError):
         raise InvalidError(f"expires is {text[:50]!r}; allowed is {_ALLOWED}", "expires") from None
     if at <= now:
-        raise InvalidError(f"expires is {text[:50]!r}, which is not to come; now it is {stamp(now)}", "expires")
+        raise InvalidError(f"expires is {text[:50]!r}, which is not in the future; now it is {stamp(now)}", "expires")
     if at > now + most:
         longest = format_duration(most)
         raise InvalidError(f"expires is {text[:50]!r}; at most {longest} from now is allowed", "expires")

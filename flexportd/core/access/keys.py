@@ -1,7 +1,7 @@
-"""Keys for the API: who holds one, what it opens, until when.
+"""API keys: their scopes, audiences and lifetimes.
 
-A key is `fxd_<id>_<secret>`; a calendar's address has `fxc_<id>_<signature>` of the same id, and is worth as much of
-the key as reads. Neither is stored.
+A key is `fxd_<id>_<secret>`. The URL of a calendar has `fxc_<id>_<signature>` of the same id, and has only the scope
+read of the key. Neither is stored.
 """
 
 import base64
@@ -16,7 +16,8 @@ import msgspec
 from flexportd.clock import stamp
 from flexportd.core.access.expiry import parse_expiry
 from flexportd.core.access.signatures import Signer, random_text
-from flexportd.errors import ConflictError, InvalidError, NotFoundError
+from flexportd.core.json_types import document_of
+from flexportd.errors import ConflictError, InvalidError, not_found
 from flexportd.settings import Rate, parse_rate
 from flexportd.storage.repositories.audiences import CONSIGNEE, METADATA, Audience
 from flexportd.storage.repositories.keys import StoredKey
@@ -37,11 +38,11 @@ KEY_PATTERN = re.compile(rf"fxd_([0-9A-Za-z]{{{_ID}}})_[0-9A-Za-z]{{{_SECRET}}}"
 FEED_PATTERN = re.compile(rf"fxc_([0-9A-Za-z]{{{_ID}}})_([0-9A-Za-z_-]{{32}})")
 _FEED_BYTES = 24
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-"""What no line of text has."""
+"""Not allowed in a line of text."""
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who asks. `audience` None sees everything; `rate` None is limited as the settings say."""
+    """The caller of a request. `audience` None: sees everything; `rate` None: the rate limit of the settings."""
 
     key_id: str | None
     name: str
@@ -51,11 +52,11 @@ class Principal(msgspec.Struct, frozen=True):
 
 
 UNRESTRICTED = Principal(None, "local", frozenset(SCOPES))
-"""Who needs no key: the control socket, or anybody where none is asked for."""
+"""The caller on the control socket, or anyone if no key is required."""
 
 
 class NewKey(msgspec.Struct, frozen=True):
-    """A key as it is asked for; texts as people write them."""
+    """A request for a key, as entered."""
 
     name: str
     scope: Scope = "read"
@@ -84,7 +85,7 @@ class AccessKey(TypedDict):
 
 
 def create(tx: Transaction, wanted: NewKey, by: str, now: datetime) -> tuple[StoredKey, str]:
-    """Make a key; it and its only copy. Raises InvalidError naming what is wrong, ConflictError for a name in use."""
+    """Create a key; returns it with its token, which is not stored. Raises InvalidError, ConflictError."""
     at, name = stamp(now), _line("name", wanted.name, MAX_NAME_LENGTH)
     audience = _audience(wanted)
     if audience is not None and wanted.scope != "read":
@@ -111,7 +112,7 @@ def create(tx: Transaction, wanted: NewKey, by: str, now: datetime) -> tuple[Sto
 
 
 def revoke(tx: Transaction, key_id: str, now: datetime) -> StoredKey:
-    """Let a key open nothing from now on, and the links show nothing that were made with it. Raises NotFoundError."""
+    """Revoke a key and the share links that were made with it. Raises NotFoundError."""
     tx.keys.revoke(key_id, stamp(now))
     key = get_key(tx, key_id)
     tx.shares.revoke_of_key(key_id, stamp(now))
@@ -122,46 +123,39 @@ def get_key(tx: Transaction, key_id: str) -> StoredKey:
     """The key with this id. Raises NotFoundError."""
     key = tx.keys.by_id(key_id)
     if key is None:
-        raise NotFoundError(f"there is no key {key_id[:50]!r}")
+        raise not_found("key", key_id)
     return key
 
 
 def digest(token: str) -> bytes:
-    """What is kept of a key."""
+    """The hash of a key, which is stored in its place."""
     return hashlib.sha256(token.encode()).digest()
 
 
 def principal(key: StoredKey) -> Principal:
-    """Who holds this key."""
+    """The principal of this key."""
     audience = None if key.audience is None else msgspec.json.decode(key.audience, type=Audience)
     scopes = msgspec.json.decode(key.scopes, type=frozenset[Scope])
     return Principal(key.id, key.name, scopes, audience, None if key.rate_limit is None else parse_rate(key.rate_limit))
 
 
 def document(row: Mapping[str, Any], now: str) -> AccessKey:
-    """A row of the list as the API shows it."""
+    """A row of the list as the API returns it."""
     audience = None if row["audience"] is None else msgspec.json.decode(row["audience"], type=Audience)
     mark, values = (None, []) if audience is None else (audience.mark, list(audience.values))
     expired = row["expires_at"] is not None and row["expires_at"] <= now
-    return {
-        "id": row["id"],
-        "name": row["name"],
-        "scopes": msgspec.json.decode(row["scopes"]),
-        "consignees": values if mark == CONSIGNEE else None,
-        "metadata": {mark.removeprefix(METADATA): values} if mark not in (None, CONSIGNEE) else None,
-        "rate_limit": row["rate_limit"],
-        "state": "revoked" if row["revoked_at"] else "expired" if expired else "live",
-        "created_at": row["created_at"],
-        "created_by": row["created_by"],
-        "expires_at": row["expires_at"],
-        "revoked_at": row["revoked_at"],
-        "last_used_at": row["last_used_at"],
-        "uses": row["uses"],
-    }
+    return document_of(
+        AccessKey,
+        row,
+        scopes=msgspec.json.decode(row["scopes"]),
+        consignees=values if mark == CONSIGNEE else None,
+        metadata={mark.removeprefix(METADATA): values} if mark not in (None, CONSIGNEE) else None,
+        state="revoked" if row["revoked_at"] else "expired" if expired else "live",
+    )
 
 
 def feed_token(signer: Signer, key_id: str) -> str:
-    """What a calendar's address holds in place of the key; valid as long as the key."""
+    """The token in a calendar's URL; valid as long as the key."""
     signature = signer.sign("calendar", key_id.encode(), _FEED_BYTES)
     return f"fxc_{key_id}_{base64.urlsafe_b64encode(signature).decode()}"
 
@@ -192,7 +186,7 @@ def _values(parameter: str, values: Sequence[str]) -> tuple[str, ...]:
 
 
 def _value(parameter: str, value: str) -> str:
-    text = value.strip()  # else as it is: names of companies hold all sorts of spaces
+    text = value.strip()  # inner spaces stay: names of companies have all sorts of them
     if not 0 < len(text) <= MAX_VALUE_LENGTH or "\0" in text:
         raise InvalidError(
             f"{parameter} has {value[:50]!r}; 1 to {MAX_VALUE_LENGTH} characters are required", parameter

@@ -1,25 +1,30 @@
-"""What a share link shows: what tells where the cargo is. Pure.
+"""What a share link shows: where the cargo is. Pure.
 
-Milestones, dates, route, containers, legs, the numbers by which the shipment is known. Never money, documents, goods,
-metadata or Flexport's own JSON; no names of parties either, and so not those of the places where cargo is picked up
-and delivered, which bear the names of suppliers and customers: of these the code alone.
+Milestones, dates, route, containers, legs, the shipment's reference numbers. Never money, documents, goods, metadata or
+Flexport's own JSON. No names of parties either, and so no names of the places of pickup and delivery, which contain the
+names of suppliers and customers: of these only the code.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from flexportd.core.evidence import CargoStage, Evidence
-from flexportd.core.resources import containers, shipments
+from flexportd.core.json_types import document_of
+from flexportd.core.labels import is_day_only
+from flexportd.core.resources import shipments
+from flexportd.core.resources.containers import LAST_FREE_DAY as _LAST_FREE_DAY
 from flexportd.core.resources.itinerary import PLACES, ShipmentRoute, tags
-from flexportd.core.resources.values import is_day_only
 from flexportd.core.timeline import ShipmentBundle, TimelinePoint, timeline
 from flexportd.flexport.milestones import milestone
 from flexportd.storage.repositories.resources import Record, instant, instant_of
 
-_SHARED_GROUPS = ("progress", "dates")  # the groups of milestones that are nobody's secret
+_SHARED_GROUPS = ("progress", "dates")  # the groups of milestones that are public
 _DOOR_TAGS = {"origin_address", "destination_address"}
-_LAST_FREE_DAY = next(one for one in containers.CONTAINERS.fields if one.name == "last_free_day")
+_PLACE_FIELDS = {"place", "origin", "destination", "terminal"}
 _REFERENCES = {"bill": "bills", "booking": "carrier_bookings", "po": "purchase_orders", "container": "containers"}
+
+
+D = TypeVar("D")
 
 
 class SharedMilestone(TypedDict):
@@ -72,7 +77,7 @@ class SharedLeg(TypedDict):
 
 
 class SharedContainer(TypedDict):
-    """One container; `terminal` is where it waits for its pickup, until it has left (`left_terminal`)."""
+    """A container; `terminal` is where it waits for pickup until it has left (`left_terminal`)."""
 
     container_number: str | None
     container_type: str | None
@@ -121,47 +126,51 @@ class SharedShipment(TypedDict):
     removed_at: str | None
 
 
-def document(family: ShipmentBundle) -> SharedShipment:
+def document(bundle: ShipmentBundle) -> SharedShipment:
     """What a link to this shipment shows."""
-    shipment, fields, places = family.shipment, family.shipment.fields, _public_places(family.legs)
-    route: dict[str, str | None] = {}
+    shipment, fields, places = bundle.shipment, bundle.shipment.fields, _public_places(bundle.legs)
+    shown: dict[str, str | None] = {name: fields[name] for name in ("carrier", "vessel", "voyage")}
     for name in PLACES:
-        route |= {
-            name: fields[name] if fields[name] in places else None,
-            f"{name}_code": fields[f"{name}_code"],
-            f"{name}_timezone": fields[f"{name}_timezone"],
-        }
-    way = ShipmentRoute(family.legs)
-    evidence = Evidence(shipment, way, family.containers, family.container_legs, family.events)
-    boxes = [box for box in family.containers if not box.removed_at]
-    return {
-        "id": str(shipment.id),
-        "flex_id": f"FLEX-{shipment.id}",
-        "name": fields["name"],
-        "status": fields["status"],
-        "mode": fields["mode"],
-        "references": _references(fields),
-        "route": route | {name: fields[name] for name in ("carrier", "vessel", "voyage")},
-        "estimated_departure": _time(fields["estimated_departure"]),
-        "actual_departure": _time(fields["actual_departure"]),
-        "estimated_arrival": _time(fields["estimated_arrival"]),
-        "actual_arrival": _time(fields["actual_arrival"]),
-        "estimated_ramp_arrival": _time(fields["estimated_ramp_arrival"]),
-        "actual_ramp_arrival": _time(fields["actual_ramp_arrival"]),
-        "estimated_place_of_delivery_arrival": _time(fields["estimated_place_of_delivery_arrival"]),
-        "actual_place_of_delivery_arrival": _time(fields["actual_place_of_delivery_arrival"]),
-        "estimated_delivered_in_full": _time(fields["estimated_delivered_in_full"]),
-        "actual_delivered_in_full": _time(fields["actual_delivered_in_full"]),
-        "milestones": [_milestone(entry, places) for entry in timeline(family) if _is_shared(entry)],
-        "legs": [_leg(leg, places) for leg in way.ordered],
-        "containers": [_container(box, places, left=evidence.box(box).has_reached(CargoStage.LEFT)) for box in boxes],
-        "as_of": shipment.as_of,
-        "removed_at": shipment.removed_at,
-    }
+        shown |= {name: _public(fields[name], places), f"{name}_code": fields[f"{name}_code"]}
+        shown[f"{name}_timezone"] = fields[f"{name}_timezone"]
+    route = ShipmentRoute(bundle.legs)
+    evidence = Evidence(shipment, route, bundle.containers, bundle.container_legs, bundle.events)
+    boxes = [box for box in bundle.containers if not box.removed_at]
+    return _document_of(
+        SharedShipment,
+        fields,
+        places,
+        id=str(shipment.id),
+        flex_id=f"FLEX-{shipment.id}",
+        references=_references(fields),
+        route=shown,
+        milestones=[
+            _document_of(SharedMilestone, entry.document(), places) for entry in timeline(bundle) if _is_shared(entry)
+        ],
+        legs=[_document_of(SharedLeg, leg.fields, places) for leg in route.ordered],
+        containers=[_container(box, places, left=evidence.box(box).has_reached(CargoStage.LEFT)) for box in boxes],
+        as_of=shipment.as_of,
+        removed_at=shipment.removed_at,
+    )
+
+
+def _document_of(shape: type[D], fields: Mapping[str, Any], places: set[str], **computed: Any) -> D:
+    """A document of the public fields: times with their days, and no places of a party."""
+    values = dict(fields)
+    for name, kind in shape.__annotations__.items():
+        if kind == SharedTime | None and name not in computed:
+            values[name] = _time(fields[name])
+        elif name in _PLACE_FIELDS:
+            values[name] = _public(fields[name], places)
+    return document_of(shape, values, **computed)
+
+
+def _public(place: str | None, places: set[str]) -> str | None:
+    return place if place in places else None
 
 
 def _public_places(legs: Iterable[Record]) -> set[str]:
-    """The names of places that are no party's own: ports, terminals, hubs. Whatever is not known to be one is none."""
+    """The names of public places: ports, terminals, hubs. A place that is not known to be public is not."""
     found: dict[bool, set[str]] = {True: set(), False: set()}
     for leg in legs:
         for end in ("origin", "destination"):
@@ -174,65 +183,11 @@ def _is_shared(entry: TimelinePoint) -> bool:
     return entry.group in _SHARED_GROUPS and (entry.event_id is None or milestone(f"#{entry.milestone}") is not None)
 
 
-def _milestone(entry: TimelinePoint, places: set[str]) -> SharedMilestone:
-    known = entry.document()
-    return {
-        "milestone": known["milestone"],
-        "title": known["title"],
-        "planned_at": known["planned_at"],
-        "planned_date": known["planned_date"],
-        "actual_at": known["actual_at"],
-        "actual_date": known["actual_date"],
-        "day_only": known["day_only"],
-        "place": entry.place if entry.place in places else None,
-        "place_code": entry.place_code,
-        "timezone": entry.timezone,
-        "mode": entry.mode,
-        "container_number": known["container_number"],
-        "container_numbers": known["container_numbers"],
-    }
-
-
-def _leg(leg: Record, places: set[str]) -> SharedLeg:
-    fields = leg.fields
-    return {
-        "mode": fields["mode"],
-        "carrier": fields["carrier"],
-        "vessel": fields["vessel"],
-        "voyage": fields["voyage"],
-        "flight": fields["flight"],
-        "origin": fields["origin"] if fields["origin"] in places else None,
-        "origin_code": fields["origin_code"],
-        "origin_timezone": fields["origin_timezone"],
-        "destination": fields["destination"] if fields["destination"] in places else None,
-        "destination_code": fields["destination_code"],
-        "destination_timezone": fields["destination_timezone"],
-        "estimated_departure": _time(fields["estimated_departure"]),
-        "actual_departure": _time(fields["actual_departure"]),
-        "estimated_arrival": _time(fields["estimated_arrival"]),
-        "actual_arrival": _time(fields["actual_arrival"]),
-    }
-
-
 def _container(box: Record, places: set[str], *, left: bool) -> SharedContainer:
-    fields, free = box.fields, _time(box.fields["last_free_day"])
+    free = _time(box.fields["last_free_day"])
     if free:
-        free |= {"at": instant_of(_LAST_FREE_DAY, fields["last_free_day"], fields), "day_only": True}
-    return {
-        "container_number": fields["container_number"],
-        "container_type": fields["container_type"],
-        "container_size": fields["container_size"],
-        "terminal": fields["terminal"] if fields["terminal"] in places else None,
-        "terminal_code": fields["terminal_code"],
-        "terminal_timezone": fields["terminal_timezone"],
-        "left_terminal": left,
-        "estimated_available_for_pickup": _time(fields["estimated_available_for_pickup"]),
-        "available_for_pickup": _time(fields["available_for_pickup"]),
-        "last_free_day": free,
-        "estimated_delivery": _time(fields["estimated_delivery"]),
-        "actual_delivery": _time(fields["actual_delivery"]),
-        "empty_returned_date": fields["empty_returned_date"],
-    }
+        free |= {"at": instant_of(_LAST_FREE_DAY, box.fields["last_free_day"], box.fields), "day_only": True}
+    return _document_of(SharedContainer, box.fields, places, left_terminal=left, last_free_day=free)
 
 
 def _references(fields: Mapping[str, Any]) -> dict[str, list[str]]:

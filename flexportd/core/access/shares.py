@@ -1,9 +1,9 @@
-"""Share links: one shipment, for somebody without a key, until a day, unless it is revoked before.
+"""Share links: access to one shipment without a key, until it expires or is revoked.
 
-Revoking a key revokes the links that were made with it. A key that expires leaves them: they have an end of their own.
+Revoking a key revokes the links that were made with it; an expired key does not, since links have their own expiry.
 
-A link's token is `fxs_` and, in base64, its id, its end and our signature of both: a forged or expired one is refused
-without a look at the store, and the store holds nothing that opens anything. What it shows is in `core.shared`.
+A token is `fxs_` and, in base64, the link's id, its expiry and our signature of both: a forged or expired one is
+refused without a database read, and the database holds no secret of a link. See `share_view` for what a link shows.
 """
 
 import base64
@@ -19,8 +19,9 @@ from flexportd.clock import parse, stamp
 from flexportd.core.access.expiry import parse_expiry
 from flexportd.core.access.keys import CONTROL_CHARACTERS, Principal
 from flexportd.core.access.signatures import Signer, random_text
+from flexportd.core.json_types import document_of
 from flexportd.core.resources import shipments
-from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError
+from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError, not_found
 from flexportd.storage.repositories.shares import Share
 from flexportd.storage.transaction import Transaction
 
@@ -29,7 +30,7 @@ MAX_LIFETIME = timedelta(days=365)
 MAX_LABEL_LENGTH = 120
 MAX_LINKS = 100  # links to one shipment that show something
 
-_ID, _END, _SIGNATURE = 8, 5, 20  # bytes; together they fill base64 without a rest
+_ID, _END, _SIGNATURE = 8, 5, 20  # bytes; together they need no base64 padding
 _TOKEN = re.compile(r"fxs_([0-9A-Za-z_-]{44})")
 
 
@@ -49,22 +50,22 @@ class ShareDocument(TypedDict):
 
 
 class NewShare(msgspec.Struct, frozen=True):
-    """A link as it is asked for."""
+    """A request for a link."""
 
     expires: str = DEFAULT_LIFETIME
     label: str | None = None
 
 
 def create(tx: Transaction, shipment_id: int, wanted: NewShare, by: Principal, now: datetime) -> Share:
-    """Share a shipment, until the link or the key by which it was made is revoked.
+    """Share a shipment, until the link or the key that made it is revoked.
 
-    Raises NotFoundError, InvalidError naming what is wrong, ConflictError for too many links.
+    Raises NotFoundError, InvalidError, and ConflictError for too many links.
     """
     if not tx.resources.load(shipments.TABLE, (shipment_id,)):
-        raise NotFoundError(f"there is no shipment {shipment_id}")
+        raise not_found("shipment", shipment_id)
     if by.key_id is not None:
         key = tx.keys.by_id(by.key_id)
-        if key is None or key.revoked_at is not None:  # while this request waited for its turn
+        if key is None or key.revoked_at is not None:  # while this request was waiting
             raise RefusedError(401, "key-revoked", "This key was revoked.")
     at, expires_at = stamp(now), parse_expiry(wanted.expires, now, MAX_LIFETIME)
     if tx.shares.count(shipment_id, at) >= MAX_LINKS:
@@ -78,7 +79,7 @@ def create(tx: Transaction, shipment_id: int, wanted: NewShare, by: Principal, n
 
 
 def revoke(tx: Transaction, share_id: str, now: datetime) -> Share:
-    """Let a link show nothing from now on. Raises NotFoundError."""
+    """Revoke a link. Raises NotFoundError."""
     tx.shares.revoke(share_id, stamp(now))
     return get_share(tx, share_id)
 
@@ -87,18 +88,18 @@ def get_share(tx: Transaction, share_id: str) -> Share:
     """The link with this id. Raises NotFoundError."""
     share = tx.shares.by_id(share_id)
     if share is None:
-        raise NotFoundError(f"there is no share link {share_id[:50]!r}")
+        raise not_found("share link", share_id)
     return share
 
 
 def token(signer: Signer, share_id: str, expires_at: str) -> str:
-    """What the address of a link holds."""
+    """The token in the URL of a link."""
     message = share_id.encode() + int(parse(expires_at).timestamp()).to_bytes(_END, "big")
     return "fxs_" + base64.urlsafe_b64encode(message + signer.sign("share", message, _SIGNATURE)).decode()
 
 
 def verify_token(signer: Signer, text: str, now: datetime) -> str:
-    """The id of the link that a token is for. Raises NotFoundError for a forged one, RefusedError once it is over."""
+    """The link id of a token. Raises NotFoundError for a forged one, RefusedError for an expired one."""
     found = _TOKEN.fullmatch(text)
     content = base64.urlsafe_b64decode(found[1]) if found is not None else b""
     message, signature = content[: _ID + _END], content[_ID + _END :]
@@ -111,7 +112,7 @@ def verify_token(signer: Signer, text: str, now: datetime) -> str:
 
 
 def live_share(tx: Transaction, share_id: str) -> Share:
-    """A link that was named. Raises RefusedError once it was revoked, NotFoundError where the store has none such."""
+    """A link that is not revoked. Raises RefusedError for a revoked one, NotFoundError for an unknown one."""
     share = tx.shares.by_id(share_id)
     if share is None:
         raise NotFoundError("This link is not valid")
@@ -121,20 +122,9 @@ def live_share(tx: Transaction, share_id: str) -> Share:
 
 
 def row_document(row: Mapping[str, Any], now: str) -> ShareDocument:
-    """A row of the list as its owner sees it."""
+    """A row of the list as the API returns it."""
     state = "revoked" if row["revoked_at"] else "expired" if row["expires_at"] <= now else "live"
-    return {
-        "id": row["id"],
-        "shipment_id": str(row["shipment_id"]),
-        "label": row["label"],
-        "state": state,
-        "created_at": row["created_at"],
-        "created_by": row["created_by"],
-        "expires_at": row["expires_at"],
-        "revoked_at": row["revoked_at"],
-        "views": row["views"],
-        "last_viewed_at": row["last_viewed_at"],
-    }
+    return document_of(ShareDocument, row, shipment_id=str(row["shipment_id"]), state=state)
 
 
 def _label(text: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Signatures of ours: what makes a calendar's address and a share link impossible to guess."""
+"""HMAC signatures for calendar URLs and share links."""
 
 import base64
 import hashlib
@@ -14,12 +14,12 @@ _ALPHABET = string.ascii_letters + string.digits
 
 
 def random_text(length: int) -> str:
-    """Letters and digits that nobody can guess: six bits each."""
+    """Random letters and digits, six bits each."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(length))
 
 
 class Signer:
-    """Signs for a purpose: what is signed for one is not valid for another."""
+    """Signs for a purpose: a signature for one is not valid for another."""
 
     __slots__ = ("_secret",)
 
@@ -28,7 +28,7 @@ class Signer:
 
     @classmethod
     def load(cls, tx: Transaction) -> "Signer":
-        """The store's own, made when it is first asked for; in a transaction that may write."""
+        """The signer of this database, created at first use; in a write transaction."""
         text = tx.meta.get(_META_KEY)
         if text is None:
             text = base64.b64encode(secrets.token_bytes(_BYTES)).decode()

@@ -1,1 +1,1 @@
-"""Changes: topics, stream messages, and the consumers of the change log."""
+"""Changes: topics, stream messages, and the loop of change log consumers."""

@@ -1,8 +1,8 @@
-"""From an entry of the journal to the messages that tell of it: the same for everybody and at any time.
+"""Stream messages: what an entry of the change log tells subscribers, the same for all of them and at any time.
 
-Each row of the history belongs to one object and one cause (an event, a run of a sync). What one cause did to one
-object is one message, and what follows from it (`topics.DERIVED`) comes behind it. Then come the states that were
-written without history, then the events that ended, then the notices.
+Each row of the history belongs to one object and one cause (an event, a sync run). What one cause did to one object is
+one message, followed by the messages derived from it (`topics.FIELD_TOPICS`). Then come the states that were written
+without history, then the finished events, then the notices.
 """
 
 import re
@@ -23,15 +23,13 @@ from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 
-MAX_VALUE_LENGTH = 16 << 10  # characters of a value that is told
+MAX_VALUE_LENGTH = 16 << 10  # characters of a value in a message
 MAX_MESSAGE_LENGTH = 64 << 10  # characters of all values of a message together
 END = 2**31 - 1
 _ENTRY_BATCH = 32  # entries in one query
-_MAX_MESSAGES = 500  # messages of one reading, and entries
-_MAX_BYTES = 4 << 20  # bytes of them
-_PUBLISHED_STATES = frozenset(
-    {"applied", "coalesced"}
-)  # a milestone is one also when a newer state was there before it
+_MAX_MESSAGES = 500  # messages, and entries, of one batch
+_MAX_BYTES = 4 << 20  # bytes of one batch
+_PUBLISHED_STATES = frozenset({"applied", "coalesced"})  # a milestone counts even if a newer state was stored before
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -81,17 +79,17 @@ class StreamMessage(TypedDict):
 
 
 POSITION_PATTERN = "[0-9]{1,18}(-[0-9]{1,18})?([.][0-9a-f]{12})?"
-"""The text of a place. Without the mark it is one that an older flexportd gave out, or 0."""
+"""A position as text. Only 0, the beginning, has no mark."""
 
 _POSITION = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?(?:[.]([0-9a-f]{12}))?")
 
 
 class StreamPosition(NamedTuple):
-    """A place in the order of all messages: behind message `number` of an entry; `END`: behind all of them.
+    """A position in the order of all messages: after message `number` of an entry; `END`: after all of them.
 
-    `mark` is that of the entry (of the next one, where it is no longer kept): it tells the place from that of the same
-    number in another database, or in this one before it was restored. The beginning has that of the store; `0` without
-    one is the beginning of any.
+    `mark` is that of the entry (of the next one, if it is no longer stored). It tells the position from the same number
+    in another database, or in this one before a restore. The beginning has the mark of the store; `0` without a
+    mark is the beginning of any store.
     """
 
     entry: int
@@ -100,17 +98,17 @@ class StreamPosition(NamedTuple):
 
     @property
     def text(self) -> str:
-        """As clients see it, `1234-5.9f86d081884c`; `1234.9f86d081884c` for the end of an entry."""
+        """The text for clients, `1234-5.9f86d081884c`; `1234.9f86d081884c` for the end of an entry."""
         number = "" if self.number == END else f"-{self.number}"
         return f"{self.entry}{number}{self.mark and f'.{self.mark}'}"
 
 
 UNKNOWN_POSITION = StreamPosition(END)
-"""A place that no history has given out."""
+"""A position that no history has issued."""
 
 
 def parse_position(text: str) -> StreamPosition | None:
-    """The place that a client names; None for what is none."""
+    """Parse a position from a client; None for an invalid one."""
     found = _POSITION.fullmatch(text)
     if found is None:
         return None
@@ -119,20 +117,20 @@ def parse_position(text: str) -> StreamPosition | None:
 
 
 def _is_lost(first: int, after: StreamPosition) -> bool:
-    """Whether messages behind a place are no longer kept."""
+    """Whether messages after a position are no longer stored."""
     return first > after.entry + (after.number == END)
 
 
 def newest_position(tx: Transaction) -> StreamPosition:
-    """The place behind all messages so far."""
+    """The position after all messages so far."""
     last = tx.journal.last()
     return StreamPosition(last, END, tx.journal.origin(last))
 
 
 def is_foreign(tx: Transaction, place: StreamPosition) -> bool:
-    """Whether a place was not given out in this history: by another database, or before this one was restored.
+    """Whether a position is from another database, or from this one before a restore.
 
-    One behind which messages are lost is left to `read`, which says so.
+    A position with lost messages is left to `read_messages`, which reports it.
     """
     if place.entry == 0:
         return place.mark not in ("", tx.journal.store_id())
@@ -142,7 +140,7 @@ def is_foreign(tx: Transaction, place: StreamPosition) -> bool:
 
 
 class EncodedMessage(msgspec.Struct, frozen=True, gc=False):
-    """One message: what choosing needs of it, and its JSON in one line."""
+    """One message: what routing needs, and its JSON in one line."""
 
     position: StreamPosition
     topic: str
@@ -150,14 +148,14 @@ class EncodedMessage(msgspec.Struct, frozen=True, gc=False):
     shipment_id: int | None
     data: bytes
     history: tuple[int, int] = (0, 0)
-    """The last rows of the history that were written before the commit, and by its end."""
+    """The last row of the history before the commit, and at its end."""
 
 
 @dataclass(frozen=True)
 class EntryContext:
-    """What is known of an entry beside itself. `objects` are those that it names, by resource and id as text.
+    """The data that an entry refers to; `objects` by resource and id as text.
 
-    `history` are the last rows of the history that were written before the entry, and by its end.
+    `history` are the last row of the history before the entry, and at its end.
     """
 
     changes: Sequence[HistoryRow] = ()
@@ -168,9 +166,9 @@ class EntryContext:
 
 @dataclass(frozen=True)
 class MessageBatch:
-    """Messages in order, and the place behind them.
+    """Messages in order, and the position after them.
 
-    `more`: there is more to be read already. `lost`: what was before `place` is no longer kept.
+    `more`: more can be read already. `lost`: what was before `position` is no longer stored.
     """
 
     messages: Sequence[EncodedMessage]
@@ -188,7 +186,7 @@ _NO_FIELDS: MessageFields = {
 
 
 def messages_of(registry: Registry, entry: JournalEntry, known: EntryContext) -> Iterator[EncodedMessage | None]:
-    """The messages of an entry; None in the place of one that is not told, so that the numbers of others stay."""
+    """The messages of an entry; None in the place of an unpublished one, so that the numbers of others stay."""
     documents = _entry_messages(registry, entry, known)
     for number, (topic, document) in enumerate(documents):
         if topic is None:
@@ -211,7 +209,7 @@ def _entry_messages(
     moved = {(row.resource, row.resource_id) for row in known.changes}
     for resource, states in entry.states.items():
         for one in states:
-            # What is new and moved nothing is known by its id alone: nothing was told of it yet.
+            # A new object without changes is known only by its id: there is nothing to report yet.
             if (resource, str(one.key)) not in moved and one.as_of is not None:
                 yield f"{topic_prefix(resource)}.updated", _object_fields(resource, str(one.key), known)
     for seq in entry.events:
@@ -221,7 +219,7 @@ def _entry_messages(
 
 
 def _notice(notice: Mapping[str, Any]) -> MessageFields:
-    """A notice as it was noted; of a dead letter its text is what whoever may read the stream is shown there."""
+    """A notice as recorded; one of a dead letter gets a link to it."""
     found = {name: value for name, value in notice.items() if name not in ("id", "topic", "at")}
     letter = found.get("dead_letter_id")
     return found if letter is None else {**found, "link": f"/api/v1/dead-letters/{letter}"}
@@ -296,10 +294,9 @@ def _event_message(registry: Registry, event: FinishedEvent) -> tuple[str | None
 
 
 def read_messages(tx: Transaction, registry: Registry, after: StreamPosition) -> MessageBatch:
-    """Some of what was told behind a place, in one snapshot.
+    """Some of the messages after a position, in one snapshot.
 
-    Of an entry whose history or events are no longer kept, or that cannot be told, nothing is told: that is a loss, as
-    if it were gone itself. All entries behind it are told.
+    An entry whose history or events are no longer stored, or that cannot be encoded, counts as lost.
     """
     first = tx.journal.first()
     if _is_lost(first, after):
@@ -328,7 +325,7 @@ def read_messages(tx: Transaction, registry: Registry, after: StreamPosition) ->
 
 
 def _messages(tx: Transaction, registry: Registry, entry: JournalEntry) -> Sequence[EncodedMessage | None] | None:
-    """The messages of an entry; None when some of it is no longer kept, or cannot be told."""
+    """The messages of an entry; None if some of it is no longer stored, or cannot be encoded."""
     try:
         known = _entry_context(tx, registry, entry)
         return None if known is None else list(messages_of(registry, entry, known))
@@ -338,7 +335,7 @@ def _messages(tx: Transaction, registry: Registry, entry: JournalEntry) -> Seque
 
 
 def _entry_context(tx: Transaction, registry: Registry, entry: JournalEntry) -> EntryContext | None:
-    """What an entry needs to be told; None when some of it is no longer kept."""
+    """What the messages of an entry need; None if some of it is no longer stored."""
     moved, happened = tx.journal.history_rows(entry), tx.journal.finished_events(entry.events)
     written = 0 if entry.changes is None else entry.changes[1] - entry.changes[0] + 1
     if len(moved) < written or len(happened) < len(set(entry.events)):

@@ -1,4 +1,4 @@
-"""Topics: what can be told of, as data, and the patterns by which somebody chooses among them.
+"""Topics: what can be subscribed to, as data, and the patterns that select topics.
 
 A topic is `<thing>.<what happened>`: `shipment.eta_changed`, `milestone.departed`, `system.sync_failed`.
 """
@@ -18,12 +18,12 @@ from flexportd.flexport.milestones import CATALOGUE
 MAX_PATTERNS = 50
 MAX_NAME_LENGTH = 100  # characters of a milestone's name
 MILESTONE = "milestone."
-_CACHE_SIZE = 2000  # answers of one set of patterns
+_CACHE_SIZE = 2000  # cached results of one set of patterns
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic, and what it tells in a sentence."""
+    """One topic, and its meaning in a sentence."""
 
     name: str
     meaning: str
@@ -39,9 +39,9 @@ def _no_details(_old: Any, _new: Any) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class FieldTopic:
-    """A topic that follows from one field of one resource that moved; `id` moves when an object is new.
+    """A topic that follows from a changed field of a resource; `id` changes when an object is new.
 
-    `when` and `more` take the values from before and after: whether it is told, and what is told beside the change.
+    `condition` and `details` take the old and the new value: whether to publish, and additional fields of the message.
     """
 
     topic: Topic
@@ -56,7 +56,7 @@ def _is_set(old: Any, new: Any) -> bool:
 
 
 def _days_later(old: Any, new: Any) -> Mapping[str, Any]:
-    """By the calendar of the place; None where there was or is no time."""
+    """In calendar days at the place; None without an old or a new time."""
     days = [date.fromisoformat(value[:10]) if isinstance(value, str) else None for value in (old, new)]
     return {"days_later": (days[1] - days[0]).days if days[0] and days[1] else None}
 
@@ -98,7 +98,7 @@ EXCEPTION_TOPICS = (
 
 
 def topic_prefix(resource: str) -> str:
-    """What one of a resource is called in topics: `shipments` is `shipment`."""
+    """The prefix of a resource's topics: `shipments` has `shipment`."""
     return f"{resource[:-3]}y" if resource.endswith("ies") else resource.removesuffix("s")
 
 
@@ -117,7 +117,7 @@ TOPICS = (
     *SYSTEM_TOPICS,
     *EXCEPTION_TOPICS,
 )
-"""Every topic but the milestones: theirs follow from Flexport's event types, which may grow at any time."""
+"""Every topic except milestones: those follow from Flexport's event types, which may grow at any time."""
 
 MILESTONES = tuple(
     {milestone_of.name: Topic(f"{MILESTONE}{milestone_of.name}", milestone_of.title) for milestone_of in CATALOGUE}
@@ -130,7 +130,7 @@ _NOT_A_WORD = re.compile(r"[^a-z0-9_]+")
 
 
 def _pattern_source() -> str:
-    """What a pattern looks like, for JSON schemas too: half of a topic may be a star, of a milestone any part."""
+    """The regular expression of patterns, for JSON schemas too: half of a topic may be `*`, of a milestone any part."""
     tails: dict[str, list[str]] = {}
     for topic in TOPICS:
         head, _, tail = topic.name.partition(".")
@@ -141,7 +141,7 @@ def _pattern_source() -> str:
 
 
 PATTERN = f"^({_pattern_source()})$"
-"""Every pattern that a topic can match, and no other; milestones may have names tomorrow that nobody knows today."""
+"""Matches exactly the patterns that can match a topic; the names of milestones are open."""
 
 _pattern = re.compile(PATTERN)
 
@@ -149,16 +149,16 @@ _pattern = re.compile(PATTERN)
 def milestone_topic(event_type: str) -> str:
     """The topic of an event type: `/shipment_leg#departed` is `milestone.departed`.
 
-    What is before the `#` is left out: it is not the type of the resource, and varies between Flexport's pages.
+    The part before the `#` is left out: it is not the type of the resource, and varies within Flexport's documentation.
     """
     name = event_type.rpartition("#")[2].lower()[:MAX_NAME_LENGTH]
     return MILESTONE + (_NOT_A_WORD.sub("_", name).strip("_") or "unknown")
 
 
 class Patterns:
-    """Some topics: `shipment.*` is every topic that begins so, `*.created` every one that ends so, `*` is all.
+    """A set of topics: `shipment.*` matches by the beginning, `*.created` by the end, `*` matches all.
 
-    `milestone.*_delay` shows that of a milestone's name any part may be a star.
+    Any part of a milestone's name may be a star: `milestone.*_delay`.
     """
 
     def __init__(self, patterns: Sequence[str]) -> None:
@@ -167,7 +167,7 @@ class Patterns:
         self._known: dict[str, bool] = {}
 
     def match(self, topic: str) -> bool:
-        """Whether the topic is among them."""
+        """Whether a pattern matches the topic."""
         found = self._known.get(topic)
         if found is None:
             found = any(_matches(parts, topic) for parts in self._parts)
@@ -177,7 +177,7 @@ class Patterns:
 
 
 def _matches(parts: Sequence[str], topic: str) -> bool:
-    """Whether a topic is made of these parts with anything between them. Takes no longer for more stars."""
+    """Whether a topic consists of these parts with anything between them. More stars take no longer."""
     first, last = parts[0], parts[-1]
     if len(parts) == 1:
         return topic == first
@@ -197,7 +197,7 @@ ALL_TOPICS = Patterns(["*"])
 
 
 def parse_patterns(parameter: str, text: str) -> Patterns:
-    """A comma list of patterns. Raises InvalidError for one that no topic can match."""
+    """Parse comma-separated patterns. Raises InvalidError for a pattern that no topic can match."""
     found = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if not 0 < len(found) <= MAX_PATTERNS:
         raise InvalidError(

@@ -1,6 +1,6 @@
-"""What files are: their type by name and by their first bytes, what to call them, what is refused. Pure.
+"""File types by name and by content, file names, and files to reject. Pure.
 
-Flexport sends pdf, png, jpeg, tiff, csv, txt, zip, xls(x), doc(x) and octet-stream. What is unknown is taken as it is.
+Flexport sends pdf, png, jpeg, tiff, csv, txt, zip, xls(x), doc(x) and octet-stream. Unknown types are accepted.
 """
 
 import re
@@ -46,11 +46,11 @@ _SIGNATURES = (
     (b"PK\x05\x06", "application/zip"),
 )
 _DETECTABLE = frozenset({"application/pdf", *(kind for _, kind in _SIGNATURES)})
-HEAD_SIZE = 1024  # bytes of a file's beginning that tell what it is; readers of PDF look for its mark in as many
+HEAD_SIZE = 1024  # bytes of a file's beginning that are examined; PDF readers search for the signature in as many
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _WEB_PAGE = re.compile(rb"<(?:!doctype[ \t\r\n\f]{1,64}html|html|head|body)\b", re.IGNORECASE)
 
-_MAX_EXAMINED = 1000  # characters of a name: to order accents takes time with the square of their number
+_MAX_EXAMINED = 1000  # characters of a name: normalising accents takes quadratic time
 _MAX_NAME_BYTES = 160  # bytes of a name as file systems count them, without the extension
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*%]')
 _RESERVED = re.compile(r"(?i:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])")
@@ -58,14 +58,14 @@ _GIVEN_EXTENSION = re.compile(r"[A-Za-z0-9]{1,8}")
 
 
 def media_type(said: str, head: bytes = b"") -> str:
-    """A media type by its usual name; what is sent as mere bytes is known by its beginning, where that tells."""
+    """A media type by its usual name; octet-stream is detected by content if possible."""
     found = said.partition(";")[0].strip().lower()
     found = _TYPE_ALIASES.get(found, found)
     return (detect(head) or UNKNOWN) if found == UNKNOWN else found
 
 
 def detect(head: bytes) -> str | None:
-    """The type that a file's first bytes tell, None where they tell none."""
+    """The type by a file's first bytes, if they show it."""
     for beginning, kind in _SIGNATURES:
         if head.startswith(beginning):
             return kind
@@ -73,7 +73,7 @@ def detect(head: bytes) -> str | None:
 
 
 def reject_reason(said: str, head: bytes) -> str | None:
-    """Why a file that is said to be of a type cannot be what it should be, None for a good one."""
+    """Why a file cannot be of its declared type; None for a valid one."""
     if not head:
         return "the file is empty"
     wanted, found = media_type(said), detect(head)
@@ -87,7 +87,7 @@ def reject_reason(said: str, head: bytes) -> str | None:
 
 
 def _is_web_page(head: bytes) -> bool:
-    """Whether a file begins like HTML, behind an XML declaration and comments. Each byte is looked at once or twice."""
+    """Whether a file begins like HTML, after an XML declaration and comments; in linear time."""
     at = _skip_whitespace(head, len(_BYTE_ORDER_MARK) if head.startswith(_BYTE_ORDER_MARK) else 0)
     if head.startswith((b"<?xml", b"<?XML"), at):
         at = _skip_whitespace(head, _end_of(b">", head, at))
@@ -97,7 +97,7 @@ def _is_web_page(head: bytes) -> bool:
 
 
 def _end_of(mark: bytes, head: bytes, start: int) -> int:
-    """The place behind the next such mark; the end where there is none."""
+    """The position after the next such mark; the end if there is none."""
     found = head.find(mark, start)
     return len(head) if found < 0 else found + len(mark)
 
@@ -109,12 +109,12 @@ def _skip_whitespace(head: bytes, start: int) -> int:
 
 
 def safe_type(kind: str) -> str:
-    """A type that may be told to a browser: never one that it would run."""
+    """A type that is safe for a browser: never one that it would execute."""
     return kind if kind in _EXTENSIONS else UNKNOWN
 
 
 def file_name(document_type: str | None, document_id: str, kind: str, given: str | None = None) -> str:
-    """What to call a file: as it was called, or by its type and id; safe on every system."""
+    """The name of a file: as given, or by its type and id; safe on every system."""
     extension = _EXTENSIONS.get(kind, "")
     stem = given or ""
     if given:
@@ -131,7 +131,7 @@ def _is_alias(extension: str, given: str) -> bool:
 
 
 def _safe_name(text: str) -> str:
-    """Without what a path, a shell, a terminal or another system would take for something else."""
+    """Without characters that are special in a path, a shell, a terminal or another system."""
     plain = unicodedata.normalize("NFC", text[:_MAX_EXAMINED])
     plain = "".join(char if char.isprintable() and char != "\ufffd" else "_" for char in plain)
     plain = _FORBIDDEN.sub("_", plain).strip(" .-~_")
@@ -140,14 +140,14 @@ def _safe_name(text: str) -> str:
 
 
 class FileNames:
-    """The names in one folder, such as a zip; capital and small letters are one."""
+    """The names in one folder, such as a zip; case-insensitive."""
 
     def __init__(self, *taken: str) -> None:
         self._taken = {_normalised(name) for name in taken}
-        self._last: dict[str, int] = {}  # the last number behind a name that came again
+        self._last: dict[str, int] = {}  # the last number after a repeated name
 
     def unique(self, name: str) -> str:
-        """The name, with a number where it is taken; from then on it is taken."""
+        """A unique name: with a number if it is taken."""
         stem, _, extension = name.rpartition(".")
         found, number = name, self._last.get(_normalised(name), 1)
         while _normalised(found) in self._taken:

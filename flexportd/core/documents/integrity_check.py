@@ -1,4 +1,4 @@
-"""Comparing every archived file with its name: what is missing, what is damaged, what belongs to nothing."""
+"""Verifying every archived file against its hash: missing, damaged and orphaned files."""
 
 import asyncio
 import threading
@@ -15,7 +15,7 @@ from flexportd.tasks import Tasks
 
 MAX_LISTED = 1000  # of each kind of finding
 _PAGE = 100
-_META_KEY = "archive_verified"  # where the last result is kept
+_META_KEY = "archive_verified"  # where the last result is stored
 
 State = Literal["never", "running", "done", "failed"]
 
@@ -58,7 +58,7 @@ class VerificationReport(msgspec.Struct):
 
 
 class IntegrityCheck:
-    """At most one runs at a time; its last result outlasts a restart."""
+    """Verifies the archive. At most one verification runs; the last result survives a restart."""
 
     def __init__(
         self,
@@ -66,18 +66,18 @@ class IntegrityCheck:
         db: Database,
         clock: Clock,
         tasks: Tasks,
-        mend: Callable[[Sequence[str]], Awaitable[None]],
+        refetch: Callable[[Sequence[str]], Awaitable[None]],
     ) -> None:
-        """`mend` asks again for the files of documents."""
+        """`refetch` fetches the files of documents again."""
         self._archive = archive
         self._db = db
         self._clock = clock
         self._tasks = tasks
-        self._refetch = mend
+        self._refetch = refetch
         self._report: VerificationReport | None = None
 
     async def report(self) -> VerificationReport:
-        """The verification that runs, or the last one."""
+        """The current verification, or the last one."""
         if self._report is None:
             text = await self._db.read(lambda tx: tx.meta.get(_META_KEY))
             self._report = self._report or (
@@ -86,7 +86,7 @@ class IntegrityCheck:
         return self._report
 
     def begin(self) -> VerificationReport:
-        """Start one, or join the one that runs. Raises UnavailableError while the daemon stops."""
+        """Start a verification unless one runs. Raises UnavailableError while the daemon stops."""
         if self._report is not None and self._report.state == "running":
             return self._report
         report = VerificationReport("running", self._clock.stamp())
@@ -107,7 +107,7 @@ class IntegrityCheck:
         except (FlexportdError, OSError) as error:
             report.state, report.error = "failed", str(error)
         except asyncio.CancelledError:
-            report.state, report.error = "failed", "the daemon was stopped in the middle of it"
+            report.state, report.error = "failed", "the daemon was stopped during the verification"
             raise
         finally:
             stop.set()
@@ -148,7 +148,7 @@ class IntegrityCheck:
             await self._refetch(ids)
 
     async def _check_unreferenced(self, report: VerificationReport) -> None:
-        """What lies in the archive beside the contents of documents."""
+        """Find files in the archive that belong to no document."""
         for folder in await asyncio.to_thread(self._archive.folders):
             found = await asyncio.to_thread(lambda: list(self._archive.entries(folder)))  # noqa: B023 (run at once)
             names = [path.rpartition("/")[2] for path, kind in found if kind == "file"]

@@ -1,6 +1,6 @@
-"""Which files are wanted: what the settings allow, what is asked for, what is here already.
+"""Requests for document files: what the settings allow, what is requested, what is present.
 
-A wish is a row of `document_files` and an item for the queue, made in one transaction.
+A request is a row of `document_files` and a queue item, written in one transaction.
 """
 
 from collections import OrderedDict
@@ -14,7 +14,7 @@ import msgspec
 from flexportd.cache import Cache
 from flexportd.clock import parse, stamp
 from flexportd.core.documents.file_types import file_name
-from flexportd.core.json_types import Stamp
+from flexportd.core.json_types import Stamp, document_of
 from flexportd.core.resources import documents
 from flexportd.storage.repositories.document_files import DeclaredFile, DocumentFile, FetchFailure, State
 from flexportd.storage.repositories.items import NewItem
@@ -23,16 +23,16 @@ from flexportd.storage.transaction import Transaction
 
 DOCUMENT_FILE = "document_file"  # the kind of item that fetches a file
 
-MAX_CACHED_SIZE = 16 << 20  # bytes of one file without the archive: larger ones are for the disk, not for a cache
-_MEMORY_LIMIT = 32 << 20  # bytes of the files that were fetched last
-_REQUEST_AGAIN_AFTER = timedelta(hours=1)  # after which a wish whose item is lost is wished again
+MAX_CACHED_SIZE = 16 << 20  # bytes of one file without the archive: larger files are not cached
+_MEMORY_LIMIT = 32 << 20  # bytes of the most recent files
+_REQUEST_AGAIN_AFTER = timedelta(hours=1)  # after which a request whose item was lost is repeated
 _FIRST_DELAY, _MAX_DELAY = timedelta(minutes=15), timedelta(days=7)
 
 Destination = Literal["archive", "cache"]
 
 
 class FetchFile(msgspec.Struct, frozen=True):
-    """What an item asks for: the file of a document, for the archive or for the cache alone."""
+    """The payload of an item: fetch the file of a document, for the archive or only for the cache."""
 
     document: str
     keep: Destination
@@ -61,7 +61,7 @@ class ArchiveRules:
 
 @dataclass(frozen=True, slots=True)
 class RequestOptions:
-    """How files are asked for. `named`: by a person, one by one, which overrides the types that are left out."""
+    """How files are requested. `is_explicit`: individually by a person, which overrides the excluded types."""
 
     keep: Destination
     priority: int
@@ -70,7 +70,7 @@ class RequestOptions:
 
 @dataclass
 class FileRequestResult:
-    """What became of wishes: ids that are fetched, that are here already, that are refused (why), that nobody knows."""
+    """The result of requests by document id: queued, present, refused (with the reason), or unknown."""
 
     queued: list[str] = field(default_factory=list)
     present: list[str] = field(default_factory=list)
@@ -79,53 +79,53 @@ class FileRequestResult:
 
 
 def declared_file(document: Record) -> DeclaredFile:
-    """What a document says of its file."""
+    """The file that a document declares."""
     return DeclaredFile(document.fields["size"], document.fields["uploaded_at"])
 
 
 def request_files(
-    tx: Transaction, rules: ArchiveRules, ids: Sequence[str], how: RequestOptions, at: str
+    tx: Transaction, rules: ArchiveRules, ids: Sequence[str], options: RequestOptions, at: str
 ) -> FileRequestResult:
-    """Ask for the files of these documents; those that are here are left alone."""
-    wished = FileRequestResult()
+    """Request the files of these documents, unless they are present."""
+    result = FileRequestResult()
     known = tx.resources.load(documents.TABLE, ids)
     present = tx.files.current(ids)
     items: list[NewItem] = []
     for key in dict.fromkeys(ids):
         document, row = known.get(key), present.get(key)
         if document is None:
-            wished.unknown.append(key)
+            result.unknown.append(key)
             continue
         if row is not None and row.is_kept and row.state == "fetched" and row.matches(declared_file(document)):
-            wished.present.append(key)
+            result.present.append(key)
             continue
-        reason = _refuse_reason(rules, document, how)
+        reason = _refuse_reason(rules, document, options)
         if reason is not None:
-            wished.refused[key] = reason
+            result.refused[key] = reason
             _refuse(tx, document, row, reason, at)
             continue
         tx.files.request(key, declared_file(document), at, stamp(parse(at) + _REQUEST_AGAIN_AFTER))
-        items.append(_item(key, how))
-        wished.queued.append(key)
+        items.append(_item(key, options))
+        result.queued.append(key)
     tx.items.add(at, items)
-    return wished
+    return result
 
 
-def _refuse_reason(rules: ArchiveRules, document: Record, how: RequestOptions) -> str | None:
+def _refuse_reason(rules: ArchiveRules, document: Record, options: RequestOptions) -> str | None:
     size = document.fields["size"]
-    left_out = None if how.is_explicit else rules.excluded(document.fields["document_type"])
-    return left_out or rules.too_large(size) or (too_large_to_cache(size) if how.keep == "cache" else None)
+    left_out = None if options.is_explicit else rules.excluded(document.fields["document_type"])
+    return left_out or rules.too_large(size) or (too_large_to_cache(size) if options.keep == "cache" else None)
 
 
 def too_large_to_cache(size: int | None) -> str | None:
-    """Why a file is not fetched for the cache alone."""
+    """Why a file is not fetched only for the cache."""
     if size is None or size <= MAX_CACHED_SIZE:
         return None
-    return f"its {size} bytes are more than is kept without the archive: `flexportd documents fetch` archives it"
+    return f"its {size} bytes exceed the limit without the archive; use `flexportd documents fetch` to archive it"
 
 
 def _refuse(tx: Transaction, document: Record, row: DocumentFile | None, reason: str, at: str) -> None:
-    """Make it visible, once."""
+    """Record the refusal, once."""
     same = row is not None and row.matches(declared_file(document))
     if row is not None and same and (row.state, row.error, row.retry_at) == ("refused", reason, None):
         return
@@ -134,26 +134,26 @@ def _refuse(tx: Transaction, document: Record, row: DocumentFile | None, reason:
     tx.files.record_failure(key, FetchFailure("refused", reason, None, counts=False), at)
 
 
-def _item(key: str, how: RequestOptions) -> NewItem:
-    payload = msgspec.json.encode(FetchFile(key, how.keep)).decode()
-    merge_key = f"{how.keep}:{key}"
-    return NewItem(DOCUMENT_FILE, how.priority, lane=key, merge_key=merge_key, payload=payload)
+def _item(key: str, options: RequestOptions) -> NewItem:
+    payload = msgspec.json.encode(FetchFile(key, options.keep)).decode()
+    merge_key = f"{options.keep}:{key}"
+    return NewItem(DOCUMENT_FILE, options.priority, lane=key, merge_key=merge_key, payload=payload)
 
 
 def next_attempt_at(at: str, attempts: int) -> str:
-    """When a file that could not be had is asked for again, after so many failures: 15 minutes, 1 hour … 7 days."""
+    """When a failed fetch is retried, after so many attempts: 15 minutes, 1 hour … 7 days."""
     pause = min(_FIRST_DELAY * 4 ** min(max(attempts, 1) - 1, 8), _MAX_DELAY)
     return stamp(parse(at) + pause)
 
 
 def document_file_name(document: Record, kind: str) -> str:
-    """What to call the file of a document."""
+    """The file name of a document."""
     fields = document.fields
     return file_name(fields["document_type"], str(document.id), kind, fields["file_name"])
 
 
 class CachedFile(msgspec.Struct, frozen=True):
-    """A file that is held for a while: its bytes, and what they are."""
+    """A cached file."""
 
     sha256: str
     media_type: str
@@ -163,7 +163,7 @@ class CachedFile(msgspec.Struct, frozen=True):
 
 
 class CachedFiles:
-    """Files without the archive: in the disk cache, the last few also in memory, for whoever just asked for them."""
+    """Files outside the archive: in the disk cache, the most recent also in memory."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
@@ -171,33 +171,33 @@ class CachedFiles:
 
     @property
     def epoch(self) -> int:
-        """To be taken before a file is fetched, and handed to `put`."""
+        """To be taken before a file is fetched, for `put`."""
         return self._cache.epoch
 
     async def get(self, document: Record) -> CachedFile | None:
-        """The file that the document speaks of now."""
+        """The current file of the document."""
         key = _key(document)
-        held = self._last.get(key)
-        if held is not None:
-            return held
+        cached = self._last.get(key)
+        if cached is not None:
+            return cached
         found = await self._cache.file(key)
         try:
             return None if found is None else msgspec.msgpack.decode(found, type=CachedFile)
         except ValueError:
             return None
 
-    def put(self, document: Record, held: CachedFile, epoch: int) -> None:
-        """Hold a file."""
+    def put(self, document: Record, cached: CachedFile, epoch: int) -> None:
+        """Cache a file."""
         key = _key(document)
-        self._last[key] = held
+        self._last[key] = cached
         while sum(len(one.content) for one in self._last.values()) > _MEMORY_LIMIT:
             self._last.popitem(last=False)
         tags = ((documents.RESOURCE_TYPE.name, document.id),)
-        self._cache.put_file(key, msgspec.msgpack.encode(held), tags, epoch)
+        self._cache.put_file(key, msgspec.msgpack.encode(cached), tags, epoch)
 
 
 def _key(document: Record) -> str:
-    """Another upload is another file."""
+    """A new upload is a new file."""
     said = declared_file(document)
     return f"{document.id}\n{said.uploaded_at}\n{said.size}"
 
@@ -232,25 +232,8 @@ class DocumentFileStatus(TypedDict):
 
 
 def file_version(row: Mapping[str, Any]) -> DocumentFileStatus:
-    """A row of `document_files` as a document."""
-    return {
-        "id": str(row["id"]),
-        "document_id": row["document_id"],
-        "current": bool(row["current"]),
-        "state": row["state"],
-        "sha256": row["sha256"],
-        "size": row["size"],
-        "media_type": row["media_type"],
-        "file_name": row["file_name"],
-        "declared_size": row["declared_size"],
-        "uploaded_at": row["uploaded_at"],
-        "requested_at": row["requested_at"],
-        "fetched_at": row["fetched_at"],
-        "verified_at": row["verified_at"],
-        "damage": row["damage"],
-        "error": row["error"],
-        "attempts": row["attempts"],
-        "last_attempt_at": row["last_attempt_at"],
-        "retry_at": row["retry_at"],
-        "is_archived": row["sha256"] is not None and row["damage"] is None,
-    }
+    """A row of `document_files` as the API returns it."""
+    is_archived = row["sha256"] is not None and row["damage"] is None
+    return document_of(
+        DocumentFileStatus, row, id=str(row["id"]), current=bool(row["current"]), is_archived=is_archived
+    )

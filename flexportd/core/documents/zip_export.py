@@ -1,4 +1,4 @@
-"""The files of a shipment as one zip with an index, made piece by piece: what is in memory does not grow with it."""
+"""The files of a shipment as one zip with an index, streamed: memory use does not grow with its size."""
 
 import csv
 import hashlib
@@ -31,7 +31,7 @@ ZipItem = tuple[Record, DocumentFile | None]
 
 
 class _ChunkBuffer:
-    """What the zip is written to: bytes pass through."""
+    """Buffers the bytes of the zip between two reads."""
 
     def __init__(self) -> None:
         self._chunks: list[bytes] = []
@@ -41,10 +41,10 @@ class _ChunkBuffer:
         return len(piece)
 
     def flush(self) -> None:
-        """Nothing waits here."""
+        """Nothing to flush."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
     def drain(self) -> bytes:
         held, self._chunks = b"".join(self._chunks), []
@@ -52,9 +52,9 @@ class _ChunkBuffer:
 
 
 def zip_stream(archive: Archive, shipment: int, entries: Sequence[ZipItem], at: str) -> Generator[bytes, None, None]:
-    """The bytes of the zip. Reads the disk: run each step beside the event loop, and close it where it is not ended.
+    """The bytes of the zip. Reads the disk: run each step off the event loop, and close an abandoned generator.
 
-    A document whose present file is not here stands in the index with the reason.
+    A document whose current file is missing is in the index with the reason.
     """
     pieces = _ChunkBuffer()
     rows: list[dict[str, Any]] = []
@@ -82,18 +82,20 @@ class _ZipWriter:
         self._names = FileNames("index.csv", "index.json")
 
     def add(self, row: dict[str, Any], document: Record, found: DocumentFile) -> Iterator[bytes]:
-        """Pack one file, and write into its line of the index what became of it."""
+        """Pack one file, and record the result in its row of the index."""
         assert found.sha256 is not None
         assert found.size is not None
         file = self._archive.open(found.sha256, found.size)
         if file is None:
-            row["reason"] = "it is missing in the archive, or damaged: `flexportd documents verify` mends it"
+            row["reason"] = (
+                "it is missing from the archive or damaged; run `flexportd documents verify` to fetch it again"
+            )
             return
         kind = found.media_type or ""
         name = self._names.unique(file_name(row["document_type"], str(document.id), kind, found.file_name))
         digest = hashlib.sha256()
         info = _info(name, found.uploaded_at or found.fetched_at)
-        info.file_size = found.size  # decides on the long form of the headers
+        info.file_size = found.size  # decides on zip64 headers
         with file, self._zip.open(info, "w") as target:
             try:
                 while piece := file.read(CHUNK_SIZE):
@@ -104,11 +106,11 @@ class _ZipWriter:
                 row["reason"] = f"the archived file cannot be read: {error.strerror or error}"
         row |= {"file": name, "sha256": digest.hexdigest(), "fetched_at": found.fetched_at}
         if row["reason"] is None and digest.hexdigest() != found.sha256:
-            row["reason"] = "the archived file is damaged: `flexportd documents verify` mends it"
+            row["reason"] = "the archived file is damaged; run `flexportd documents verify` to fetch it again"
 
 
 def _row(document: Record, file: DocumentFile | None) -> dict[str, Any]:
-    """A line of the index; `reason` is None where the present file is in the zip."""
+    """A row of the index; `reason` is None if the current file is in the zip."""
     fields = document.fields
     kept = file is not None and file.is_kept
     values = (
@@ -134,7 +136,7 @@ def _reason(document: Record, file: DocumentFile | None) -> str | None:
     if not file.is_kept:
         return file.error or "it is not fetched yet"
     if not file.current or not file.matches(declared_file(document)):
-        return "this is the file from before the document was changed; the present one is not here"
+        return "this is the file from before the document changed; the current one is missing"
     return None
 
 

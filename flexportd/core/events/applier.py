@@ -1,6 +1,6 @@
-"""Applying events: what each carries becomes the newest state, with its history, in one transaction a batch.
+"""Applying events: their objects become the newest state, with history, in one transaction per batch.
 
-bytes ─ reading.read_event ─▶ objects ─ snapshots.merge ─▶ states ─ workspace ─ flush ─▶ tables
+bytes ─ parser.parse_event ─▶ objects ─ merge.merge ─▶ states ─ UnitOfWork.flush ─▶ tables
 """
 
 import logging
@@ -33,14 +33,14 @@ from flexportd.storage.transaction import Transaction
 log = structlog.get_logger(__name__)
 _stdlib_log = logging.getLogger(__name__)
 
-REDELIVERED = "it was received before, and deleted since by [storage] event_retention: it changes nothing any more"
-"""Why an event is ignored that retention has deleted once: its effects were had then."""
+REDELIVERED = "it was received and applied before, and deleted since by [storage] event_retention"
+"""Why an event is ignored that retention has deleted: it took effect before."""
 
-_READ_BATCH = 64  # events whose bytes are in memory together, however large the batch
+_READ_BATCH = 64  # events whose bytes are in memory at once, however large the batch
 
 
 class EventSubject(msgspec.Struct, frozen=True, gc=False):
-    """What an event was about."""
+    """The object that an event is about."""
 
     domain: str
     key: Key
@@ -48,73 +48,73 @@ class EventSubject(msgspec.Struct, frozen=True, gc=False):
 
 
 class _RedeliveredEvent(msgspec.Struct, frozen=True):
-    """An event that retention has deleted once, and what is noted of it now."""
+    """An event that retention has deleted before, and its result."""
 
     event: PendingEvent
-    verdict: EventResult
+    result: EventResult
 
 
 FollowUp = Callable[[Sequence[EventSubject], str], list[NewItem]]
-"""(what events were about, our time) -> the work that follows, queued in the same transaction."""
+"""(subjects of the events, our time) -> follow-up work, queued in the same transaction."""
 
 
 class EventApplier:
-    """The queue's handler of the kind `event`. `follow_up` may be set, and set anew, at any time."""
+    """The queue's handler of the kind `event`. `follow_up` may be replaced at any time."""
 
     def __init__(self, registry: Registry, clock: Clock) -> None:
         self._registry = registry
         self._clock = clock
         self.follow_up: FollowUp | None = None
         self.written: dict[str, set[Key]] = {}  # what the last batch wrote: domain name -> ids
-        self.shipments: set[int] = set()  # the shipments whose events it ended
+        self.shipments: set[int] = set()  # the shipments of the events it finished
 
     def __call__(
         self, tx: Transaction, items: Sequence[Item], end_early: Callable[[], bool]
     ) -> list[tuple[Item, Outcome]]:
-        """Apply these events in order; stops with what is done when `end_early` says so.
+        """Apply these events in order; stops early when `end_early` returns true.
 
-        The effects are written to the transaction. What an event raises is raised: the queue undoes the transaction and
-        finds the event.
+        The effects are written to the transaction. An error of an event is raised: the queue rolls back and finds the
+        event at fault.
         """
         workspace, drift, at = UnitOfWork(tx), SchemaDrift(), self._clock.stamp()
         done: list[tuple[Item, Outcome]] = []
-        verdicts: list[tuple[int, EventResult]] = []
+        results: list[tuple[int, EventResult]] = []
         tally: Counter[tuple[str, str]] = Counter()
         versions: Counter[str] = Counter()
-        told: list[EventSubject] = []
+        subjects: list[EventSubject] = []
         for item, found in self._read(tx, items, workspace):
             if done and end_early():
                 break
             if isinstance(found, ParsedEvent):
-                outcome, verdict = self._apply_one(
-                    workspace, found, ChangeCause(at, found.stored.source, found.stored.id), drift, told
+                outcome, result = self._apply_one(
+                    workspace, found, ChangeCause(at, found.stored.source, found.stored.id), drift, subjects
                 )
-                verdicts.append((found.stored.seq, verdict))
-                tally[found.stored.type or "", verdict.state] += 1
+                results.append((found.stored.seq, result))
+                tally[found.stored.type or "", result.state] += 1
                 done.append((item, outcome))
                 if found.version is not None:
                     versions[found.version] += 1
             elif isinstance(found, _RedeliveredEvent):
-                verdicts.append((found.event.seq, found.verdict))
-                tally[found.event.type or "", found.verdict.state] += 1
+                results.append((found.event.seq, found.result))
+                tally[found.event.type or "", found.result.state] += 1
                 done.append((item, Ignored(REDELIVERED)))
             else:
                 done.append((item, found))
-        workspace.flush(at, [seq for seq, _ in verdicts])
+        workspace.flush(at, [seq for seq, _ in results])
         for name, sentence, example in workspace.anomalies:
             drift.report(name, sentence, example)
         drift.write(tx, at)
-        tx.events.finish_many(at, verdicts)
+        tx.events.finish_many(at, results)
         tx.events.count(tally)
         tx.events.count_versions(at, versions)
-        if self.follow_up is not None and told:
-            tx.items.add(at, self.follow_up(told, at))
+        if self.follow_up is not None and subjects:
+            tx.items.add(at, self.follow_up(subjects, at))
         self.written = workspace.written()
-        self.shipments = {verdict.shipment_id for _, verdict in verdicts if verdict.shipment_id is not None}
+        self.shipments = {result.shipment_id for _, result in results if result.shipment_id is not None}
         return done
 
     def on_dead(self, tx: Transaction, item: Item, error: str, at: str) -> None:
-        """The event of this item is a dead letter now."""
+        """Record that the event of this item is a dead letter."""
         if item.ref is not None:
             tx.events.finish(at, item.ref, "dead", error)
             tx.events.count({(tx.events.type_of(item.ref) or "", "dead"): 1})
@@ -122,7 +122,7 @@ class EventApplier:
     def _read(
         self, tx: Transaction, items: Sequence[Item], workspace: UnitOfWork
     ) -> Iterator[tuple[Item, "ParsedEvent | _RedeliveredEvent | Outcome"]]:
-        """Each item with its event, read a few at a time; what cannot be read has its outcome already."""
+        """Each item with its event, read in small batches; an event that cannot be parsed has its outcome already."""
         for start in range(0, len(items), _READ_BATCH):
             some = items[start : start + _READ_BATCH]
             kept = tx.events.to_apply([item.ref for item in some if item.ref is not None])
@@ -133,7 +133,7 @@ class EventApplier:
 
     def _parse(self, event: PendingEvent | None, forgotten: set[str]) -> "ParsedEvent | _RedeliveredEvent | Outcome":
         if event is None:
-            return Ignored("the event is no longer kept")
+            return Ignored("the event is no longer stored")
         if event.id in forgotten:
             return _redelivered(self._registry, event)
         try:
@@ -142,10 +142,10 @@ class EventApplier:
             return Dead(str(error))
 
     def _prefetch(
-        self, workspace: UnitOfWork, understood: "list[tuple[Item, ParsedEvent | _RedeliveredEvent | Outcome]]"
+        self, workspace: UnitOfWork, parsed_items: "list[tuple[Item, ParsedEvent | _RedeliveredEvent | Outcome]]"
     ) -> None:
         wanted: dict[str, list[Key]] = {}
-        for _, event in understood:
+        for _, event in parsed_items:
             if isinstance(event, ParsedEvent):
                 for found in event.objects:
                     wanted.setdefault(found.domain.name, []).append(found.snapshot.id)
@@ -165,21 +165,21 @@ class EventApplier:
         event: ParsedEvent,
         cause: ChangeCause,
         drift: SchemaDrift,
-        told: list[EventSubject],
+        subjects: list[EventSubject],
     ) -> tuple[Outcome, EventResult]:
-        """Apply one event; what is to be fetched after it goes to `told`."""
+        """Apply one event; objects to fetch afterwards are added to `subjects`."""
         kept = event.stored
         drift.source = kept.source
-        news, problems, known = self._merge(workspace, event, cause, drift, told)
+        news, problems, known = self._merge(workspace, event, cause, drift, subjects)
         drift.inspect_event(kept.type, kept.body, event.resource)
         left = [
             f"{event.resource} {event.resource_id} was left as it is: {why}" for why in known if why != NEWER_STORED
         ]
         notes = "; ".join([*event.notes, *problems, *(left if news else ())])[:1000]
         outcome = _outcome(event, notes, None if news else next(iter(known), NEWER_STORED))
-        if _stdlib_log.isEnabledFor(logging.DEBUG):  # a line that is not wanted must cost nothing
+        if _stdlib_log.isEnabledFor(logging.DEBUG):  # a line that is not logged must cost nothing
             self._log(event, outcome)
-        verdict = EventResult(
+        result = EventResult(
             state=_STATES[type(outcome)],
             reason=getattr(outcome, "reason", None) or notes or None,
             created_at=event.created_at,
@@ -188,7 +188,7 @@ class EventApplier:
             resource_id=event.resource_id,
             shipment_id=event.shipment_id,
         )
-        return outcome, verdict
+        return outcome, result
 
     @staticmethod
     def _log(event: ParsedEvent, outcome: Outcome) -> None:
@@ -208,12 +208,9 @@ class EventApplier:
         event: ParsedEvent,
         cause: ChangeCause,
         drift: SchemaDrift,
-        told: list[EventSubject],
+        subjects: list[EventSubject],
     ) -> tuple[bool, list[str], list[str]]:
-        """Whether the event told anything that was not known already, what of it was set aside, and why.
-
-        The last is why what the event is about was left as it is, if it was.
-        """
+        """Whether the event brought anything new, notes on what was left out, and why its subject is unchanged."""
         news, notes, known, owner = False, list[str](), list[str](), event.shipment_id
         routes: set[int] = set()
         for found in event.objects:
@@ -221,7 +218,7 @@ class EventApplier:
             floor = "" if found.snapshot.is_stamped else workspace.confirmed_at(found.domain)
             merged = merge(current, found.snapshot, floor)
             if found.part.is_resource or _needs_fetch(found, current, is_news=merged is not None):
-                told.append(EventSubject(found.domain.name, found.snapshot.id, event.stored.id))
+                subjects.append(EventSubject(found.domain.name, found.snapshot.id, event.stored.id))
             if merged is None:
                 known += _stale_reasons(found, current)
                 continue
@@ -253,14 +250,14 @@ class EventApplier:
 
 
 def _json_problem(found: ParsedObject, merged: MergeResult, drift: SchemaDrift) -> str | None:
-    """Why what is new of an object cannot be kept: some reader of JSON would refuse it. The rest is looked through."""
+    """Why the new data of an object cannot be stored: some JSON readers would reject it."""
     name = found.domain.object_name
     texts: Sequence[bytes | msgspec.Raw]
     if merged.changed is None:
         texts = [] if drift.inspect(name, found.part.text, found.part.fields) else [found.part.text]
     else:
         texts = drift.inspect_changed(name, merged.changed)
-    wrong = next((said for text in texts if (said := json_text.problem(text)) is not None), None)
+    wrong = next((problem for text in texts if (problem := json_text.problem(text)) is not None), None)
     name = f"{found.part.object_name} {found.snapshot.id}"
     return None if wrong is None else f"{name} is not JSON for every reader: {wrong}"
 
@@ -272,7 +269,7 @@ def add_derived_fields(
     current: Record | None,
     owner: int | None,
 ) -> None:
-    """Add the fields that come from elsewhere: of the route; the shipment of what does not name its own."""
+    """Add the derived fields: those of the route, and the shipment of an object that does not name one."""
     domain, key = named
     if domain is shipments.RESOURCE_TYPE:
         if len(fields) < len(domain.table.names):  # else they are those of before, with what changed
@@ -293,7 +290,7 @@ def add_derived_fields(
 
 
 def _redelivered(registry: Registry, event: PendingEvent) -> _RedeliveredEvent:
-    """With what the event was about, as far as it can be read."""
+    """The result of a redelivered event, with its subject if it can be parsed."""
     try:
         read = parse_event(registry, event)
     except MalformedError:
@@ -303,7 +300,7 @@ def _redelivered(registry: Registry, event: PendingEvent) -> _RedeliveredEvent:
 
 
 def event_title(event_type: str | None) -> str:
-    """What to call an event of this type, for people."""
+    """The title of an event of this type, for API and pages; only core imports the catalogue of milestones."""
     return title(event_type) if event_type else "Not an event"
 
 
@@ -313,17 +310,17 @@ def is_known_type(event_type: str | None) -> bool:
 
 
 def _needs_fetch(found: ParsedObject, current: Record | None, *, is_news: bool) -> bool:
-    """Whether Flexport has to be asked for an object beside what the event is about: what it leaves in doubt."""
+    """Whether an object must be fetched that is not the subject of the event: its state is in doubt."""
     if current is not None and current.as_of == found.snapshot.as_of and contradicts(current, found.snapshot):
         return True
     if current is not None and not is_news and _is_undated_response(found, current):
         return differs(current, found.snapshot)
-    # Without a time of its own a snapshot may be as old as it likes; a link tells nothing at all.
+    # Without its own timestamp a snapshot may be of any age; a link has no data at all.
     return not found.snapshot.is_stamped and is_news and (found.domain.has_timestamp or not found.snapshot.as_of)
 
 
 def _is_undated_response(found: ParsedObject, current: Record) -> bool:
-    """Whether what we have is a response that does not say when the object changed, and the event's snapshot does."""
+    """Whether the stored state is a response without a timestamp, and the event's snapshot has one."""
     stamped = TieBreaker.parse(current.tie_breaker).is_stamped
     return found.domain.has_timestamp and found.snapshot.is_stamped and current.digest is not None and not stamped
 
@@ -332,7 +329,7 @@ NEWER_STORED = "a newer state was already stored"
 
 
 def _stale_reasons(found: ParsedObject, current: Record | None) -> list[str]:
-    """Why an event's snapshot changed nothing; nothing of what the event is not about."""
+    """Why a snapshot of the event's subject changed nothing; empty for other objects."""
     if not found.part.is_resource or current is None:
         return []
     if _is_undated_response(found, current):
@@ -349,7 +346,7 @@ _STATES: dict[type[Outcome], str] = {Applied: "applied", Coalesced: "coalesced",
 
 
 def _outcome(event: ParsedEvent, notes: str, known: str | None) -> Applied | Coalesced | Ignored:
-    """`known` is why the event told nothing new; None where it did."""
+    """`known` is why the event brought nothing new; None if it did."""
     if not event.objects:
-        return Ignored(notes or "it carries nothing")
+        return Ignored(notes or "it has no data")
     return Applied() if known is None else Coalesced(known)

@@ -1,4 +1,4 @@
-"""Counts of events in a bounded number of groups, as Prometheus needs them."""
+"""Event counts in a bounded number of groups, for Prometheus."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,7 @@
-"""Reading events: from the kept bytes to the objects in them, each ready to be merged. Pure.
+"""Parsing events: from the stored bytes to the objects in them, ready to be merged. Pure.
 
-An object whose domain says what each wire field feeds is only identified here; what of it changed is read when the
-state from before is known. Most events move a status and a date or two, so most of an object is never read twice.
+An object whose resource type maps its wire fields is only identified here; its changed fields are parsed once the
+stored state is known. Most events change a status and a few dates, so most of an object is never parsed twice.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from flexportd.flexport.models.wire import MAX_ID, FieldFault
 from flexportd.storage.repositories.events import PendingEvent
 from flexportd.storage.repositories.resources import Key, Record
 
-_MILLISECOND_LENGTH = len("2026-03-04T02:41:09.377Z")  # of a time without digits behind its milliseconds
+_MILLISECOND_LENGTH = len("2026-03-04T02:41:09.377Z")  # of a time without digits after its milliseconds
 
 _NUMBER = msgspec.json.Decoder(int)
 _TEXT = msgspec.json.Decoder(str)
@@ -35,20 +35,20 @@ _TEXT_OR_NULL = msgspec.json.Decoder(str | None)
 
 
 class ParsedObject(msgspec.Struct, frozen=True):
-    """One object of an event; `owner` is the shipment that it names as its own."""
+    """One object of an event; `owner` is the shipment that it names."""
 
     domain: ResourceType
     part: EventObject
     snapshot: Snapshot
     owner: int | None = None
-    fields: Mapping[str, Any] | None = None  # None: normalised later, see `fields_after`
+    fields: Mapping[str, Any] | None = None  # None: normalised later, see `merged_fields`
     faults: Sequence[FieldFault] = ()  # of these fields
 
 
 class _EventTime(NamedTuple):
-    """When Flexport recorded an event: a stamp, empty where it does not say, and the digits behind its milliseconds.
+    """When Flexport recorded an event: a stamp (empty if unknown), and the digits after its milliseconds.
 
-    `breaker` is that of the objects in it whose own time has no such digits.
+    `breaker` is the tie breaker of the objects in it whose own time has no such digits.
     """
 
     created_at: str
@@ -58,7 +58,7 @@ class _EventTime(NamedTuple):
 
 
 class ParsedEvent(msgspec.Struct, frozen=True):
-    """An event that was read, the shipment first; `notes` are sentences on what in it was not understood."""
+    """A parsed event, the shipment first; `notes` are sentences on what was left out."""
 
     stored: PendingEvent
     created_at: str | None
@@ -79,8 +79,8 @@ def _shipment_of(objects: Sequence[ParsedObject]) -> int | None:
 
 
 def parse_event(registry: Registry, kept: PendingEvent) -> ParsedEvent:
-    """What an event tells. Raises MalformedError for bytes that are no event, or a resource that cannot be read."""
-    if kept.type is None:  # dead on arrival, and tried again: for the same reason, unless we know better now
+    """Parse an event. Raises MalformedError for bytes that are not an event, or a resource that cannot be parsed."""
+    if kept.type is None:  # a dead letter that is retried: it fails for the same reason, unless this version parses it
         try:
             parse_heads(kept.body)
         except MalformedError:
@@ -95,7 +95,7 @@ def parse_event(registry: Registry, kept: PendingEvent) -> ParsedEvent:
         domain = registry.of_object(part.object_name)
         if domain is None:
             if part.is_resource:
-                notes.append(f"nothing here keeps {part.object_name[:100] or 'an object without a name'}")
+                notes.append(f"{part.object_name[:100] or 'an object without a name'} is not a known resource")
             continue
         try:
             found = _identify(domain, part, moment)
@@ -104,9 +104,9 @@ def parse_event(registry: Registry, kept: PendingEvent) -> ParsedEvent:
                 raise MalformedError(f"data.resource ({part.object_name}){number_of(part.text)}: {error}") from error
             notes.append(f"an embedded {part.object_name} was left out: {error}")
             continue
-        # An event may carry the shipment twice; what it is about comes first and counts.
+        # An event may carry the shipment twice; its subject comes first and counts.
         objects.setdefault((domain.name, found.snapshot.id), found)
-    # The shipment first: what belongs to it is then known to belong.
+    # The shipment first, so that its objects can be assigned to it.
     ordered = list(objects.values())
     if len(ordered) > 1:
         ordered.sort(key=lambda found: found.domain.object_name != "/shipment")
@@ -125,14 +125,14 @@ def parse_event(registry: Registry, kept: PendingEvent) -> ParsedEvent:
 
 
 def _identify(domain: ResourceType, part: EventObject, moment: _EventTime) -> ParsedObject:
-    """Which object this is and how new. Raises MalformedError."""
+    """Identify the object and its age. Raises MalformedError."""
     seq, event_id = moment.event.seq, moment.event.id
     if domain.wire_fields:
         try:
             number, told = _NUMBER.decode(part.fields["id"]), _TEXT.decode(part.fields["updated_at"])
             stamp = instant(told)
         except (ValueError, KeyError):
-            pass  # unusual: the whole model says what is wrong, or makes sense of it
+            pass  # unusual: the complete model reports the problem, or accepts it
         else:
             if stamp and 0 <= number <= MAX_ID:
                 breaker = (
@@ -153,7 +153,7 @@ def _identify(domain: ResourceType, part: EventObject, moment: _EventTime) -> Pa
         breaker = tie_breaker(submillisecond_digits(sent), event_id)
         snapshot = Snapshot(model.key, part.text, part.fields, stamp, seq, tie_breaker=breaker)
     else:
-        # A link tells nothing of the object, and so has no time: whatever does is newer.
+        # A link has no data and so no time: any data is newer.
         as_of, fraction = ("", "") if is_link(part.fields) else (moment.created_at, moment.fraction)
         breaker = moment.breaker
         if fraction or domain.has_timestamp:
@@ -165,9 +165,9 @@ def _identify(domain: ResourceType, part: EventObject, moment: _EventTime) -> Pa
 def merged_fields(
     found: ParsedObject, current: Record | None, merged: MergeResult
 ) -> tuple[dict[str, Any], Sequence[FieldFault]]:
-    """Our fields of the state after the merge, and a sentence for each wire field that had to be set aside.
+    """Our fields of the state after the merge, and the faults of wire fields that could not be used.
 
-    What was known of such a field stays. Raises MalformedError for an object that cannot be read.
+    The stored value of such a field stays. Raises MalformedError for an object that cannot be parsed.
     """
     domain, changed = found.domain, merged.changed
     if current is None or changed is None or not domain.wire_fields:
@@ -189,9 +189,9 @@ def merged_fields(
                 said = _TEXT_OR_NULL.decode(changed[name])
                 fields[direct[0]] = direct[1](said)
                 if said and fields[direct[0]] is None and said.strip():
-                    rest.add(name)  # no time: what was known stays
+                    rest.add(name)  # not a time: the stored value stays
         except ValueError:
-            rest.add(name)  # no text: the wire model says what to make of it
+            rest.add(name)  # not a text: the wire model decides
     if not rest:
         return fields, ()
     joint = rest.union(*(group for group in domain.field_groups if group & rest))

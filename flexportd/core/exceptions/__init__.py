@@ -1,4 +1,4 @@
-"""Exceptions: what is wrong with a shipment, an invoice or a booking; opened and closed by us.
+"""Exceptions: problems of a shipment, an invoice or a booking; opened and closed by flexportd.
 
-commits, time ─▶ follower ─▶ facts (what is known) ─▶ rules (journey, cargo, unsettled) ─▶ writes ─▶ store, journal
+commits, time ─▶ worker ─▶ ShipmentFacts ─▶ rules (journey, cargo, billing) ─▶ persistence ─▶ store, change log
 """

@@ -1,4 +1,4 @@
-"""Exceptions of what waits for somebody: a freight invoice for payment, a booking for Flexport's answer. Pure."""
+"""Exceptions of invoices and bookings: an unpaid freight invoice, a booking without an answer. Pure."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
@@ -22,10 +22,10 @@ DUE, OVERDUE = "invoice.due", "invoice.overdue"
 
 
 def evaluate_invoice(invoice: Record, rules: ExceptionRules, now: datetime) -> Evaluation:
-    """An invoice that is not paid, void or being paid, after its due day; which has no place, so the day is UTC's.
+    """An invoice that is unpaid after its due day. Invoices have no place, so the day is in UTC.
 
-    A credit note, and an invoice with nothing left to pay, is never due.
-    It is told of once when it is due within so many days, and once when it is overdue.
+    A credit note, and an invoice with nothing left to pay, is never due. One notice is sent when an invoice is due
+    soon, and one when it is overdue.
     """
     fields, watch = invoice.fields, TimeTriggers(now.astimezone(UTC))
     state = "void" if invoice.removed_at else due_status(fields, watch.now.date()).state
@@ -47,16 +47,16 @@ def evaluate_invoice(invoice: Record, rules: ExceptionRules, now: datetime) -> E
 
 
 def _is_owed(fields: Mapping[str, Any]) -> bool:
-    """Whether the client owes something: an amount above zero, or one that Flexport does not give."""
+    """Whether the client owes something: an amount above zero, or an unknown one."""
     owed, total = amount(fields["outstanding_amount"]), amount(fields["total_amount"])
     is_credit = "credit" in f"{fields['type']} {fields['invoice_type']}".casefold()
     return not is_credit and (owed is None or owed > 0) and (total is None or total > 0)
 
 
 def evaluate_booking(booking: Record, rules: ExceptionRules, now: datetime) -> Evaluation:
-    """A booking that was submitted so many days ago, and is neither answered nor withdrawn.
+    """A booking that was submitted some days ago, and is neither answered nor withdrawn.
 
-    Its status alone tells: bookings carry a shipment from the start (recorded).
+    Only its status counts: bookings have a shipment from the start (recorded).
     """
     fields, watch = booking.fields, TimeTriggers(now)
     if booking.removed_at or fields["status"] != "submitted" or not plausible_or_none(fields["created_at"]):

@@ -1,4 +1,4 @@
-"""Exceptions of the cargo at a place: held by customs, in costly storage, without its papers, reported. Pure."""
+"""Exceptions of the cargo: customs holds, free time, empty returns, missing documents, reported problems. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
@@ -16,8 +16,9 @@ from flexportd.core.exceptions.model import (
     local_zone,
     start_of_day,
 )
+from flexportd.core.labels import is_day_only
 from flexportd.core.resources.documents import missing_types
-from flexportd.core.resources.values import at_place, instant, is_day_only
+from flexportd.core.resources.values import at_place, instant
 from flexportd.flexport.milestones import CATALOGUE, milestone
 from flexportd.storage.repositories.resources import Record, plausible_or_none
 
@@ -39,38 +40,38 @@ MilestoneEvent = tuple[str, str, Mapping[str, Any]]
 
 
 def customs_hold(case: ShipmentFacts, _: ExceptionRules, __: TimeTriggers) -> Iterator[Finding]:
-    """A customs entry is on hold, or a milestone told of a hold and none of its release.
+    """A customs entry is on hold, or a milestone reported a hold and none its release.
 
-    A hold that only a milestone told of ends with the release, when all entries are cleared, and when the cargo moves
-    on: an export hold with the departure, an import hold with what leaves the port inland.
+    A hold from a milestone ends with its release, when all entries are cleared, and when the cargo moves on: an export
+    hold with the departure, an import hold when the cargo leaves the port.
     """
     if case.is_closed:
         return
     entries = [entry for entry in case.customs if not entry.removed_at]
     held = [entry for entry in entries if entry.fields["release_state"] == "hold"]
-    told_of: list[MilestoneEvent] = []
+    holds: list[MilestoneEvent] = []
     for one in _chronological(case.events):
         name, leg = one[1], case.leg(one[2])
         if name in _HOLDS:
-            told_of.append(one)
+            holds.append(one)
         elif name == _RELEASED or (
             name in _LEAVING_TERMINAL and (leg is None or case.evidence.departure_stage(leg) >= CargoStage.LEFT)
         ):
-            told_of = []
+            holds = []
         elif name == "departed" and (leg is None or case.evidence.departure_stage(leg) >= CargoStage.DEPARTED):
-            told_of = [hold for hold in told_of if hold[1] not in _EXPORT_HOLDS]
+            holds = [hold for hold in holds if hold[1] not in _EXPORT_HOLDS]
     if case.has_reached(CargoStage.DEPARTED):
-        told_of = [hold for hold in told_of if hold[1] not in _EXPORT_HOLDS]
+        holds = [hold for hold in holds if hold[1] not in _EXPORT_HOLDS]
     boxes = case.evidence.boxes.values()
     if all(box.has_reached(CargoStage.LEFT) for box in boxes) if boxes else case.has_reached(CargoStage.LEFT):
-        told_of = []
-    since = told_of[0][0] if told_of else None
+        holds = []
+    since = holds[0][0] if holds else None
     for entry in held:
-        told = {"entry_number": entry.fields["entry_number"], "release_status": entry.fields["release_status"]}
-        yield case.make_finding("customs_hold", told, since, entry, "customs_entries")
+        evidence = {"entry_number": entry.fields["entry_number"], "release_status": entry.fields["release_status"]}
+        yield case.make_finding("customs_hold", evidence, since, entry, "customs_entries")
     is_cleared = bool(entries) and all(entry.fields["release_state"] == "cleared" for entry in entries)
-    if told_of and not held and not is_cleared:
-        yield case.make_finding("customs_hold", {"milestones": _milestone_evidence(told_of)}, since)
+    if holds and not held and not is_cleared:
+        yield case.make_finding("customs_hold", {"milestones": _milestone_evidence(holds)}, since)
 
 
 # --- free time ---
@@ -82,10 +83,10 @@ _FREE_TIME: Mapping[str, Kind] = {
 
 
 def free_time(case: ShipmentFacts, rules: ExceptionRules, watch: TimeTriggers) -> Iterator[Finding]:
-    """A container waits at its terminal, and its last free day is near, or over at the terminal.
+    """A container is at its terminal, and its last free day is near or over there.
 
-    Free time runs until the container has left, also of a shipment that is archived. Before anything shows that it has
-    arrived at its terminal, the last free day is a guess. Without a last free day, Flexport's milestone counts.
+    Free time runs until the container has left, also for an archived shipment. Before the container is known to be at
+    its terminal, the last free day is a guess. Without a last free day, Flexport's milestone counts.
     """
     if case.shipment.removed_at or case.has_reached(CargoStage.DELIVERED):
         return
@@ -109,18 +110,18 @@ def _free_time_by_date(
 ) -> Iterator[Finding]:
     moment = box.fields["last_free_day"]
     day, clock = date.fromisoformat(moment[:10]), local_zone(moment, box.fields["terminal_timezone"])
-    told = {**_terminal_evidence(case, box), "last_free_day": day.isoformat()}
+    evidence = {**_terminal_evidence(case, box), "last_free_day": day.isoformat()}
     over, soon = start_of_day(day, clock, days=1), start_of_day(day, clock, days=-rules.free_time_days)
     if watch.has_passed(over):
-        yield case.make_finding("free_time_expired", told, over, box, "containers")
+        yield case.make_finding("free_time_expired", evidence, over, box, "containers")
     elif watch.has_passed(soon):
-        yield case.make_finding("free_time_expiring", told, soon, box, "containers")
+        yield case.make_finding("free_time_expiring", evidence, soon, box, "containers")
 
 
 def _free_time_by_milestone(case: ShipmentFacts, box: Record | None, report: MilestoneEvent) -> Finding:
-    """Free time as a milestone reports it; of a shipment where it names no container."""
-    told = {**(_terminal_evidence(case, box) if box else {}), "milestones": _milestone_evidence([report])}
-    return case.make_finding(_FREE_TIME[report[1]], told, report[0], box, "containers")
+    """Free time as reported by a milestone; for the shipment if it names no container."""
+    evidence = {**(_terminal_evidence(case, box) if box else {}), "milestones": _milestone_evidence([report])}
+    return case.make_finding(_FREE_TIME[report[1]], evidence, report[0], box, "containers")
 
 
 def _terminal_evidence(case: ShipmentFacts, box: Record) -> dict[str, Any]:
@@ -134,7 +135,7 @@ def _terminal_evidence(case: ShipmentFacts, box: Record) -> dict[str, Any]:
 
 
 def _free_time_reports(case: ShipmentFacts) -> dict[int | None, MilestoneEvent]:
-    """The newest milestone about free time of each container; under None of one that names no container here."""
+    """The newest milestone about free time by container; under None one that names no known container."""
     legs, boxes = {one.id: one for one in case.container_legs}, {int(box.id) for box in case.containers}
     found: dict[int | None, MilestoneEvent] = {}
     for one in _chronological(case.events):
@@ -146,10 +147,10 @@ def _free_time_reports(case: ShipmentFacts) -> dict[int | None, MilestoneEvent]:
 
 
 def empty_return(case: ShipmentFacts, rules: ExceptionRules, watch: TimeTriggers) -> Iterator[Finding]:
-    """A container was delivered, else left its terminal, so many days ago, and its empty return is not reported.
+    """A container was delivered, or left its terminal, some days ago, and no empty return is reported.
 
-    Detention runs also after the shipment is delivered; archiving the shipment ends the exception, since Flexport does
-    not report every return. The box of an LCL shipment is the consolidator's.
+    Detention also runs after the delivery; archiving the shipment ends the exception, since Flexport does not report
+    every return. The container of an LCL shipment is the consolidator's.
     """
     shipment = case.shipment
     if shipment.removed_at or shipment.fields["archived_at"] or shipment.fields["is_lcl"]:
@@ -172,8 +173,8 @@ def empty_return(case: ShipmentFacts, rules: ExceptionRules, watch: TimeTriggers
         due = start_of_day(day, local_zone(moment, zone), rules.empty_return_days + 1)
         if watch.has_passed(due):
             name = "delivered" if stage == CargoStage.DELIVERED else "left_terminal"
-            told = {"container_number": box.fields["container_number"], name: day.isoformat()}
-            yield case.make_finding("empty_return", told, due, box, "containers")
+            evidence = {"container_number": box.fields["container_number"], name: day.isoformat()}
+            yield case.make_finding("empty_return", evidence, due, box, "containers")
 
 
 # --- documents ---
@@ -182,7 +183,7 @@ _MODE_ALIASES = {"ocean_air": "ocean", "barge": "ocean", "truck_intl": "truck"}
 
 
 def missing_documents(case: ShipmentFacts, rules: ExceptionRules, watch: TimeTriggers) -> Iterator[Finding]:
-    """The day of the departure is over, and a document that its mode requires is not there."""
+    """The day of the departure is over, and a document that its mode requires is missing."""
     mode = case.shipment.fields["mode"] or ""
     required = rules.required.get(_MODE_ALIASES.get(mode, mode), ())
     departed = case.evidence.overall.proof(CargoStage.DEPARTED)
@@ -202,7 +203,7 @@ def missing_documents(case: ShipmentFacts, rules: ExceptionRules, watch: TimeTri
 
 
 def flexport_reported(case: ShipmentFacts, _: ExceptionRules, __: TimeTriggers) -> Iterator[Finding]:
-    """A milestone told of a delay or another trouble, and nothing says that the cargo moved after it."""
+    """A milestone reported a delay or another problem, and the cargo has not moved since."""
     if case.is_closed:
         return
     moved = _movement_dates(case)
@@ -233,31 +234,31 @@ def _movement_dates(case: ShipmentFacts) -> Sequence[str]:
 
 
 def _is_later(moment: str, report: str) -> bool:
-    """Whether a date lies behind a report; one that tells the day alone, when its day does."""
-    at, told = parse(moment), parse(report)
+    """Whether a date is after a report; for a date without a time of day, whether its day is."""
+    at, reported = parse(moment), parse(report)
     if is_day_only(moment):
-        return at.date() > told.astimezone(at.tzinfo).date()
-    return at > told
+        return at.date() > reported.astimezone(at.tzinfo).date()
+    return at > reported
 
 
 # --- milestones ---
 
 
 def _chronological(events: Sequence[Mapping[str, Any]]) -> list[MilestoneEvent]:
-    """Milestones in the order in which they occurred, whatever the order in which they came."""
+    """Milestones in the order in which they occurred."""
     found = []
     for event in events:
         moment = instant(event["occurred_at"]) or instant(event["created_at"])
         if moment and event["type"]:
             order = (moment, event["created_at"] or "", str(event["id"]))
             found.append((order, (moment, event["type"].rpartition("#")[2], event)))
-    return [told for _, told in sorted(found, key=lambda one: one[0])]
+    return [event for _, event in sorted(found, key=lambda one: one[0])]
 
 
-def _milestone_evidence(told: Sequence[MilestoneEvent]) -> list[dict[str, Any]]:
+def _milestone_evidence(milestones: Sequence[MilestoneEvent]) -> list[dict[str, Any]]:
     """The newest of these, as evidence."""
     found = []
-    for at, name, event in told[-MAX_MILESTONES:]:
+    for at, name, event in milestones[-MAX_MILESTONES:]:
         known = milestone(event["type"])
         words = known.title if known else name
         found.append({"milestone": name, "title": words, "occurred_at": at, "event_id": str(event["id"])})

@@ -1,4 +1,4 @@
-"""What is to be judged: which shipments, invoices and bookings a commit touched, and all that is known of them."""
+"""Evaluating exceptions: the shipments, invoices and bookings that a commit affects, with their facts."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -30,7 +30,7 @@ TABLES: Mapping[str, Table] = {
     "bookings": bookings.TABLE,
     "invoices": invoices.TABLE,
 }
-"""What is judged, in the order in which everything is looked at."""
+"""The evaluated resources, in the order of a complete evaluation."""
 
 _OWNED: Mapping[str, Table] = {
     table.name: table
@@ -42,7 +42,7 @@ Subject = tuple[str, Key]
 
 
 def affected(tx: Transaction, entries: Iterable[JournalEntry]) -> list[Subject]:
-    """What these commits may have changed the judgement of, each once; the shipment that was left behind included."""
+    """The subjects that these commits may affect, each once; including the shipment that an object left."""
     found: dict[Subject, None] = {}
     for entry in entries:
         for name, states in entry.states.items():
@@ -60,9 +60,9 @@ def affected(tx: Transaction, entries: Iterable[JournalEntry]) -> list[Subject]:
 def evaluate(
     tx: Transaction, subjects: Sequence[Subject], rules: ExceptionRules, now: datetime
 ) -> dict[Subject, Evaluation]:
-    """What stands of each of these; nothing of what is not there.
+    """Evaluate these subjects; empty for those that do not exist.
 
-    One that cannot be judged keeps no other from it: it is logged, and looked at again in an hour.
+    A subject that fails does not affect others: the failure is logged, and it is evaluated again in an hour.
     """
     keys: dict[str, list[Key]] = {}
     for resource, key in subjects:
@@ -80,7 +80,7 @@ def evaluate(
 def _evaluators(
     tx: Transaction, keys: Mapping[str, Sequence[Key]], rules: ExceptionRules, now: datetime
 ) -> Iterator[tuple[Subject, Callable[[], Evaluation]]]:
-    """Each of these that is there, and what judges it."""
+    """Each of these subjects that exists, and its evaluator."""
     for key, case in _facts_loaders(tx, keys.get("shipments", ())):
         yield ("shipments", key), lambda: evaluate_shipment(case(), rules, now)  # noqa: B023 (called before the next)
     for key, booking in tx.resources.load(bookings.TABLE, keys.get("bookings", ())).items():
@@ -90,7 +90,7 @@ def _evaluators(
 
 
 def open_exceptions(tx: Transaction, subjects: Sequence[Subject], findings: Iterable[Finding]) -> list[ExceptionRow]:
-    """The exceptions that are open of these subjects, and those that are where something was found."""
+    """The open exceptions of these subjects, and those with the key of a finding."""
     rows: dict[int, ExceptionRow] = {}
     of = [key for resource, key in subjects if resource == "shipments"]
     for row in tx.exceptions.of_shipments([int(key) for key in of]):
@@ -105,7 +105,7 @@ def open_exceptions(tx: Transaction, subjects: Sequence[Subject], findings: Iter
 
 
 def _facts_loaders(tx: Transaction, keys: Sequence[Key]) -> Iterator[tuple[Key, Callable[[], ShipmentFacts]]]:
-    """These shipments with what may matter: of those that are over, what free time and empty returns depend on."""
+    """Loaders of the facts of these shipments; for closed ones only what free time and empty returns depend on."""
     found = tx.resources.load(shipments.TABLE, keys)
     live = [int(key) for key, one in found.items() if not is_closed(one)]
     boxed = [int(key) for key, one in found.items() if not one.removed_at]
@@ -122,7 +122,7 @@ _CONTAINER_TABLES = frozenset({"legs", "containers", "container_legs"})
 
 def _load_facts(tx: Transaction, shipment: Record, own: Mapping[str, Sequence[Record]]) -> ShipmentFacts:
     number = int(shipment.id)
-    out = any(not box.fields["empty_returned_date"] for box in own["containers"])  # or not known to be back
+    out = any(not box.fields["empty_returned_date"] for box in own["containers"])  # or not known to be returned
     is_live = not is_closed(shipment) or (out and not shipment.removed_at)
     case = ShipmentFacts(
         shipment,

@@ -1,4 +1,4 @@
-"""Exceptions of the journey: what is late, what slips, and of what nothing is heard. Pure."""
+"""Exceptions of the journey: late steps, slipped arrivals, and shipments without updates. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
@@ -18,9 +18,9 @@ from flexportd.core.exceptions.model import (
     ShipmentFacts,
     TimeTriggers,
     days_after,
+    local_zone,
     start_of_day,
 )
-from flexportd.core.exceptions.model import local_zone as clock_of
 from flexportd.core.resources.values import at_place
 from flexportd.storage.repositories.resources import plausible_or_none
 
@@ -38,9 +38,9 @@ _STEPS: Sequence[tuple[str, CargoStage, Kind, str]] = (
 
 
 def late_step(case: ShipmentFacts, _: ExceptionRules, watch: TimeTriggers) -> Iterator[Finding]:
-    """The day of the next planned step is over at its place, and nothing shows that it happened.
+    """The day of the next planned step is over at its place, and no evidence shows that it happened.
 
-    While a step is awaited, those behind it are not reported: what has not departed is not also late to arrive.
+    Only the next step is reported: a shipment that has not departed is not also late to arrive.
     """
     if case.is_closed:
         return
@@ -57,10 +57,10 @@ def late_step(case: ShipmentFacts, _: ExceptionRules, watch: TimeTriggers) -> It
 
 
 def late_pickup(case: ShipmentFacts, _: ExceptionRules, watch: TimeTriggers) -> Iterator[Finding]:
-    """The cargo is not picked up at its origin in time: its day is over there, or that of the departure begins.
+    """The cargo is not picked up in time: the planned day is over at the origin, or the day of the departure begins.
 
-    Flexport gives no cut-off; at the latest it is before the day of the departure. Once that day is over as well, the
-    departure is late, which is reported instead. By road the pickup is the departure.
+    Flexport gives no cut-off; it is before the day of the departure at the latest. Once that day is over, the late
+    departure is reported instead. By road the pickup is the departure.
     """
     if case.is_closed or case.has_reached(CargoStage.PICKED_UP) or case.is_by_road:
         return
@@ -79,9 +79,9 @@ def late_pickup(case: ShipmentFacts, _: ExceptionRules, watch: TimeTriggers) -> 
 
 
 def eta_slipped(case: ShipmentFacts, rules: ExceptionRules, _: TimeTriggers) -> Iterator[Finding]:
-    """While in transit: the arrival is estimated so many days behind the earliest estimate since the departure.
+    """In transit: the estimated arrival is some days later than the earliest estimate since the departure.
 
-    The arrival at the port of unloading counts, and behind it that at the inland ramp.
+    The arrival at the port of unloading counts, then that at the inland ramp.
     """
     if case.is_closed or not case.has_reached(CargoStage.DEPARTED):
         return
@@ -105,10 +105,9 @@ def eta_slipped(case: ShipmentFacts, rules: ExceptionRules, _: TimeTriggers) -> 
 
 
 def silent(case: ShipmentFacts, rules: ExceptionRules, watch: TimeTriggers) -> Iterator[Finding]:
-    """While in transit: neither an update nor a milestone of Flexport's is newer than so many days.
+    """In transit: Flexport has sent no update and no milestone for some days.
 
-    Flexport's times count, not those at which the daemon fetched. Silence from before the shipment was first seen here
-    is no news.
+    Flexport's times count, not ours. Silence from before the shipment was first seen is not news.
     """
     if case.is_closed or case.has_reached(CargoStage.ARRIVED) or not case.has_reached(CargoStage.DEPARTED):
         return
@@ -126,17 +125,17 @@ _PLACES = frozenset({"port_of_unloading", "inland_ramp"})
 def estimate_history(
     moves: FieldHistory, name: str, now: str | None, *, since_departure: bool = True
 ) -> list[ArrivalEstimate]:
-    """The estimates of an arrival that are known from the history and the present, the oldest first.
+    """The known estimates of an arrival, from the history and the present, oldest first.
 
     `name` is the shipment's field, `now` its value. Left out are estimates from before the departure, if the history
-    tells of it, and those for another place, from before the route was known or changed.
+    has it, and those for another place, from before the route was known or changed.
     """
     told = [
         ((as_of, cause), field, *(None if value is None else _decode(value) for value in values))
         for as_of, cause, field, *values in moves
     ]
     known: list[tuple[str | None, object]] = [(None, next((old for _, field, old, _ in told if field == name), now))]
-    for (as_of, _), group in groupby(told, key=itemgetter(0)):  # what came at once was known at once
+    for (as_of, _), group in groupby(told, key=itemgetter(0)):  # changes of one cause became known together
         several = list(group)
         known += [(as_of, new) for _, field, _, new in several if field == name]
         departs = any(field == "actual_departure" and old is None and new is not None for _, field, old, new in several)
@@ -146,7 +145,7 @@ def estimate_history(
 
 
 def first_estimate(moves: FieldHistory, fields: Mapping[str, Any]) -> tuple[str | None, int | None]:
-    """The arrival of a shipment at the port of unloading as first estimated, and how many days later it is by now."""
+    """The first estimate of the arrival at the port of unloading, and how many days later it is now."""
     zone, now = fields["port_of_unloading_timezone"], plausible_or_none(fields["arrival"])
     found = estimate_history(moves, "estimated_arrival", fields["estimated_arrival"], since_departure=False)
     if not found:
@@ -162,7 +161,7 @@ def _plausible_estimates(known: Iterable[tuple[str | None, object]]) -> Iterator
 
 
 def _slipped_since(known: Sequence[ArrivalEstimate], first: str, days: int) -> str | None:
-    """Since when the estimates are so many days behind the first one, without a break."""
+    """Since when the estimates have been at least so many days later than the first one."""
     since: str | None = None
     for one in known:
         since = None if _days_between(first, one.moment) < days else since or one.as_of
@@ -170,7 +169,7 @@ def _slipped_since(known: Sequence[ArrivalEstimate], first: str, days: int) -> s
 
 
 def _start_of_planned_day(plan: PlannedDate) -> datetime:
-    return start_of_day(date.fromisoformat(plan.moment[:10]), clock_of(plan.moment, plan.place.timezone))
+    return start_of_day(date.fromisoformat(plan.moment[:10]), local_zone(plan.moment, plan.place.timezone))
 
 
 def _days_between(first: str, last: str) -> int:

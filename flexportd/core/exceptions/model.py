@@ -1,7 +1,7 @@
-"""What is looked at to find exceptions, and what is found: one shipment with all of its own, against the time. Pure.
+"""The model of exception rules: thresholds, findings, time triggers, and the facts of a shipment. Pure.
 
-Days are days at the place. A date is over only when the whole of its day is over there; of a place that is not known,
-when it is over everywhere.
+Days are local to the place. A date is over only when its whole day is over there; at an unknown place, when it is over
+everywhere.
 """
 
 import functools
@@ -27,7 +27,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 Severity = Literal["critical", "warning", "notice"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
-"""The worst first: it costs money today; something is off its plan; somebody should ask."""
+"""Most severe first: costing money or blocked now; off plan; worth a look."""
 
 SEVERITY: Mapping[Kind, Severity] = {
     "late_pickup": "warning",
@@ -46,12 +46,12 @@ SEVERITY: Mapping[Kind, Severity] = {
     "flexport_reported": "warning",
 }
 
-_LATEST_ZONE = timezone(timedelta(hours=-12))  # where a day ends last
+_LATEST_ZONE = timezone(timedelta(hours=-12))  # the zone where a day ends last
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class ExceptionRules(msgspec.Struct, frozen=True):
-    """The thresholds, in days; `required` are documents by mode, of each entry any of its types will do."""
+    """The thresholds, in days; `required` are documents by mode: any type of an entry is sufficient."""
 
     eta_slip_days: int = 2
     free_time_days: int = 2
@@ -63,10 +63,10 @@ class ExceptionRules(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One exception that is open now: what it concerns, and the evidence.
+    """One exception that is open now: its subject and the evidence.
 
-    `since` is when it became so (UTC), None where the evidence does not say. One that is not `is_news` was so before
-    the object was first seen here; it opens without a message.
+    `since` is when the condition began (UTC), None if unknown. Without `is_news` it began before the object was first
+    seen; it opens without a message.
     """
 
     kind: Kind
@@ -79,19 +79,19 @@ class Finding(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """Of those with the same key one at most is open."""
+        """At most one exception with the same key is open."""
         return self.kind, self.resource, self.resource_id
 
 
 class TimeTriggers:
-    """The present, and when to look again: the earliest moment that was asked about and has not come yet."""
+    """The present, and when to evaluate again: the earliest future moment that a rule asked for."""
 
     def __init__(self, now: datetime) -> None:
         self.now = now
         self.next_check: datetime | None = None
 
     def has_passed(self, at: datetime) -> bool:
-        """Whether a moment has come. What is found may depend on the time by this alone."""
+        """Whether a moment has passed. Rules must not depend on the time in any other way."""
         if at <= self.now:
             return True
         if at != _NEVER and (self.next_check is None or at < self.next_check):
@@ -100,7 +100,7 @@ class TimeTriggers:
 
 
 class OneTimeNotice(msgspec.Struct, frozen=True):
-    """What is to be told of an object, once for good."""
+    """A notice about an object that is sent only once."""
 
     topic: str
     resource: str
@@ -111,7 +111,7 @@ class OneTimeNotice(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What stands, when to look again, and what to tell once; not `is_known`: it could not be judged."""
+    """The findings of a subject, when to evaluate it again, and one-time notices; `succeeded`: no error occurred."""
 
     findings: Sequence[Finding] = ()
     next_check: datetime | None = None
@@ -120,7 +120,7 @@ class Evaluation:
 
 
 class PlannedDate(NamedTuple):
-    """A moment that is planned, and its place."""
+    """A planned moment and its place."""
 
     moment: str
     place: RoutePlace
@@ -132,7 +132,7 @@ class PlannedDate(NamedTuple):
 
 
 class ArrivalEstimate(NamedTuple):
-    """An arrival as it was estimated, and since when (Flexport's time); None since before the history begins."""
+    """An estimated arrival, and since when (Flexport's time; None: since before the history begins)."""
 
     as_of: str | None
     moment: str
@@ -149,11 +149,11 @@ _PLACES: Mapping[str, Sequence[str]] = {
 
 @dataclass(frozen=True)
 class ShipmentFacts:
-    """A shipment with all that belongs to it.
+    """A shipment with its related objects.
 
-    `estimates` are the arrivals that were estimated since it departed, by the name of the shipment's field.
-    `changed_at` is when a date of its legs or containers last changed; None where it does not matter. `events` are its
-    milestones that were applied, in any order.
+    `estimates` are the estimated arrivals since its departure, by the name of the shipment's field. `changed_at` is
+    when a date of its legs or containers last changed; None where it does not matter. `events` are its applied
+    milestones, in any order.
     """
 
     shipment: Record
@@ -178,7 +178,7 @@ class ShipmentFacts:
 
     @functools.cached_property
     def evidence(self) -> Evidence:
-        """What shows how far it and its containers are."""
+        """The evidence of its progress and that of its containers."""
         return Evidence(self.shipment, self.route, self.containers, self.container_legs, self.events)
 
     def has_reached(self, stage: CargoStage) -> bool:
@@ -196,7 +196,7 @@ class ShipmentFacts:
         return next((leg for leg in self.route.ordered if leg.id == number), None)
 
     def planned_date(self, name: str) -> PlannedDate | None:
-        """What is planned for a shipment's date, the later of the shipment's own and its leg's; None for none."""
+        """The planned date: the later of the shipment's own and its leg's; None if there is none."""
         of_leg = self._route_dates.get(f"estimated_{name}")
         given = (self.shipment.fields[f"estimated_{name}"], of_leg.moment if of_leg else None)
         place = self.place(_PLACES[name])
@@ -211,7 +211,7 @@ class ShipmentFacts:
         return self.route.dates
 
     def place(self, names: Sequence[str]) -> RoutePlace:
-        """The first of these places that the route has; without legs, that the shipment names."""
+        """The first of these places that the route (without legs, the shipment) has."""
         for name in names:
             place = self.route.places[name]
             if not self.route.ordered:
@@ -228,7 +228,7 @@ class ShipmentFacts:
 
     @property
     def is_by_road(self) -> bool:
-        """Whether it calls at no port: its departure is its pickup."""
+        """Whether it calls at no port, so its departure is its pickup."""
         if self.route.ordered:
             return self.route.places["port_of_loading"] == NO_PLACE
         return self.shipment.fields["mode"] in ("truck", "truck_intl")
@@ -241,16 +241,16 @@ class ShipmentFacts:
         about: Record | None = None,
         of: str = "",
     ) -> Finding:
-        """Something about the shipment, or about an object of the resource `of`; evidence that is None is left out."""
-        told = {name: value for name, value in evidence.items() if value is not None}
+        """A finding about the shipment, or an object of the resource `of`; evidence that is None is left out."""
+        known = {name: value for name, value in evidence.items() if value is not None}
         at = stamp(since) if isinstance(since, datetime) else since
         if about is None:
-            return Finding(kind, "shipments", str(self.id), self.id, told, at)
-        return Finding(kind, of, str(about.id), self.id, told, at)
+            return Finding(kind, "shipments", str(self.id), self.id, known, at)
+        return Finding(kind, of, str(about.id), self.id, known, at)
 
 
 Rule = Callable[[ShipmentFacts, ExceptionRules, TimeTriggers], Iterable[Finding]]
-"""What is found of a shipment; nothing of it may depend on anything but these."""
+"""Finds exceptions of a shipment; must depend only on its arguments."""
 
 
 def is_delivered(shipment: Record) -> bool:
@@ -267,12 +267,12 @@ def is_closed(shipment: Record) -> bool:
 
 
 def end_of_day(moment: str, zone: str | None = None) -> datetime:
-    """When the day of a moment is over at its place, whose zone counts before the offset that is written."""
+    """When the day of a moment is over at its place; the zone takes precedence over the written offset."""
     return start_of_day(parse(moment).date(), local_zone(moment, zone), days=1)
 
 
 def local_zone(moment: str | None, zone: str | None) -> tzinfo:
-    """The clock of a place: its zone, else the offset that is written, else the zone whose days end last."""
+    """The time zone of a place: its zone, else the written offset, else the zone whose days end last."""
     place = zone_of(zone) if zone else None
     if place is not None:
         return place
@@ -281,7 +281,7 @@ def local_zone(moment: str | None, zone: str | None) -> tzinfo:
 
 
 def start_of_day(day: date, place: tzinfo, days: int = 0) -> datetime:
-    """When a day, or one so many days later, begins on a clock."""
+    """When a day, or one so many days later, begins in a zone."""
     try:
         begin = datetime.combine(day + timedelta(days=days), time.min, place)
         begin.astimezone(UTC)
@@ -291,7 +291,7 @@ def start_of_day(day: date, place: tzinfo, days: int = 0) -> datetime:
 
 
 def days_after(moment: str, days: int) -> datetime:
-    """So many times 24 hours after a moment."""
+    """A number of 24-hour days after a moment."""
     try:
         return parse(moment).astimezone(UTC) + timedelta(days=days)
     except OverflowError:

@@ -1,4 +1,4 @@
-"""What is written when exceptions open, move and close, with what is told of it: both are in one transaction."""
+"""Writes that open, update and close exceptions, with their notices, in one transaction."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from flexportd.storage.repositories.resources import Key
 from flexportd.storage.transaction import Transaction
 
 Notices = list[Mapping[str, Any]]
-"""Notices for the journal, to add to."""
+"""Notices for the change log, to append to."""
 
 Write = Callable[[Transaction, str, Notices], None]
 """One step: (transaction, our time, notices)."""
@@ -28,7 +28,7 @@ def open_exception(finding: Finding, *, is_told: bool) -> Write:
 
 
 def update_exception(row: ExceptionRow, finding: Finding) -> Write:
-    """Other facts of one that stays open; that is not told."""
+    """New evidence of an exception that stays open; without a notice."""
 
     def write(tx: Transaction, at: str, _: Notices) -> None:
         tx.exceptions.update(row.id, _exception_fields(finding), at)
@@ -37,7 +37,7 @@ def update_exception(row: ExceptionRow, finding: Finding) -> Write:
 
 
 def close_exception(row: ExceptionRow, *, is_told: bool) -> Write:
-    """One that no longer stands, told with the facts that it rested on last."""
+    """Close an exception; the notice has its last evidence."""
 
     def write(tx: Transaction, at: str, told: Notices) -> None:
         tx.exceptions.close(row.id, at)
@@ -48,7 +48,7 @@ def close_exception(row: ExceptionRow, *, is_told: bool) -> Write:
 
 
 def notify(notice: OneTimeNotice, key: Key, *, is_told: bool) -> Write:
-    """What is told of an object once; where nobody is told, it never is."""
+    """Send a one-time notice; without `is_told` it only counts as sent."""
 
     def write(tx: Transaction, at: str, told: Notices) -> None:
         tx.exceptions.record_notified(notice.topic, key, at)
@@ -62,7 +62,7 @@ def notify(notice: OneTimeNotice, key: Key, *, is_told: bool) -> Write:
 
 
 def schedule_check(resource: str, key: Key, due_at: str | None) -> Write:
-    """When to look at an object again."""
+    """Schedule the next check of an object."""
     return lambda tx, _, __: tx.exceptions.schedule(resource, key, due_at)
 
 

@@ -1,7 +1,7 @@
-"""Exceptions: what is not as it should be, of a shipment and all of its own. Each rule is a function; all are asked.
+"""The exception rules of a shipment: each rule is a function, and all are applied.
 
-What is found depends on the present state, the milestones, the thresholds and the time, never on the order in which
-anything came; `eta_slipped` alone also on the history, which tells what was estimated when.
+Findings depend on the present state, the milestones, the thresholds and the time, never on the order of arrival; only
+`eta_slipped` also depends on the history, which has the earlier estimates.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,10 +28,10 @@ from flexportd.core.exceptions.model import (
 from flexportd.storage.repositories.exceptions import ExceptionRow
 
 VERSION = "2"
-"""Of the rules: another one lets everything be looked at anew."""
+"""The version of the rules; a new one evaluates everything again."""
 
 HIDDEN_KINDS = frozenset({"booking_unanswered", "invoice_overdue", "missing_documents"})
-"""Kinds that a customer does not see: they concern bookings, what the freight costs, and which papers there are."""
+"""Kinds hidden from customers: they concern bookings, freight costs and documents."""
 
 _RULES: tuple[Rule, ...] = (
     late_pickup, late_step, eta_slipped, customs_hold, free_time, empty_return, silent, missing_documents,
@@ -40,14 +40,14 @@ _RULES: tuple[Rule, ...] = (
 
 
 def evaluate_shipment(case: ShipmentFacts, rules: ExceptionRules, now: datetime) -> Evaluation:
-    """All that stands of one shipment."""
+    """Apply all rules to a shipment."""
     watch = TimeTriggers(now)
     found = [finding for rule in _RULES for finding in rule(case, rules, watch)]
     return Evaluation(found, watch.next_check)
 
 
 class ExceptionDiff(NamedTuple):
-    """What has to be written so that what is open is what was found."""
+    """The writes that make the open exceptions match the findings."""
 
     opened: Sequence[Finding]
     updated: Sequence[tuple[ExceptionRow, Finding]]
@@ -55,7 +55,7 @@ class ExceptionDiff(NamedTuple):
 
 
 def diff(rows: Iterable[ExceptionRow], findings: Iterable[Finding]) -> ExceptionDiff:
-    """Compare open exceptions with what was found; evidence that changed is no new opening."""
+    """Compare open exceptions with findings; changed evidence does not open a new exception."""
     stored: Mapping[tuple[str, str, str], ExceptionRow] = {
         (row.kind, row.resource, row.resource_id): row for row in rows
     }

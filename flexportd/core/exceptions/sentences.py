@@ -34,12 +34,12 @@ def iso_day(stored: str | None) -> str:
 
 
 def title(kind: str) -> str:
-    """What a kind is called; one that this program does not know by its own name."""
+    """The title of a kind; an unknown kind by its own name."""
     return TITLES[kind] if kind in KINDS else kind.replace("_", " ").capitalize()
 
 
 def sentence(kind: str, evidence: EvidenceFields, day: DayFormat = iso_day) -> str:
-    """The evidence of one exception as a sentence without a full stop; Flexport's own texts are quoted as they came.
+    """The evidence of one exception as a sentence without a full stop; Flexport's own texts are quoted as received.
 
     `day` writes a date: ISO 8601 for programs, the dashboard's own form for its pages.
     """
@@ -58,11 +58,6 @@ def _pickup(evidence: EvidenceFields, day: DayFormat) -> str:
     return f"{due}{place}; no pickup reported{leaves}"
 
 
-def _delivery(evidence: EvidenceFields, day: DayFormat) -> str:
-    when = day(evidence.get("estimated_delivery"))
-    return f"Due for delivery{_place('at', evidence)} on {when}; no delivery reported"
-
-
 def _empty(evidence: EvidenceFields, day: DayFormat) -> str:
     number = evidence.get("container_number") or "A container"
     left, delivered = evidence.get("left_terminal"), evidence.get("delivered")
@@ -70,13 +65,10 @@ def _empty(evidence: EvidenceFields, day: DayFormat) -> str:
     return f"{number} {when}; no empty return reported"
 
 
-def _departure(evidence: EvidenceFields, day: DayFormat) -> str:
-    when = day(evidence.get("estimated_departure"))
-    return f"Due to depart{_place('from', evidence)} on {when}; no departure reported"
-
-
-def _arrival(evidence: EvidenceFields, day: DayFormat) -> str:
-    return f"Due{_place('at', evidence)} on {day(evidence.get('estimated_arrival'))}; no arrival reported"
+def _late(due: str, preposition: str, name: str, step: str) -> Callable[[EvidenceFields, DayFormat], str]:
+    return lambda evidence, day: (
+        f"{due}{_place(preposition, evidence)} on {day(evidence.get(name))}; no {step} reported"
+    )
 
 
 def _slipped(evidence: EvidenceFields, day: DayFormat) -> str:
@@ -123,16 +115,11 @@ def _invoice(evidence: EvidenceFields, day: DayFormat) -> str:
     return f"Invoice {evidence['name']} {due}; not paid" if evidence.get("name") else f"An invoice {due}; not paid"
 
 
-def _booking(evidence: EvidenceFields, day: DayFormat) -> str:
-    name = evidence.get("name") or "A booking"
-    return f"{name} was submitted on {day(evidence.get('created_at'))}; no answer from Flexport"
-
-
 _SENTENCES: Mapping[str, Callable[[EvidenceFields, DayFormat], str]] = {
     "late_pickup": _pickup,
-    "late_departure": _departure,
-    "late_arrival": _arrival,
-    "late_delivery": _delivery,
+    "late_departure": _late("Due to depart", "from", "estimated_departure", "departure"),
+    "late_arrival": _late("Due", "at", "estimated_arrival", "arrival"),
+    "late_delivery": _late("Due for delivery", "at", "estimated_delivery", "delivery"),
     "eta_slipped": _slipped,
     "customs_hold": _customs,
     "free_time_expiring": _free_time("ends"),
@@ -141,6 +128,9 @@ _SENTENCES: Mapping[str, Callable[[EvidenceFields, DayFormat], str]] = {
     "silent": lambda evidence, day: f"No update since {day(evidence.get('last_news_at'))}",
     "missing_documents": _missing,
     "invoice_overdue": _invoice,
-    "booking_unanswered": _booking,
+    "booking_unanswered": lambda evidence, day: (
+        f"{evidence.get('name') or 'A booking'} was submitted on {day(evidence.get('created_at'))}; "
+        "no answer from Flexport"
+    ),
     "flexport_reported": _reported,
 }

@@ -1,4 +1,4 @@
-"""Causes: what set each field of an object, what became of an event, and both in plain words."""
+"""Provenance: what set each field of an object, what became of an event, and both as sentences."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
@@ -10,22 +10,21 @@ from flexportd.core.events.applier import NEWER_STORED, event_title
 from flexportd.core.labels import field_label, format_minute, value_label
 from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.errors import NotFoundError
+from flexportd.errors import not_found
 from flexportd.storage.repositories.audiences import FROM_BEGINNING, MembershipStart
 from flexportd.storage.repositories.changes import ChangeWithEvent
 from flexportd.storage.repositories.resources import Key, Record
 from flexportd.storage.transaction import Transaction
 
 MAX_STEPS = 100
-_LEGACY_NEWER = "a newer state was there before it"  # what earlier versions stored for NEWER
-_MAX_FIELDS_PER_CAUSE = 75  # fields that one cause moves at most, or nearly so
-_MAX_CHANGES = 2000  # changes of one event that are told
+_MAX_FIELDS_PER_CAUSE = 75  # about the most fields that one cause changes
+_MAX_CHANGES = 2000  # changes of one event that are read
 
 Json = msgspec.Raw | None
 
 
 class FieldProvenance(msgspec.Struct, frozen=True):
-    """What gave a field its value, and the value before."""
+    """What set a field, and the previous value."""
 
     since: str  # on our clock
     as_of: str | None
@@ -69,9 +68,9 @@ class TraceStep(msgspec.Struct, frozen=True):
 def field_provenance(
     tx: Transaction, domain: ResourceType, record: Record, start: MembershipStart = FROM_BEGINNING
 ) -> dict[str, FieldProvenance | None]:
-    """For every field with a value or a history what it goes back to; None where that is no longer kept.
+    """The provenance of every field with a value or a history; None where it is no longer stored.
 
-    Nor is what `start` hides: it is for an audience to which the object belongs since then.
+    Changes that `start` hides are left out: the object belongs to the audience only since then.
     """
     newest = {told.field: told for told in tx.changes.newest(domain.name, str(record.id)) if not start.hides(told)}
     creation = newest.get("id")
@@ -94,27 +93,27 @@ def _provenance(told: ChangeWithEvent) -> FieldProvenance:
 def trace_object(
     tx: Transaction, domain: ResourceType, key: Key, limit: int, before: int | None = None
 ) -> tuple[list[TraceStep], int | None]:
-    """What changed an object, newest first, one step a cause; and the change before which there are more.
+    """The changes of an object, newest first, one step per cause; and the change before which there are more.
 
-    Raises NotFoundError for an object that was never known.
+    Raises NotFoundError for an unknown object.
     """
     if not tx.resources.content_hashes(domain.table, (key,)):
-        raise NotFoundError(f"there is no {domain.label} {key if isinstance(key, int) else repr(key[:50])}")
+        raise not_found(domain.label, key)
     most = limit * _MAX_FIELDS_PER_CAUSE
     rows = tx.changes.of_object((domain.name, str(key)), most, before)
     groups = _group_by_cause(rows)
     shown = groups[:limit]
     if len(groups) == len(shown) > 1 and len(rows) == most:
-        shown = shown[:-1]  # it may be cut
+        shown = shown[:-1]  # it may be incomplete
     more = len(groups) > len(shown) or len(rows) == most
     return [_change_step(domain, group) for group in shown], (shown[-1][-1].id if more and shown else None)
 
 
 def trace_event(tx: Transaction, registry: Registry, event_id: str) -> tuple[Mapping[str, Any], list[TraceStep]]:
-    """An event's row, and what became of it, oldest first. Raises NotFoundError."""
+    """An event's row, and what happened to it, oldest first. Raises NotFoundError."""
     row = tx.events.by_id(event_id)
     if row is None:
-        raise NotFoundError(f"there is no event {event_id[:50]!r}")
+        raise not_found("event", event_id)
     steps = [_received_step(row)]
     item = tx.items.of_event(row["seq"])
     if item is not None:
@@ -155,22 +154,22 @@ def _outcome_step(
     words = {
         "ready": "waiting to be applied",
         "applied": "applied",
-        "coalesced": f"superseded: {reason if reason and reason != _LEGACY_NEWER else NEWER_STORED}",
+        "coalesced": f"superseded: {reason or NEWER_STORED}",
         "ignored": f"ignored: {reason}",
         "dead": f"failed permanently (dead letter {dead}): {reason}",
     }[state]
     if state == "applied" and not told:
         forgotten = since is not None and row["ended_at"] < since
-        words += "; the changes are no longer kept" if forgotten else "; no stored field changed"
+        words += "; the changes are no longer stored" if forgotten else "; no stored field changed"
     if state == "applied" and reason:
         words += f" ({reason})"
-    if state == "coalesced" and reason in (NEWER_STORED, _LEGACY_NEWER, None):
+    if state == "coalesced" and reason in (NEWER_STORED, None):
         words += _newer_state(tx, registry, row)
     return TraceStep(row["ended_at"] or row["received_at"], "waits" if state == "ready" else state, words)
 
 
 def _newer_state(tx: Transaction, registry: Registry, row: Mapping[str, Any]) -> str:
-    """Which state was there before a coalesced event, as far as the history tells."""
+    """The state that superseded a coalesced event, if the history has it."""
     domain = registry.of_object(row["resource"] or "")
     if domain is None or row["resource_id"] is None:
         return ""
@@ -181,7 +180,7 @@ def _newer_state(tx: Transaction, registry: Registry, row: Mapping[str, Any]) ->
 
 
 def _later_fetch(tx: Transaction, registry: Registry, row: Mapping[str, Any]) -> Iterable[TraceStep]:
-    """Whether Flexport has been asked for the event's object since."""
+    """The later fetch of the event's object, if any."""
     domain = registry.of_object(row["resource"] or "")
     key = domain.parse_id(row["resource_id"]) if domain is not None and row["resource_id"] else None
     if domain is None or key is None or row["state"] not in ("applied", "coalesced"):
@@ -196,7 +195,7 @@ def _later_fetch(tx: Transaction, registry: Registry, row: Mapping[str, Any]) ->
 
 
 def _group_by_cause(rows: Iterable[ChangeWithEvent]) -> list[list[ChangeWithEvent]]:
-    """Neighbours of one cause and object together."""
+    """Group adjacent changes of one cause and object."""
     return [
         list(group)
         for _, group in groupby(
@@ -206,7 +205,7 @@ def _group_by_cause(rows: Iterable[ChangeWithEvent]) -> list[list[ChangeWithEven
 
 
 def _change_step(domain: ResourceType, group: Sequence[ChangeWithEvent], *, of_event: bool = False) -> TraceStep:
-    """One cause and what it moved in one object."""
+    """One cause and its changes of one object."""
     told = group[0]
     ordered = sorted(group, key=lambda change: change.id)
     found = told.source == "sync"
@@ -244,7 +243,7 @@ def _change_text(domain: ResourceType, changes: Iterable[ChangeWithEvent], *, fo
 
 
 def _source_text(told: ChangeWithEvent) -> str:
-    """Who brought a change."""
+    """The source of a change."""
     if told.source == "write":
         return "a write by flexportd"
     if told.source != "sync":
@@ -258,7 +257,7 @@ def _arrival_text(told: ChangeWithEvent) -> str:
     if told.source == "write":
         return "flexportd wrote to Flexport"
     if told.received_at is None:
-        return f"{_event_text(told)} (no longer kept) reported it"
+        return f"{_event_text(told)} (no longer stored) reported it"
     if told.event_source == "webhook":
         return f"{_event_text(told)} arrived by webhook with a valid signature at {format_minute(told.received_at)}"
     return f"{_event_text(told)} was recovered by polling; no webhook had delivered it"

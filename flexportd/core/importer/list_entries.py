@@ -1,4 +1,4 @@
-"""List entries against an object's own response: what a poorer one leaves out takes nothing away. Pure.
+"""Merging list entries into stored responses: what an entry leaves out is not removed. Pure.
 
 Source: shipments of a real account, recorded both ways at the same `updated_at`. In a list their `metadata` is `{}`,
 some have no `sellers`, house bills are in another order, `ref`s of addresses are left out, and times are in UTC. Values
@@ -17,7 +17,7 @@ Raw = msgspec.Raw
 _EMPTY = frozenset({b"null", b'""', b"{}", b"[]"})
 _MOMENT = re.compile(rb'"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.,]{5,}(Z|[+-][0-9]{2}:?[0-9]{2})"')
 _PARTS = frozenset({"/ocean/shipment", "/air/shipment"})  # of the shipment itself
-_MAX_UNORDERED = 200  # members of a list that are compared in any order
+_MAX_UNORDERED = 200  # members of a list up to which order is ignored
 
 _object = msgspec.json.Decoder(dict[str, Raw])
 _list = msgspec.json.Decoder(list[Raw])
@@ -25,10 +25,10 @@ _text = msgspec.json.Decoder(str)
 
 
 def combine(stored: str, entry: str, *, is_newer: bool) -> str:
-    """A list entry with what the stored object tells beyond it. Both are JSON objects that can be read.
+    """A list entry completed with what only the stored object has. Both are valid JSON objects.
 
-    Of an entry of the same time nothing that is stored is taken away. Of a newer one the changes are taken, and lists
-    and objects that it leaves out remain: whether those are gone, the object's own response shows.
+    An entry of the same time removes nothing. Of a newer one the changes are taken, and lists and objects that it lacks
+    remain: only the object's own response shows whether they are gone.
     """
     have, given = _object.decode(stored), _object.decode(entry)
     found = _merge_fields(have, given, is_newer=is_newer)
@@ -38,7 +38,7 @@ def combine(stored: str, entry: str, *, is_newer: bool) -> str:
 
 
 def is_less_complete(entry: str, own: str) -> bool:
-    """Whether an object's own response tells more than its list entry does, the offset of a place's time included."""
+    """Whether an object's own response has more than its list entry, including the offsets of local times."""
     return not _covers(_object.decode(entry), _object.decode(own), _is_as_precise)
 
 
@@ -47,12 +47,12 @@ def _equal(one: dict[str, Raw], other: dict[str, Raw]) -> bool:
 
 
 def _merge_fields(have: dict[str, Raw], given: dict[str, Raw], *, is_newer: bool) -> dict[str, Raw]:
-    """Of an object field by field; what the entry lacks remains."""
+    """Merge an object field by field; what the entry lacks remains."""
     found = {}
     for name, part in given.items():
         before = have.get(name)
         if before is None or (is_newer and is_empty(part) and _kind(part) not in "{[" and _kind(before) not in "{["):
-            found[name] = part  # a date that was withdrawn, for one
+            found[name] = part  # a withdrawn date, for example
         else:
             found[name] = _merge_values(before, part, is_newer=is_newer)
     return {**found, **{name: part for name, part in have.items() if name not in given}}
@@ -73,7 +73,7 @@ def _merge_values(have: Raw, given: Raw, *, is_newer: bool) -> Raw:
 
 
 def _merge_objects(have: Raw, given: Raw, *, is_newer: bool) -> Raw:
-    """Of a newer entry, an object that is another than before is taken as it is; parts of the shipment are not."""
+    """A changed object of a newer entry replaces the stored one, except parts of the shipment, which are merged."""
     before, now = _object.decode(have), _object.decode(given)
     is_part = _kind_of_object(now) in _PARTS
     if not (is_part and is_newer) and _value_covers(have, given, _is_same_value, exactly=is_newer):
@@ -85,7 +85,7 @@ def _merge_objects(have: Raw, given: Raw, *, is_newer: bool) -> Raw:
 
 
 def _merge_lists(have: list[Raw], given: list[Raw], *, is_newer: bool) -> Raw:
-    """Each member of the entry, with what the stored member of the same id tells beyond it."""
+    """Each member of the entry, completed from the stored member of the same id."""
     known = {identity: part for part in have if (identity := _identity_of(part)) is not None}
     found = []
     for part in given:
@@ -95,12 +95,12 @@ def _merge_lists(have: list[Raw], given: list[Raw], *, is_newer: bool) -> Raw:
 
 
 def is_empty(part: Raw) -> bool:
-    """Whether a value tells nothing."""
+    """Whether a value is empty."""
     return bytes(part).strip() in _EMPTY
 
 
 SameValue = Callable[[bytes, bytes], bool]
-"""(what is known, what is said): whether a text or number that is known tells as much."""
+"""(stored, given): whether the stored text or number has the information of the given one."""
 
 
 def _covers(have: dict[str, Raw], given: dict[str, Raw], same: SameValue, *, exactly: bool = False) -> bool:
@@ -111,7 +111,7 @@ def _covers(have: dict[str, Raw], given: dict[str, Raw], same: SameValue, *, exa
 
 
 def _value_covers(have: Raw, given: Raw, same: SameValue, *, exactly: bool = False) -> bool:
-    """Whether a value tells everything that another does, in whatever order. `exactly`: lists are of equal length."""
+    """Whether a value covers another, in any order. `exactly`: lists must be of equal length."""
     if bytes(have) == bytes(given) or is_empty(given):
         return True
     if _kind(have) != _kind(given):
@@ -138,7 +138,7 @@ def _members_cover(have: Sequence[Raw], given: Sequence[Raw], same: SameValue, *
 
 
 def _is_same_value(have: bytes, given: bytes) -> bool:
-    """Another offset of the same instant, or another order of a number like `"A, B"`, says nothing new."""
+    """Another offset of the same instant, or another order of a number like `"A, B"`, is the same value."""
     if _MOMENT.fullmatch(have) and _MOMENT.fullmatch(given):
         one, other = parse_moment(_text.decode(have)), parse_moment(_text.decode(given))
         return one is not None and one == other
@@ -148,7 +148,7 @@ def _is_same_value(have: bytes, given: bytes) -> bool:
 
 
 def _is_as_precise(have: bytes, given: bytes) -> bool:
-    """The same, but UTC does not tell the offset of a place."""
+    """The same, but a time in UTC lacks the offset of the place."""
     is_utc = not _MOMENT.fullmatch(given) or have.endswith((b'Z"', b'+00:00"')) is given.endswith((b'Z"', b'+00:00"'))
     return is_utc and _is_same_value(have, given)
 

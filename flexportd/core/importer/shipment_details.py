@@ -1,7 +1,7 @@
-"""Which shipments are to be fetched one by one, because their list entry may tell less than their own response.
+"""Which shipments must be fetched one by one because their list entries may lack data of their own responses.
 
-Comparisons of both at the same time show whether that is so for this account: after enough in a row that show no
-difference only those are fetched whose entry leaves something out; the first difference has all fetched again.
+Comparisons of both at the same time show whether that is the case for this account: after enough in a row without a
+difference, only shipments whose entry lacks something are fetched. The first difference lets all be fetched again.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from flexportd.storage.repositories.resources import Key, Record
 from flexportd.storage.repositories.shipment_details import ShipmentDetail
 from flexportd.storage.transaction import Transaction
 
-SAMPLE = 50  # comparisons in a row without a difference after which list entries count as rich
+SAMPLE = 50  # comparisons in a row without a difference after which list entries count as complete
 
 _PENDING, _URGENT = 1, 2
 
@@ -34,7 +34,7 @@ class DetailTracker:
     def record_entry(
         self, shipment: Key, entry: "DetailVersion", current: Record | None, *, left_out: bool, is_news: bool
     ) -> None:
-        """A list entry was read. `left_out`: it lacks something that is stored; `is_news`: it changes something."""
+        """Record a list entry. `left_out`: it lacks stored data; `is_news`: it changes data."""
         before = self._state_of(shipment)
         known = before.fetched_as_of
         if known is None or known < entry.as_of or is_news:
@@ -46,13 +46,13 @@ class DetailTracker:
         self._written[shipment] = ShipmentDetail(shipment, entry.digest, known, pending)
 
     def record_response(self, shipment: Key, own: "DetailVersion", current: Record | None) -> None:
-        """A shipment's own response was read; `current` is what was stored before it."""
+        """Record a shipment's own response; `current` is the state before it."""
         before = self._state_of(shipment)
         if current is not None and current.digest is not None:
             if current.digest == before.entry_digest and current.as_of == own.as_of:
                 self._record_comparison(poorer=current.digest != own.digest and is_less_complete(current.raw, own.raw))
             elif before.pending == _URGENT and _covers(current.raw, own.raw):
-                self._record_comparison(poorer=True)  # what its list entry left out is still there
+                self._record_comparison(poorer=True)  # what the list entry lacks still exists
         self._written[shipment] = ShipmentDetail(shipment, before.entry_digest, own.as_of, 0)
 
     def _record_comparison(self, *, poorer: bool) -> None:
@@ -67,14 +67,14 @@ class DetailTracker:
         )
 
     def save(self) -> None:
-        """Write what is known now."""
+        """Write the records."""
         self._details.put(self._written.values())
         if self._richness != self._stored:
             self._details.decide(self._richness)
 
 
 def _covers(stored: str, own: str) -> bool:
-    """Whether an own response still tells all of a list entry that was completed with what was stored."""
+    """Whether a shipment's own response covers a list entry that was completed from the store."""
     return not is_less_complete(own, stored)
 
 

@@ -1,12 +1,10 @@
-"""Bookings: what freight was asked for, and how far the request is."""
+"""Bookings: requests for freight and their progress."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
-
-import msgspec
 
 from flexportd.core.resources.money import amount
 from flexportd.core.resources.network import address_line, party
@@ -118,7 +116,7 @@ def normalise(booking: Booking) -> Mapping[str, Any]:
 
 
 def _carriage(booking: Booking) -> dict[str, Any]:
-    """What the request says of its mode; a booking has one of the three."""
+    """The fields of the mode's own part; a booking has one of the three."""
     ocean, truck = booking.ocean_booking or OceanBooking(), booking.trucking_booking or TruckingBooking()
     ports = booking.ocean_booking or booking.air_booking or PortBooking()
     described = [_product(product) for product in ports.product_descriptions or ()]
@@ -201,7 +199,7 @@ def _unit(unit: ShippingUnit) -> dict[str, Any]:
 
 
 def _total(given: Quantity | None, units: Iterable[tuple[Any, Quantity | None]]) -> str | None:
-    """The cargo's own weight or volume, else the sum over its units; None when neither says, or units disagree."""
+    """The cargo's own weight or volume, else the sum over its units; None if unknown, or the units differ."""
     if (own := quantity(given)) is not None:
         return own
     total, measures = Decimal(0), set[str | None]()
@@ -230,7 +228,7 @@ def _in_int64(value: int) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class BookingStage:
-    """How far a booking is. `status` is Flexport's word; one never heard of is shown as it is."""
+    """The progress of a booking. `status` is Flexport's value; an unknown one is shown as it is."""
 
     status: str | None
     title: str
@@ -240,7 +238,7 @@ class BookingStage:
 
     @property
     def sentence(self) -> str:
-        """The stage in one sentence. A booking that is only accepted may well have sailed: these are two facts."""
+        """The stage in one sentence. An accepted booking may have departed already."""
         return self.title if self.shipment_id is None else f"{self.title}; shipment FLEX-{self.shipment_id}"
 
 
@@ -253,14 +251,8 @@ def booking_stage(fields: Mapping[str, Any]) -> BookingStage:
     )
 
 
-def container_counts(fields: Mapping[str, Any]) -> dict[str, int]:
-    """How many containers of each size a booking asks for, from its stored fields; empty for LCL, air and road."""
-    found = fields["container_counts"]
-    return msgspec.json.decode(found, type=dict[str, int]) if found else {}
-
-
 def derived_values(fields: Mapping[str, Any], _: date) -> dict[str, Any]:
-    """What follows from a booking's fields, whatever the day."""
+    """The derived values of a booking, independent of the day."""
     found = booking_stage(fields)
     return {"stage": found.sentence, "stage_known": found.is_known, "open": found.is_open}
 
@@ -269,7 +261,7 @@ _BY_MODE = (
     "incoterm", "is_lcl", "is_ftl", "payment_terms", "container_counts", "origin_port",
     "origin_port_code", "destination_port", "destination_port_code", "wants_pickup", "wants_delivery", "products",
 )  # fmt: skip
-"""Our fields that come from the part of a booking that is of its mode."""
+"""Our fields from the mode's own part of a booking."""
 
 RESOURCE_TYPE = ResourceType(
     name="bookings",

@@ -1,12 +1,11 @@
-"""Commercial invoices: what the seller charges, line by line, and whether its lines add up to it."""
+"""Commercial invoices: the seller's charges by line, and whether the lines add up to the total."""
 
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
-import msgspec
-
+from flexportd.core.resources.identifiers import int_id
 from flexportd.core.resources.money import (
     Sums,
     amount,
@@ -20,7 +19,7 @@ from flexportd.core.resources.money import (
     sums,
 )
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.core.resources.values import quantity, text, texts
+from flexportd.core.resources.values import decode_list, json_text, quantity, text, texts
 from flexportd.flexport.models.commercial_invoices import (
     CommercialInvoice,
     CommercialInvoiceLine,
@@ -33,7 +32,7 @@ from flexportd.storage.queries.filters import Filter, any_of, contains, has_entr
 from flexportd.storage.queries.filters import text as equal
 from flexportd.storage.repositories.resources import Field, Table
 
-# A line links its product and says the SKU only where that was expanded: the other SKUs stand in the library.
+# A line links its product and has the SKU only if that was expanded: other SKUs are in the product library.
 _SKU = Filter(
     "text",
     "id IN (WITH asked AS MATERIALIZED (SELECT ? AS sku) "
@@ -83,15 +82,12 @@ TABLE = Table(
     },
 )
 
-_entries = msgspec.json.Decoder(list[dict[str, Any]])
-# Numbers inside metadata remember their digits (flexport/models/money.py), which the encoder does not know.
-_encoder = msgspec.json.Encoder(order="deterministic", enc_hook=float)
-
 
 def normalise(invoice: CommercialInvoice) -> Mapping[str, Any]:
     """Our fields of a commercial invoice."""
     lines = [_line(one) for one in invoice.line_items or ()]
     parties = [_party(one) for one in invoice.involved_parties or ()]
+    products = (one["product_id"] for one in lines if one["product_id"] is not None)
     total = money("total_value", invoice.total_value)
     return {
         "shipment_id": invoice.shipment.target_id if invoice.shipment else None,
@@ -104,25 +100,21 @@ def normalise(invoice: CommercialInvoice) -> Mapping[str, Any]:
         "total_weight": quantity(invoice.total_weight),
         "total_volume": quantity(invoice.total_volume),
         "seller": next((one["name"] for one in parties if (one["type"] or "").casefold() == "seller"), None),
-        "parties": _json(parties),
-        "manufacturers": _json([_place(one) for one in invoice.manufacturer_addresses or ()]),
+        "parties": json_text(parties),
+        "manufacturers": json_text([_place(one) for one in invoice.manufacturer_addresses or ()]),
         "skus": texts(one["sku"] for one in lines),
-        "product_ids": _json(list(dict.fromkeys(one["product_id"] for one in lines if one["product_id"] is not None))),
+        "product_ids": json_text(list(dict.fromkeys(products))),
         "purchase_orders": texts(one["purchase_order"] for one in lines),
         "container_numbers": texts(one["container_number"] for one in lines),
-        "lines": _json(lines),
-        "metadata": _json(invoice.metadata),
+        "lines": json_text(lines),
+        "metadata": json_text(invoice.metadata),
     }
-
-
-def _json(value: Any) -> str | None:
-    return _encoder.encode(value).decode() if value else None
 
 
 def _line(line: CommercialInvoiceLine) -> dict[str, Any]:
     product, number = line.product, line.document_line_number
     return {
-        "line": int(number) if number and number.isascii() and number.isdigit() and len(number) <= 18 else None,
+        "line": int_id(number) if number else None,
         "product_id": product.target if product else None,
         "product": text(product.name) if product else None,
         "sku": text(product.sku) if product else None,
@@ -182,7 +174,7 @@ def _lines_value(lines: list[dict[str, Any]], total: Mapping[str, str | None]) -
 
 
 def _value(line: Mapping[str, Any]) -> dict[str, str | None]:
-    """What a line is worth: the value that it states, else its price times its units."""
+    """The value of a line: as stated, else its price times its units."""
     if line["value_amount"] is not None:
         return {"amount": line["value_amount"], "currency": line["value_currency"]}
     price, units = amount(line["price_amount"]), amount(line["units"])
@@ -201,12 +193,11 @@ def unaccounted_value(fields: Mapping[str, Any]) -> Decimal | None:
 
 def value_of_lines(fields: Mapping[str, Any]) -> Sums:
     """The sum of the values of an invoice's lines, by currency."""
-    stored = fields.get("lines")
-    return sums(_value(line) for line in (_entries.decode(stored) if stored else ()))
+    return sums(_value(line) for line in decode_list(fields.get("lines")))
 
 
 def derived_values(fields: Mapping[str, Any], today: date) -> dict[str, Any]:  # noqa: ARG001 (one signature for all domains)
-    """What follows from an invoice's fields: the sums of its lines, and what they leave of the total."""
+    """The derived values of an invoice: the sums of its lines, and the rest of the total."""
     gap = unaccounted_value(fields)
     return {
         "lines_value_by_currency": as_json(value_of_lines(fields)),

@@ -1,4 +1,4 @@
-"""Containers and container legs: the boxes of a shipment, and each box on each leg."""
+"""Containers, and container legs: each container on each leg."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -13,12 +13,12 @@ from flexportd.storage.queries.filters import text as text_filter
 from flexportd.storage.repositories.resources import Field, Key, Record, Table
 
 TERMINAL = ("terminal", "terminal_code", "terminal_timezone")
-"""Fields of a container that its route gives: where it waits for its pickup, and its free time runs."""
+"""Fields of a container from its route: where it waits for pickup and its free time runs."""
 
 _ABOUT_TERMINAL = "Where the container waits for pickup and its free time runs: the inland ramp, else the port."
 
 ZONES = ("origin_timezone", "destination_timezone")
-"""Fields of a container leg that its leg gives: where it is loaded and discharged."""
+"""Fields of a container leg from its leg: where it is loaded and discharged."""
 
 CONTAINERS = Table(
     name="containers",
@@ -61,6 +61,8 @@ CONTAINERS = Table(
     },
 )
 
+LAST_FREE_DAY = next(field for field in CONTAINERS.fields if field.name == "last_free_day")
+
 CONTAINER_LEGS = Table(
     name="container_legs",
     fields=(
@@ -77,13 +79,13 @@ CONTAINER_LEGS = Table(
 )
 
 
+_MOMENTS = tuple(field.name for field in CONTAINERS.moment_fields)
+
+
 def normalise(container: Container) -> Mapping[str, Any]:
     """Our fields of a container. Sizes are spelt as Flexport spells them (`fourty_ft_hc`)."""
-    number, kind, size = (
-        text(container.container_number),
-        text(container.container_type),
-        text(container.container_size),
-    )
+    number, kind = text(container.container_number), text(container.container_type)
+    size = text(container.container_size)
     return {
         "shipment_id": container.shipment.target_id if container.shipment else None,
         "container_number": number,
@@ -92,17 +94,7 @@ def normalise(container: Container) -> Mapping[str, Any]:
         "container_size": size,
         "container_iso_type": iso_type(size, kind),
         "seal_number": text(container.seal_number),
-        "estimated_departure": moment(container.estimated_departure_date),
-        "actual_departure": moment(container.actual_departure_date),
-        "estimated_arrival": moment(container.estimated_arrival_date),
-        "actual_arrival": moment(container.actual_arrival_date),
-        "estimated_pickup": moment(container.estimated_pickup_date),
-        "actual_pickup": moment(container.actual_pickup_date),
-        "estimated_delivery": moment(container.estimated_delivery_date),
-        "actual_delivery": moment(container.actual_delivery_date),
-        "estimated_available_for_pickup": moment(container.estimated_available_for_pickup_date),
-        "available_for_pickup": moment(container.available_for_pickup_date),
-        "last_free_day": moment(container.last_free_day_date),
+        **{name: moment(getattr(container, f"{name}_date")) for name in _MOMENTS},
         "empty_returned_date": day(container.empty_returned_date),
         "cargo_ready_date": day(container.cargo_ready_date),
         "metadata": json_text(container.metadata),
@@ -123,7 +115,7 @@ def normalise_leg(container_leg: ContainerLeg) -> Mapping[str, Any]:
 
 
 class ContainerLoads:
-    """Which legs carry which containers, by the container legs of all containers of a shipment."""
+    """Which legs carry which containers, by the container legs of a shipment."""
 
     def __init__(self, box_legs: Iterable[Record]) -> None:
         self.legs: set[Key | None] = set()
@@ -139,15 +131,14 @@ class ContainerLoads:
 
 
 def container_route_fields(box: Record, route: ShipmentRoute, loads: ContainerLoads) -> dict[str, Any]:
-    """The fields of a container that its route gives, and its times on the clocks of their places. Pure.
+    """The fields of a container from its route, with its times on the clocks of their places. Pure.
 
-    Only what is known to be loaded on other legs
-    than the shipment's last one has a terminal of its own.
+    Only a container that is known to be on other legs than the shipment's last one has its own terminal.
     """
     fields, places, terminal = box.fields, route.places, _terminal(box, route, loads)
     start = places["port_of_loading"].timezone or places["origin"].timezone
     zones = {
-        # As recorded, a container's pickup is that at the seller's: the departure of its first truck.
+        # As recorded, a container's pickup is at the seller's: the departure of its first truck.
         "estimated_pickup": places["origin"].timezone,
         "actual_pickup": places["origin"].timezone,
         "estimated_departure": start,
@@ -173,7 +164,7 @@ def _terminal(box: Record, route: ShipmentRoute, loads: ContainerLoads) -> Route
 
 
 def container_leg_route_fields(box_leg: Record, legs: Mapping[Key, Record]) -> dict[str, Any]:
-    """The fields of a container leg that its leg gives, and its times on the clocks of their places. Pure."""
+    """The fields of a container leg from its leg, with its times on the clocks of their places. Pure."""
     leg = legs.get(box_leg.fields["leg_id"])
     start, end = (leg.fields[name] if leg else None for name in ZONES)
     zones = {"actual_loaded_on_board": start, "actual_discharge": end}
@@ -181,7 +172,7 @@ def container_leg_route_fields(box_leg: Record, legs: Mapping[Key, Record]) -> d
 
 
 def _in_local_time(fields: Mapping[str, Any], zones: Mapping[str, str | None]) -> dict[str, Any]:
-    """Times on the clocks of zones; where none is known, as they are."""
+    """Times on the clocks of their zones; unchanged where the zone is unknown."""
     return {name: at_place(value, zone) if (value := fields[name]) and zone else value for name, zone in zones.items()}
 
 

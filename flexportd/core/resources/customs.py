@@ -1,4 +1,4 @@
-"""Customs entries: whether the goods of a shipment may enter the country."""
+"""Customs entries and their release state."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -45,12 +45,12 @@ TABLE = Table(
 
 
 def release_state(status: str | None) -> ReleaseState:
-    """What a release status means; `unknown` for none and for one that is new, which stays visible as it came."""
+    """The state of a release status; `unknown` for none and for an unknown one, which stays visible."""
     return _STATES.get((text(status) or "").casefold(), "unknown")
 
 
 def normalise(entry: CustomsEntry) -> Mapping[str, Any]:
-    """Our fields of a customs entry: Flexport's status as it came, and the state that it means."""
+    """Our fields of a customs entry: Flexport's status and the state that it means."""
     return {
         "shipment_id": entry.shipment.target_id if entry.shipment else None,
         "entry_number": text(entry.entry_number),
@@ -61,7 +61,7 @@ def normalise(entry: CustomsEntry) -> Mapping[str, Any]:
 
 
 def derived_values(fields: Mapping[str, Any], today: date) -> dict[str, Any]:
-    """Whether the goods are released on this day, and since how many days; a release date may lie ahead."""
+    """Whether the goods are released on this day, and for how many days; a release date may be in the future."""
     released = fields.get("release_state") == "cleared"
     since_release = (today - date.fromisoformat(fields["release_date"])).days if fields.get("release_date") else None
     return {"released": released, "days_since_release": since_release if released else None}

@@ -1,4 +1,4 @@
-"""Documents: which papers a shipment has, and which it lacks."""
+"""Documents of shipments: their types, and missing types."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,10 +18,9 @@ CUSTOMER_TYPES = frozenset(
         "verified_gross_mass_declaration", "warehouse_packaging_slip",
     }
 )  # fmt: skip
-"""The types that a key for one customer may read: the papers that travel with the goods.
+"""The types that a key for one customer may read: the documents that travel with the goods.
 
-Not among them is what shows the client's own prices and terms (rates, quotes, orders, duties, bookings), what is a
-draft, and whatever is of no known type.
+Excluded are the client's own prices and terms (rates, quotes, orders, duties, bookings), drafts, and unknown types.
 """
 
 _TYPES = ", ".join(f"'{name}'" for name in sorted(CUSTOMER_TYPES))
@@ -65,30 +64,25 @@ def normalise(document: Document) -> Mapping[str, Any]:
     }
 
 
-def is_known_type(document_type: str | None) -> bool:
-    """Whether this type has been seen before; the list is open."""
-    return document_type in TYPES
-
-
 def is_for_customers(fields: Mapping[str, Any]) -> bool:
     """Whether a key for one customer may read this document."""
     return fields["document_type"] in CUSTOMER_TYPES
 
 
 def type_title(document_type: str | None) -> str:
-    """A type in words, also one never heard of."""
+    """The title of a type, also of an unknown one."""
     if not document_type:
         return TYPES["unknown"]
     return TYPES.get(document_type) or document_type.replace("_", " ").strip().capitalize()
 
 
 def is_archived(document: Record) -> bool:
-    """Whether it was put away: Flexport still has it, but it no longer counts."""
+    """Whether it is archived: Flexport still has it, but it no longer counts."""
     return document.fields["archived_at"] is not None
 
 
 def by_type(documents: Iterable[Record]) -> dict[str, list[Record]]:
-    """The documents that count by type, the newest first; what is archived or gone is left out."""
+    """The documents by type, newest first; archived and removed ones are left out."""
     found: dict[str, list[Record]] = {}
     counting = [one for one in documents if not is_archived(one) and one.removed_at is None]
     for one in sorted(counting, key=lambda one: (one.fields["uploaded_at"] or "", str(one.id)), reverse=True):
@@ -97,7 +91,7 @@ def by_type(documents: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 def missing_types(documents: Iterable[Record], required: Iterable[str]) -> list[str]:
-    """Which of the required types no document covers, in the order asked; one file may be two papers in one."""
+    """The required types that no document covers, in order; one file may combine two types."""
     have = {covered for kind in by_type(documents) for covered in (kind, *COVERS.get(kind, ()))}
     return [
         kind for kind in dict.fromkeys(required) if kind not in have and not have.issuperset(COVERS.get(kind, (kind,)))

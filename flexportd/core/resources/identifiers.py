@@ -1,4 +1,4 @@
-"""Identifiers of the trade: container numbers and size-type codes (ISO 6346), IMO numbers of vessels.
+"""Freight identifiers: container numbers and size-type codes (ISO 6346), IMO numbers of vessels.
 
 Sources: ISO 6346:1995 and its amendments, as published by the Bureau International des Containers
 (https://www.bic-code.org/identification-number/, https://www.bic-code.org/size-and-type-code/); IMO resolution
@@ -11,7 +11,7 @@ import re
 _NUMBER = re.compile(r"[A-Z]{3}[UJZ][0-9]{7}")  # owner, category (freight container, equipment, trailer), serial, check
 _IMO = re.compile(r"(?:IMO[ .:#-]*)?([0-9]{7})", re.IGNORECASE)
 _SEPARATORS = str.maketrans("", "", " -\N{NO-BREAK SPACE}")
-_MAX_LENGTH = 40  # characters of a number that is looked at
+_MAX_LENGTH = 40  # characters of a number
 
 # 10 to 38 without the multiples of 11: the values of A to Z in the check digit.
 _VALUES = dict(zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", (n for n in range(10, 39) if n % 11), strict=True))
@@ -33,6 +33,11 @@ _SIZES = {
 _TYPES = {"dry": "G1", "open": "U1", "flat_rack": "P1", "reefer": "R1", "ventilated": "VH"}
 
 
+def int_id(text: str) -> int | None:
+    """A numeric id from a URL, a command or Flexport: up to 18 ASCII digits. None for anything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+
+
 @functools.lru_cache(maxsize=1024)
 def is_container_number(value: str | None) -> bool | None:
     """Whether a container number is one of ISO 6346: owner, category, serial number and check digit.
@@ -49,14 +54,14 @@ def is_container_number(value: str | None) -> bool | None:
 
 
 def iso_type(size: str | None, kind: str | None) -> str | None:
-    """The size-type code of ISO 6346, such as `45G1`, of Flexport's size and type; None where these do not tell it."""
+    """The size-type code of ISO 6346, such as `45G1`, by Flexport's size and type; None if unknown."""
     length, group = _SIZES.get((size or "").casefold()), _TYPES.get((kind or "").casefold())
     return length + group if length and group else None
 
 
 @functools.lru_cache(maxsize=1024)
 def imo_number(value: str | None) -> str | None:
-    """An IMO number without the letters before it; what is none is kept as it is."""
+    """An IMO number without its prefix; other values are returned unchanged."""
     found = _IMO.fullmatch(value) if value and len(value) <= _MAX_LENGTH else None
     return found[1] if found else value
 

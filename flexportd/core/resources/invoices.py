@@ -1,16 +1,13 @@
-"""Freight invoices: what Flexport charges, what of it is still to be paid, and by when."""
+"""Freight invoices: Flexport's charges, the outstanding amount, and the due date."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date, timedelta
-from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
-import msgspec
-
-from flexportd.core.resources.money import Sums, amount, as_json, currency, decimal_text, money, sums
+from flexportd.core.resources.money import amount, as_json, currency, decimal_text, money, sums
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.core.resources.values import day, instant, json_text, text, texts
+from flexportd.core.resources.values import day, decode_list, instant, json_text, text, texts
 from flexportd.flexport.models.invoices import CreditMemo, Invoice, InvoiceItem
 from flexportd.flexport.models.money import ChargeNumber
 from flexportd.storage.queries.filters import Filter, any_of, before, before_day, contains, from_day, since
@@ -73,11 +70,10 @@ TABLE = Table(
 )
 
 _NAME = re.compile(r"FLEX-([0-9]{1,18})-[0-9]+", re.IGNORECASE)
-_entries = msgspec.json.Decoder(list[dict[str, Any]])
 
 
 def normalise(invoice: Invoice) -> Mapping[str, Any]:
-    """Our fields of a freight invoice. `outstanding` is the balance, or nought once it is void or paid."""
+    """Our fields of a freight invoice. `outstanding` is the balance, or 0 once it is void or paid."""
     status, voided_at = text(invoice.status), instant(invoice.voided_at)
     shipment = shipment_of(invoice)
     fields = {
@@ -106,7 +102,7 @@ def normalise(invoice: Invoice) -> Mapping[str, Any]:
 
 
 def shipment_of(invoice: Invoice) -> int | None:
-    """The shipment that an invoice is for: the one its answer names, else the one in its name `FLEX-<shipment>-<n>`.
+    """The shipment of an invoice: the one that it links, else the one in its name `FLEX-<shipment>-<n>`.
 
     None for an invoice of the type `Client`, and where several shipments are named and none of them in its name: all
     are in `shipment_ids`.
@@ -157,22 +153,22 @@ def _as_list(value: list[str | None] | str | None) -> list[str | None]:
 
 
 def _merge_words(one: str | None, many: list[str | None] | str | None) -> list[str]:
-    """The words of either spelling, each once."""
+    """The words of both spellings, each once."""
     return list(dict.fromkeys(found for value in (one, *_as_list(many)) if (found := text(value))))
 
 
 class DueStatus(NamedTuple):
-    """How an invoice stands on a day. `days`: until it is due, or since it was due when it is overdue."""
+    """The due state of an invoice on a day. `days`: until it is due, or since it was due."""
 
     state: DueState
     days: int | None = None
 
 
 def due_status(fields: Mapping[str, Any], today: date) -> DueStatus:
-    """Whether an invoice has to be paid, on this day.
+    """The due state of an invoice on this day.
 
-    A status that Flexport may invent is judged by the due date, as an open one. `unknown`: there is neither a status
-    that says it nor a plausible due date.
+    An invoice with an unknown status counts as open, by its due date. `unknown`: neither the status nor a plausible due
+    date tells.
     """
     status, until = fields.get("status"), plausible_or_none(fields.get("due_date"))
     if status == "void" or fields.get("voided_at"):
@@ -190,40 +186,15 @@ def due_status(fields: Mapping[str, Any], today: date) -> DueStatus:
     return DueStatus("due_soon" if left <= DUE_SOON.days else "not_due", left)
 
 
-def outstanding(fields: Mapping[str, Any]) -> Decimal | None:
-    """What is still to be paid, in `outstanding_currency`; None when Flexport does not say."""
-    return amount(fields.get("outstanding_amount"))
-
-
-def outstanding_by_currency(invoices: Iterable[Mapping[str, Any]]) -> Sums:
-    """What is still to be paid on these together."""
-    return sums(invoices, "outstanding")
-
-
-def total_credited(fields: Mapping[str, Any]) -> Sums:
-    """The sum of an invoice's credit memos."""
-    return sums(_decode_list(fields, "credit_memos"))
-
-
-def total_charged(fields: Mapping[str, Any]) -> Sums:
-    """The sum of an invoice's items."""
-    return sums(_decode_list(fields, "items"))
-
-
-def _decode_list(fields: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    stored = fields.get(name)
-    return _entries.decode(stored) if stored else []
-
-
 def derived_values(fields: Mapping[str, Any], today: date) -> dict[str, Any]:
-    """What follows from an invoice's fields on this day. Amounts are decimal text, each beside its currency."""
+    """The derived values of an invoice on this day. Amounts are decimal text, each with its currency."""
     state = due_status(fields, today)
     return {
         "due_state": state.state,
         "days_until_due": None if state.state == "overdue" else state.days,
         "days_overdue": state.days if state.state == "overdue" else None,
-        "credited": as_json(total_credited(fields)),
-        "charged": as_json(total_charged(fields)),
+        "credited": as_json(sums(decode_list(fields.get("credit_memos")))),
+        "charged": as_json(sums(decode_list(fields.get("items")))),
     }
 
 

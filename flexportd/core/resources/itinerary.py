@@ -1,7 +1,7 @@
 """The route of a shipment: its legs in order of travel, the places on the way, and the dates that the legs give there.
 
-Flexport tags the ends of legs with the part that a place plays (`port_of_loading`). Modes and the kinds of a port are
-asked only where no tag says it: a rail ramp may be the port of unloading, and rail or road the main carriage.
+Flexport tags the ends of legs with the role of the place (`port_of_loading`). Modes and kinds of ports count only
+without a tag: a rail ramp may be the port of unloading, and rail or road the main carriage.
 """
 
 import functools
@@ -35,17 +35,17 @@ NO_PLACE = RoutePlace()
 
 
 class LegDate(NamedTuple):
-    """A date of a place, and the leg that gives it."""
+    """A date at a place, and the leg it is from."""
 
     moment: str
     leg_id: int
 
 
 class ShipmentRoute:
-    """The route that these legs make; those deleted at Flexport are left out.
+    """The route of a shipment by its legs, without those deleted at Flexport.
 
-    `ordered` are all legs in order of travel. `carriage` are those from the port of loading to where the carrier hands
-    over, the port of unloading or an inland ramp; of a shipment that stays on the road, all. `onward` are those behind.
+    `ordered` are all legs in order of travel. `carriage` are those from the port of loading to the carrier's handover,
+    at the port of unloading or an inland ramp; by road, all. `onward` are those after it.
     """
 
     def __init__(self, legs: Iterable[Record]) -> None:
@@ -75,7 +75,7 @@ class ShipmentRoute:
         return start, end, self._last_inland_leg(start, end)
 
     def _last_inland_leg(self, start: int, end: int) -> int:
-        """The last leg by rail or barge behind the port that the ship or plane reached; -1 for none."""
+        """The last leg by rail or barge after the port that the ship or plane reached; -1 for none."""
         ramp = -1
         for at, leg in enumerate(self.ordered[start + 1 :], start + 1):
             mode, before = leg.fields["mode"], self.ordered[at - 1].fields["mode"]
@@ -87,7 +87,7 @@ class ShipmentRoute:
 
     @functools.cached_property
     def places(self) -> Mapping[str, RoutePlace]:
-        """The places of `PLACES` by name; `NOWHERE` for those that the route does not have."""
+        """The places of `PLACES` by name; `NO_PLACE` for those that the route lacks."""
         legs = self.ordered
         if not legs:
             return dict.fromkeys(PLACES, NO_PLACE)
@@ -107,7 +107,7 @@ class ShipmentRoute:
         return [place_at(leg, end) for leg, end in ends if _is_tagged(leg, end, tag)]
 
     def _port(self, tag: str, at: int, end: str) -> RoutePlace:
-        """The port at one end of a leg: what is tagged so; else what Flexport knows as one, or where a ship calls."""
+        """The port at one end of a leg: a tagged place, else a known port, or a place where a ship or plane stops."""
         leg, tagged = self.ordered[at], self.tagged(tag)
         if _is_tagged(leg, end, tag):
             return place_at(leg, end)
@@ -118,7 +118,7 @@ class ShipmentRoute:
 
     @property
     def terminal(self) -> RoutePlace:
-        """Where containers wait for their pickup, and free time runs: the inland ramp, else the port of unloading."""
+        """Where containers wait for pickup and free time runs: the inland ramp, else the port of unloading."""
         ramp = self.places["inland_ramp"]
         return self.places["port_of_unloading"] if ramp is NO_PLACE else ramp
 
@@ -144,7 +144,7 @@ class ShipmentRoute:
 
     @functools.cached_property
     def dates(self) -> dict[str, LegDate]:
-        """The dates that the legs give, by the name of the shipment's field; implausible ones are left out."""
+        """The plausible dates of the legs, by the name of the shipment's field."""
         found: dict[str, LegDate] = {}
         if not self.ordered:
             return found
@@ -161,7 +161,7 @@ class ShipmentRoute:
                 given = _given_dates(legs, f"{kind}_{what}")
                 if given:
                     found[f"{kind}_{name}"] = given[0]
-            # In full: once the last of them has gone or come.
+            # In full: once the last of them has departed or arrived.
             for name, what, legs in (
                 ("picked_up_in_full", "departure", self._pickup_legs),
                 ("delivered_in_full", "arrival", self._delivery_legs),
@@ -172,7 +172,7 @@ class ShipmentRoute:
         return found
 
     def _parallel(self, at: int, end: str, place: RoutePlace) -> list[Record]:
-        """A leg, and behind it those of its mode that share its end, as far as that is this place (if any)."""
+        """A leg and the parallel ones of its mode with the same end, if that is this place (if any)."""
         if at < 0:
             return []
         leg = self.ordered[at]
@@ -220,12 +220,12 @@ def place_at(leg: Record, end: str) -> RoutePlace:
 
 
 def _is_given(leg: Record, end: str) -> bool:
-    """Whether a leg says where one of its ends is."""
+    """Whether the place of one end of a leg is known."""
     return leg.fields[end] is not None or leg.fields[f"{end}_code"] is not None
 
 
 def _is_tagged(leg: Record, end: str, tag: str) -> bool:
-    """Whether one end of a leg is a place with a tag; a tag without a place says nothing."""
+    """Whether one end of a leg is a known place with a tag."""
     return tag in tags(leg.fields, end) and _is_given(leg, end)
 
 
@@ -240,12 +240,12 @@ def _first(found: Iterator[int]) -> int | None:
 def sort_legs(legs: Iterable[Record]) -> list[Record]:
     """Legs in order of travel; those deleted at Flexport are left out.
 
-    Flexport lists them in no order, sometimes several for one stretch, sometimes round trips. A leg follows those
-    that end where it begins; among equals and in circles, the earlier departure goes first, then the lower id.
+    Flexport lists them unordered, sometimes several for one section, sometimes round trips. A leg follows those that
+    end where it starts; among equals and in circles, the earlier departure goes first, then the lower id.
     """
     legs = sorted((leg for leg in legs if not leg.fields["deleted_at"] and not leg.removed_at), key=_sort_key)
     ends = [(_end_key(leg, "origin"), _end_key(leg, "destination")) for leg in legs]
-    coming = Counter(end for _, end in ends)  # by place, how many legs that wait end there
+    coming = Counter(end for _, end in ends)  # by place, how many waiting legs end there
     begin: dict[Any, list[int]] = {}
     for number, (start, _) in enumerate(ends):
         begin.setdefault(start, []).append(number)
@@ -284,7 +284,7 @@ ROUTE_FIELDS = (
     *(f"{name}{part}" for name in PLACES for part in ("", "_code", "_timezone")),
     "carrier", "scac", "vessel", "vessel_imo", "voyage", "flight", "container_numbers", "route_dates", "has_ramp",
 )  # fmt: skip
-"""The fields of a shipment that its legs and containers give."""
+"""The fields of a shipment from its legs and containers."""
 
 
 def place_descriptions(name: str, words: str) -> dict[str, str]:
@@ -297,7 +297,7 @@ def place_descriptions(name: str, words: str) -> dict[str, str]:
 
 
 def route_fields(route: ShipmentRoute, containers: Iterable[Record]) -> dict[str, Any]:
-    """The fields of a shipment that its legs and containers give. Pure, and the same for any order of arrival."""
+    """The fields of a shipment from its legs and containers. Pure, and independent of the order of arrival."""
     fields: dict[str, Any] = dict.fromkeys(ROUTE_FIELDS)
     fields["container_numbers"] = container_numbers(containers)
     if not route.ordered:
@@ -314,7 +314,7 @@ def route_fields(route: ShipmentRoute, containers: Iterable[Record]) -> dict[str
 
 
 def container_numbers(containers: Iterable[Record]) -> str | None:
-    """The numbers of the containers of a shipment, as the text of a JSON list."""
+    """The container numbers of a shipment, as JSON text."""
     boxes = sorted(containers, key=lambda box: int(box.id))
     return texts(box.fields["container_number"] for box in boxes if not box.removed_at)
 
@@ -330,7 +330,7 @@ def _first_given(name: str, current: Record, main: Sequence[Record]) -> Any:
 
 
 def tags(leg: Mapping[str, Any], end: str) -> Sequence[str]:
-    """The parts that one end of a leg plays in the route, such as `port_of_loading`."""
+    """The tags of one end of a leg: its roles in the route, such as `port_of_loading`."""
     text = leg[f"{end}_tags"]
     return _tags(text) if text else ()
 

@@ -1,4 +1,4 @@
-"""The words that a field may hold as far as anybody has published them. Flexport's lists of words grow."""
+"""The published enumerated values of fields. Flexport adds values at any time."""
 
 from typing import get_args
 
@@ -7,12 +7,12 @@ from flexportd.core.resources.resource_type import ResourceType
 from flexportd.flexport.milestones import CATALOGUE
 from flexportd.flexport.published_schema import OpenEnum, published_schema
 
-# Fields whose words are ours, not Flexport's.
+# Fields whose values are ours, not Flexport's.
 _OWN_VALUES = {("customs_entries", "release_state"): get_args(ReleaseState)}
 
 
 def known_values(domain: ResourceType, field: str) -> tuple[str, ...]:
-    """The words of one of our fields, in alphabetical order; empty where nobody published any."""
+    """The known values of a field, in alphabetical order; empty if none are published."""
     if (domain.name, field) in _OWN_VALUES:
         return tuple(sorted(_OWN_VALUES[domain.name, field]))
     shape = published_schema().shapes.get(domain.object_name)
@@ -21,5 +21,5 @@ def known_values(domain: ResourceType, field: str) -> tuple[str, ...]:
 
 
 def event_types() -> tuple[str, ...]:
-    """The event types that Flexport documents, and those seen beside them."""
+    """The event types that Flexport documents, and others that were recorded."""
     return tuple(milestone.type for milestone in CATALOGUE)

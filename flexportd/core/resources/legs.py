@@ -1,4 +1,4 @@
-"""Legs: one stretch of a shipment's route by one vehicle."""
+"""Legs: sections of a shipment's route by one vehicle."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -87,6 +87,8 @@ _DESIGNATOR = re.compile(r"(?=[0-9]?[A-Z])[A-Z0-9]{2}[A-Z]? ?[0-9]{1,4}[A-Z]?", 
 def normalise(leg: Leg) -> Mapping[str, Any]:
     """Our fields of a leg."""
     ocean, truck, dates = leg.ocean_leg, leg.trucking_leg, leg.additional_dates
+    scheduled_for = dates.delivery_appointment_scheduled_for_date if dates else None
+    appointment = scheduled_for or (dates.delivery_appointment_scheduled_date if dates else None)
     imo = imo_number(text(ocean.vessel_imo)) if ocean else None
     return {
         "shipment_id": leg.shipment.target_id if leg.shipment else None,
@@ -108,11 +110,7 @@ def normalise(leg: Leg) -> Mapping[str, Any]:
         "actual_departure": moment(leg.actual_departure_date),
         "estimated_arrival": moment(leg.estimated_arrival_date),
         "actual_arrival": moment(leg.actual_arrival_date),
-        "delivery_appointment": moment(
-            dates.delivery_appointment_scheduled_for_date or dates.delivery_appointment_scheduled_date
-        )
-        if dates
-        else None,
+        "delivery_appointment": moment(appointment),
         "delivery_completed": moment(dates.delivery_completed) if dates else None,
         "cargo_ready_date": day(leg.cargo_ready_date),
         "deleted_at": instant(leg.deleted_at),
@@ -120,18 +118,15 @@ def normalise(leg: Leg) -> Mapping[str, Any]:
 
 
 def _flight(leg: Leg) -> dict[str, str | None]:
-    """The airline with its codes and the flight number, each apart; `flight` is the designator, such as `BR 652`.
+    """The airline, its codes and the flight number; `flight` is the designator, such as `BR 652`.
 
-    Without a flight number there is no `flight`: the code of an airline is none.
+    Without a flight number there is no `flight`: the code of an airline alone is not a designator.
     """
     air = leg.air_leg
     if air is None:
         return dict.fromkeys(_FLIGHT_FIELDS)
-    iata, icao, number = (
-        without_placeholder(air.iata_code),
-        without_placeholder(air.icao_code),
-        without_placeholder(air.flight_number),
-    )
+    iata, icao = without_placeholder(air.iata_code), without_placeholder(air.icao_code)
+    number = without_placeholder(air.flight_number)
     airline = {
         "airline": _carrier(leg.carrier_name),
         "airline_code": iata.upper() if iata else None,
@@ -145,7 +140,7 @@ def _flight(leg: Leg) -> dict[str, str | None]:
 
 
 def _without_prefix(number: str | None, prefixes: Iterable[str | None]) -> str | None:
-    """A flight number without the airline's code before it."""
+    """A flight number without the airline's code."""
     if number is None:
         return None
     for one in prefixes:
@@ -155,7 +150,7 @@ def _without_prefix(number: str | None, prefixes: Iterable[str | None]) -> str |
 
 
 def _location_fields(node: ShipmentNode | None, end: str) -> dict[str, str | None]:
-    """Where one end (`origin` or `destination`) of a leg is: the airport, city, state, country, and the terminal."""
+    """The airport, city, state, country and terminal of one end (`origin` or `destination`) of a leg."""
     place = node.place if node else None
     address = place.address if place else None
     country_code = without_placeholder(address.country_code) if address else None
@@ -170,13 +165,13 @@ def _location_fields(node: ShipmentNode | None, end: str) -> dict[str, str | Non
 
 
 def _terminal(value: Any) -> str | None:
-    """The name of a terminal (`/shipment_node/terminal`, null in all recorded answers), whether an object or a text."""
+    """The name of a terminal (`/shipment_node/terminal`, null in all recorded responses): an object or a text."""
     name = value.get("name") if isinstance(value, dict) else value
     return without_placeholder(name) if isinstance(name, str) else None
 
 
 def _carrier(name: str | None) -> str | None:
-    """`FLXT …` is Flexport's placeholder for a carrier that is not settled."""
+    """`FLXT …` is Flexport's placeholder for an undecided carrier."""
     found = text(name)
     return None if found is None or found.upper().startswith("FLXT") else found
 

@@ -1,6 +1,6 @@
-"""Decimal text: amounts to the digit, in one spelling, added up by currency and never across currencies.
+"""Amounts as decimal text: exact, in one spelling, summed by currency and never across currencies.
 
-What Flexport gives keeps its digits; what is calculated here is rounded to the currency.
+Flexport's amounts keep their digits; calculated amounts are rounded to the currency.
 """
 
 import re
@@ -15,31 +15,31 @@ from flexportd.flexport.models.wire import MAX_NUMBER_LENGTH, is_decimal
 
 MAX_LENGTH = MAX_NUMBER_LENGTH
 
-_STORED = re.compile(r"(?!-0$)-?(?:0|[1-9][0-9]*)(?:\.[0-9]*[1-9])?")  # as `plain` spells it
-_EXACT = Context(prec=400)  # holds every digit of sums of what is_decimal lets through
+_STORED = re.compile(r"(?!-0$)-?(?:0|[1-9][0-9]*)(?:\.[0-9]*[1-9])?")  # as `format_number` writes it
+_EXACT = Context(prec=400)  # exact for sums of all numbers that is_decimal accepts
 
 Sums = dict[str | None, Decimal]
 """Currency -> sum. None: of amounts whose currency was not given."""
 
 
 def decimal_text(value: object) -> str | None:
-    """A number in the one spelling that we store: `"125.00"` and `125` are `"125"`, `5e-1` is `"0.5"`.
+    """A number as we store it: `"125.00"` and `125` are `"125"`, `5e-1` is `"0.5"`.
 
-    None for what is no number: blank, `NaN`, digits grouped with commas, longer than LONGEST.
+    None for anything else: blank, `NaN`, digits grouped with commas, more than MAX_LENGTH characters.
     """
     if value is None:
         return None
     given = str(value).strip()
     if not is_decimal(given):
         return None
-    if _STORED.fullmatch(given):  # nearly all are
+    if _STORED.fullmatch(given):  # the usual case
         return given
     found = format_number(Decimal(given))
     return found if len(found) <= MAX_LENGTH else None
 
 
 def format_number(number: Decimal) -> str:
-    """A number without exponent, without zeros at the end of its fraction, and with one kind of nought."""
+    """A number without exponent and trailing zeros; -0 becomes 0."""
     found = format(number, "f")
     if "." in found:
         found = found.rstrip("0").rstrip(".")
@@ -47,13 +47,13 @@ def format_number(number: Decimal) -> str:
 
 
 def amount(value: Any) -> Decimal | None:
-    """The number that a stored text is; None for none."""
+    """The number of a stored text; None for None."""
     found = decimal_text(value)
     return None if found is None else Decimal(found)
 
 
 def currency(value: str | None) -> str | None:
-    """A currency code in capitals."""
+    """A currency code in upper case."""
     found = text(value)
     return found.upper() if found else None
 
@@ -67,9 +67,9 @@ def money(name: str, value: Money | None) -> dict[str, str | None]:
 
 
 def sums(entries: Iterable[Mapping[str, Any]], name: str = "") -> Sums:
-    """The sum of the `<name>_amount` (or `amount`) of these by their currency; what has no amount is left out.
+    """The sums of `<name>_amount` (or `amount`) by currency; entries without an amount are left out.
 
-    Added up to the digit, then rounded once to the currency's minor units.
+    Summed exactly, then rounded once to the currency's minor units.
     """
     prefix = f"{name}_" if name else ""
     found: Sums = {}
@@ -82,26 +82,26 @@ def sums(entries: Iterable[Mapping[str, Any]], name: str = "") -> Sums:
 
 
 def rounded(number: Decimal, unit: str | None) -> Decimal:
-    """An amount that was calculated, with the digits of its currency: none of JPY, three of KWD. Halves go up."""
+    """A calculated amount with the digits of its currency (JPY 0, KWD 3), rounded half up."""
     return number.quantize(Decimal(1).scaleb(-minor_units(unit)), ROUND_HALF_UP, _EXACT)
 
 
 def minor_units(unit: str | None) -> int:
-    """How many digits the amounts of a currency have behind the point; 2 where that is not known."""
+    """The number of decimal places of a currency; 2 if unknown."""
     return MINOR_UNITS.get(unit or "", 2)
 
 
 def multiply(price: Decimal, count: Decimal) -> Decimal:
-    """A price times a count, to the digit."""
+    """A price times a count, exactly."""
     return _EXACT.multiply(price, count)
 
 
 def subtract(minuend: Decimal, subtrahend: Decimal) -> Decimal:
-    """What is left, to the digit."""
+    """The difference, exactly."""
     return _EXACT.subtract(minuend, subtrahend)
 
 
 def as_json(found: Sums) -> list[dict[str, str | None]]:
-    """Sums as JSON: `[{"amount": "12.5", "currency": "EUR"}]`, by currency, the unnamed one last."""
+    """Sums as JSON: `[{"amount": "12.5", "currency": "EUR"}]`, by currency, an unknown one last."""
     ordered = sorted(found.items(), key=lambda pair: (pair[0] is None, pair[0] or ""))
     return [{"amount": format_number(number), "currency": unit} for unit, number in ordered]

@@ -119,7 +119,7 @@ def normalise_contact(contact: Contact) -> Mapping[str, Any]:
 
 
 def normalise_location(location: Location) -> Mapping[str, Any]:
-    """Our fields of a location; its address may carry the client's handle in its place."""
+    """Our fields of a location; its reference may be that of its address."""
     address = location.address
     return {
         "name": text(location.name),
@@ -134,7 +134,7 @@ def normalise_location(location: Location) -> Mapping[str, Any]:
 def address_line(address: PostalAddress | None) -> str | None:
     """An address in one line: `2 World Way, Los Angeles, CA 90045, United States`; None for an empty one.
 
-    What repeats the part before it is said once: "Hong Kong, Hong Kong" is common.
+    Repeated parts are left out: "Hong Kong, Hong Kong" is common.
     """
     if address is None:
         return None
@@ -147,7 +147,7 @@ def address_line(address: PostalAddress | None) -> str | None:
 
 
 def vat_lines(numbers: Iterable[VatNumber] | None) -> list[str]:
-    """Tax numbers as they are written on papers: the country before the number, once."""
+    """Tax numbers as written on documents: with the country as prefix, once."""
     lines = []
     for vat in numbers or ():
         country, number = text(vat.country_code), text(vat.number)
@@ -157,15 +157,8 @@ def vat_lines(numbers: Iterable[VatNumber] | None) -> list[str]:
     return lines
 
 
-def contact_line(fields: Mapping[str, Any]) -> str | None:
-    """A contact in one line: `John Smith <john@example.com>, 861-555-5555`; None when nothing is known."""
-    name, email, phone = fields["name"], fields["email"], fields["phone"]
-    mail = f"{name} <{email}>" if name and email else name or email
-    return ", ".join(found for found in (mail, phone) if found) or None
-
-
 def party(entity: CompanyEntity | None, role: str) -> dict[str, str | None]:
-    """The name and the handle of a party, as the fields `<role>` and `<role>_ref`."""
+    """The name and the reference of a party, as the fields `<role>` and `<role>_ref`."""
     return {
         role: text(entity.name) if entity else None,
         f"{role}_ref": text(entity.ref) if entity else None,

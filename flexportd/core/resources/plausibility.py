@@ -1,4 +1,4 @@
-"""What cannot be right about an object or a route: a date in 1970, two ports of loading. It is kept, and noted."""
+"""Implausible data of an object or a route, such as a date in 1970 or two ports of loading: stored and reported."""
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -8,19 +8,19 @@ from flexportd.clock import parse
 from flexportd.core.resources.itinerary import LegDate, ShipmentRoute
 from flexportd.storage.repositories.resources import Table, is_plausible, plausible_or_none
 
-_MAX_EARLY = timedelta(days=30)  # that an arrival may lie before a departure, as far as nobody wonders
+_MAX_EARLY = timedelta(days=30)  # by which an arrival may be before a departure without a report
 _MAX_LEGS = 200  # legs
 
 
 def anomalies(table: Table, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Each of them once, as (a sentence that names the field, the value)."""
+    """Implausible dates, as (a sentence that names the field, the value)."""
     for name, value in zip(table.date_names, map(fields.get, table.date_names), strict=True):
         if value and not is_plausible(value):
             yield f"{name.removeprefix('own_')} is not a plausible date", value
 
 
 def route_anomalies(route: ShipmentRoute, departure: str | None) -> Iterator[tuple[str, str]]:
-    """The same of the legs of a shipment; `departure` is what the shipment itself says."""
+    """Implausible data of the legs of a shipment; `departure` is the shipment's own."""
     for leg in route.ordered:
         for end in ("origin", "destination"):
             if leg.fields[end] is None and leg.fields[f"{end}_code"] is None:

@@ -1,4 +1,4 @@
-"""Ports: the places that freight is shipped between, with the codes that they go by."""
+"""Ports and airports with their codes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -58,7 +58,7 @@ def normalise(port: Port) -> Mapping[str, Any]:
 
 
 def port_of(place: Place | None, end: str) -> dict[str, str | None]:
-    """A port that something names, as the fields `<end>` (its name) and `<end>_code` (the best known of its codes)."""
+    """A port as the fields `<end>` (its name) and `<end>_code` (the most common of its codes)."""
     return {
         end: text(place.name) if place else None,
         f"{end}_code": next(iter(codes(place).values()), None) if place else None,

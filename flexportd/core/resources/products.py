@@ -1,19 +1,17 @@
-"""Products: the client's SKU library, with how customs classifies each."""
+"""Products: the client's SKU library with customs classifications."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
-import msgspec
-
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.core.resources.values import instant, json_text, text, texts
+from flexportd.core.resources.values import decode_list, instant, json_text, text, texts
 from flexportd.flexport.models.products import Product
 from flexportd.storage.queries.filters import contains, has_entry, is_present, since
 from flexportd.storage.queries.filters import text as equal
 from flexportd.storage.repositories.resources import Field, Table
 
-NO_REGION = "unknown"  # the region of codes that came without one
+NO_REGION = "unknown"  # the region of codes without one
 
 # The product's own country is a name ("China"), that of a supplier an ISO-2 code: either may be asked for.
 TABLE = Table(
@@ -41,8 +39,6 @@ TABLE = Table(
         "q": contains("name", "sku", "description"),
     },
 )
-
-_entries = msgspec.json.Decoder(list[dict[str, Any]])
 
 
 def normalise(product: Product) -> Mapping[str, Any]:
@@ -89,14 +85,8 @@ def _classified_codes(product: Product) -> Iterator[tuple[str | None, str | None
 
 
 def by_region(fields: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Region -> HS codes of a product as stored; NO_REGION for codes that came without one."""
-    stored = fields.get("classifications")
-    return {one["region"] or NO_REGION: one["codes"] for one in (_entries.decode(stored) if stored else ())}
-
-
-def codes_for(fields: Mapping[str, Any], region: str) -> list[str]:
-    """The HS codes of a product for one region (ISO-2 or `EU`); empty where it is not classified there."""
-    return next((codes for known, codes in by_region(fields).items() if known.upper() == region.strip().upper()), [])
+    """Region -> HS codes of a product as stored; NO_REGION for codes without one."""
+    return {one["region"] or NO_REGION: one["codes"] for one in decode_list(fields.get("classifications"))}
 
 
 def is_active(fields: Mapping[str, Any]) -> bool:
@@ -104,18 +94,8 @@ def is_active(fields: Mapping[str, Any]) -> bool:
     return fields.get("archived_at") is None
 
 
-def of_sku(products: Iterable[Mapping[str, Any]], sku: str) -> Mapping[str, Any] | None:
-    """The product that a SKU means: the active one, or else the one archived last.
-
-    A SKU is unique among active products, and may repeat among archived ones.
-    """
-    wanted = sku.strip().casefold()
-    named = [fields for fields in products if (fields.get("sku") or "").casefold() == wanted]
-    return max(named, key=lambda fields: (is_active(fields), fields.get("archived_at") or ""), default=None)
-
-
 def derived_values(fields: Mapping[str, Any], today: date) -> dict[str, Any]:  # noqa: ARG001 (one signature for all domains)
-    """What follows from a product's fields: whether it is active, and its HS codes by region."""
+    """The derived values of a product: whether it is active, and its HS codes by region."""
     return {"active": is_active(fields), "classification": by_region(fields)}
 
 

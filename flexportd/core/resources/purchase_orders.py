@@ -1,15 +1,10 @@
-"""Purchase orders: what was ordered, what of it is booked, what is still open, and what it costs."""
+"""Purchase orders, their lines, and the lines of bookings."""
 
-from collections.abc import Container, Iterable, Mapping
-from dataclasses import astuple, dataclass, field
+from collections.abc import Mapping
 from datetime import date
-from decimal import Decimal
-from operator import add
 from typing import Any
 
-import msgspec
-
-from flexportd.core.resources.money import Sums, amount, as_json, format_number, money, multiply, sums
+from flexportd.core.resources.money import money
 from flexportd.core.resources.network import address_line, party
 from flexportd.core.resources.ports import port_of
 from flexportd.core.resources.resource_type import ResourceType
@@ -17,7 +12,7 @@ from flexportd.core.resources.values import day, instant, json_text, text, texts
 from flexportd.flexport.models.purchase_orders import BookingLineItem, PurchaseOrder, PurchaseOrderLine
 from flexportd.storage.queries.filters import Filter, any_of, before_day, contains, from_day, is_present, key, since
 from flexportd.storage.queries.filters import text as same
-from flexportd.storage.repositories.resources import Field, Key, Record, Table
+from flexportd.storage.repositories.resources import Field, Table
 
 _ROUTE_FIELDS = (
     Field("origin"),
@@ -27,8 +22,6 @@ _ROUTE_FIELDS = (
     Field("destination_port_code"),
     Field("destination"),
 )
-# Numbers inside metadata remember their digits (flexport/models/money.py), which the usual encoder does not know.
-_encoder = msgspec.json.Encoder(order="deterministic", enc_hook=float)
 _SORTS = {"updated_at": "as_of", "id": "id"}
 
 TABLE = Table(
@@ -146,7 +139,7 @@ def normalise_line(line: PurchaseOrderLine) -> Mapping[str, Any]:
         **money("unit_cost", line.unit_cost),
         **_route_fields(line),
         "hs_codes": texts([found.code for found in line.hs_codes or ()]),
-        "metadata": _encoder.encode(line.metadata).decode() if line.metadata else None,
+        "metadata": json_text(line.metadata),
     }
 
 
@@ -161,7 +154,7 @@ def normalise_booking_line(line: BookingLineItem) -> Mapping[str, Any]:
 
 
 def _route_fields(found: PurchaseOrder | PurchaseOrderLine) -> dict[str, Any]:
-    """How and where to, which orders and their lines say alike."""
+    """The transport fields that orders and their lines share."""
     return {
         "incoterm": text(found.incoterm),
         "mode": text(found.transportation_mode),
@@ -173,96 +166,8 @@ def _route_fields(found: PurchaseOrder | PurchaseOrderLine) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Units:
-    """Units of one line, or of lines together. More than was ordered may be booked: `over_booked`."""
-
-    ordered: int = 0
-    booked: int = 0
-    open: int = 0
-    over_booked: int = 0
-
-    def __add__(self, other: "Units") -> "Units":
-        return Units(*map(add, astuple(self), astuple(other)))
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """A purchase order summed up.
-
-    `by_measure` has the units apart by unit of measure (None: not said), since pieces and kilograms add up to nothing;
-    `cost` is the sum of the lines by currency, and `lines_without_cost` how many lines it leaves out.
-    """
-
-    lines: int = 0
-    units: Units = field(default_factory=Units)
-    by_measure: Mapping[str | None, Units] = field(default_factory=dict)
-    cost: Sums = field(default_factory=dict)
-    lines_without_cost: int = 0
-    must_arrive_date: str | None = None
-
-    def document(self) -> dict[str, Any]:
-        """As JSON: amounts as text."""
-        return {
-            "lines": self.lines,
-            "ordered_units": self.units.ordered,
-            "booked_units": self.units.booked,
-            "open_units": self.units.open,
-            "over_booked_units": self.units.over_booked,
-            "cost": as_json(self.cost),
-            "lines_without_cost": self.lines_without_cost,
-            "must_arrive_date": self.must_arrive_date,
-        }
-
-
-def booked_units(booking_lines: Iterable[Record], withdrawn: Container[int] = ()) -> dict[Key, int]:
-    """Units on bookings by line of a purchase order; what is gone, or on a withdrawn booking, books nothing."""
-    found: dict[Key, int] = {}
-    for line in booking_lines:
-        item, units = line.fields["purchase_order_line_item_id"], line.fields["units"]
-        if line.removed_at is None and item is not None and units and line.fields["booking_id"] not in withdrawn:
-            found[item] = found.get(item, 0) + units
-    return found
-
-
-def balance(line: Mapping[str, Any], booked: int) -> Units:
-    """The units of one line, from its stored fields. A line that does not say how many has none open."""
-    ordered = line["units"]
-    if ordered is None:
-        return Units(booked=booked)
-    return Units(ordered, booked, max(ordered - booked, 0), max(booked - ordered, 0))
-
-
-def line_cost(line: Mapping[str, Any]) -> Decimal | None:
-    """What a line costs, from its stored fields, to the digit; None when units or cost are not given."""
-    one, units = amount(line["unit_cost_amount"]), line["units"]
-    return None if one is None or units is None else multiply(one, Decimal(units))
-
-
-def totals(order: Mapping[str, Any], lines: Iterable[Record], booked: Mapping[Key, int]) -> Totals:
-    """A purchase order summed up from its stored fields, its lines, and the units booked by line.
-
-    Where the order itself does not say by when it must arrive, the earliest of its lines does.
-    """
-    units, days = Units(), [order["must_arrive_date"]]
-    by_measure: dict[str | None, Units] = {}
-    costs: list[dict[str, str | None]] = []
-    for line in (line for line in lines if line.removed_at is None):
-        fields, found, cost = line.fields, balance(line.fields, booked.get(line.id, 0)), line_cost(line.fields)
-        measure = fields["unit_of_measure"]
-        units += found
-        by_measure[measure] = by_measure.get(measure, Units()) + found
-        costs.append(
-            {"amount": None if cost is None else format_number(cost), "currency": fields["unit_cost_currency"]}
-        )
-        days.append(None if order["must_arrive_date"] else fields["must_arrive_date"])
-    without_cost = sum(cost["amount"] is None for cost in costs)
-    arrive = min((one for one in days if one), default=None)
-    return Totals(len(costs), units, by_measure, sums(costs), without_cost, arrive)
-
-
 def derived_values(fields: Mapping[str, Any], today: date) -> dict[str, Any]:
-    """What follows from an order's fields on this day: days until it must arrive, below 0 when past."""
+    """The derived values of an order on this day: days until it must arrive, negative when past."""
     arrive = fields["must_arrive_date"]
     return {"days_until_must_arrive": (date.fromisoformat(arrive) - today).days if arrive else None}
 

@@ -1,4 +1,4 @@
-"""The registry: which domain an object belongs to. Routing looks up, it never branches."""
+"""The registry of resource types, by name and by Flexport's `_object`."""
 
 from collections.abc import Iterator
 
@@ -41,7 +41,7 @@ RESOURCE_TYPES: tuple[ResourceType, ...] = (
 
 
 class Registry:
-    """The domains by name and by Flexport's `_object`."""
+    """The resource types by name and by Flexport's `_object`."""
 
     def __init__(self, domains: tuple[ResourceType, ...] = RESOURCE_TYPES) -> None:
         self._by_name = {domain.name: domain for domain in domains}
@@ -54,9 +54,9 @@ class Registry:
         return self._by_name[name]
 
     def of_object(self, object_name: str) -> ResourceType | None:
-        """The domain of an `_object`; None for one that nobody here knows."""
+        """The resource type of an `_object`; None for an unknown one."""
         return self._by_object.get(object_name)
 
 
 REGISTRY = Registry()
-"""All domains. What is made of it once serves every daemon in this process."""
+"""All resource types, shared by every daemon in this process."""

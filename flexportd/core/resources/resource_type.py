@@ -1,4 +1,4 @@
-"""What a domain is: everything the rest of the daemon needs to know of one Flexport resource, as data."""
+"""Resource types: everything the rest of the daemon needs to know about one Flexport resource, as data."""
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
 
+from flexportd.core.resources.identifiers import int_id
 from flexportd.flexport.models.wire import FieldDoubt, FieldFault, WireModel
 from flexportd.storage.repositories.resources import Key, Table
 
@@ -13,7 +14,7 @@ MAX_ID_LENGTH = 200  # characters
 
 
 def _no_timestamp(_: Any) -> str | None:
-    """For resources that do not say when they changed."""
+    """For resources without a timestamp."""
     return None
 
 
@@ -22,7 +23,7 @@ class ResourceType:
     """One resource. Adding one is a module with this, a wire model, a migration and a line in the registry."""
 
     name: str
-    """The word for it everywhere: URL, table, CLI group, log field, history."""
+    """Its name in the URL, table, CLI group, log field and history."""
 
     object_name: str
     """Flexport's canonical `_object`."""
@@ -37,39 +38,39 @@ class ResourceType:
     """Wire model -> its own `updated_at` as sent, where the resource has one."""
 
     wire_fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Wire field -> our fields that it feeds. Where given, only what changed is read and normalised again."""
+    """Wire field -> our fields that it feeds. If given, only changed wire fields are parsed and normalised again."""
 
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Without `feeds`: the same for wire fields that feed others than the field of their name (without `_date`)."""
+    """Without `wire_fields`: the same, only for wire fields that feed other fields than the one of their name."""
 
     text_fields: Mapping[str, tuple[str, Callable[[str | None], Any]]] = field(default_factory=dict)
-    """Wire fields that are text and feed one of ours alone: (ours, how). Read without the whole wire model."""
+    """Text wire fields that feed one of our fields: (our field, conversion). Read without the complete wire model."""
 
     field_groups: tuple[frozenset[str], ...] = ()
-    """Wire fields that feed one of ours jointly: when one changed, all are read."""
+    """Wire fields that feed one of our fields jointly: if one changed, all are read."""
 
     ids: Literal["integer", "text", "any"] = "integer"
-    """What its ids look like; `any`: documented as integers and never recorded."""
+    """The form of its ids; `any`: documented as integers, but never recorded."""
 
     singular: str = ""
-    """One of them, for people: `purchase order`. Empty: the name without its s."""
+    """The singular for people: `purchase order`. Empty: the name without its s."""
 
     owners: tuple[tuple[str, str], ...] = ()
-    """(our field, domain) through which an object that does not name its shipment belongs to one."""
+    """(our field, resource type) through which an object without a shipment belongs to one."""
 
     derived: tuple[str, ...] = ()
-    """Fields that `normalise` does not give: they come from other resources."""
+    """Fields that `normalise` does not set: they come from other resources."""
 
     has_details: bool = False
-    """Whether an entry of its list may tell less than the object's own response; see `core.shipment_details`."""
+    """Whether list entries may lack data of the object's own response; see `core.importer.shipment_details`."""
 
     derived_values: Callable[[Mapping[str, Any], date], Mapping[str, Any]] | None = None
-    """Our fields and the present UTC day -> what follows from both, shown beside the fields. Pure; it gives the same
-    names for every object, also for one whose fields are all None."""
+    """Our fields and the present UTC day -> derived values, shown with the fields. Pure; has the same names for every
+    object, also for one whose fields are all None."""
 
     @functools.cached_property
     def derived_value_names(self) -> tuple[str, ...]:
-        """The names of what follows from the fields, in order."""
+        """The names of the derived values, in order."""
         return (
             () if self.derived_values is None else tuple(self.derived_values(dict.fromkeys(self.table.names), date.min))
         )
@@ -83,13 +84,13 @@ class ResourceType:
         return tuple(name for name in (wire_field, wire_field.removesuffix("_date")) if name in names)[:1]
 
     def retained_fields(self, fields: Mapping[str, Any], faults: Iterable[FieldFault]) -> dict[str, Any]:
-        """Of our fields, those that faulty wire fields feed: what is known of them stays. A doubt is no fault."""
+        """Our fields that faulty wire fields feed: they keep their stored values. A doubt is not a fault."""
         faulty = (fault.field for fault in faults if not isinstance(fault, FieldDoubt))
         return {name: fields[name] for field in faulty for name in self.fields_from(field)}
 
     @property
     def label(self) -> str:
-        """One of them, in words."""
+        """The singular name for people."""
         return self.singular or self.name.removesuffix("s").replace("_", " ")
 
     @property
@@ -99,15 +100,16 @@ class ResourceType:
 
     @property
     def has_timestamp(self) -> bool:
-        """Whether its objects say themselves when they changed."""
+        """Whether its objects have a timestamp."""
         return self.timestamp is not _no_timestamp
 
     def parse_id(self, text: str) -> Key | None:
-        """The id that a URL or a person names; None for what no object of this domain can be called."""
+        """Parse an id from a URL or a person; None for an invalid one."""
         if "\0" in text:
             return None  # SQLite's JSON functions end a text there: two such ids would be one
         if self.ids == "text":
             return text if 0 < len(text) <= MAX_ID_LENGTH else None
-        if text.isascii() and text.isdigit() and len(text) <= 18:
-            return int(text)
+        number = int_id(text)
+        if number is not None:
+            return number
         return text if self.ids == "any" and 0 < len(text) <= MAX_ID_LENGTH else None

@@ -1,14 +1,16 @@
-"""Shipments: one client's cargo from seller to door, with what its legs and containers tell of it."""
+"""Shipments: cargo from seller to door, with data of their legs and containers."""
 
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date
 from decimal import Decimal
 from operator import itemgetter
 from typing import Any
 
 import msgspec
 
+from flexportd.core.labels import format_day
 from flexportd.core.resources.itinerary import ROUTE_FIELDS, place_descriptions
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import (
@@ -34,10 +36,10 @@ _KINDS = ("estimated", "actual")
 OWN_DATES = tuple(
     f"{kind}_{name}" for name in ("picked_up_in_full", "departure", "arrival", "delivered_in_full") for kind in _KINDS
 )
-"""The dates that Flexport gives for a shipment itself."""
+"""Flexport's dates of the shipment itself."""
 
 OWN_DATE_FIELDS = tuple(f"own_{name}" for name in OWN_DATES)
-"""The fields that hold them, as they are written."""
+"""Their fields, as written by Flexport."""
 
 own_dates: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(*OWN_DATE_FIELDS)
 """The values of these fields."""
@@ -57,7 +59,7 @@ DATES: Mapping[str, str] = {
 """The dates of a shipment, each with its place."""
 
 BEST_KNOWN = ("departure", "arrival")
-"""Those whose best known is a field as well: the actual one, else the estimated."""
+"""Those with a field for the best known date: the actual one, else the estimated."""
 
 DATE_FILTERS: Mapping[str, str] = {
     "eta": "arrival at the port of unloading",
@@ -221,17 +223,15 @@ _VOLUMETRIC = Decimal(6000)  # cubic centimetres of freight by air that count as
 
 
 def _chargeable_weight(shipment: Shipment) -> str | None:
-    """By what freight by air is charged, in kg: the gross weight, or the volume of a light load at 6000 cm3 a kilogram.
+    """The chargeable weight of air freight, in kg: the gross weight, or the volume at 6000 cm3 per kg if that is more.
 
     Calculated here, to 0.01 kg; carriers round up to the next half kilogram. None for other modes, and unless both
     weight and volume are known.
     """
     if text(shipment.transportation_mode) != "air":
         return None
-    weight, volume = (
-        _in_base_unit(shipment.calculated_weight, _KILOGRAMS),
-        _in_base_unit(shipment.calculated_volume, _CUBIC_METRES),
-    )
+    weight = _in_base_unit(shipment.calculated_weight, _KILOGRAMS)
+    volume = _in_base_unit(shipment.calculated_volume, _CUBIC_METRES)
     if weight is None or volume is None:
         return None
     found = float(round(max(weight, volume * 1_000_000 / _VOLUMETRIC), 2))
@@ -239,7 +239,7 @@ def _chargeable_weight(shipment: Shipment) -> str | None:
 
 
 def _in_base_unit(value: Quantity | None, units: Mapping[str, Decimal]) -> Decimal | None:
-    """A weight in kilograms, a volume in cubic metres; None for what is unknown, in another unit, or beyond a fleet."""
+    """A weight in kilograms or a volume in cubic metres; None if unknown, in another unit, or implausibly large."""
     factor = None if value is None else units.get((value.unit or "").strip().casefold())
     if value is None or factor is None or quantity(value) is None or not is_decimal(str(value.value).strip()):
         return None
@@ -262,11 +262,11 @@ def _bill_fields(shipment: Shipment) -> dict[str, Any]:
 
 _PO = re.compile(r"(p\.?\s*o\.?|purchase[ _-]?orders?)\s*(#|no\.?|num(ber)?s?)?", re.IGNORECASE)
 _SKU = re.compile(r"skus?\s*(#|no\.?|num(ber)?s?)?", re.IGNORECASE)
-_MAX_KEY_LENGTH = 40  # characters of a metadata key that says what it holds
+_MAX_KEY_LENGTH = 40  # characters of a metadata key
 
 
 def _goods_fields(shipment: Shipment) -> dict[str, Any]:
-    """POs and SKUs: from the items, which fill late, and from metadata under a key that says so."""
+    """POs and SKUs: from the items, which Flexport fills late, and from metadata under a matching key."""
     items = shipment.items or []
     orders = [part for item in items for part in split_joined(item.purchase_order_number)]
     skus = [item.product.sku for item in items if item.product]
@@ -290,7 +290,7 @@ def own_orders(raw: str) -> str | None:
 
 
 def _key_means(key: str) -> str | None:
-    """What a metadata key holds, as far as its name says so: `po`, `sku` or None."""
+    """The meaning of a metadata key by its name: `po`, `sku` or None."""
     name = key.strip()
     return _name_means(name) if len(name) <= _MAX_KEY_LENGTH else None
 
@@ -325,7 +325,7 @@ _route_dates = msgspec.json.Decoder(dict[str, _StoredLegDate]).decode
 
 
 def best_known(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The dates of a shipment and where each comes from, of what it says itself and what its route says. Pure.
+    """The dates of a shipment and the source of each, from its own dates and those of its route. Pure.
 
     The shipment's own date counts first, then that of a leg. With an inland ramp the shipment's own arrival is that at
     the ramp: Flexport gives the date of the last leg of the carrier (apidocs.flexport.com/v2/tag/Shipment; recorded).
@@ -353,11 +353,34 @@ def best_known(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _zone(fields: Mapping[str, Any], place: str) -> str | None:
-    """The time zone of a place; that of the first or the last place for a shipment that calls at no port."""
+    """The time zone of a place; that of the first or the last place for a shipment without ports."""
     if fields[place] is None and place.startswith("port_of_"):
         place = "origin" if place == "port_of_loading" else "destination"
     zone: str | None = fields[f"{place}_timezone"]
     return zone
+
+
+_STOPS = (
+    ("arrival", "port_of_unloading", "Arrived", "Arrives"),
+    ("ramp_arrival", "inland_ramp", "Arrived", "Arrives"),
+    ("delivered_in_full", "destination", "Delivered", "Delivery"),
+)
+
+
+def arrival_summary(fields: Mapping[str, Any], today: date) -> str:
+    """`Arrives Savannah, GA 17 Nov · delivery Memphis 27 Nov`: the arrivals of a shipment, each with its own place.
+
+    An arrival whose place is not known has none. Before a delivery it is left out: by road the two are the same.
+    """
+    parts: list[str] = []
+    for name, place, past, future in reversed(_STOPS):
+        actual, planned = (plausible_or_none(fields[f"{kind}_{name}"]) for kind in ("actual", "estimated"))
+        when = actual or planned
+        if when is None or (parts and not fields[place]):
+            continue
+        words = [past if actual else future, fields[place] or "", format_day(date.fromisoformat(when[:10]), today)]
+        parts.insert(0, " ".join(filter(None, words)))
+    return " · ".join(part if number == 0 else part[0].lower() + part[1:] for number, part in enumerate(parts))
 
 
 REFERENCE_FIELDS = (
@@ -366,22 +389,24 @@ REFERENCE_FIELDS = (
 
 
 def references(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Everything this shipment may be looked up by: (kind, value)."""
+    """The references of a shipment, as (kind, value)."""
 
     def many(name: str) -> list[str]:
         found = fields.get(name)
         return msgspec.json.decode(found) if found else []
 
-    found = [("bill", value) for value in many("house_bills")]
-    found += [("bill", value) for value in split_joined(fields.get("master_bill"))]
-    found += [("booking", value) for value in split_joined(fields.get("carrier_booking_number"))]
-    found += [("po", value) for value in many("purchase_orders")]
-    found += [("sku", value) for value in many("skus")]
-    found += [("container", value) for value in many("container_numbers")]
-    return found
+    by_kind = (
+        ("bill", many("house_bills")),
+        ("bill", split_joined(fields.get("master_bill"))),
+        ("booking", split_joined(fields.get("carrier_booking_number"))),
+        ("po", many("purchase_orders")),
+        ("sku", many("skus")),
+        ("container", many("container_numbers")),
+    )
+    return [(kind, value) for kind, values in by_kind for value in values]
 
 
-# What each of Flexport's fields tells us; tests/unit/test_convergence.py holds it against `normalise`.
+# Our fields by Flexport's; tests/unit/test_convergence.py compares this with `normalise`.
 WIRE_FIELDS: Mapping[str, tuple[str, ...]] = {
     **{wire: (ours,) for wire, (ours, _) in TEXT_FIELDS.items()},
     "transportation_mode": ("mode", "chargeable_weight"),

@@ -1,4 +1,4 @@
-"""Flexport's values made ours: blanks become None, times get the offset of their place, lists become JSON text."""
+"""Normalising Flexport's values: blanks become None, times get the offset of their place, lists become JSON text."""
 
 import functools
 import math
@@ -16,17 +16,19 @@ from flexportd.flexport.models.ports import kinds
 from flexportd.flexport.models.wire import MAX_MOMENT_LENGTH, Quantity, is_decimal, parse_day, parse_moment
 from flexportd.storage.repositories.resources import Table
 
-# As Flexport writes nearly all of them; whether there is such a day is for datetime to say.
+# As Flexport writes nearly all of them; datetime checks whether the day exists.
 _USUAL_MOMENT = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.000[+-][0-9]{2}:[0-9]{2}")
 _SUBMILLISECOND = re.compile(r"[.,][0-9]{3}([0-9]{1,9})")
 _USUAL_INSTANT = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3})?Z")
 
-# Values that each cache below holds. What repeats, repeats within a batch or a page: of 10,000 events 512 found as much
-# as 8192 did, and a value takes some 330 bytes.
+# Entries of each cache below. Values repeat within a batch or a page: of 10,000 events, 512 entries hit as often as
+# 8192, and an entry takes about 330 bytes.
 _CACHE_SIZE = 1024
-_MAX_CACHED_LENGTH = 2000  # characters of what is remembered at a time
+_MAX_CACHED_LENGTH = 2000  # characters of a cached value
 
+# Numbers in metadata keep their digits (flexport/models/money.py): the hook encodes them.
 _encoder = msgspec.json.Encoder(order="deterministic", decimal_format="string", enc_hook=float)
+_entries = msgspec.json.Decoder(list[dict[str, Any]])
 
 
 def text(value: str | None) -> str | None:
@@ -40,13 +42,13 @@ def without_placeholder(value: str | None, placeholders: frozenset[str] = frozen
     return None if found is None or found.upper() in placeholders else found
 
 
-_DATE_ONLY_SUFFIX = "T00:00:00-00:00"  # behind a day: RFC 3339 (4.3) has this offset for a clock that is not known
+_DATE_ONLY_SUFFIX = "T00:00:00-00:00"  # after a day: RFC 3339 (4.3) has this offset for an unknown local time
 
 
 def moment(value: str | None) -> str | None:
-    """A transport time as it is written: `2026-03-03T12:00:00+08:00`. None for what is no time.
+    """A transport time as written: `2026-03-03T12:00:00+08:00`. None for an invalid time.
 
-    A plain date is that day wherever it is: `2026-03-03T00:00:00-00:00`.
+    A plain date has an unknown offset: `2026-03-03T00:00:00-00:00`.
     """
     return _moment(value) if value and len(value) <= MAX_MOMENT_LENGTH else None
 
@@ -57,7 +59,7 @@ def _moment(value: str) -> str | None:
     if found is None:
         return None
     if _USUAL_MOMENT.fullmatch(value):
-        return value[:19] + value[23:]  # only the milliseconds go
+        return value[:19] + value[23:]  # only without the milliseconds
     if len(value) == len("2026-03-04T02:41:09Z") and value[10] == "T" and value[19] == "Z":
         return value[:19] + "+00:00"
     if len(value) == len("2026-03-03"):
@@ -68,9 +70,9 @@ def _moment(value: str) -> str | None:
 
 @functools.lru_cache(maxsize=4 * _CACHE_SIZE)
 def at_place(stored: str, zone: str) -> str:
-    """A moment on the clock of its place: the same instant. Unchanged where the zone or the offset is not known.
+    """The same instant on the clock of its place. Unchanged if the zone or the offset is unknown.
 
-    About nine in ten are exactly 12:00 or 00:00 there: days in disguise. Flexport writes them with the offset of the
+    About nine in ten are exactly 12:00 or 00:00 there, and mean a day. Flexport writes them with the offset of the
     place, of another place, or in UTC: so the zone of the place decides which day it is.
     """
     place = zone_of(zone)
@@ -79,24 +81,19 @@ def at_place(stored: str, zone: str) -> str:
     try:
         local = parse(stored).astimezone(place)
     except OverflowError:
-        return stored  # of the first and the last day there may be none at the place
+        return stored  # the first and the last day may not exist in the zone
     return local.isoformat(timespec="milliseconds" if local.microsecond else "seconds")
 
 
 def is_same_moment(one: str, other: str) -> bool:
-    """Whether two moments are one instant, whatever offsets they are written with."""
+    """Whether two moments are the same instant, with any offsets."""
     return one == other or (one[-6:] != other[-6:] and parse(one) == parse(other))
 
 
-def is_day_only(value: str) -> bool:
-    """Whether a moment tells the day but not the time of day."""
-    return value[11:19] in ("12:00:00", "00:00:00")
-
-
 def instant(value: object) -> str | None:
-    """A time on Flexport's clock, as stored: `2026-03-04T02:41:09.377Z`. None for what is no time.
+    """A time on Flexport's clock, as stored: `2026-03-04T02:41:09.377Z`. None for an invalid time.
 
-    A number is none: whether it would be seconds or milliseconds is not documented.
+    A number is invalid: whether it would be seconds or milliseconds is not documented.
     """
     return _instant(value) if isinstance(value, str) and len(value) <= MAX_MOMENT_LENGTH else None
 
@@ -112,7 +109,7 @@ def _instant(value: str) -> str | None:
 
 
 def submillisecond_digits(value: str | None) -> str:
-    """The digits of a time beyond the milliseconds of its `instant`, without zeros at the end: to order by."""
+    """The digits of a time after its milliseconds, without trailing zeros, to order by."""
     if not value or len(value) <= 24:  # of the usual length: milliseconds
         return ""
     found = _SUBMILLISECOND.search(value)
@@ -126,12 +123,17 @@ def day(value: str | None) -> str | None:
 
 
 def json_text(value: Any) -> str | None:
-    """JSON text with sorted keys; None for nothing."""
+    """JSON text with sorted keys; None for an empty value."""
     return _encoder.encode(value).decode() if value else None
 
 
+def decode_list(stored: str | None) -> list[dict[str, Any]]:
+    """The objects of a stored JSON list; empty for None."""
+    return _entries.decode(stored) if stored else []
+
+
 def texts(values: Iterable[str | None]) -> str | None:
-    """A JSON list without blanks and repeats, in the order of first appearance."""
+    """A JSON list of unique non-blank texts, in the order of first appearance."""
     given = tuple(values)
     if sum(len(value) for value in given if value) > _MAX_CACHED_LENGTH:
         return _texts(given)
@@ -179,7 +181,7 @@ def leg_end_fields(node: ShipmentNode | None, end: str) -> dict[str, Any]:
 
 
 def in_local_time(table: Table, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The moments whose fields have the zone of their place beside them, on the clock of that place."""
+    """The moments with a zone field, on the clock of that zone."""
     return {
         field.name: at_place(value, zone)
         for field in table.moment_fields

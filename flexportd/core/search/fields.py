@@ -1,4 +1,4 @@
-"""What search knows each object by: the fields that hold references and names, and what kind of find each is."""
+"""What is indexed for search: the fields with references and names, and the kind of each result."""
 
 import re
 import zlib
@@ -19,23 +19,23 @@ Kind = Literal[
     "shipment", "container", "bill", "po", "sku", "booking", "commercial_invoice", "customs_entry", "document", "leg",
     "company", "contact", "location", "port", "invoice",
 ]  # fmt: skip
-"""What is found, in the order in which it is shown. The place in this list is stored: new ones go to the end."""
+"""Kinds of results, in order of display. The position in this list is stored: append new ones."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 EntryKind: TypeAlias = Kind | Literal["transport", "party"]
-"""What an entry is. By `transport`, what the legs say of vessels, carriers and places, and by `party`, the references
-of its parties, a shipment is found."""
+"""The kind of an index entry. `transport` (vessels, carriers and places of legs) and `party` (references of parties)
+lead to the shipment."""
 
 KIND_NUMBERS: Mapping[EntryKind, int] = {**{kind: n for n, kind in enumerate(KINDS, 1)}, "transport": 101, "party": 102}
 SHOWN_AS: Mapping[int, Kind] = {
     **{KIND_NUMBERS[kind]: kind for kind in KINDS},
     KIND_NUMBERS["transport"]: "shipment", KIND_NUMBERS["party"]: "shipment",
 }  # fmt: skip
-"""By the number of an entry's kind: the kind under which it is found."""
+"""The number of an entry's kind -> the kind of the result."""
 
-# Freight invoices are our costs, and only Flexport's own JSON has the references of parties: who may see some shipments
-# only does not find them.
+# Freight invoices are our costs, and references of parties are only in Flexport's own JSON: keys that are limited to
+# some shipments do not find them.
 INTERNAL_KINDS: frozenset[EntryKind] = frozenset({"invoice", "party"})
 
 _MAX_ENTRIES = 1000  # of one object
@@ -45,10 +45,9 @@ _FLEX = re.compile(r"flex(\d{1,18})")
 
 @dataclass(frozen=True, slots=True)
 class SearchFields:
-    """What one domain gives to search: field -> the kind of what is found by it, and the fields that name the object.
+    """The indexed fields of a resource with the kind of their results, and the fields of the title.
 
-    A text that stands in several fields of one kind counts for the first of them. Fields that the table does not have
-    are passed over.
+    A text in several fields of one kind counts for the first of them. Fields that the table lacks are skipped.
     """
 
     fields: Mapping[str, EntryKind]
@@ -117,10 +116,10 @@ SEARCH_FIELDS: Mapping[str, SearchFields] = {
         {"name": "port", "unlocode": "port", "iata": "port", "icao": "port", "cbp": "port", "city": "port"}
     ),
 }  # fmt: skip
-"""By domain. Container legs and the lines of bookings have nothing that a person would look for."""
+"""By resource. Container legs and booking lines have nothing that a person would search for."""
 
 VERSION = f"{normalise.VERSION}:{zlib.crc32(repr((KIND_NUMBERS, SEARCH_FIELDS)).encode()):08x}:{TAG_ENCODING}"
-"""Changes whenever the same objects would give other entries: all are then read anew."""
+"""Changes whenever the same objects would give other entries: the index is then rebuilt."""
 
 _COMMA_JOINED = frozenset({"master_bill", "carrier_booking_number"})
 _PARTIES = ("shippers", "consignees", "buyers", "sellers", "importers_of_record")
@@ -135,7 +134,7 @@ _parties = msgspec.json.Decoder(
 
 
 def columns(domain: ResourceType) -> tuple[str, ...]:
-    """What has to be read of an object of this domain; `wanted` takes it."""
+    """The columns that `index_entry` needs."""
     given = SEARCH_FIELDS[domain.name]
     known = {"id", "raw", *domain.table.names}
     owner = [name for name in ("shipment_id", "deleted_at") if name in known]
@@ -144,19 +143,19 @@ def columns(domain: ResourceType) -> tuple[str, ...]:
 
 
 def index_entry(domain: ResourceType, row: Mapping[str, Any]) -> IndexUpdate:
-    """What the index should hold of one object; `row` has the columns."""
+    """The index entries of one object; `row` has the columns."""
     found: dict[tuple[EntryKind, str], IndexEntry] = {}
-    told: set[str] = set()
+    seen: set[str] = set()
     gone = row["removed_at"] or row.get("deleted_at")
     for name, kind in SEARCH_FIELDS[domain.name].fields.items():
         if row.get(name) is None or (kind == "transport" and gone):
-            continue  # gone: the shipment no longer goes that way
+            continue  # the shipment no longer has this leg
         for field, value in _values(domain, name, row[name]):
             shown = value.strip()[:_MAX_CHARACTERS]
             for folded in _spellings(shown):
-                if name in ("metadata", "raw") and folded in told:
-                    continue  # what it repeats is found as what it is
-                told.add(folded)
+                if name in ("metadata", "raw") and folded in seen:
+                    continue  # already indexed by a more specific field
+                seen.add(folded)
                 found.setdefault((kind, folded), IndexEntry(KIND_NUMBERS[kind], field, shown, folded))
             if len(found) >= _MAX_ENTRIES:
                 break
@@ -169,7 +168,7 @@ def index_entry(domain: ResourceType, row: Mapping[str, Any]) -> IndexUpdate:
 
 
 def _values(domain: ResourceType, name: str, stored: Any) -> Iterator[tuple[str, str]]:
-    """The texts of a field that is not None, each with what the field is called to whoever finds it."""
+    """The texts of a field that is not None, each with the public name of the field."""
     if name == "id":
         yield name, f"FLEX-{stored}" if domain.name == "shipments" else str(stored)
     elif name == "metadata":
@@ -184,12 +183,12 @@ def _values(domain: ResourceType, name: str, stored: Any) -> Iterator[tuple[str,
     elif name in _COMMA_JOINED:
         yield from ((name, value) for value in split_joined(stored))
     else:
-        of_legs = SEARCH_FIELDS[domain.name].fields[name] == "transport"  # found as the shipment
+        of_legs = SEARCH_FIELDS[domain.name].fields[name] == "transport"  # the result is the shipment
         yield f"{domain.name}.{name}" if of_legs else name, stored
 
 
 def _party_references(raw: str) -> Iterator[tuple[str, str]]:
-    """The references of the parties, of a shipment as Flexport sent it: our fields hold their names only."""
+    """The references of the parties in a shipment's JSON: our fields only have their names."""
     try:
         found = _parties(raw)
     except msgspec.DecodeError:
@@ -202,7 +201,7 @@ def _party_references(raw: str) -> Iterator[tuple[str, str]]:
 
 
 def _spellings(value: str) -> Iterator[str]:
-    """The text as it is compared; a FLEX id also as its number."""
+    """The normalised text; a FLEX id also as its number."""
     folded = normalise.normalise(value)
     if folded:
         yield folded

@@ -10,7 +10,7 @@ from flexportd.storage.repositories.audiences import Audience
 from flexportd.storage.search_index import IndexHit, SearchTerm, id_range
 from flexportd.storage.transaction import Transaction
 
-MAX_ENTRIES = 100  # entries that are looked at
+MAX_ENTRIES = 100  # entries that are read
 MAX_LENGTH = 300  # characters of a reference
 
 IDENTIFYING: Mapping[str, Sequence[str]] = {
@@ -31,15 +31,14 @@ IDENTIFYING: Mapping[str, Sequence[str]] = {
     "locations": ("name", "ref"),
     "ports": ("unlocode", "iata", "icao", "name"),
 }
-"""By domain: the indexed fields that name one object, the most telling first."""
+"""By resource: the indexed fields that identify an object, the most specific first."""
 
 
 def lookup(tx: Transaction, domain: ResourceType, text: str, audience: Audience | None = None) -> list[IndexHit]:
-    """The objects that a reference names, one entry each: one, several where it is ambiguous, or none.
+    """The objects that a reference identifies, one entry each: one, several if it is ambiguous, or none.
 
-    Case, blanks and punctuation do not matter, but what is spelt exactly so comes before what is not, an earlier field
-    of IDENTIFYING before a later one, and what Flexport has before what it no longer has. The search index is asked,
-    which follows the store by a moment.
+    Case, blanks and punctuation do not matter, but an exact match comes first, then an earlier field of IDENTIFYING,
+    then an object that is not removed. Uses the search index, which is slightly behind the store.
     """
     fields = IDENTIFYING.get(domain.name, ())
     given = text.strip()[:MAX_LENGTH]

@@ -1,4 +1,4 @@
-"""Texts as search compares them: what people type in different ways for one thing is one text.
+"""Normalising texts for search: different spellings of one thing become one text.
 
 `MSCU 123456-7`, `mscu1234567` and `MSCU-1234567` are `mscu1234567`; `Müller & Co.` is `mullerco`.
 """
@@ -6,11 +6,11 @@
 import functools
 import unicodedata
 
-MAX_LENGTH = 120  # characters of a folded text
-_MAX_EXAMINED = 10_000  # characters of a text that are folded
-VERSION = f"1:{unicodedata.unidata_version}"  # what folds otherwise must be indexed anew
+MAX_LENGTH = 120  # characters of a normalised text
+_MAX_EXAMINED = 10_000  # characters of a text that are normalised
+VERSION = f"1:{unicodedata.unidata_version}"  # a new version rebuilds the index
 
-_IGNORED_CATEGORIES = "ZPCM"  # categories: blanks, punctuation, controls and what is half a character, accents
+_IGNORED_CATEGORIES = "ZPCM"  # Unicode categories: blanks, punctuation, controls and surrogates, accents
 
 
 @functools.lru_cache(maxsize=4096)
@@ -23,14 +23,14 @@ _ASCII = {code: _normalise_character(chr(code)) for code in range(128)}
 
 
 def normalise(value: str) -> str:
-    """The text in small letters, without blanks, punctuation and accents, and no longer than LONGEST."""
+    """The text in lower case, without blanks, punctuation and accents, at most MAX_LENGTH characters."""
     if value.isascii():
         return value[:_MAX_EXAMINED].translate(_ASCII)[:MAX_LENGTH]
     return "".join(map(_normalise_character, value[:_MAX_EXAMINED]))[:MAX_LENGTH]
 
 
 def locate(value: str, folded: str) -> tuple[int, int]:
-    """Where in a value a folded text stands: the first character of it, and how many; (0, 0) for nowhere."""
+    """Where a normalised text is in a value: its first character and its length; (0, 0) if it is not."""
     spread = [(part, place) for place, char in enumerate(value[:_MAX_EXAMINED]) for part in _normalise_character(char)]
     at = "".join(part for part, _ in spread).find(folded)
     if at < 0 or not folded:

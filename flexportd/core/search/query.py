@@ -1,4 +1,4 @@
-"""Search: what a person types becomes what it may mean, the best first, by kind."""
+"""Search: finds what a text may mean, grouped by kind, best matches first."""
 
 import re
 from collections import Counter
@@ -19,12 +19,12 @@ from flexportd.storage.transaction import Transaction
 
 Match = Literal["exact", "prefix", "partial"]
 
-_BATCH_SIZE = 200  # entries of what was found that are looked at in one go
-_MIN_SCAN = 32  # the same of one kind, where there are very many
-_MAX_ENTRIES = 1000  # entries of one kind that are looked at in all
-_CANDIDATE_BATCH = 2000  # entries with the rarest of several words that are looked at in one go
-_MAX_CANDIDATES = 20_000  # the same in all
-_MAX_OBJECTS = 200  # objects of no shipment that have all of several words
+_BATCH_SIZE = 200  # entries that are read at once
+_MIN_SCAN = 32  # entries of one kind that are read at once, if there are very many
+_MAX_ENTRIES = 1000  # entries of one kind that are read in total
+_CANDIDATE_BATCH = 2000  # entries with the rarest of several words that are read at once
+_MAX_CANDIDATES = 20_000  # entries with the rarest word that are read in total
+_MAX_OBJECTS = 200  # objects without a shipment that have all of several words
 _MATCHES: tuple[Match, ...] = ("exact", "prefix", "partial")
 
 
@@ -75,13 +75,12 @@ class SearchResults(TypedDict):
 def search(
     tx: Transaction, text: str, *, kinds: Iterable[Kind] | None = None, limit: int = 5, audience: Audience | None = None
 ) -> SearchResults:
-    """What this text may mean; at most `limit` objects of each kind.
+    """Search for a text; at most `limit` objects of each kind.
 
-    Case, blanks, punctuation and accents do not matter. A text of one or two characters finds what begins with it; two
-    Chinese or Japanese characters are a word like any other. Of a longer one than `folding.LONGEST` only so much
-    counts. A label before a number, such as `PO`, says in which kind to look; of several words all must match, in any
-    order, within one object or a shipment and what belongs to it. An audience finds what belongs to its shipments, and
-    no freight invoices.
+    Case, blanks, punctuation and accents do not matter. A text of one or two characters matches prefixes; two Chinese
+    or Japanese characters are a word like any other. Only the first `normalise.MAX_LENGTH` characters count. A label
+    before a number, such as `PO`, selects a kind; of several words all must match, in any order, within one object or a
+    shipment and its related objects. An audience finds only objects of its shipments, and no freight invoices.
     """
     state = tx.search.state()
     hidden = INTERNAL_KINDS if audience is not None else frozenset()
@@ -103,9 +102,9 @@ def search(
 def _search_meanings(
     search: "_QuerySearch", whole: str, meanings: Sequence[tuple[QueryWord, ...]]
 ) -> list[SearchGroup]:
-    """The text as it is, together with the first of what it may mean by which anything is found.
+    """Search for the whole text, and for the first interpretation with results.
 
-    What ignores labels counts only where nothing else is found.
+    Interpretations that ignore labels count only if nothing else is found.
     """
     groups = search.by_text(whole, search.visible) if whole else []
     for number, words in enumerate(meanings):
@@ -116,7 +115,7 @@ def _search_meanings(
 
 
 def _merge_groups(groups: list[SearchGroup], others: list[SearchGroup], limit: int) -> list[SearchGroup]:
-    """The groups of two searches, each object once, by its better match."""
+    """Merge the groups of two searches, each object once, by its better match."""
     if not groups or not others:
         return groups or others
     by_kind: dict[Kind, list[SearchGroup]] = {}
@@ -139,11 +138,11 @@ def _match_rank(hit: SearchHit) -> int:
 
 
 def shipment_filters(tx: Transaction, text: str, *, audience: bool = False) -> dict[str, tuple[Any, ...]] | None:
-    """Which of `storage.search.FILTERS` give a list the shipments with this text, and the values that they take.
+    """The filters of `storage.search_index.FILTERS`, with their values, that limit a list to shipments with this text.
 
-    They find what `find` finds of a shipment, for everybody: freight invoices and the parties' references do not
-    count, and for an `audience` no documents either, some of which it may not see. None while the index is not whole,
-    and for a text of nothing but blanks and punctuation.
+    They match like `search`, except that freight invoices and references of parties do not count, and no documents for
+    an `audience`, which may not see some of them. None while the index is incomplete, and for a text without letters
+    and digits.
     """
     meanings, state = interpretations(text[:MAX_TEXT_LENGTH]), tx.search.state()
     if state is None or not state.is_whole or not meanings:
@@ -159,7 +158,7 @@ def shipment_filters(tx: Transaction, text: str, *, audience: bool = False) -> d
 
 
 def use_index(tx: Transaction, page: PageRequest) -> PageRequest:
-    """A page of shipments whose filter `q` asks the index where it can be asked; else as it was, which is slower."""
+    """A page of shipments whose filter `q` uses the index if possible; else unchanged, which is slower."""
     asked = page.filters.get("q")
     filters = (
         None if asked is None else shipment_filters(tx, _unescape_like(asked[0]), audience="audience" in page.filters)
@@ -171,13 +170,13 @@ def use_index(tx: Transaction, page: PageRequest) -> PageRequest:
 
 
 def _unescape_like(pattern: str) -> str:
-    """What somebody typed, of the pattern for LIKE that was made of it."""
+    """The text of a LIKE pattern."""
     return re.sub(r"\\(.)", r"\1", pattern.removeprefix("%").removesuffix("%"))
 
 
 @dataclass(frozen=True)
 class _Caller:
-    """Who searches: with what, for how many objects of each kind, and among which."""
+    """The caller of a search: the transaction, the limit per kind, and the audience."""
 
     tx: Transaction
     parts: SubstringIndex
@@ -186,32 +185,29 @@ class _Caller:
 
     @property
     def tags(self) -> str:
-        """The marks one of which the caller's shipments bear; empty where all are the caller's."""
+        """The tags of the caller's shipments; empty if the caller may see all."""
         return "" if self.audience is None else self.audience.code
 
     def hits(self, ids: Sequence[int], kinds: Sequence[int]) -> list[IndexHit]:
-        """Those of these entries that are of these kinds, and that the caller may see."""
+        """The entries of these kinds that the caller may see."""
         return self.tx.search.hits(ids, kinds, self.audience, CUSTOMER_TYPES)
 
 
 @dataclass(frozen=True)
 class _QuerySearch:
-    """Finds texts.
-
-    `visible`: the numbers of the kinds of entries that the caller may see; `shown`: the kinds that are asked for.
-    """
+    """Finds texts. `visible`: the entry kinds that the caller may see; `shown`: the requested kinds of results."""
 
     caller: _Caller
     visible: Sequence[int]
     shown: Collection[Kind]
 
     def by_text(self, sought: str, kinds: Iterable[int]) -> list[SearchGroup]:
-        """The objects that have a text in entries of some kinds."""
+        """The objects with a text in entries of some kinds."""
         chosen = sorted(kind for kind in kinds if SHOWN_AS[kind] in self.shown)
         return _TextSearch(self.caller, sought).groups(chosen) if chosen else []
 
     def by_words(self, words: Sequence[QueryWord]) -> list[SearchGroup]:
-        """The objects, and the shipments with what belongs to them, that have all these words."""
+        """The objects, or shipments with their related objects, that have all these words."""
         if len(words) == 1:
             (term,) = terms_of(words, self.visible)
             return self.by_text(term.folded, term.kinds)
@@ -223,7 +219,7 @@ class _QuerySearch:
 
 
 class _MultiTermSearch:
-    """One search for several words within a shipment and what belongs to it, or within one other object."""
+    """One search for several words within a shipment and its related objects, or within one other object."""
 
     def __init__(self, caller: _Caller, terms: Sequence[Term]) -> None:
         self._caller = caller
@@ -233,7 +229,7 @@ class _MultiTermSearch:
         self._more = False
 
     def groups(self, kinds: Sequence[int]) -> list[SearchGroup]:
-        """What has all the words, the best first."""
+        """The results with all words, best first."""
         units = self._units()
         entries = [self._search.entries_in(units, term) for term in self._terms]
         ids = list({entry for some in entries for entry in some})
@@ -251,7 +247,7 @@ class _MultiTermSearch:
         return {"kind": kind, "has_more": self._more or len(hits) > self._limit, "hits": hits[: self._limit]}
 
     def _units(self) -> list[MatchGroup]:
-        """Where all the words are: the newest, at least `limit` + 1 shipments where there are so many."""
+        """The newest shipments and objects with all words; at least `limit` + 1 shipments if there are so many."""
         kept: dict[MatchGroup, None] = {}
         for most, batch in ((_BATCH_SIZE, _BATCH_SIZE), (_MAX_CANDIDATES, _CANDIDATE_BATCH)):
             kept.clear()
@@ -262,7 +258,7 @@ class _MultiTermSearch:
         return self._limit_units(kept)
 
     def _collect(self, kept: dict[MatchGroup, None], most: int, batch: int) -> bool:
-        """Look at so many entries with the rarest word, and keep where the others are too; whether that is enough."""
+        """Read entries with the rarest word, and keep those with the others; returns whether that is enough."""
         term, ids = self._rarest(batch)
         others = [one for one in self._terms if one is not term]
         seen: set[MatchGroup] = set()
@@ -284,13 +280,13 @@ class _MultiTermSearch:
             ids = self._newest(term, batch, ids[-1] - 1)
 
     def _limit_units(self, units: Iterable[MatchGroup]) -> list[MatchGroup]:
-        """So many shipments and so many other objects as are shown, and one more."""
+        """As many shipments and other objects as are shown, and one more."""
         found = list(units)
         shipments, objects = ([unit for unit in found if (unit[0] is None) is other] for other in (False, True))
         return shipments[: self._limit + 1] + objects[:_MAX_OBJECTS]
 
     def _rarest(self, most: int) -> tuple[Term, list[int]]:
-        """The term that the fewest entries have, and up to so many of those, the newest."""
+        """The rarest term, and its newest entries."""
         long = [term for term in self._terms if not is_short(term.folded)]
         found = [(self._newest(term, most), term) for term in long]
         ids, term = min(found, key=lambda one: len(one[0]))
@@ -300,7 +296,7 @@ class _MultiTermSearch:
         return self._search.entries_with(self._caller.parts, term, most, self._caller.tags, upto)
 
     def _visible(self, units: Sequence[MatchGroup]) -> Sequence[MatchGroup]:
-        """Those of them that the caller may see."""
+        """Those that the caller may see."""
         if self._caller.audience is None:
             return units
         ids = [shipment for shipment, _ in units if shipment is not None]
@@ -310,7 +306,7 @@ class _MultiTermSearch:
     def _shipments(self, ids: Sequence[int], by_term: Sequence[Sequence[IndexHit]]) -> Iterator[SearchHit]:
         """The shipments; each shows the match of the word that matches worst.
 
-        One whose words are all those of single objects is left out: these are found themselves.
+        A shipment is left out if single objects have all words: these are results themselves.
         """
         whole = _objects_with_all_terms(by_term)
         spread = {
@@ -338,7 +334,7 @@ class _MultiTermSearch:
                 yield _to_hit(hit._replace(object=number, title=title, removed_at=removed_at), term.folded)
 
     def _objects(self, by_term: Sequence[Sequence[IndexHit]]) -> Iterator[tuple[int, SearchHit]]:
-        """The objects that have all words themselves, or the number behind a label, with the kind of the entry."""
+        """The objects with all words, or with the number after a label, and the kind of the entry."""
         whole = _objects_with_all_terms(by_term)
         for term, hits in zip(self._terms, by_term, strict=True):
             for hit in sorted(hits, key=lambda hit: (_rank(hit.folded, term.folded), -hit.entry)):
@@ -385,7 +381,7 @@ class _TextSearch:
         self._seen: Counter[int] = Counter()  # by kind of entry, how many entries were looked at
 
     def groups(self, kinds: Sequence[int]) -> list[SearchGroup]:
-        """What is rare is there at once; of what is common the best are asked for first."""
+        """A rare text is found at once; for a common one the best matches are read first."""
         ids = self._newest(self._anywhere, id_range(kinds), _BATCH_SIZE)
         if len(ids) < _BATCH_SIZE:
             self._add_hits(ids, kinds)
@@ -402,7 +398,7 @@ class _TextSearch:
         return sorted(found, key=lambda group: _match_rank(group["hits"][0]))
 
     def _scan(self, sought: SearchTerm, kinds: Sequence[int]) -> None:
-        """Take the newest of each kind that has not enough, from the highest kind down."""
+        """Read the newest entries of each kind that needs more, from the highest kind down."""
         most = max(_MIN_SCAN, 4 * (self._limit + 1))  # an object may have several entries
         left, upto = [kind for kind in kinds if self._needs_more(kind)], id_range(kinds)[1]
         while left:
@@ -415,7 +411,7 @@ class _TextSearch:
             left = [kind for kind in left if kind <= ids[-1] >> KIND_BITS and self._needs_more(kind)]
 
     def _needs_more(self, kind: int) -> bool:
-        """Whether more of a kind is looked for: it has not too many yet, and not too much was in vain."""
+        """Whether more of a kind is needed, and not too many entries were read."""
         return self._objects(kind) <= self._limit and self._seen[kind] < _MAX_ENTRIES
 
     def _newest(self, sought: SearchTerm, ids: tuple[int, int], limit: int) -> list[int]:
@@ -427,8 +423,8 @@ class _TextSearch:
 
     def _add_hits(self, ids: Sequence[int], kinds: Sequence[int]) -> None:
         for hit in self._caller.hits(ids, kinds):
-            self._seen[hit.kind] += 1  # what an audience may not see does not count: so it learns nothing of that
-            if self._sought in hit.folded:  # of long texts the index tells what may hold them
+            self._seen[hit.kind] += 1  # hidden entries do not count, so that an audience learns nothing about them
+            if self._sought in hit.folded:  # for long texts the index only gives candidates
                 self._hits.setdefault(hit.kind, {})[hit.entry] = hit
 
     def _objects(self, kind: int) -> int:

@@ -1,7 +1,7 @@
-"""What a person types into a search, as terms: words that must all match, some of them numbers of a known kind.
+"""Parsing a search text into terms: words that must all match, some of them numbers of a known kind.
 
-`PO 4471`, `po#4471` and `P.O. no. 4471` are the number 4471 of an order: the word before a number says what it is the
-number of, and need not stand anywhere. `maersk savannah` are two words in any order.
+`PO 4471`, `po#4471` and `P.O. no. 4471` are the number 4471 of an order: the label before a number tells its kind, and
+need not occur in the text. `maersk savannah` are two words in any order.
 """
 
 import re
@@ -13,8 +13,8 @@ from flexportd.core.search.normalise import normalise
 from flexportd.storage.search_index import MAX_TERMS, Term
 from flexportd.storage.substring_index import is_short
 
-MAX_TEXT_LENGTH = 1000  # characters that are read of what was typed
-_MAX_WORDS = 32  # words that are read of it
+MAX_TEXT_LENGTH = 1000  # characters of a search text that are read
+_MAX_WORDS = 32  # words of it that are read
 _MAX_LABEL_WORDS = 4  # words of `master bill of lading`
 
 _ROUTE: tuple[EntryKind, ...] = ("transport",)
@@ -45,7 +45,7 @@ LABELS: Mapping[str, tuple[EntryKind, ...]] = {
     **dict.fromkeys(("port", "airport", "terminal", "ramp", "warehouse", "city", "place"), _PLACE),
     **dict.fromkeys(("shipper", "consignee", "buyer", "seller", "importer", "company"), _PARTY),
 }  # fmt: skip
-"""Folded words that say what the text behind them is: the kinds of entries in which it is looked for."""
+"""Normalised labels -> the kinds of entries in which the text after them is searched."""
 
 _NUMBER_WORDS = frozenset({"no", "nr", "num", "number", "numbers", "id", "ref", "reference"})
 _FLEX = "flex"
@@ -54,7 +54,7 @@ _END_OF_LABEL = re.compile(r"[\d#:=_-]")  # within a word: `po#4471`, `po4471`
 
 
 class QueryWord(NamedTuple):
-    """A folded text that must match: behind a label in entries of `kinds`, or, as it is `spelt` with it, in any."""
+    """A normalised text that must match: after a label in entries of `kinds`, or together with the label in any."""
 
     folded: str
     kinds: tuple[EntryKind, ...] = ()
@@ -62,7 +62,7 @@ class QueryWord(NamedTuple):
 
 
 def terms_of(words: Iterable[QueryWord], visible: Sequence[int]) -> list[Term]:
-    """What the index is asked for; `visible` are the numbers of the kinds that may be looked into."""
+    """The terms for the index; `visible` are the numbers of the kinds that may be searched."""
     return [Term(word.folded, _numbers(word, visible), word.with_label or word.folded, visible) for word in words]
 
 
@@ -71,10 +71,10 @@ def _numbers(word: QueryWord, visible: Sequence[int]) -> Sequence[int]:
 
 
 def interpretations(text: str) -> list[tuple[QueryWord, ...]]:
-    """What a text may mean, the most specific first; each is a list of words that must all match. Empty for nothing.
+    """What a text may mean, the most specific first; each is a list of words that must all match. Empty for no words.
 
-    First a label is one where a number follows; then where anything follows; then labels mean nothing at all. Words of
-    one or two letters are in very many texts: what has the text as it was typed goes before what has those.
+    First, labels count only before a number; then before anything; then not at all. Words of one or two letters are in
+    very many texts, so a match of the whole text comes before a match of such words.
     """
     tokens = list(_tokens(text[:MAX_TEXT_LENGTH]))
     if not tokens:
@@ -93,7 +93,7 @@ def interpretations(text: str) -> list[tuple[QueryWord, ...]]:
 
 
 def _tokens(text: str) -> Iterator[str]:
-    """The folded words; `po#4471` are two: a label and a number."""
+    """The normalised words; `po#4471` are two: a label and a number."""
     count = 0
     for part in _SEPARATORS.split(text):
         for folded in _split(part):
@@ -117,7 +117,7 @@ def _is_label(folded: str) -> bool:
 
 
 def _label(tokens: Sequence[str], start: int) -> tuple[str, int]:
-    """The label that begins at a token, and the token behind it and its `no.`; none is empty."""
+    """The label that begins at a token (empty for none), and the token after it and its `no.`."""
     for count in range(min(_MAX_LABEL_WORDS, len(tokens) - start), 0, -1):
         folded = "".join(tokens[start : start + count])
         if _is_label(folded):
@@ -129,7 +129,7 @@ def _label(tokens: Sequence[str], start: int) -> tuple[str, int]:
 
 
 def _labelled(label: str, spelt: Sequence[str], folded: str) -> QueryWord:
-    """A word behind a label, which is spelt by these tokens."""
+    """A word after a label, which consists of these tokens."""
     if label == _FLEX:
         return QueryWord(_FLEX + folded.removeprefix(_FLEX))
     return QueryWord(folded, LABELS[label], "".join(spelt) + folded)

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from flexportd.core.labels import is_day_only
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.core.resources.values import is_day_only
 from flexportd.storage.repositories.resources import DATES, MOMENTS, Field, Record, Table, instant_of, is_plausible
 
 METADATA_FIELDS = ("as_of", "source", "synced_at", "first_seen_at", "removed_at")

@@ -6,7 +6,7 @@ What stands in a line is what `documents.of_row` and `Export.encode` would give.
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from flexportd.core.resources.values import is_day_only
+from flexportd.core.labels import is_day_only
 from flexportd.expose.feeds.export import quote, text_cell
 from flexportd.storage.repositories.resources import DATES, MOMENTS, Field, Table, is_plausible
 

@@ -1,1 +1,1 @@
-"""The syncs: full and incremental, one list at a time, removals, results."""
+"""The syncs: full, incremental, shipment details; pages, removals, results."""

@@ -1,4 +1,4 @@
-"""What the jobs that read Flexport are given."""
+"""What the sync jobs depend on."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ from flexportd.storage.database import Database
 
 @dataclass(frozen=True)
 class SyncDeps:
-    """Made by the composition root."""
+    """Built by the daemon once."""
 
     db: Database
     client: Client
     registry: Registry
-    intake: Importer
+    importer: Importer
     clock: Clock

@@ -1,6 +1,6 @@
-"""The incremental sync: what changed lately, from the lists that can be asked for it.
+"""The incremental sync: recent changes, from the lists that can be filtered by the time of the change.
 
-A change of an ETA sends no webhook unless Flexport was asked to, so this is how one is heard of within minutes.
+A changed ETA sends no webhook unless Flexport was asked to, so this is how it is noticed within minutes.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from flexportd.flexport.client import ListPage
 from flexportd.flexport.lists import LISTS, ChangeFilter
 from flexportd.jobs.job import JobRun, StoppedError, unexpected_message
 from flexportd.jobs.sync.deps import SyncDeps
-from flexportd.jobs.sync.page_reader import ListReader, Position
+from flexportd.jobs.sync.page_reader import ListReader
 from flexportd.jobs.sync.result import finish
 from flexportd.storage.repositories.resources import Key
 from flexportd.storage.repositories.sync import ListState, ReceiptEnd, Run
@@ -27,29 +27,29 @@ from flexportd.storage.transaction import Transaction
 log = structlog.get_logger(__name__)
 
 _MAX_REFETCHED = 50  # shipments whose legs and containers are fetched after one run; the full sync reads them all
-_FILTER_RETRY = timedelta(days=1)  # until a filter that was ignored is tried again
-
-KEPT_SYNC_RUNS = 300  # runs whose receipts are kept
+_FILTER_RETRY = timedelta(days=1)  # until a filter that Flexport ignored is tried again
+_KEPT_RUNS = 300  # runs whose receipts are kept
 
 
 class FilterIgnoredError(FlexportdError):
-    """Flexport answered with objects that were not asked for."""
+    """Flexport ignored a filter: the list has objects that do not match it."""
 
     slug = "filter-ignored"
 
 
 class ChangedSince(ListReader):
-    """Reads what changed since a time, and sees to it that this is what comes."""
+    """Reads what changed since a time, and checks that Flexport applied the filter."""
 
-    def __init__(self, reach: SyncDeps, domain: ResourceType, run: Run, asked: tuple[ChangeFilter, str]) -> None:
-        self._changes, self._after = asked
-        super().__init__(reach, domain, run, {**self._changes.query, self._changes.since: self._after})
+    def __init__(self, deps: SyncDeps, domain: ResourceType, run: Run, changes: ChangeFilter, since: str) -> None:
+        super().__init__(deps, domain, run, {**changes.query, changes.since: since})
+        self._changes = changes
+        self._since = since
 
-    def check(self, answer: ListPage) -> None:
-        """Raises FilterIgnoredError for a page with something older than what was asked for."""
-        for row in answer.rows:
+    def check(self, page: ListPage) -> None:
+        """Raises FilterIgnoredError for a page with an object that changed before that time."""
+        for row in page.rows:
             at = instant(_member(row, self._changes.member))
-            if at is not None and at < self._after:
+            if at is not None and at < self._since:
                 raise FilterIgnoredError(f"{self._changes.since} was ignored by Flexport")
 
 
@@ -64,21 +64,21 @@ def _member(row: bytes, names: Sequence[str]) -> str | None:
 
 
 QueueRefetch = Callable[[Transaction, Sequence[int], str], None]
-"""(transaction, shipments that changed, our time): what is to be fetched with them, such as their legs."""
+"""(transaction, shipments that changed, our time): queues the fetches of what belongs to them, such as legs."""
 
 
 class IncrementalSync:
     """The job `incremental_sync`."""
 
     def __init__(
-        self, reach: SyncDeps, chosen: "SyncOptions", follow: QueueRefetch = lambda _tx, _shipments, _at: None
+        self, deps: SyncDeps, options: "SyncOptions", queue_refetch: QueueRefetch = lambda _tx, _shipments, _at: None
     ) -> None:
-        self._reach = reach
-        self._chosen = chosen
-        self._queue_refetch = follow
+        self._deps = deps
+        self._options = options
+        self._queue_refetch = queue_refetch
 
     async def run(self, job: JobRun) -> str:
-        """Read every list that can be asked for changes. Raises SyncFailedError, StoppedError."""
+        """Read every list that can be filtered for changes. Raises SyncFailedError, StoppedError."""
         due = await self._due()
         if not due:
             return "Nothing to do until the first full sync has completed"
@@ -86,91 +86,91 @@ class IncrementalSync:
         for domain, state in due:
             job.check_stop()
             await self._sync_list(run, domain, state, job)
-        return await finish(self._reach, run)
+        return await finish(self._deps, run)
 
     async def _due(self) -> list[tuple[ResourceType, ListState]]:
-        states = await self._reach.db.read(lambda tx: tx.sync.list_states())
-        found = []
-        for domain in self._reach.registry:
-            state, chosen = states.get(domain.name), self._chosen.resources()
-            if not LISTS[domain.object_name].changes or (chosen and domain.name not in chosen):
+        states = await self._deps.db.read(lambda tx: tx.sync.list_states())
+        due, selected = [], self._options.resources()
+        for domain in self._deps.registry:
+            state = states.get(domain.name)
+            if not LISTS[domain.object_name].changes or (selected and domain.name not in selected):
                 continue
             refused = state and state.filter_refused_at
-            # One that is yet to come was noted by a clock that has been set back since.
-            if refused and timedelta() <= self._reach.clock.now() - parse(refused) < _FILTER_RETRY:
+            # A time in the future was noted by a clock that has been set back since.
+            if refused and timedelta() <= self._deps.clock.now() - parse(refused) < _FILTER_RETRY:
                 continue
             if state and state.floor and not state.unavailable_at:
-                found.append((domain, state))
-        return found
+                due.append((domain, state))
+        return due
 
     async def _begin(self, resources: Sequence[str], job: JobRun) -> Run:
-        cause, at = "manual" if job.cause == "manual" else "schedule", self._reach.clock.stamp()
+        cause, at = "manual" if job.cause == "manual" else "schedule", self._deps.clock.stamp()
 
         def work(tx: Transaction) -> Run | None:
-            broken = tx.sync.running("incremental")
-            if broken is not None:
+            interrupted = tx.sync.running("incremental")
+            if interrupted is not None:
                 reason = "Interrupted by a restart; the next run covers the same period"
-                tx.sync.end_run(broken.id, "failed", at, reason)
-            tx.sync.delete_old_runs("incremental", KEPT_SYNC_RUNS, 50)
+                tx.sync.end_run(interrupted.id, "failed", at, reason)
+            tx.sync.delete_old_runs("incremental", _KEPT_RUNS, 50)
             return tx.sync.run(tx.sync.begin("incremental", cause, at, resources))
 
-        run = await self._reach.db.write(work)
+        run = await self._deps.db.write(work)
         assert run is not None
         return run
 
     async def _sync_list(self, run: Run, domain: ResourceType, state: ListState, job: JobRun) -> None:
-        clock = self._reach.clock
+        clock = self._deps.clock
         at = clock.stamp()
-        await self._reach.db.write(lambda tx: tx.sync.start(run.id, domain.name, at))
-        # A time that is yet to come was reckoned by a clock that has been set back since.
-        since = min(parse(state.incremental_since or state.floor or at), parse(self._reach.client.now()))
-        since -= self._chosen.overlap()
+        await self._deps.db.write(lambda tx: tx.sync.start(run.id, domain.name, at))
+        # A time in the future comes from a clock that has been set back since.
+        since = min(parse(state.incremental_since or state.floor or at), parse(self._deps.client.now()))
+        since -= self._options.overlap()
         began, changed = list[str](), set[Key]()
         try:
             for changes in LISTS[domain.object_name].changes:
-                reading = ChangedSince(self._reach, domain, run, (changes, stamp(since)))
-                await reading.run(job, Position())
-                began.append(reading.began_at or stamp(since))
-                changed |= reading.changed
+                reader = ChangedSince(self._deps, domain, run, changes, stamp(since))
+                await reader.run(job)
+                began.append(reader.began_at or stamp(since))
+                changed |= reader.changed
         except StoppedError:
             raise
         except FilterIgnoredError as error:
-            ended = ReceiptEnd("unavailable", f"{error}; changes are found only by the full sync")
+            end = ReceiptEnd("unavailable", f"{error}; changes are found only by the full sync")
             at = clock.stamp()
-            await self._reach.db.write(lambda tx: tx.sync.set_filter_refused(domain.name, at))
+            await self._deps.db.write(lambda tx: tx.sync.set_filter_refused(domain.name, at))
         except FlexportdError as error:
-            ended = ReceiptEnd("failed", str(error))
+            end = ReceiptEnd("failed", str(error))
         except Exception as error:
             log.exception("list_sync_failed", resource=domain.name, run_id=run.id)
-            ended = ReceiptEnd("failed", unexpected_message(error))
+            end = ReceiptEnd("failed", unexpected_message(error))
         else:
-            ended = ReceiptEnd("complete")
+            end = ReceiptEnd("complete")
         done_at = clock.stamp()
 
         def close(tx: Transaction) -> None:
-            if ended.state == "complete":
+            if end.state == "complete":
                 tx.sync.set_incremental_since(domain.name, min(began))
                 tx.sync.set_filter_refused(domain.name, None)
             if domain.name == "shipments":
-                # Legs and containers do not say when they change: a shipment that moved is a hint.
+                # Legs and containers have no timestamp: a changed shipment is a hint.
                 moved = sorted(key for key in changed if isinstance(key, int))
                 self._queue_refetch(tx, moved[-_MAX_REFETCHED:], done_at)
-            tx.sync.end_receipt(run.id, domain.name, done_at, ended)
+            tx.sync.end_receipt(run.id, domain.name, done_at, end)
 
-        await self._reach.db.write(close)
+        await self._deps.db.write(close)
 
 
 class SyncOptions:
-    """The settings of the sync that may change while running."""
+    """The settings of the sync that can be reloaded."""
 
     def __init__(self, names: Sequence[str], overlap: timedelta) -> None:
         self.names = tuple(names)
         self.back = overlap
 
     def resources(self) -> tuple[str, ...]:
-        """The resources that are read; none: all."""
+        """The resources to sync; none: all."""
         return self.names
 
     def overlap(self) -> timedelta:
-        """How far each reading reaches back into the one before."""
+        """How far each run reaches back into the one before."""
         return self.back

@@ -58,7 +58,7 @@ class Receipt(msgspec.Struct, frozen=True):
     reason: str | None
 
 
-class PageTally(msgspec.Struct, frozen=True):
+class PageCounts(msgspec.Struct, frozen=True):
     """What one page adds to its receipt; `total` is what Flexport says the whole list holds."""
 
     page: int
@@ -145,21 +145,21 @@ class Sync:
         self._raw.execute(self._sql["start"], (run_id, resource, at))
         self._raw.execute(self._sql["drop_pages"], (run_id, resource))
 
-    def finish_page(self, run_id: int, resource: str, tally: PageTally) -> None:
+    def finish_page(self, run_id: int, resource: str, counts: PageCounts) -> None:
         """One page is behind us, in the transaction of its effects."""
         skips = self.receipt(run_id, resource).skips
-        if tally.skips:
+        if counts.skips:
             sums: dict[str, int] = msgspec.json.decode(skips)
-            for why, count in tally.skips.items():
+            for why, count in counts.skips.items():
                 sums[why] = sums.get(why, 0) + count
             skips = msgspec.json.encode(sums).decode()
         values = (
-            run_id, resource, tally.page + 1, tally.as_of, tally.total, tally.objects, tally.unchanged, tally.changed,
-            tally.new, tally.skipped, tally.failed, skips, tally.bytes,
+            run_id, resource, counts.page + 1, counts.as_of, counts.total, counts.objects, counts.unchanged,
+            counts.changed, counts.new, counts.skipped, counts.failed, skips, counts.bytes,
         )  # fmt: skip
         self._raw.execute(self._sql["page"], values)
-        keys = msgspec.json.encode(tally.keys).decode()
-        self._raw.execute(self._sql["keys"], (run_id, resource, tally.page, keys))
+        keys = msgspec.json.encode(counts.keys).decode()
+        self._raw.execute(self._sql["keys"], (run_id, resource, counts.page, keys))
 
     def end_receipt(self, run_id: int, resource: str, at: str, end: "ReceiptEnd") -> None:
         """How a resource ended; its pages are forgotten."""

@@ -7,7 +7,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from flexportd.core.events.applier import event_title
-from flexportd.core.outages import OutageReport, format_duration, outages
+from flexportd.core.labels import format_duration
+from flexportd.core.outages import OutageReport, outages
 from flexportd.core.resources.shipments import TABLE
 from flexportd.expose.api.gaps import next_outages_cursor
 from flexportd.expose.dashboard.view.alerts import NO_KEY, StoredStatus, sentence

@@ -7,8 +7,7 @@ from typing import Any
 
 from flexportd.clock import stamp
 from flexportd.core.access.share_view import SharedContainer, SharedLeg, SharedMilestone, SharedShipment, SharedTime
-from flexportd.core.labels import format_minute
-from flexportd.core.resources.values import is_day_only
+from flexportd.core.labels import format_minute, is_day_only
 from flexportd.core.timeline import EVENT_RANK, TimelinePoint
 from flexportd.expose.dashboard.pages.shipments import DateCell, StopRow, date_cell, shipment_date_cell
 from flexportd.expose.dashboard.view.cargo_rows import MOST, LegRow, free_time, leg_rows, number_problem

@@ -7,8 +7,7 @@ from urllib.parse import urlencode
 
 from multidict import MultiDict
 
-from flexportd.core.labels import arrival_summary
-from flexportd.core.resources.shipments import TABLE
+from flexportd.core.resources.shipments import TABLE, arrival_summary
 from flexportd.core.search.query import use_index
 from flexportd.escape import escape_control
 from flexportd.expose.api.shipments import DATE_FILTERS, STATUSES

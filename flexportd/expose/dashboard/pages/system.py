@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from flexportd.cache import DiskStats
 from flexportd.clock import age
-from flexportd.core.outages import format_duration
+from flexportd.core.labels import format_duration
 from flexportd.escape import escape_control
 from flexportd.expose.api.health import version_warnings
 from flexportd.expose.context import DisplaySettings

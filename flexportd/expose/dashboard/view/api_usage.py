@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flexportd.core.outages import format_duration
+from flexportd.core.labels import format_duration
 from flexportd.escape import escape_control
 from flexportd.expose.dashboard.view.alerts import sentence
 from flexportd.expose.dashboard.view.dates import RelativeTime, ViewContext, count

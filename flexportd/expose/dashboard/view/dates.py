@@ -5,8 +5,7 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Literal
 
 from flexportd.clock import zone_of
-from flexportd.core.labels import format_day, format_offset
-from flexportd.core.resources.values import is_day_only
+from flexportd.core.labels import format_day, format_offset, is_day_only
 from flexportd.escape import escape_control
 
 _NOW_SECONDS = 45  # seconds that are hardly any time

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from flexportd.core.outages import format_duration
+from flexportd.core.labels import format_duration
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.sync_forecast import PAGE_SIZE
 from flexportd.expose.api.sync import receipt_document
