@@ -20,11 +20,11 @@ class ResourceSpec:
 
     @cached_property
     def filters(self) -> dict[str, str]:
-        """Filter -> what it takes: words, text, part, id, moment, day or truth."""
+        """Filter -> what it takes: words, text, substring, id, time, day or boolean."""
         return dict(pair.split("=") for pair in f"{self.filter_spec} {COMMON_FILTERS}".split())
 
 
-COMMON_FILTERS = "updated_since=moment removed=truth"
+COMMON_FILTERS = "updated_since=time removed=boolean"
 
 RESOURCES = (
     ResourceSpec(
@@ -32,14 +32,14 @@ RESOURCES = (
         "leg",
         "Legs of shipments, one vehicle each.",
         "updated_at id",
-        "mode=words carrier=text vessel=text q=part shipment=id",
+        "mode=words carrier=text vessel=text q=substring shipment=id",
     ),
     ResourceSpec(
         "containers",
         "container",
         "Containers of shipments.",
         "updated_at id",
-        "container_number=text container_type=words q=part shipment=id",
+        "container_number=text container_type=words q=substring shipment=id",
     ),
     ResourceSpec(
         "container-legs",
@@ -53,31 +53,31 @@ RESOURCES = (
         "product",
         "Your SKUs and their customs classification.",
         "updated_at id sku name",
-        "sku=text hs_code=text country=text archived=truth q=part",
+        "sku=text hs_code=text country=text archived=boolean q=substring",
     ),
     ResourceSpec(
         "invoices",
         "freight invoice",
         "Flexport's invoices and their outstanding amounts.",
         "updated_at id due_date issued_at name",
-        "status=words type=words currency=text shipment=id open=truth due_after=day due_before=day issued_after=moment "
-        "issued_before=moment name=text q=part",
+        "status=words type=words currency=text shipment=id open=boolean due_after=day due_before=day issued_after=time "
+        "issued_before=time name=text q=substring",
     ),
     ResourceSpec(
         "commercial-invoices",
         "commercial invoice",
         "Sellers' invoices for the goods, for customs.",
         "updated_at id invoice_number",
-        "invoice_number=text shipment=id status=words currency=text adds_up=truth sku=text po=text container=text "
-        "q=part",
+        "invoice_number=text shipment=id status=words currency=text adds_up=boolean sku=text po=text container=text "
+        "q=substring",
     ),
     ResourceSpec(
         "bookings",
         "booking",
         "Bookings of freight and their status.",
         "updated_at created_at id",
-        "status=words mode=words shipment=id q=part cargo_ready_after=day cargo_ready_before=day created_since=moment "
-        "dangerous=truth",
+        "status=words mode=words shipment=id q=substring cargo_ready_after=day cargo_ready_before=day "
+        "created_since=time dangerous=boolean",
     ),
     ResourceSpec(
         "booking-line-items",
@@ -91,7 +91,7 @@ RESOURCES = (
         "purchase order",
         "Purchase orders and their must-arrive dates.",
         "updated_at id must_arrive_date",
-        "status=words name=text q=part buyer=part seller=part archived=truth must_arrive_after=day "
+        "status=words name=text q=substring buyer=substring seller=substring archived=boolean must_arrive_after=day "
         "must_arrive_before=day shipment=id",
     ),
     ResourceSpec(
@@ -99,55 +99,55 @@ RESOURCES = (
         "purchase order line item",
         "Purchase order lines: product, units, cost.",
         "updated_at id",
-        "purchase_order=id product=id sku=text item_key=text q=part",
+        "purchase_order=id product=id sku=text item_key=text q=substring",
     ),
     ResourceSpec(
         "documents",
         "document",
         "Documents of shipments.",
         "updated_at uploaded_at id",
-        "shipment=id type=words archived=truth uploaded_since=moment uploaded_before=moment q=part",
+        "shipment=id type=words archived=boolean uploaded_since=time uploaded_before=time q=substring",
     ),
     ResourceSpec(
         "customs-entries",
         "customs entry",
         "Customs entries and their release status.",
         "updated_at id release_date entry_number",
-        "state=words status=words entry_number=text shipment=id released_after=day released_before=day q=part",
+        "state=words status=words entry_number=text shipment=id released_after=day released_before=day q=substring",
     ),
     ResourceSpec(
         "companies",
         "company",
         "Companies that you trade with.",
         "updated_at name id",
-        "q=part ref=text",
+        "q=substring ref=text",
     ),
     ResourceSpec(
         "company-entities",
         "company entity",
         "Legal entities of companies.",
         "updated_at name id",
-        "q=part ref=text company=id country=text",
+        "q=substring ref=text company=id country=text",
     ),
     ResourceSpec(
         "contacts",
         "contact",
         "Contacts at companies.",
         "updated_at name id",
-        "q=part email=text company=id",
+        "q=substring email=text company=id",
     ),
     ResourceSpec(
         "locations",
         "location",
         "Warehouses, factories and other addresses.",
         "updated_at name id",
-        "q=part ref=text company=id country=text",
+        "q=substring ref=text company=id country=text",
     ),
     ResourceSpec(
         "ports",
         "port",
         "Ports, airports and rail yards, with their codes.",
         "updated_at name id",
-        "q=part unlocode=text iata=text country=text kind=text",
+        "q=substring unlocode=text iata=text country=text kind=text",
     ),
 )

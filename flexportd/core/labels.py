@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from flexportd.core.resources.values import is_day_only
-from flexportd.storage.repositories.resources import Kind, Table, plausible_or_none
+from flexportd.storage.queries.table import Kind, Table, plausible_or_none
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 

@@ -22,7 +22,8 @@ from flexportd.core.resources.containers import CONTAINERS, TERMINAL
 from flexportd.core.resources.itinerary import RoutePlace, ShipmentRoute, place_at, tags
 from flexportd.core.resources.values import at_place, is_day_only
 from flexportd.flexport.milestones import milestone, title
-from flexportd.storage.repositories.resources import Record, instant, instant_of, plausible_or_none
+from flexportd.storage.queries.table import instant, instant_of, plausible_or_none
+from flexportd.storage.repositories.resources import Record
 
 # Events that only repeat what a date in a leg or container tells.
 _DATE_EVENTS = {

@@ -12,12 +12,11 @@ import msgspec
 
 from flexportd.errors import ExpiredError, InvalidError
 from flexportd.storage.named_sql import queries
-from flexportd.storage.repositories.resources import Key, Table
 
-States = Mapping[str, Sequence[tuple[Key, str | None]]]
+States = Mapping[str, Sequence[tuple[int | str, str | None]]]
 """Table -> what was written of it: (id, the `as_of` it had before; None for what is new)."""
 
-Positions = Mapping[str, Sequence[tuple[Key, Sequence[Any] | None]]]
+Positions = Mapping[str, Sequence[tuple[int | str, Sequence[Any] | None]]]
 """Table without a history -> what was written of it: (id, what it was sorted by before; None for what is new)."""
 
 _COLUMNS = ("id", "at", "first_change", "last_change", "states", "events", "notices", "mark")
@@ -71,14 +70,6 @@ class FinishedEvent(msgspec.Struct, frozen=True, gc=False):
     resource: str | None
     resource_id: str | None
     shipment_id: int | None
-
-
-class ObjectState(msgspec.Struct, frozen=True, gc=False):
-    """The shipment that an object belongs to now, and how new its state is."""
-
-    shipment_id: int | None
-    as_of: str
-    source: str
 
 
 _FIRST_TIME = 10**16  # numbers of entries are less
@@ -184,12 +175,6 @@ class Journal:
         """The events at these places, as many as are still kept."""
         rows = self._raw.execute(self._sql["happened"], (msgspec.json.encode(seqs).decode(),)) if seqs else ()
         return {row[0]: FinishedEvent(*row) for row in rows}
-
-    def object_states(self, table: Table, ids: Sequence[Key]) -> dict[Key, ObjectState]:
-        """Where these objects of one table belong; a shipment belongs to itself."""
-        columns = f"id, {table.owner or 'NULL'}, as_of, source"
-        sql = f"SELECT {columns} FROM {table.name} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608
-        return {row[0]: ObjectState(*row[1:]) for row in self._raw.execute(sql, (msgspec.json.encode(ids).decode(),))}
 
 
 def _entry(row: Sequence[Any]) -> JournalEntry:

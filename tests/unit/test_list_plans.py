@@ -10,10 +10,9 @@ from dataclasses import replace
 import pytest
 
 from flexportd.core.resources import registry, shipments
-from flexportd.expose.api.resource_filters import list_definition
+from flexportd.expose.api.resource_filters import REMOVED, list_definition
 from flexportd.storage import connection
 from flexportd.storage.migrate import migrate
-from flexportd.storage.queries.filters import is_present
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories import (
     changes,
@@ -42,7 +41,7 @@ LISTS = {
     "unfinished": items.UNFINISHED,
 }
 LISTS["shipments"] = replace(
-    shipments.TABLE, query_filters={"removed": is_present("removed_at")}
+    shipments.TABLE, filters={**shipments.TABLE.filters, "removed": REMOVED}
 ).listing  # as it is served
 
 ALWAYS = {
@@ -107,7 +106,9 @@ def _values(where, count=1):
 
 def _filters(name):
     listing = LISTS[name]
-    asked = [one for one, where in listing.filters.items() if "LIKE" not in where]  # parts: by the index of search
+    asked = [
+        one for one, filter_ in listing.filters.items() if "LIKE" not in filter_.condition
+    ]  # parts: by the index of search
     return [one for one in asked if one not in ALWAYS.get(name, {})]
 
 
@@ -145,7 +146,7 @@ def test_every_order_is_that_of_an_index(raw, name, sort, descending):
 def test_every_filter_goes_by_an_index(raw, name, one):
     listing, always = LISTS[name], ALWAYS.get(name, {})
     for sort, count in itertools.product(listing.sorts, (1, 3)):
-        page = PageRequest(50, sort, filters={**always, one: _values(listing.filters[one], count)})
+        page = PageRequest(50, sort, filters={**always, one: _values(listing.filters[one].condition, count)})
         if listing.needs_sorting(one, page):
             (sql, values) = listing.probe(page, one)
             plan = _plan(raw, sql, values)

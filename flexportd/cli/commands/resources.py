@@ -89,17 +89,17 @@ def _list(resource: ResourceSpec) -> click.Command:
 def filter_option(name: str, takes: str) -> Callable[[Command], Command]:
     """The option of one filter; what is given goes to the daemon, which checks it."""
     option, about = name.replace("_", "-"), _about(name)
-    if takes == "truth":
+    if takes == "boolean":
         flags = f"--{option}/--no-{option}"
         return click.option(flags, name, default=None, help=f"Limit to those {_BOOLEAN_TEXTS[name]}, or exclude them.")
     stem, _, edge = name.rpartition("_")
     told = {
         "words": ("WORDS", f"{about} (separate several with commas)."),
         "text": ("TEXT", f"{about} (exact match)."),
-        "part": ("TEXT", "Text in any name or number." if name == "q" else f"Text in the {_words(name)}."),
+        "substring": ("TEXT", "Text in any name or number." if name == "q" else f"Text in the {_words(name)}."),
         "id": ("ID", f"ID of the {_words(name)}."),
         "day": ("DAY", f"{_about(stem)} {_BOUND_WORDS.get(edge, edge)} this day."),
-        "moment": ("TIME", f"{_about(stem)} {_BOUND_WORDS.get(edge, edge)} this day or time."),
+        "time": ("TIME", f"{_about(stem)} {_BOUND_WORDS.get(edge, edge)} this day or time."),
     }
     metavar, help_text = told[takes]
     return click.option(f"--{option}", name, metavar=metavar, help=help_text)

@@ -30,7 +30,7 @@ _FILTERS = (
     click.option("--delivery-before", metavar="DAY", help="Delivered, or due, before this day."),
     click.option("--delivery-after", metavar="DAY", help="Delivered, or due, on or after this day."),
     click.option("--archived/--no-archived", default=None, help="Limit to those archived, or exclude them."),
-    filter_option("removed", "truth"),
+    filter_option("removed", "boolean"),
     click.option("--sort", metavar="WORD", help="Sort by updated_at, id or eta. Prefix - sorts descending."),
     click.option("--all", "everything", is_flag=True, help="List all, without a row limit."),
 )

@@ -14,7 +14,8 @@ from flexportd.core.resources.itinerary import PLACES, ShipmentRoute, tags
 from flexportd.core.resources.values import is_day_only
 from flexportd.core.timeline import ShipmentBundle, TimelinePoint, timeline
 from flexportd.flexport.milestones import milestone
-from flexportd.storage.repositories.resources import Record, instant, instant_of
+from flexportd.storage.queries.table import instant, instant_of
+from flexportd.storage.repositories.resources import Record
 
 _SHARED_GROUPS = ("progress", "dates")  # the groups of milestones that are nobody's secret
 _DOOR_TAGS = {"origin_address", "destination_address"}

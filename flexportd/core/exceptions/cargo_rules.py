@@ -19,7 +19,8 @@ from flexportd.core.exceptions.model import (
 from flexportd.core.resources.documents import missing_types
 from flexportd.core.resources.values import at_place, instant, is_day_only
 from flexportd.flexport.milestones import CATALOGUE, milestone
-from flexportd.storage.repositories.resources import Record, plausible_or_none
+from flexportd.storage.queries.table import plausible_or_none
+from flexportd.storage.repositories.resources import Record
 
 MAX_MILESTONES = 10  # milestones that evidence names
 

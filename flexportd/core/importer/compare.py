@@ -27,7 +27,8 @@ from flexportd.flexport.models import fast_models
 from flexportd.flexport.models.events import Fields
 from flexportd.flexport.models.wire import FieldFault
 from flexportd.json_depth import MAX_DEPTH, nests_too_deep
-from flexportd.storage.repositories.resources import ContentHash, Key, Record
+from flexportd.storage.queries.table import Key
+from flexportd.storage.repositories.resources import ContentHash, Record
 from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)

@@ -6,7 +6,7 @@ from typing import Any
 
 from flexportd.clock import parse
 from flexportd.core.resources.itinerary import LegDate, ShipmentRoute
-from flexportd.storage.repositories.resources import Table, is_plausible, plausible_or_none
+from flexportd.storage.queries.table import Table, is_plausible, plausible_or_none
 
 _MAX_EARLY = timedelta(days=30)  # that an arrival may lie before a departure, as far as nobody wonders
 _MAX_LEGS = 200  # legs

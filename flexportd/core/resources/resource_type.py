@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any, Literal
 
 from flexportd.flexport.models.wire import FieldDoubt, FieldFault, WireModel
-from flexportd.storage.repositories.resources import Key, Table
+from flexportd.storage.queries.table import Key, Table
 
 MAX_ID_LENGTH = 200  # characters
 

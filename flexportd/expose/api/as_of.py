@@ -8,19 +8,18 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
-from multidict import MultiDict, MultiMapping
 
 from flexportd.core.exceptions.journey_rules import first_estimate
 from flexportd.core.history.as_of import AsOfList, check_includes, object_as_of
 from flexportd.core.history.provenance import FieldProvenance, field_provenance
 from flexportd.core.resources import shipments
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.errors import InvalidError, NotFoundError
+from flexportd.errors import NotFoundError
 from flexportd.expose.api import serialize
 from flexportd.expose.context import CONTEXT, AppContext
-from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.router import param
 from flexportd.expose.security import authorization
-from flexportd.storage.repositories.resources import Key, instant
+from flexportd.storage.queries.table import Key, instant
 from flexportd.storage.transaction import Transaction
 
 INCLUDES = ("raw", "why")
@@ -30,29 +29,14 @@ AsOfListFactory = Callable[[str, str], AsOfList]
 """(the time asked for, now) -> the list as it was."""
 
 
-def pop_as_of(query: MultiMapping[str]) -> tuple[MultiMapping[str], str | None]:
-    """The parameters without `as_of`, and the time that it names, as a stamp of ours. Raises InvalidError."""
-    given = MultiDict(query)
-    found = given.popall("as_of", [])
-    if not found:
-        return query, None
-    if len(found) > 1:
-        raise InvalidError("as_of is given more than once", "as_of")
-    at: str = query_params.moment("as_of")("as_of", found[0][: query_params.MAX_VALUE])[1][0]
-    return given, at
-
-
-async def object_document(
-    request: web.Request, domain: ResourceType, key: Key, names: Sequence[str], includes: Sequence[str] = INCLUDES
-) -> dict[str, Any]:
-    """The document that a request for one object asks for: `as_of`, `fields`, `include`.
+async def object_document(request: web.Request, domain: ResourceType, key: Key) -> dict[str, Any]:
+    """The document of one object, by the parameters `as_of`, `fields` and `include`.
 
     With `as_of` it bears `known_at`, that time, beside the marks of the state that was known then. Raises
     NotFoundError, InvalidError.
     """
     parts = request.app[CONTEXT]
-    query, at = pop_as_of(request.query)
-    fields, included = query_params.parse_selection(query, names, includes)
+    at, fields, included = param(request, "as_of"), param(request, "fields"), param(request, "include", ())
     authorization.check_includes(request, included)
     if at is None:
         return await parts.db.read(lambda tx: _current_document(request, tx, (domain, key), fields, included))

@@ -10,8 +10,8 @@ from aiohttp import web
 
 from flexportd.expose.api.resource_filters import param_name
 from flexportd.expose.api.resources import ResourceEndpoints
-from flexportd.expose.openapi.parameters import id_param, list_params
-from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.parameters import id_param
+from flexportd.expose.openapi.query_params import ListRules, list_params
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.openapi.schemas import page_response, resource_schema
 from flexportd.expose.security import authorization
@@ -37,8 +37,7 @@ class NestedList:
     @property
     def rules(self) -> ListRules:
         """The child's, without the filter that the path sets."""
-        rules = self.child.list.rules
-        return replace(rules, filters={name: parse for name, parse in rules.filters.items() if name != self.filter})
+        return self.child.list.rules.without(self.filter)
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/v1/{parent}/{id}/{segment}`: the child's list, for this parent alone."""
@@ -60,8 +59,8 @@ def nested_lists(resources: Sequence[ResourceEndpoints]) -> Iterator[NestedList]
     for parent in resources:
         name = param_name(parent.domain)
         for child in listed:
-            asked = child.definition.table.query_filters.get(name)
-            links = asked is not None and asked.value_kind == "id" and child is not parent
+            asked = child.definition.table.filters.get(name)
+            links = asked is not None and asked.value_type == "id" and child is not parent
             if links and (parent.domain.name, child.domain.name) not in _CUSTOM_LISTS:
                 yield NestedList(parent, child, name)
 
@@ -78,7 +77,7 @@ def routes(resources: Sequence[ResourceEndpoints]) -> Iterator[Route]:
             tag="shipments" if parent.name == "shipments" else "resources",
             summary=f"List the {child.name.replace('_', ' ')} of a {parent.label}",
             path_parameters=(id_param(parent),),
-            query=list_params(found.rules, past=True),
+            query=list_params(found.rules),
             returns=(page_response(resource_schema(child)),),
             problems=("cursor-expired",),
             audience_allowed=authorization.is_visible_to_audience(child.table)

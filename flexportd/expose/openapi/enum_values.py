@@ -14,7 +14,7 @@ from flexportd.errors import InvalidError
 from flexportd.escape import closest_match
 from flexportd.expose.context import CONTEXT
 from flexportd.storage.queries.list_query import PageRequest
-from flexportd.storage.repositories.resources import Table
+from flexportd.storage.queries.table import Table
 from flexportd.storage.transaction import Transaction
 
 _MAX_LISTED = 60  # words that an error names

@@ -7,7 +7,7 @@ from flexportd.core.search.lookup import lookup
 from flexportd.errors import ConflictError
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.security import authorization
-from flexportd.storage.repositories.resources import Key
+from flexportd.storage.queries.table import Key
 from flexportd.storage.transaction import Transaction
 
 _MAX_LISTED = 10

@@ -15,8 +15,9 @@ import msgspec
 
 from flexportd.errors import InvalidError
 from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.filters import expression
 from flexportd.storage.queries.list_query import PageRequest
-from flexportd.storage.repositories.resources import Key, Table, plausible_or_none
+from flexportd.storage.queries.table import Key, Table, plausible_or_none
 
 MAX_OBJECTS = 25_000  # of one list that are rolled back
 MAX_CHANGES = 500_000  # that are undone for them
@@ -45,7 +46,7 @@ class AsOfTable:
         self.at = at
         self.derived = frozenset(derived)
         self.references = references
-        self.listing = replace(table.listing, filters={**table.listing.filters, "still": "+synced_at <= ?"})
+        self.listing = replace(table.listing, filters={**table.listing.filters, "still": expression("+synced_at <= ?")})
         self.seen: set[Key] = set()
         self.undone = 0
         self.lock = threading.Lock()

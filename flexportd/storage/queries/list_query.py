@@ -1,27 +1,17 @@
-"""Lists: filtered, sorted and cut into pages, built only from fragments that a table family declares."""
+"""Lists: filtered, sorted and cut into pages, built only from declared filters and columns."""
 
-import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 
-from flexportd.storage.queries.filters import any_of_column
-
-if TYPE_CHECKING:
-    from flexportd.storage.queries.stable_pagination import SnapshotPages
+from flexportd.storage.queries.filters import Filter, with_negations
 
 SORT_IN_MEMORY_MAX = 300
-"""So many rows are sorted after they were found; of more, the first are found in order."""
-
-_RANGE = re.compile(r"([\w.]+) (?:<|>=) \?")
-
-_EQUAL = re.compile(r"[\w.]+ = (?:\?(?: COLLATE NOCASE)?|[01])")
-_SELECTIVE = re.compile(r" IS NOT NULL$| <> '0'$")
-_SUBQUERY = re.compile(r"[\w.]+ IN \((?:SELECT|WITH) ")
+"""Up to this many rows are found by a filter and then sorted; more are read in the order of the list."""
 
 _decode = msgspec.json.Decoder(list[Any]).decode
 
@@ -32,11 +22,18 @@ SortKey = tuple[int, Any, bool, Any]
 """A row's sort value and key, as SQLite sorts them: nothing before everything, numbers before texts."""
 
 
+class SnapshotReader(Protocol):
+    """Reads the pages of a list as it was ordered when its first page was read."""
+
+    def read(self, raw: sqlite3.Connection, table: Any, page: "PageRequest") -> list[dict[str, Any]]:
+        """The rows of a page."""
+
+
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """One page asked for. `after` is the sort value and key of the last row of the page before.
+    """A request for one page. `after` is the sort value and key of the last row of the page before.
 
-    With `walks` the list is read as it was at `since`, a change log number: see
+    With `snapshots` the list is read as it was at `since`, a change log number: see
     `flexportd.storage.queries.stable_pagination`.
     """
 
@@ -47,22 +44,25 @@ class PageRequest:
     after: tuple[Any, Any] | None = None
     extra: Sequence[str] = ()  # further columns
     since: int | None = None
-    snapshots: "SnapshotPages | None" = None
+    snapshots: SnapshotReader | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """What one table lets itself be asked. A filter's fragment has as many `?` as it has values."""
+    """The list of one table: its columns, sort orders and filters."""
 
     table: str
     columns: Sequence[str]
     key: str
     sorts: Mapping[str, str]
-    filters: Mapping[str, str]
+    filters: Mapping[str, Filter]
     literal_variants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Filter -> one of its values -> the fragment for that alone, without `?`: an index may be for one value."""
+    """Filter -> one of its values -> the condition for that value alone, without `?`: an index may be for it."""
     order: str = ""
-    """The column, never NULL, by which the indexes of filters are ordered further; the key where it is not said."""
+    """The column, never NULL, that is second in the indexes of filters; empty: the key."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "filters", with_negations(self.filters))
 
     def read(self, raw: sqlite3.Connection, page: PageRequest) -> list[dict[str, Any]]:
         """The rows as dictionaries, one more than `limit` when another page follows."""
@@ -86,26 +86,20 @@ class ListQuery:
 
     def filter_keys(self, raw: sqlite3.Connection, page: PageRequest, keys: Sequence[Any]) -> set[Any]:
         """Those of these keys whose rows a page's filters let through."""
-        parts = [self._condition(name, values) for name, values in page.filters.items()]
-        rest = "".join(f" AND ({where})" for where, _ in parts)
-        sql = f"SELECT {self.key} {self._from_keys()}{rest}"
-        values = [value for _, given in parts for value in given]
+        where, values = self._where(page.filters)
+        sql = f"SELECT {self.key} {self._from_keys()} AND {where}"
         return {row[0] for row in raw.execute(sql, (msgspec.json.encode(keys).decode(), *values))}
 
     def matching(self, raw: sqlite3.Connection, page: PageRequest, most: int) -> list[Any] | None:
         """The keys of all rows that a page's filters let through, in no order; None for more than `most`."""
-        parts = [self._condition(name, values) for name, values in page.filters.items()]
-        where = " AND ".join(f"({where})" for where, _ in parts) or "1"
-        values = [value for _, given in parts for value in given]
+        where, values = self._where(page.filters)
         sql = f"SELECT {self.key} FROM {self.table} WHERE {where} LIMIT ?"  # noqa: S608 (declared fragments)
         found = [row[0] for row in raw.execute(sql, (*values, most + 1))]
         return found if len(found) <= most else None
 
     def count(self, raw: sqlite3.Connection, filters: Mapping[str, Sequence[Any]]) -> int:
         """How many rows these filters let through."""
-        parts = [self._condition(name, values) for name, values in filters.items()]
-        where = " AND ".join(f"({where})" for where, _ in parts) or "1"
-        values = [value for _, given in parts for value in given]
+        where, values = self._where(filters)
         found: int = raw.execute(f"SELECT count(*) FROM {self.table} WHERE {where}", values).fetchone()[0]  # noqa: S608
         return found
 
@@ -178,22 +172,29 @@ class ListQuery:
         return f"SELECT {self.sorts[page.sort]}, {self.key} FROM {self.table} WHERE {where} LIMIT ?", values  # noqa: S608
 
     def _is_equality(self, name: str) -> bool:
-        where = self.filters[name]
-        return any_of_column(where) not in (None, self.key) or _EQUAL.fullmatch(where) is not None
+        one = self.filters[name]
+        return one.operator == "=" or (one.operator == "in" and one.column != self.key)
 
     def needs_sorting(self, name: str, page: PageRequest) -> bool:
-        """Whether no index has what a filter lets through in the order of the list."""
-        where, column = self.filters[name], self.sorts[page.sort]
-        if _SELECTIVE.search(where):
+        """Whether no index has the rows of a filter in the order of the list."""
+        one, column = self.filters[name], self.sorts[page.sort]
+        if one.selective:
             return bool(self.order)
         if self._is_equality(name):
             return column != (self.order or self.key)
-        span = _RANGE.fullmatch(where)
-        return span[1] != column if span else bool(_SUBQUERY.match(where))
+        if one.operator in ("<", ">=", ">"):
+            return one.column != column
+        return one.operator in ("in", "subquery")
 
     def _condition(self, name: str, values: Sequence[Any]) -> Condition:
-        case = self.literal_variants.get(name, {}).get(values[0]) if values else None
-        return (self.filters[name], list(values)) if case is None else (case, [])
+        literal = self.literal_variants.get(name, {}).get(values[0]) if values else None
+        one = self.filters[name]
+        return (one.condition, one.bind(values)) if literal is None else (literal, [])
+
+    def _where(self, filters: Mapping[str, Sequence[Any]]) -> Condition:
+        conditions = [self._condition(name, values) for name, values in filters.items()]
+        where = " AND ".join(f"({condition})" for condition, _ in conditions) or "1"
+        return where, [value for _, values in conditions for value in values]
 
     def _from_keys(self) -> str:
         # CROSS: else the planner may go through the index of a filter for the sake of a few keys.
@@ -203,15 +204,18 @@ class ListQuery:
         """The conditions of a page, once for each word of the first filter that was given several."""
         arms: list[list[Condition]] = [[]]
         for name, values in page.filters.items():
-            where, given = self._condition(name, values)
-            if self.needs_sorting(name, page):
-                where = where if _SELECTIVE.search(where) else f"+{where}"  # many match: the order of the list decides
-            column = any_of_column(where)
-            words = list(dict.fromkeys(_decode(values[0]))) if column else []
+            part = self._condition(name, values)
+            one = self.filters[name]
+            words: list[Any] = []
+            if not self.needs_sorting(name, page):
+                words = list(dict.fromkeys(_decode(values[0]))) if one.operator == "in" else []
+            elif not one.selective:  # many rows match: the unary plus keeps to the order of the list
+                part = (f"+{part[0]}", part[1])
             if len(words) > 1 and len(arms) == 1:
-                arms = [[*arms[0], (f"{column} = ?", [word])] for word in words]
+                arms = [[*arms[0], (f"{one.column} = ?", [word])] for word in words]
                 continue
-            part = (f"{column} = ?", words) if len(words) == 1 else (where, given)
+            if len(words) == 1:
+                part = (f"{one.column} = ?", words)
             arms = [[*arm, part] for arm in arms]
         return arms
 

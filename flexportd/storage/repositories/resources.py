@@ -1,195 +1,17 @@
-"""One table a Flexport resource, all of the same build: our normalised fields, the newest state's marks, and `raw`."""
+"""The objects of Flexport's resources: reads and writes their tables."""
 
-import functools
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from dataclasses import field as dataclass_field
-from datetime import datetime, time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from operator import itemgetter
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from flexportd.clock import parse, stamp, zone_of
 from flexportd.storage.bulk_insert import bulk_insert
-from flexportd.storage.queries.filters import Filter, fragments
-from flexportd.storage.queries.list_query import ListQuery, PageRequest
-from flexportd.storage.repositories.audiences import audience_condition as audience_fragment
-
-Kind = Literal["text", "integer", "boolean", "json", "list", "day", "moment", "deadline"]
-
-_END_OF_DAY = time(23, 59, 59, 999_000)
-
-# What every table has beside its fields.
-STATE_COLUMNS = (
-    "as_of",
-    "seq",
-    "source",
-    "synced_at",
-    "first_seen_at",
-    "removed_at",
-    "older",
-    "digest",
-    "tie_breaker",
-    "raw",
-)
-
-MOMENTS = frozenset({"moment", "deadline"})
-"""The kinds of fields that are points in time."""
-
-DATES = MOMENTS | {"day"}
-"""The kinds of fields that tell a day."""
-
-Key = int | str
-"""An object's id: Flexport's own, a number or a text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One normalised field.
-
-    A `moment` is a time on the clock of its place, such as `2026-03-03T12:00:00+08:00`; the table adds `<name>_at`
-    (the UTC instant, to sort and filter by) and `<name>_date` (the calendar day at the place). A `deadline` is one
-    whose day counts: its `<name>_at` is the end of that day at the place. `zone` names the field that holds the time
-    zone of the place. `json` fields hold the text of a JSON object, `list` that of a JSON list, `day` an ISO date.
-    An `internal` field is stored for later computation: it is neither shown nor has a history. What follows from other
-    fields alone has none either: the first that there is of `first_of`, or what is `explained` by them. `about`
-    describes, in the description of the API, what the name does not say.
-    """
-
-    name: str
-    kind: Kind = "text"
-    zone: str | None = None
-    internal: bool = False
-    first_of: tuple[str, ...] = ()
-    derived: bool = False
-    description: str = ""
-
-
-@dataclass(frozen=True, eq=False)  # one is itself alone
-class Table:
-    """A resource's table. `sorts`, `filters` and `asks` are what its list lets itself be asked.
-
-    `asks` are filters that say themselves what they take; `filters` are plain fragments for whoever knows the table.
-    """
-
-    name: str
-    fields: tuple[Field, ...]
-    sorts: Mapping[str, str]
-    filters: Mapping[str, str] = dataclass_field(default_factory=dict)
-    query_filters: Mapping[str, Filter] = dataclass_field(default_factory=dict)
-    computed: Mapping[str, tuple[str, ...]] = dataclass_field(default_factory=dict)
-    """Column to sort by -> the moments whose first that is there it holds."""
-
-    @functools.cached_property
-    def columns(self) -> tuple[str, ...]:
-        """The stored columns in order: id, fields, the instants of moments, marks."""
-        return ("id", *self.names, *(f"{name}_at" for name in self.moments), *STATE_COLUMNS)
-
-    @functools.cached_property
-    def shown(self) -> tuple[str, ...]:
-        """The columns that a list reads: all but the raw JSON and what only merging needs."""
-        hidden = {"raw", "older", "seq", "digest", "tie_breaker", *self.internal}
-        return tuple(name for name in self.columns if name not in hidden)
-
-    @functools.cached_property
-    def names(self) -> tuple[str, ...]:
-        """The names of the fields."""
-        return tuple(field.name for field in self.fields)
-
-    @functools.cached_property
-    def moments(self) -> tuple[str, ...]:
-        """The names of the fields that are moments or deadlines."""
-        return tuple(field.name for field in self.moment_fields)
-
-    @functools.cached_property
-    def moment_fields(self) -> tuple[Field, ...]:
-        """The fields that are moments or deadlines."""
-        return tuple(field for field in self.fields if field.kind in MOMENTS)
-
-    @functools.cached_property
-    def date_names(self) -> tuple[str, ...]:
-        """The names of the fields that tell a day, with those that are stored for a moment to be made of."""
-        return tuple(one.name for one in self.fields if one.kind in DATES or (one.internal and one.kind == "text"))
-
-    @functools.cached_property
-    def internal(self) -> frozenset[str]:
-        """The names of the fields that are not shown."""
-        return frozenset(field.name for field in self.fields if field.internal)
-
-    @functools.cached_property
-    def unrecorded(self) -> frozenset[str]:
-        """The names of the fields that have no history."""
-        return frozenset(one.name for one in self.fields if one.internal or one.first_of or one.derived)
-
-    @functools.cached_property
-    def public(self) -> tuple[Field, ...]:
-        """The fields that are shown."""
-        return tuple(field for field in self.fields if not field.internal)
-
-    @functools.cached_property
-    def instants(self) -> Callable[[Mapping[str, Any]], list[str | None]]:
-        """Of all fields, the UTC instants of the moments, in their order."""
-        plans = [(field.name, field) for field in self.fields if field.kind in MOMENTS]
-
-        def found(fields: Mapping[str, Any]) -> list[str | None]:
-            return [instant_of(field, value, fields) if (value := fields[name]) else None for name, field in plans]
-
-        return found
-
-    @functools.cached_property
-    def booleans(self) -> tuple[str, ...]:
-        """The names of the fields that are true or false."""
-        return tuple(field.name for field in self.fields if field.kind == "boolean")
-
-    @functools.cached_property
-    def lists(self) -> tuple[str, ...]:
-        """The names of the fields that are lists."""
-        return tuple(field.name for field in self.fields if field.kind == "list")
-
-    @functools.cached_property
-    def values_of(self) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
-        """The values of all fields in order; a field that is missing is a KeyError."""
-        return itemgetter(*self.names)
-
-    @functools.cached_property
-    def json_names(self) -> frozenset[str]:
-        """The names of the fields that hold JSON text."""
-        return frozenset(field.name for field in self.fields if field.kind in ("json", "list"))
-
-    @functools.cached_property
-    def listing(self) -> ListQuery:
-        """The list over this table; `audience` keeps it to the shipments that somebody may see."""
-        audience = {} if self.owner is None else {"audience": audience_fragment(self.owner)}
-        filters = {**self.filters, **fragments(self.query_filters), **audience}
-        return ListQuery(self.name, self.shown, "id", self.sorts, filters, order="as_of")
-
-    @property
-    def owner(self) -> str | None:
-        """The column that names the shipment that a row is or belongs to, if any."""
-        return "id" if self.name == "shipments" else "shipment_id" if "shipment_id" in self.names else None
-
-    @functools.cached_property
-    def insert(self) -> str:
-        """A new object's row."""
-        marks = ", ".join("?" * len(self.columns))
-        return f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES ({marks})"  # noqa: S608 (declared names)
-
-    @functools.lru_cache(maxsize=256)  # noqa: B019 (tables live as long as the program)
-    def update(self, names: frozenset[str]) -> tuple[str, tuple[int, ...]]:
-        """One statement for all resources; which state wins is decided before, in the same transaction.
-
-        Only the fields that moved (`removed_at` like one of them) are set, so that only their indexes are touched.
-        The statement, and which values of a row it takes, `id` at the end.
-        """
-        always = {name for name in STATE_COLUMNS if name not in ("first_seen_at", "removed_at")}
-        moved = {*names, *(f"{name}_at" for name in names), *always}
-        places = [place for place, column in enumerate(self.columns) if column in moved]
-        sets = ", ".join(f"{self.columns[place]} = ?" for place in places)
-        return f"UPDATE {self.name} SET {sets} WHERE id = ?", (*places, 0)  # noqa: S608 (declared names)
+from flexportd.storage.queries.list_query import PageRequest
+from flexportd.storage.queries.table import STATE_COLUMNS, Key, Table
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -211,19 +33,6 @@ class Record(msgspec.Struct, frozen=True):
     def with_fields(self, fields: Mapping[str, Any]) -> "Record":
         """The same state with other normalised fields."""
         return msgspec.structs.replace(self, fields=fields)
-
-
-_FIRST_PLAUSIBLE, _FIRST_IMPLAUSIBLE = "2000", "2070"  # years
-
-
-def is_plausible(value: str) -> bool:
-    """Whether a day or a moment may be that of a shipment. 1970 and 2099 stand for a date that is missing."""
-    return _FIRST_PLAUSIBLE <= value[:4] < _FIRST_IMPLAUSIBLE
-
-
-def plausible_or_none(value: str | None) -> str | None:
-    """The day or moment; None for one that cannot be computed with."""
-    return value if value and is_plausible(value) else None
 
 
 class Resources:
@@ -262,6 +71,14 @@ class Resources:
             f"FROM {table.name} WHERE id IN (SELECT value FROM json_each(?))"
         )
         return {row[0]: ContentHash(*row[1:]) for row in self._raw.execute(sql, (msgspec.json.encode(ids).decode(),))}
+
+    def object_states(self, table: Table, ids: Sequence[Key]) -> dict[Key, "ObjectState"]:
+        """The states of those of these objects that are stored; a shipment belongs to itself."""
+        sql = (
+            f"SELECT id, {table.owner or 'NULL'}, as_of, source FROM {table.name} "  # noqa: S608 (declared names)
+            "WHERE id IN (SELECT value FROM json_each(?))"
+        )
+        return {row[0]: ObjectState(*row[1:]) for row in self._raw.execute(sql, (msgspec.json.encode(ids).decode(),))}
 
     def orphans(self, table: Table, by: str, owners: Sequence[Key]) -> list[Key]:
         """The ids of the rows of these owners that know no shipment yet; `by` is the column that names the owner."""
@@ -348,6 +165,14 @@ class Resources:
         bulk_insert(self._raw, "INSERT OR IGNORE INTO shipment_references VALUES (?, ?, ?)", rows)
 
 
+class ObjectState(msgspec.Struct, frozen=True, gc=False):
+    """The shipment that an object belongs to now, and the source and time of its newest state."""
+
+    shipment_id: int | None
+    as_of: str
+    source: str
+
+
 class ContentHash(msgspec.Struct, frozen=True, gc=False):
     """What is stored of one object, as far as comparing needs it; `raw` only where there is no digest."""
 
@@ -375,28 +200,3 @@ def _row(table: Table, record: Record) -> tuple[Any, ...]:
         record.as_of, record.seq, record.source, record.synced_at, record.first_seen_at, record.removed_at,
         record.older, record.digest, record.tie_breaker, record.raw,
     )  # fmt: skip
-
-
-@functools.lru_cache(maxsize=1024)  # as core.values: what repeats, repeats within a batch
-def instant(local: str) -> str:
-    """The UTC instant of a moment, as stored: `2026-03-03T04:00:00.000Z`."""
-    if len(local) == 25 and local.endswith("+00:00"):
-        return local[:19] + ".000Z"
-    return stamp(parse(local))
-
-
-def instant_of(field: Field, local: str, fields: Mapping[str, Any]) -> str:
-    """The UTC instant of a moment, and the end of the day of a deadline; `fields` have the zone of its place."""
-    if field.kind != "deadline":
-        return instant(local)
-    return _end_of_day(local, fields.get(field.zone) if field.zone else None)
-
-
-@functools.lru_cache(maxsize=1024)
-def _end_of_day(local: str, zone: str | None) -> str:
-    """The last millisecond of the day of a moment, by the clock of the zone, else by the offset that is written."""
-    moment = parse(local)
-    place = (zone_of(zone) if zone else None) or moment.tzinfo
-    with suppress(OverflowError):  # of the last day that there is
-        return stamp(datetime.combine(moment.date(), _END_OF_DAY, place))
-    return instant(local)
