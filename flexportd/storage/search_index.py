@@ -26,7 +26,8 @@ MAX_TERMS = 8  # of one search
 _WITH_TERM = expression(
     "EXISTS (SELECT 1 FROM search_entries entry WHERE entry.shipment_id = shipments.id "
     "AND instr(entry.folded, ?) BETWEEN 1 AND ? AND (entry.id >> 40 IN (SELECT value FROM json_each(?)) "
-    "OR instr(entry.folded, ?) AND entry.id >> 40 IN (SELECT value FROM json_each(?))))"
+    "OR instr(entry.folded, ?) AND entry.id >> 40 IN (SELECT value FROM json_each(?))))",
+    tables=("search_entries",),
 )
 FILTERS = {
     "found": any_of("id").internal(),

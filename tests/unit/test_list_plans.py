@@ -194,6 +194,14 @@ def test_what_is_asked_together_is_found_in_order(raw, name, filters, descending
             assert _scanned(plan, listing) is None, plan
 
 
+@pytest.mark.parametrize("name", LISTS)
+def test_a_filter_declares_every_other_table_that_its_condition_reads(raw, name):
+    tables = {row[0] for row in raw.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    for parameter, filter_ in LISTS[name].filters.items():
+        named = {table for table in re.findall(r"\b(?:FROM|JOIN) (\w+)", filter_.condition) if table in tables}
+        assert named - {LISTS[name].table} == filter_.tables - {LISTS[name].table}, parameter
+
+
 def test_drift_is_small_enough_to_be_sorted():
     assert schema_drift.MAX_FINDINGS <= 10_000
 

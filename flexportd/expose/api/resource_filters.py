@@ -5,13 +5,16 @@ gives `shipment`. `removed=false` leaves out what was deleted at Flexport, `remo
 both are listed, so that a client that follows changes by `updated_since` sees removals too.
 """
 
+import json
+import sys
 from dataclasses import dataclass, replace
+from typing import Any
 
 from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.expose.api import serialize
 from flexportd.expose.openapi.enum_values import column_vocabulary
-from flexportd.expose.openapi.parameters import filter_param
+from flexportd.expose.openapi.parameters import filter_description, filter_param
 from flexportd.expose.openapi.query_params import ListRules
 from flexportd.storage.queries.filters import Filter, is_present, key, since
 from flexportd.storage.queries.table import Table
@@ -67,9 +70,32 @@ def filters_of(domain: ResourceType, registry: Registry) -> dict[str, Filter]:
     """The filters of a resource's list by parameter: those of its table, and those that every list has."""
     targets = {f"{param_name(other)}_id": param_name(other) for other in registry}
     links = {targets[name]: key(name) for name in domain.table.names if name in targets}
-    return _COMMON_FILTERS | links | dict(domain.table.filters)
+    own = {name: one for name, one in domain.table.filters.items() if name not in _COMMON_FILTERS}
+    return links | own | _COMMON_FILTERS
 
 
 def param_name(domain: ResourceType) -> str:
     """One object of a resource as a parameter: `purchase_order`."""
     return domain.label.replace(" ", "_")
+
+
+def cli_specs(registry: Registry) -> dict[str, Any]:
+    """The sort orders and filters of each list, from which the options of CLI commands are made."""
+    specs: dict[str, Any] = {}
+    for domain in registry:
+        if domain.name == "shipments":
+            continue  # their commands are written by hand
+        rules = list_definition(domain, registry).rules
+        filters = [
+            (name, one.value_type, f"Limit to those {one.description}, or exclude them.")
+            if one.value_type == "boolean"
+            else (name, one.value_type, filter_description(name, one))
+            for name, one in rules.public_filters.items()
+        ]
+        specs[domain.route] = {"label": domain.label, "sorts": list(rules.sorts), "filters": filters}
+    return specs
+
+
+if __name__ == "__main__":
+    lines = (f"{json.dumps(route)}: {json.dumps(spec)}" for route, spec in cli_specs(Registry()).items())
+    sys.stdout.write("{\n" + ",\n".join(lines) + "\n}\n")

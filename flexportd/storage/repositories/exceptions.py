@@ -39,7 +39,8 @@ LISTING = ListQuery(
         "audience": for_audience("shipment_id"),
         "since_start": expression(
             "closed_at IS NULL "
-            f"OR closed_at > coalesce({membership_start_column('exceptions.shipment_id', 'changed_at')}, '')"
+            f"OR closed_at > coalesce({membership_start_column('exceptions.shipment_id', 'changed_at')}, '')",
+            tables=("changes",),
         ),
     },
     order="opened_at",

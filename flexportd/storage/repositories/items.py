@@ -32,6 +32,7 @@ DEAD_LETTERS = ListQuery(
             "EXISTS (SELECT 1 FROM attempts a WHERE a.item_id = items.id AND instr(lower(a.error), lower(?)) > 0)",
             "text",
             "Only dead letters whose error contains this text (case-insensitive).",
+            tables=("attempts",),
         ),
         "discarded": is_present("discarded_at", "discarded", default=False),
         "dead": expression("items.state = 'dead'"),
