@@ -280,11 +280,11 @@ def test_too_much_to_roll_back_is_said(store, monkeypatch, limit):
     store.answer(SHIPMENTS, [shipment(number) for number in (1, 2, 3)])
     middle = store.clock.stamp()
     store.clock.turn()
-    if limit == "MOST_CHANGES":
+    if limit == "MAX_CHANGES":
         for step in range(3):
             store.clock.turn()
             store.answer(SHIPMENTS, [shipment(1, pieces=step + 5, updated_at=store.clock.stamp())])
-    at = then if limit == "MOST_OBJECTS" else middle
+    at = then if limit == "MAX_OBJECTS" else middle
     with pytest.raises(InvalidError, match="too many to roll back"):
         store.list_then(PageRequest(5, "id"), at)
 

@@ -1,4 +1,4 @@
-"""One object as it is or as it was, with what set each field; and lists as they were."""
+"""One object, now or as of an earlier time, with the cause of each field; and lists as of an earlier time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -23,17 +23,16 @@ from flexportd.storage.queries.table import Key, instant
 from flexportd.storage.transaction import Transaction
 
 INCLUDES = ("raw", "why")
-"""What may be asked beside the fields of one object."""
+"""The values of `include` for one object."""
 
 AsOfListFactory = Callable[[str, str], AsOfList]
-"""(the time asked for, now) -> the list as it was."""
+"""(as_of, now) -> the list at that time."""
 
 
 async def object_document(request: web.Request, domain: ResourceType, key: Key) -> dict[str, Any]:
     """The document of one object, by the parameters `as_of`, `fields` and `include`.
 
-    With `as_of` it bears `known_at`, that time, beside the marks of the state that was known then. Raises
-    NotFoundError, InvalidError.
+    With `as_of` it has that time as `known_at`, and the state that was known then. Raises NotFoundError, InvalidError.
     """
     parts = request.app[CONTEXT]
     at, fields, included = param(request, "as_of"), param(request, "fields"), param(request, "include", ())
@@ -43,7 +42,7 @@ async def object_document(request: web.Request, domain: ResourceType, key: Key) 
     check_includes(included)
     now = parts.clock.stamp()
 
-    def then(tx: Transaction) -> dict[str, Any]:
+    def past(tx: Transaction) -> dict[str, Any]:
         record = parts.reads.get(tx, domain, key)
         since = "" if record is None else authorization.visible_since(request, tx, domain, record).changed_at
         if at < since:
@@ -54,7 +53,7 @@ async def object_document(request: web.Request, domain: ResourceType, key: Key) 
         first = _first_arrival(request, tx, domain, row, at) if fields is None else {}
         return {**serialize.select_fields(document, fields), **first, "known_at": at}
 
-    return await parts.db.read(then)
+    return await parts.db.read(past)
 
 
 def _current_document(
@@ -74,36 +73,34 @@ def _current_document(
     if fields is None:
         document |= _first_arrival(request, tx, domain, {**record.fields, "id": record.id})
     if "why" in included:
-        found = field_provenance(tx, domain, record, authorization.visible_since(request, tx, domain, record))
-        document["why"] = (
-            found
-            if authorization.audience_of(request) is None
-            else {name: _redacted_cause(one) for name, one in found.items()}
-        )
+        causes = field_provenance(tx, domain, record, authorization.visible_since(request, tx, domain, record))
+        if authorization.audience_of(request) is not None:
+            causes = {name: _redacted_cause(cause) for name, cause in causes.items()}
+        document["why"] = causes
     return document
 
 
 def _redacted_cause(cause: FieldProvenance | None) -> FieldProvenance | None:
-    """A cause for who sees some shipments only: the number of a run of the sync counts the runs for all."""
+    """A cause for a key that is limited to some shipments: numbers of sync runs count the runs for all."""
     return None if cause is None else msgspec.structs.replace(cause, run_id=None)
 
 
 @asynccontextmanager
-async def open_as_of(parts: AppContext, then: AsOfListFactory, at: str) -> AsyncIterator[AsOfList]:
-    """A list as it was at `at`, which may be read page by page within."""
-    found = then(at, parts.clock.stamp())
+async def open_as_of(parts: AppContext, create: AsOfListFactory, at: str) -> AsyncIterator[AsOfList]:
+    """A list as it was at `at`; it can be read page by page inside the context."""
+    past = create(at, parts.clock.stamp())
     try:
-        yield found
+        yield past
     finally:
-        await asyncio.to_thread(found.close)  # what is large lies on disk, and a read may be under way
+        await asyncio.to_thread(past.close)  # it may be on disk, and a read may be in progress
 
 
 def _first_arrival(
     request: web.Request, tx: Transaction, domain: ResourceType, row: Mapping[str, Any], until: str | None = None
 ) -> dict[str, Any]:
-    """The arrival of a shipment as first estimated, from the history up to a time of ours.
+    """The first estimated arrival of a shipment, from the history up to a time on our clock.
 
-    A key for some shipments, which sees only a part of the history, does not get it.
+    A key that is limited to some shipments does not get it, as it sees only a part of the history.
     """
     if domain is not shipments.RESOURCE_TYPE or authorization.audience_of(request) is not None:
         return {}

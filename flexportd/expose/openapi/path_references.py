@@ -1,4 +1,4 @@
-"""Objects that a path names by the reference that people use, where it is no id."""
+"""Path parameters that name an object by a reference instead of its id."""
 
 from aiohttp import web
 
@@ -20,10 +20,10 @@ class AmbiguousError(ConflictError):
 
 
 async def resolve_reference(request: web.Request, domain: ResourceType, text: str) -> Key | None:
-    """The id of the one object that the caller may see and that has this reference; None where none has.
+    """The id of the only object with this reference that the caller may see; None if there is none.
 
-    None also where the text is the id of an object that the caller may see: another's id is a text like any other.
-    Raises AmbiguousError, which lists the ids.
+    None also if the text is the id of an object that the caller may see; the id of another's object is treated as a
+    reference. Raises AmbiguousError, which lists the ids.
     """
     parts, seen = request.app[CONTEXT], authorization.audience_of(request)
     key = domain.parse_id(text.upper().removeprefix("FLEX-") if domain.name == "shipments" else text)

@@ -39,7 +39,7 @@ MOMENTS = frozenset({"moment", "deadline"})
 """The kinds of fields that are points in time."""
 
 DATES = MOMENTS | {"day"}
-"""The kinds of fields that tell a day."""
+"""The kinds of fields that have a day."""
 
 Key = int | str
 """An object's id: Flexport's own, a number or a text."""
@@ -49,13 +49,13 @@ Key = int | str
 class Field:
     """One normalised field.
 
-    A `moment` is a time on the clock of its place, such as `2026-03-03T12:00:00+08:00`; the table adds `<name>_at`
-    (the UTC instant, to sort and filter by) and `<name>_date` (the calendar day at the place). A `deadline` is one
-    whose day counts: its `<name>_at` is the end of that day at the place. `zone` names the field that holds the time
-    zone of the place. `json` fields hold the text of a JSON object, `list` that of a JSON list, `day` an ISO date.
-    An `internal` field is stored for later computation: it is neither shown nor has a history. What follows from other
-    fields alone has none either: the first that there is of `first_of`, or what is `explained` by them. `about`
-    describes, in the description of the API, what the name does not say.
+    A `moment` is a local time, such as `2026-03-03T12:00:00+08:00`; the table adds `<name>_at` (the UTC instant, to
+    sort and filter by) and `<name>_date` (the calendar day at the place). A `deadline` is a moment of which the day
+    counts: its `<name>_at` is the end of that day at the place. `zone` names the field with the time zone of the place.
+    `json` fields hold the text of a JSON object, `list` fields that of a JSON list, `day` fields an ISO date.
+    An `internal` field is stored for later computation; it is not shown and has no history. A field that follows from
+    others has none either: the first known value of `first_of`, or a `derived` value. `description` says in the API's
+    description what the name does not.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Field:
     description: str = ""
 
 
-@dataclass(frozen=True, eq=False)  # one is itself alone
+@dataclass(frozen=True, eq=False)  # compared by identity
 class Table:
     """A resource's table, with the sort orders and filters of its list."""
 
@@ -80,12 +80,12 @@ class Table:
 
     @functools.cached_property
     def columns(self) -> tuple[str, ...]:
-        """The stored columns in order: id, fields, the instants of moments, marks."""
+        """The stored columns in order: id, fields, the instants of moments, state columns."""
         return ("id", *self.names, *(f"{name}_at" for name in self.moments), *STATE_COLUMNS)
 
     @functools.cached_property
     def shown(self) -> tuple[str, ...]:
-        """The columns that a list reads: all but the raw JSON and what only merging needs."""
+        """The columns that a list reads: all but the raw JSON and those that only merging needs."""
         hidden = {"raw", "older", "seq", "digest", "tie_breaker", *self.internal}
         return tuple(name for name in self.columns if name not in hidden)
 
@@ -106,7 +106,7 @@ class Table:
 
     @functools.cached_property
     def date_names(self) -> tuple[str, ...]:
-        """The names of the fields that tell a day, with those that are stored for a moment to be made of."""
+        """The names of the fields with a day, and of the internal ones from which moments are computed."""
         return tuple(one.name for one in self.fields if one.kind in DATES or (one.internal and one.kind == "text"))
 
     @functools.cached_property
@@ -126,13 +126,13 @@ class Table:
 
     @functools.cached_property
     def instants(self) -> Callable[[Mapping[str, Any]], list[str | None]]:
-        """Of all fields, the UTC instants of the moments, in their order."""
-        plans = [(field.name, field) for field in self.fields if field.kind in MOMENTS]
+        """Fields -> the UTC instants of the moments, in order."""
+        moments = [(field.name, field) for field in self.moment_fields]
 
-        def found(fields: Mapping[str, Any]) -> list[str | None]:
-            return [instant_of(field, value, fields) if (value := fields[name]) else None for name, field in plans]
+        def instants(fields: Mapping[str, Any]) -> list[str | None]:
+            return [instant_of(field, value, fields) if (value := fields[name]) else None for name, field in moments]
 
-        return found
+        return instants
 
     @functools.cached_property
     def booleans(self) -> tuple[str, ...]:
@@ -162,21 +162,21 @@ class Table:
 
     @property
     def owner(self) -> str | None:
-        """The column that names the shipment that a row is or belongs to, if any."""
+        """The column with the id of the shipment that a row is or belongs to, if any."""
         return "id" if self.name == "shipments" else "shipment_id" if "shipment_id" in self.names else None
 
     @functools.cached_property
     def insert(self) -> str:
-        """A new object's row."""
+        """The statement that inserts a row."""
         marks = ", ".join("?" * len(self.columns))
         return f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES ({marks})"  # noqa: S608 (declared names)
 
     @functools.lru_cache(maxsize=256)  # noqa: B019 (tables live as long as the program)
     def update(self, names: frozenset[str]) -> tuple[str, tuple[int, ...]]:
-        """One statement for all resources; which state wins is decided before, in the same transaction.
+        """The statement that updates the changed fields and the state columns, and the positions of its values.
 
-        Only the fields that moved (`removed_at` like one of them) are set, so that only their indexes are touched.
-        The statement, and which values of a row it takes, `id` at the end.
+        Only the changed fields (`removed_at` counts as one) are set, so that only their indexes are written. Which
+        state wins is decided before, in the same transaction.
         """
         always = {name for name in STATE_COLUMNS if name not in ("first_seen_at", "removed_at")}
         moved = {*names, *(f"{name}_at" for name in names), *always}
@@ -189,16 +189,16 @@ _FIRST_PLAUSIBLE, _FIRST_IMPLAUSIBLE = "2000", "2070"  # years
 
 
 def is_plausible(value: str) -> bool:
-    """Whether a day or a moment may be that of a shipment. 1970 and 2099 stand for a date that is missing."""
+    """Whether a day or moment can be that of a shipment; 1970 and 2099 are placeholders for a missing date."""
     return _FIRST_PLAUSIBLE <= value[:4] < _FIRST_IMPLAUSIBLE
 
 
 def plausible_or_none(value: str | None) -> str | None:
-    """The day or moment; None for one that cannot be computed with."""
+    """The day or moment; None for an implausible one."""
     return value if value and is_plausible(value) else None
 
 
-@functools.lru_cache(maxsize=1024)  # as core.values: what repeats, repeats within a batch
+@functools.lru_cache(maxsize=1024)  # values repeat within a batch, as in core.values
 def instant(local: str) -> str:
     """The UTC instant of a moment, as stored: `2026-03-03T04:00:00.000Z`."""
     if len(local) == 25 and local.endswith("+00:00"):
@@ -207,7 +207,7 @@ def instant(local: str) -> str:
 
 
 def instant_of(field: Field, local: str, fields: Mapping[str, Any]) -> str:
-    """The UTC instant of a moment, and the end of the day of a deadline; `fields` have the zone of its place."""
+    """The UTC instant of a moment, or the end of a deadline's day in the zone that `fields` give for its place."""
     if field.kind != "deadline":
         return instant(local)
     return _end_of_day(local, fields.get(field.zone) if field.zone else None)
@@ -215,9 +215,9 @@ def instant_of(field: Field, local: str, fields: Mapping[str, Any]) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def _end_of_day(local: str, zone: str | None) -> str:
-    """The last millisecond of the day of a moment, by the clock of the zone, else by the offset that is written."""
+    """The last millisecond of a moment's day, in the zone, else with the moment's own offset."""
     moment = parse(local)
     place = (zone_of(zone) if zone else None) or moment.tzinfo
-    with suppress(OverflowError):  # of the last day that there is
+    with suppress(OverflowError):  # the last day of the calendar
         return stamp(datetime.combine(moment.date(), _END_OF_DAY, place))
     return instant(local)

@@ -46,7 +46,7 @@ class Resources:
         return self._records(table, "id IN (SELECT value FROM json_each(?))", msgspec.json.encode(ids).decode())
 
     def keys_after(self, table: Table, key: Key | None, limit: int) -> list[Key]:
-        """The next ids of a table behind one, in their order; the first for None."""
+        """The next ids of a table after one, in order; the first ones for None."""
         where, values = ("", ()) if key is None else ("WHERE id > ?", (key,))
         sql = f"SELECT id FROM {table.name} {where} ORDER BY id LIMIT ?"  # noqa: S608 (declared names)
         return [row[0] for row in self._raw.execute(sql, (*values, limit))]
@@ -57,15 +57,15 @@ class Resources:
 
     def of_shipments(self, table: Table, shipment_ids: Sequence[int]) -> dict[int, list[Record]]:
         """All records of a table that belong to these shipments, by shipment; an empty list for none."""
-        found: dict[int, list[Record]] = {shipment_id: [] for shipment_id in shipment_ids}
-        if found:
+        records: dict[int, list[Record]] = {shipment_id: [] for shipment_id in shipment_ids}
+        if records:
             where = "shipment_id IN (SELECT value FROM json_each(?))"
             for record in self._records(table, where, msgspec.json.encode(shipment_ids).decode()).values():
-                found[record.fields["shipment_id"]].append(record)
-        return found
+                records[record.fields["shipment_id"]].append(record)
+        return records
 
     def content_hashes(self, table: Table, ids: Sequence[Key]) -> dict[Key, "ContentHash"]:
-        """What tells whether an answer of Flexport's is news, for those of these ids that are known."""
+        """What decides whether a response of Flexport is news, for those of these ids that are stored."""
         sql = (
             "SELECT id, digest, removed_at IS NOT NULL, CASE WHEN digest IS NULL THEN raw END "  # noqa: S608
             f"FROM {table.name} WHERE id IN (SELECT value FROM json_each(?))"
@@ -81,7 +81,7 @@ class Resources:
         return {row[0]: ObjectState(*row[1:]) for row in self._raw.execute(sql, (msgspec.json.encode(ids).decode(),))}
 
     def orphans(self, table: Table, by: str, owners: Sequence[Key]) -> list[Key]:
-        """The ids of the rows of these owners that know no shipment yet; `by` is the column that names the owner."""
+        """The ids of these owners' rows that have no shipment yet; `by` is the column with the owner's id."""
         sql = (
             f"SELECT id FROM {table.name} WHERE {by} IN (SELECT value FROM json_each(?)) "  # noqa: S608 (declared names)
             "AND shipment_id IS NULL"
@@ -93,7 +93,7 @@ class Resources:
         return {row[0]: _record(table, row) for row in self._raw.execute(sql, (value,))}
 
     def save(self, table: Table, states: Iterable[tuple[Record, frozenset[str] | None]]) -> None:
-        """Write states; each with the fields that moved, None for a new object."""
+        """Write states, each with its changed fields; None for a new object."""
         new: list[tuple[Any, ...]] = []
         moved: dict[frozenset[str], list[tuple[Any, ...]]] = {}
         for record, names in states:
@@ -109,7 +109,7 @@ class Resources:
             self._raw.executemany(sql, [take(row) for row in rows])
 
     def page(self, table: Table, page: PageRequest) -> list[dict[str, Any]]:
-        """One page of a resource's list; as it lay when it began to be read, where the page says how."""
+        """One page of a resource's list; in a stable order if the page has `snapshots`."""
         return (
             table.listing.read(self._raw, page)
             if page.snapshots is None
@@ -117,46 +117,43 @@ class Resources:
         )
 
     def counts(self, table: Table, column: str) -> dict[str, int]:
-        """How many records there are by the value of one declared column, those that are gone left out.
-
-        Those without a value count as `unknown`.
-        """
+        """The number of records by the value of one column, without removed ones; NULL counts as `unknown`."""
         if column not in table.columns:
             raise KeyError(column)
         sql = f"SELECT {column}, count(*) FROM {table.name} WHERE removed_at IS NULL GROUP BY {column}"  # noqa: S608
-        found: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         for value, count in self._raw.execute(sql):
-            found["unknown" if value is None else str(value)] += count
-        return dict(found)
+            counts["unknown" if value is None else str(value)] += count
+        return dict(counts)
 
     def newest(self, table: Table, limit: int) -> list[Key]:
-        """The ids of the objects that changed last."""
+        """The ids of the objects that changed most recently."""
         sql = f"SELECT id FROM {table.name} ORDER BY as_of DESC, id DESC LIMIT ?"  # noqa: S608
         return [row[0] for row in self._raw.execute(sql, (limit,))]
 
     def newest_as_of(self, table: Table) -> str | None:
-        """The newest state that any record of the table has."""
+        """The newest `as_of` in the table."""
         value: str | None = self._raw.execute(f"SELECT max(as_of) FROM {table.name}").fetchone()[0]  # noqa: S608
         return value or None
 
     def newest_as_of_filtered(self, table: Table, filters: Mapping[str, Sequence[Any]]) -> str | None:
-        """The newest state that any record which these filters of the list let through has."""
+        """The newest `as_of` of the records that match these filters."""
         listing = replace(table.listing, sorts={"as_of": "as_of"})
         rows = listing.read(self._raw, PageRequest(1, "as_of", filters=filters))
         return rows[0]["as_of"] if rows else None
 
     def has_any(self, table: Table, filters: Mapping[str, Sequence[Any]]) -> bool:
-        """Whether these filters of the list let any record through."""
+        """Whether any record matches these filters."""
         listing = replace(table.listing, sorts={"id": "id"})
         return bool(listing.read(self._raw, PageRequest(1, "id", filters=filters)))
 
     def distinct_values(self, table: Table, column: str, limit: int) -> list[str]:
-        """The different values of a column of words, at most so many."""
+        """The distinct values of a column, up to a limit."""
         sql = f"SELECT DISTINCT {column} FROM {table.name} WHERE {column} IS NOT NULL LIMIT ?"  # noqa: S608 (declared)
         return [str(row[0]) for row in self._raw.execute(sql, (limit,))]
 
     def put_references(self, references: Mapping[int, Iterable[tuple[str, str]]]) -> None:
-        """Replace the references (kind, value) by which these shipments are found."""
+        """Replace the references (kind, value) of these shipments."""
         self._raw.execute(
             "DELETE FROM shipment_references WHERE shipment_id IN (SELECT value FROM json_each(?))",
             (msgspec.json.encode(list(references)).decode(),),
@@ -174,7 +171,7 @@ class ObjectState(msgspec.Struct, frozen=True, gc=False):
 
 
 class ContentHash(msgspec.Struct, frozen=True, gc=False):
-    """What is stored of one object, as far as comparing needs it; `raw` only where there is no digest."""
+    """What comparing needs of a stored object; `raw` only if there is no digest."""
 
     digest: int | None
     removed: int
@@ -182,7 +179,7 @@ class ContentHash(msgspec.Struct, frozen=True, gc=False):
 
 
 def _record(table: Table, row: Sequence[Any]) -> Record:
-    fields = dict(zip(table.names, row[1:], strict=False))  # the rest of the row is instants and marks
+    fields = dict(zip(table.names, row[1:], strict=False))  # the rest of the row are instants and state columns
     for name in table.booleans:
         if fields[name] is not None:
             fields[name] = bool(fields[name])
