@@ -25,27 +25,27 @@ class DashIdCommand(click.Command):
     """A command for one object, whose id may begin with a dash, as Flexport's sometimes do."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """What begins with a single dash and is no option of this command is the id."""
+        """An argument with a single dash that is not an option of this command is the id."""
         options = {name for parameter in self.get_params(ctx) for name in parameter.opts}
-        for place, found in enumerate(args):
-            if found == "--":
+        for place, argument in enumerate(args):
+            if argument == "--":
                 break
-            if found.startswith("-") and not found.startswith("--") and found not in options:
-                args = [*args[:place], *args[place + 1 :], "--", found]
+            if argument.startswith("-") and not argument.startswith("--") and argument not in options:
+                args = [*args[:place], *args[place + 1 :], "--", argument]
                 break
         return super().parse_args(ctx, args)
 
 
 class DefaultShowGroup(click.Group):
-    """Shows what is named where no command is: `shipments 910234` is `shipments show 910234`.
+    """A group whose default command is `show`: `shipments 910234` is `shipments show 910234`.
 
-    A reference holds a digit, which no command does.
+    A reference has a digit, which no command has.
     """
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that is meant, and its arguments."""
+        """The command and its arguments."""
         if args and self.get_command(ctx, args[0]) is None and any(char.isdigit() for char in args[0]):
             args = ["show", *args]
         return super().resolve_command(ctx, args)
@@ -90,7 +90,7 @@ def _show(resource: ResourceSpec) -> click.Command:
     @daemon_command
     def shown(daemon: DaemonClient, out: Output, key: tuple[str, ...]) -> None:
         reply = daemon.get(f"/{resource.route}/{quote_id(' '.join(key))}")
-        out.show(reply, lambda found: render.show(out, found, resource.label))
+        out.show(reply, lambda document: render.show(out, document, resource.label))
 
     return _object_command("show", f"Show all fields of one {resource.label}.", shown)
 
@@ -119,10 +119,10 @@ def _object_command(name: str, about: str, command: Command) -> click.Command:
 
 def _current_state(daemon: DaemonClient, path: str) -> render.Document | None:
     try:
-        found: render.Document = daemon.get(path).document
+        document: render.Document = daemon.get(path).document
     except NotFoundError:
         return None
-    return found
+    return document
 
 
 def _print_refresh(out: Output, before: render.Document | None, named: str, after: render.Document) -> None:

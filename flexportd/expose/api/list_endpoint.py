@@ -35,7 +35,7 @@ Rows = list[dict[str, Any]]
 Filters = Mapping[str, Sequence[Any]]
 
 Authorize = Callable[[web.Request, Filters], Awaitable[Filters]]
-"""(request, the filters that the path sets) -> what must be asked besides, so that one sees what one may see.
+"""(request, its filters) -> further filters, which limit the list to what the caller may see.
 
 Raises ForbiddenError, NotFoundError."""
 
@@ -52,49 +52,46 @@ class ListEndpoint:
     as_of: Callable[[Transaction], str | None]
     tags: tuple[Hashable, ...] = ()
     key: str = "id"
-    hidden_sort_columns: tuple[str, ...] = ()  # columns to sort by that no document shows
-    uncacheable_filters: tuple[str, ...] = ()  # filters with which an answer is not kept
-    as_of_view: AsOfListFactory | None = None  # the list as it was, where it can be told
-    authorize: Authorize = deny_list  # whoever sees some shipments only
-    written_at: str | None = None  # the column with our time of a row; for lists that are not walked
-    csv_table: Table | None = None  # whose rows its documents are, part by part
+    hidden_sort_columns: tuple[str, ...] = ()  # sort columns that are not in the documents
+    uncacheable_filters: tuple[str, ...] = ()  # filters with which a response is not cached
+    as_of_view: AsOfListFactory | None = None  # the list as of an earlier time, if it has one
+    authorize: Authorize = deny_list  # for keys that are limited to some shipments
+    written_at: str | None = None  # the column with our time of a row; for lists without stable pagination
+    csv_table: Table | None = None  # its columns are those of the CSV
 
     async def respond(self, request: web.Request, always: Filters | None = None) -> web.StreamResponse:
-        """Answer the request; `always` are filters that the path sets."""
-        context, codec = request.app[CONTEXT], codec_of(request)
-        decrypt = None if codec is None else functools.partial(_decrypt_cursor, codec)
-        wanted = await authorize_request(
-            request, ListRequest.of(request[QUERY], self.rules, context.display, decrypt), self, always
-        )
-        page = wanted.page
-        extra = ("raw",) if "raw" in wanted.includes else ()
+        """Respond to the request; `always` are filters that the path sets."""
+        context = request.app[CONTEXT]
+        params = await authorized_request(request, request[QUERY], self, always)
+        page = params.page
+        extra = ("raw",) if "raw" in params.includes else ()
         page = replace(page, extra=(*extra, *(name for name in self.hidden_sort_columns if name == page.sort)))
-        wanted = replace(wanted, page=page)
-        if self.as_of_view is None or wanted.as_of is None:
-            return await self.respond_to(request, wanted)
-        check_includes(wanted.includes)
-        async with open_as_of(context, self.as_of_view, wanted.as_of) as past:
+        params = replace(params, page=page)
+        if self.as_of_view is None or params.as_of is None:
+            return await self.respond_to(request, params)
+        check_includes(params.includes)
+        async with open_as_of(context, self.as_of_view, params.as_of) as past:
             check_filters(past.table, page.filters)
-            if wanted.output_format != "json":
+            if params.output_format != "json":
                 await context.db.read(past.prepare)  # before the response begins
             view = replace(self, read=past.read, as_of=past.as_of)
-            return await view.respond_to(request, wanted)
+            return await view.respond_to(request, params)
 
-    async def respond_to(self, request: web.Request, wanted: ListRequest) -> web.StreamResponse:
+    async def respond_to(self, request: web.Request, params: ListRequest) -> web.StreamResponse:
         """This page of the list, or an export of every page from here on."""
         db = request.app[CONTEXT].db
-        if wanted.output_format != "json":
-            columns = (*(wanted.fields or tuple(self.rules.fields)), *wanted.includes)
-            export = Export(wanted.output_format, columns, wanted.bom)
-            return await send_export(request, export, self._export_chunks(db, wanted, export))
+        if params.output_format != "json":
+            columns = (*(params.fields or tuple(self.rules.fields)), *params.includes)
+            export = Export(params.output_format, columns, params.bom)
+            return await send_export(request, export, self._export_chunks(db, params, export))
 
         async def build() -> EncodedPage:
-            return await db.read(lambda tx: self._encode_page(tx, wanted))
+            return await db.read(lambda tx: self._encode_page(tx, params))
 
-        kept = not any(name in wanted.page.filters for name in self.uncacheable_filters)
-        return await respond(request, build, self.tags if kept else ())
+        is_cached = not any(name in params.page.filters for name in self.uncacheable_filters)
+        return await respond(request, build, self.tags if is_cached else ())
 
-    async def _export_chunks(self, db: Database, wanted: ListRequest, export: Export) -> AsyncGenerator[bytes, None]:
+    async def _export_chunks(self, db: Database, params: ListRequest, export: Export) -> AsyncGenerator[bytes, None]:
         """Every page from here on, each read in a snapshot of its own and encoded where it was read."""
         table = self.csv_table if export.output_format == "csv" else None
         csv_rows = None if table is None else CsvRowWriter(table, export.columns)
@@ -102,12 +99,12 @@ class ListEndpoint:
         def read(tx: Transaction, page: PageRequest) -> tuple[bytes, Cursor | None]:
             rows = self.read(tx, page)
             shown = rows[: page.limit]
-            end = wanted.next_cursor(shown[-1], self.key) if len(rows) > page.limit else None
+            end = params.next_cursor(shown[-1], self.key) if len(rows) > page.limit else None
             if csv_rows is not None:
                 return csv_rows.encode(shown), end
             return export.encode([self.document(row) for row in shown]), end
 
-        left, page = wanted.row_limit, wanted.page
+        left, page = params.row_limit, params.page
         while left is None or left > 0:
             size = ROWS_AT_ONCE if left is None else min(left, ROWS_AT_ONCE)
             chunk, end = await db.read(functools.partial(read, page=replace(page, limit=size)))
@@ -117,57 +114,56 @@ class ListEndpoint:
             page = replace(page, after=(end.value, end.key), since=end.since)
             left = None if left is None else left - size
 
-    def _encode_page(self, tx: Transaction, wanted: ListRequest) -> EncodedPage:
-        rows = self.read(tx, wanted.page)
+    def _encode_page(self, tx: Transaction, params: ListRequest) -> EncodedPage:
+        rows = self.read(tx, params.page)
         as_of = self.as_of(tx) or None
-        more = wanted.encode_next_cursor(tx, rows, self.key)
-        fields = None if wanted.fields is None else (*wanted.fields, *wanted.includes)
-        shown = rows[: wanted.page.limit]
+        more = params.encode_next_cursor(tx, rows, self.key)
+        fields = None if params.fields is None else (*params.fields, *params.includes)
+        shown = rows[: params.page.limit]
         return encode_page((select_fields(self.document(row), fields) for row in shown), more, as_of)
 
 
-async def authorize_request(
-    request: web.Request, wanted: ListRequest, view: ListEndpoint, always: Filters | None = None
+async def authorized_request(
+    request: web.Request, values: Mapping[str, Any], view: ListEndpoint, always: Filters | None = None
 ) -> ListRequest:
-    """The request limited to what the caller may see, in the API and on pages.
+    """The request with these values of the list's parameters, limited to what the caller may see.
 
-    The cursors of a key that sees some shipments only are encrypted: they hold numbers that count the rows of all.
+    The cursors of a key that is limited to some shipments are encrypted: they have numbers that count the rows of all.
     Raises InvalidError, ExpiredError, ForbiddenError, NotFoundError.
     """
     codec = codec_of(request)
-    check_own_includes(request, wanted.includes)
-    filters = {**wanted.page.filters, **(always or {})}
+    decrypt = None if codec is None else functools.partial(_decrypt_cursor, codec)
+    params = ListRequest.of(values, view.rules, request.app[CONTEXT].display, decrypt)
+    check_own_includes(request, params.includes)
+    filters = {**params.page.filters, **(always or {})}
     filters |= await view.authorize(request, filters)
-    wanted = await bind_cursor(request, replace(wanted, page=replace(wanted.page, filters=filters)))
-    return wanted if codec is None else replace(wanted, written_at=view.written_at, encrypt_cursor=codec.encode)
+    params = await bind_cursor(request, replace(params, page=replace(params.page, filters=filters)))
+    return params if codec is None else replace(params, written_at=view.written_at, encrypt_cursor=codec.encode)
 
 
 async def authorized_params(
     request: web.Request, query: MultiMapping[str], view: ListEndpoint, always: Filters | None = None
 ) -> ListRequest:
     """The request of a page of the dashboard for a list, limited to what the caller may see."""
-    codec = codec_of(request)
-    decrypt = None if codec is None else functools.partial(_decrypt_cursor, codec)
-    wanted = ListRequest.of(view.rules.parse(query), view.rules, request.app[CONTEXT].display, decrypt)
-    return await authorize_request(request, wanted, view, always)
+    return await authorized_request(request, view.rules.parse(query), view, always)
 
 
-async def bind_cursor(request: web.Request, wanted: ListRequest) -> ListRequest:
+async def bind_cursor(request: web.Request, params: ListRequest) -> ListRequest:
     """The request with its cursors bound to this list, its filters and its time, and a stable order.
 
     Raises InvalidError for an unknown word of a filter, and for a cursor that is bound to something else or comes from
     another history of the database.
     """
-    filters = wanted.page.filters
-    await check_words(request, wanted.unknown_words, filters, wanted.as_of)
-    binding = cursors.binding(_route_path(request), {**filters, "as_of": (wanted.as_of,)})
+    filters = params.page.filters
+    await check_words(request, params.unknown_words, filters, params.as_of)
+    binding = cursors.binding(_route_path(request), {**filters, "as_of": (params.as_of,)})
     since, db = None, request.app[CONTEXT].db
-    if wanted.cursor is not None:
-        cursors.check_binding(wanted.cursor, binding)
-        await cursors.check_origin(db, wanted.cursor)
-        since = wanted.cursor.since
+    if params.cursor is not None:
+        cursors.check_binding(params.cursor, binding)
+        await cursors.check_origin(db, params.cursor)
+        since = params.cursor.since
     snapshots = _snapshot_pages.setdefault(db, SnapshotPages())
-    return replace(wanted, binding=binding, page=replace(wanted.page, since=since, snapshots=snapshots))
+    return replace(params, binding=binding, page=replace(params.page, since=since, snapshots=snapshots))
 
 
 def _decrypt_cursor(codec: OpaqueCodec, encrypted: str) -> str:

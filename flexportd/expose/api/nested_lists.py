@@ -5,6 +5,7 @@ They follow from the filters: a list with the filter `container` is also `/conta
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from aiohttp import web
 
@@ -34,7 +35,7 @@ class NestedList:
         segment = self.child.domain.route.removeprefix(f"{self.filter.replace('_', '-')}-")
         return "lines" if segment == "line-items" else segment
 
-    @property
+    @cached_property
     def rules(self) -> ListRules:
         """The child's rules without the filter that the path sets."""
         return self.child.list.rules.without(self.filter)

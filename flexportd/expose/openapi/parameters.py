@@ -312,13 +312,13 @@ def filter_description(name: str, one: Filter) -> str:
         one.description
         or {
             "words": f"{subject}; separate several with commas.",
-            "word": f"{subject} (exact match).",
+            "word": f"Only this {words}.",
             "text": f"{subject} (exact match, case-insensitive).",
             "substring": f"Text in {'any name or number' if name == 'q' else f'the {words}'} (case-insensitive).",
             "id": f"ID of the {words}.",
             "number": f"ID of the {words}.",
             "day": f"{period} day.",
-            "time": f"{period} day or time.",
+            "time": f"{period} day (00:00 UTC) or time.",
         }[str(one.value_type)]
     )
 

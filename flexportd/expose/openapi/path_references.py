@@ -34,10 +34,10 @@ async def resolve_reference(request: web.Request, domain: ResourceType, text: st
             return []
         return [(hit.key, hit.title) for hit in lookup(tx, domain, text, seen)]
 
-    found = await parts.db.read(read)
-    if len(found) > 1:
-        named = ", ".join(f"{key} ({title[:60]})" for key, title in found[:_MAX_LISTED])
-        more = f" and {len(found) - _MAX_LISTED} more" if len(found) > _MAX_LISTED else ""
+    matches = await parts.db.read(read)
+    if len(matches) > 1:
+        listed = ", ".join(f"{key} ({title[:60]})" for key, title in matches[:_MAX_LISTED])
+        more = f" and {len(matches) - _MAX_LISTED} more" if len(matches) > _MAX_LISTED else ""
         several = domain.name.replace("_", " ")
-        raise AmbiguousError(f"{len(found)} {several} have the reference {text[:80]!r}; use an id: {named}{more}")
-    return found[0][0] if found else None
+        raise AmbiguousError(f"{len(matches)} {several} have the reference {text[:80]!r}; use an id: {listed}{more}")
+    return matches[0][0] if matches else None

@@ -59,7 +59,7 @@ class ListRules:
         """All parameters by name."""
         display = DisplaySettings()
         orders = [order for word in self.sorts for order in (f"-{word}", word)]
-        found = [
+        parameters = [
             Parameter(
                 name="limit",
                 description=f"Rows per page, at most {display.max_page_size} unless configured otherwise; of an "
@@ -87,12 +87,12 @@ class ListRules:
             ),
         ]
         if self.fields:
-            found.append(csv_of("fields", self.fields, "Return only these fields (comma-separated)."))
+            parameters.append(csv_of("fields", self.fields, "Return only these fields (comma-separated)."))
         if self.includes:
-            found.append(csv_of("include", self.includes, "Also include: Flexport's own JSON."))
+            parameters.append(csv_of("include", self.includes, "Also include: Flexport's own JSON."))
         for name, one in self.public_filters.items():
-            found.append(self.filter_params.get(name) or filter_param(name, one, self.vocabularies.get(name)))
-        return {parameter.name: parameter for parameter in (*found, *((AS_OF,) if self.past else ()))}
+            parameters.append(self.filter_params.get(name) or filter_param(name, one, self.vocabularies.get(name)))
+        return {parameter.name: parameter for parameter in (*parameters, *((AS_OF,) if self.past else ()))}
 
     def _parse_sort(self, name: str, text: str) -> tuple[str, bool]:
         word = text.removeprefix("-")

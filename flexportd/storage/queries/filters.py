@@ -77,15 +77,15 @@ def _compare(
     return Filter(operator, column, f"{column} {operator} ?", value_type, description)
 
 
-def any_of(column: str, *choices: str, description: str = "") -> Filter:
+def any_of(column: str) -> Filter:
     """One of several values of a column."""
     condition = f"{column} IN (SELECT value FROM json_each(?))"  # noqa: S608 (a declared column)
-    return Filter("in", column, condition, "words", description, choices)
+    return Filter("in", column, condition, "words")
 
 
-def equals(column: str, description: str = "") -> Filter:
+def equals(column: str) -> Filter:
     """Exactly this text; case does not matter."""
-    return Filter("=", column, f"{column} = ? COLLATE NOCASE", "text", description)
+    return Filter("=", column, f"{column} = ? COLLATE NOCASE", "text")
 
 
 def word(column: str, *choices: str, description: str = "") -> Filter:
@@ -109,14 +109,14 @@ def contains(*columns: str) -> Filter:
     return Filter("contains", columns[0], f"({condition})", "substring")
 
 
-def since(column: str, description: str = "") -> Filter:
+def since(column: str) -> Filter:
     """At this time or later."""
-    return _compare(">=", column, "time", description)
+    return _compare(">=", column, "time")
 
 
-def before(column: str, description: str = "") -> Filter:
+def before(column: str) -> Filter:
     """Before this time."""
-    return _compare("<", column, "time", description)
+    return _compare("<", column, "time")
 
 
 def after_number(column: str) -> Filter:
