@@ -294,7 +294,7 @@ def filtered(tx):
 
     def page(text):
         filters = shipment_filters(tx, text)
-        where = " AND ".join(FILTERS[name] for name in filters)
+        where = " AND ".join(FILTERS[name].condition for name in filters)
         return tx.raw.execute(PAGE.format(where), list(itertools.chain(*filters.values()))).fetchall()
 
     texts = ("FLEX-900123", "PO-1234", "Atlas", "po", "flex", "0", "com", "qwxyz", "wk07", "S1", "pdf", "Renamed")

@@ -1,153 +1,48 @@
-"""The resources as commands: what each is, and what its list may be asked.
+"""The commands of resources, with the sort orders and filters of each list.
 
-The registry knows all this too, but reading it takes longer than a command may; tests/unit/test_cli_resources.py holds
-the two together and prints the line that a new resource needs.
+Both follow from the registry, which takes longer to import than a command may. So `make docs` writes them to
+`resource_specs.json` (see `flexportd.expose.api.resource_filters`), from which they are read here.
 """
 
+import json
 from dataclasses import dataclass
-from functools import cached_property
+from pathlib import Path
+
+_DESCRIPTIONS = {
+    "legs": "Legs of shipments, one vehicle each.",
+    "containers": "Containers of shipments.",
+    "container-legs": "Containers by leg, with loading and discharge dates.",
+    "products": "Your SKUs and their customs classification.",
+    "invoices": "Flexport's invoices and their outstanding amounts.",
+    "commercial-invoices": "Sellers' invoices for the goods, for customs.",
+    "bookings": "Bookings of freight and their status.",
+    "booking-line-items": "Purchase order lines on bookings.",
+    "purchase-orders": "Purchase orders and their must-arrive dates.",
+    "purchase-order-line-items": "Purchase order lines: product, units, cost.",
+    "documents": "Documents of shipments.",
+    "customs-entries": "Customs entries and their release status.",
+    "companies": "Companies that you trade with.",
+    "company-entities": "Legal entities of companies.",
+    "contacts": "Contacts at companies.",
+    "locations": "Warehouses, factories and other addresses.",
+    "ports": "Ports, airports and rail yards, with their codes.",
+}
 
 
 @dataclass(frozen=True)
 class ResourceSpec:
-    """One resource. `asks` are the filters of its list and what each takes; every list has ALWAYS beside them."""
+    """One resource. `filters` are (parameter, value type, help) of its list's filters."""
 
     route: str
     label: str
     about: str
-    sorts: str
-    filter_spec: str
-
-    @cached_property
-    def filters(self) -> dict[str, str]:
-        """Filter -> what it takes: words, text, part, id, moment, day or truth."""
-        return dict(pair.split("=") for pair in f"{self.filter_spec} {COMMON_FILTERS}".split())
+    sorts: list[str]
+    filters: list[tuple[str, str, str]]
 
 
-COMMON_FILTERS = "updated_since=moment removed=truth"
+def _load() -> tuple[ResourceSpec, ...]:
+    specs = json.loads(Path(__file__).with_suffix(".json").read_text())
+    return tuple(ResourceSpec(route=route, about=about, **specs[route]) for route, about in _DESCRIPTIONS.items())
 
-RESOURCES = (
-    ResourceSpec(
-        "legs",
-        "leg",
-        "Legs of shipments, one vehicle each.",
-        "updated_at id",
-        "mode=words carrier=text vessel=text q=part shipment=id",
-    ),
-    ResourceSpec(
-        "containers",
-        "container",
-        "Containers of shipments.",
-        "updated_at id",
-        "container_number=text container_type=words q=part shipment=id",
-    ),
-    ResourceSpec(
-        "container-legs",
-        "container leg",
-        "Containers by leg, with loading and discharge dates.",
-        "updated_at id",
-        "shipment=id container=id leg=id",
-    ),
-    ResourceSpec(
-        "products",
-        "product",
-        "Your SKUs and their customs classification.",
-        "updated_at id sku name",
-        "sku=text hs_code=text country=text archived=truth q=part",
-    ),
-    ResourceSpec(
-        "invoices",
-        "freight invoice",
-        "Flexport's invoices and their outstanding amounts.",
-        "updated_at id due_date issued_at name",
-        "status=words type=words currency=text shipment=id open=truth due_after=day due_before=day issued_after=moment "
-        "issued_before=moment name=text q=part",
-    ),
-    ResourceSpec(
-        "commercial-invoices",
-        "commercial invoice",
-        "Sellers' invoices for the goods, for customs.",
-        "updated_at id invoice_number",
-        "invoice_number=text shipment=id status=words currency=text adds_up=truth sku=text po=text container=text "
-        "q=part",
-    ),
-    ResourceSpec(
-        "bookings",
-        "booking",
-        "Bookings of freight and their status.",
-        "updated_at created_at id",
-        "status=words mode=words shipment=id q=part cargo_ready_after=day cargo_ready_before=day created_since=moment "
-        "dangerous=truth",
-    ),
-    ResourceSpec(
-        "booking-line-items",
-        "booking line item",
-        "Purchase order lines on bookings.",
-        "updated_at id",
-        "booking=id purchase_order_line_item=id",
-    ),
-    ResourceSpec(
-        "purchase-orders",
-        "purchase order",
-        "Purchase orders and their must-arrive dates.",
-        "updated_at id must_arrive_date",
-        "status=words name=text q=part buyer=part seller=part archived=truth must_arrive_after=day "
-        "must_arrive_before=day shipment=id",
-    ),
-    ResourceSpec(
-        "purchase-order-line-items",
-        "purchase order line item",
-        "Purchase order lines: product, units, cost.",
-        "updated_at id",
-        "purchase_order=id product=id sku=text item_key=text q=part",
-    ),
-    ResourceSpec(
-        "documents",
-        "document",
-        "Documents of shipments.",
-        "updated_at uploaded_at id",
-        "shipment=id type=words archived=truth uploaded_since=moment uploaded_before=moment q=part",
-    ),
-    ResourceSpec(
-        "customs-entries",
-        "customs entry",
-        "Customs entries and their release status.",
-        "updated_at id release_date entry_number",
-        "state=words status=words entry_number=text shipment=id released_after=day released_before=day q=part",
-    ),
-    ResourceSpec(
-        "companies",
-        "company",
-        "Companies that you trade with.",
-        "updated_at name id",
-        "q=part ref=text",
-    ),
-    ResourceSpec(
-        "company-entities",
-        "company entity",
-        "Legal entities of companies.",
-        "updated_at name id",
-        "q=part ref=text company=id country=text",
-    ),
-    ResourceSpec(
-        "contacts",
-        "contact",
-        "Contacts at companies.",
-        "updated_at name id",
-        "q=part email=text company=id",
-    ),
-    ResourceSpec(
-        "locations",
-        "location",
-        "Warehouses, factories and other addresses.",
-        "updated_at name id",
-        "q=part ref=text company=id country=text",
-    ),
-    ResourceSpec(
-        "ports",
-        "port",
-        "Ports, airports and rail yards, with their codes.",
-        "updated_at name id",
-        "q=part unlocode=text iata=text country=text kind=text",
-    ),
-)
+
+RESOURCES = _load()

@@ -20,8 +20,8 @@ from flexportd.core.labels import is_day_only
 from flexportd.core.resources import containers, legs, shipments
 from flexportd.core.resources.itinerary import ShipmentRoute
 from flexportd.storage.queries.list_query import PageRequest
+from flexportd.storage.queries.table import plausible_or_none
 from flexportd.storage.repositories.calendar import LIST_QUERIES, LegContainers, ShipmentSummary
-from flexportd.storage.repositories.resources import plausible_or_none
 from flexportd.storage.transaction import Transaction
 
 Kind = Literal["arrivals", "ramp_arrivals", "deliveries", "free_time", "appointments", "invoices"]

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from flexportd.core.resources.identifiers import int_id
 from flexportd.core.resources.itinerary import NO_PLACE, RoutePlace, ShipmentRoute, place_at
 from flexportd.core.resources.values import instant as utc
-from flexportd.storage.repositories.resources import Record, plausible_or_none
+from flexportd.storage.queries.table import plausible_or_none
+from flexportd.storage.repositories.resources import Record
 
 
 class CargoStage(IntEnum):

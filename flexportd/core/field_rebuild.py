@@ -21,7 +21,8 @@ from flexportd.core.unit_of_work import ChangeCause, UnitOfWork
 from flexportd.errors import MalformedError
 from flexportd.flexport.models import fast_models
 from flexportd.storage.database import Database
-from flexportd.storage.repositories.resources import Key, Record
+from flexportd.storage.queries.table import Key
+from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flexportd.clock import age, parse
 
 if TYPE_CHECKING:
-    from flexportd.storage.repositories.resources import Kind, Table
+    from flexportd.storage.queries.table import Kind, Table
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import msgspec
 
 from flexportd.flexport.models.events import Fields
-from flexportd.storage.repositories.resources import Key, Record
+from flexportd.storage.queries.table import Key
+from flexportd.storage.repositories.resources import Record
 
 _fields = msgspec.json.Decoder(Fields)
 _stamps = msgspec.json.Decoder(dict[str, str])

@@ -7,7 +7,8 @@ from flexportd.core.resources.values import leg_end_fields
 from flexportd.core.timeline import ShipmentBundle, shows_event
 from flexportd.flexport.models.events import location
 from flexportd.flexport.models.places import ShipmentNode
-from flexportd.storage.repositories.resources import Key, Record
+from flexportd.storage.queries.table import Key
+from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 
 MAX_EVENTS = 500  # events of one shipment that its timeline uses

@@ -23,7 +23,8 @@ from flexportd.core.resources.containers import LAST_FREE_DAY, TERMINAL
 from flexportd.core.resources.itinerary import NO_PLACE, RoutePlace, ShipmentRoute, place_at, tags
 from flexportd.core.resources.values import at_place
 from flexportd.flexport.milestones import milestone, title
-from flexportd.storage.repositories.resources import Record, instant, instant_of, plausible_or_none
+from flexportd.storage.queries.table import instant, instant_of, plausible_or_none
+from flexportd.storage.repositories.resources import Record
 
 # Events that only repeat a date of a leg or container.
 _DATE_EVENTS = {

@@ -17,8 +17,9 @@ from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import is_same_moment
 from flexportd.core.search.fields import READ_FROM_RAW
 from flexportd.storage.change_log import WrittenObject
+from flexportd.storage.queries.table import Key, Table
 from flexportd.storage.repositories.changes import Change
-from flexportd.storage.repositories.resources import Key, Record, Table
+from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 
 _OWNERS = {domain.name: domain for domain in (legs.RESOURCE_TYPE, containers.RESOURCE_TYPE)}

@@ -7,7 +7,7 @@ from flexportd.core.importer.batch_import import ImportResult
 from flexportd.core.importer.importer import ImportObserver, WrittenKeys
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.schema_drift import FUTURE_TIMESTAMP, TIMESTAMP_WENT_BACK, SchemaDrift, top_level_fields
-from flexportd.storage.repositories.resources import Key
+from flexportd.storage.queries.table import Key
 from flexportd.storage.transaction import Transaction
 
 

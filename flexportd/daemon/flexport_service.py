@@ -37,9 +37,9 @@ from flexportd.queue.handlers import EVENTS, SYNC
 from flexportd.queue.queue import Queue
 from flexportd.settings import Settings
 from flexportd.storage.database import Database
+from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.api_usage import UsageKey, UsageTotals
 from flexportd.storage.repositories.items import NewItem
-from flexportd.storage.repositories.resources import Key
 from flexportd.storage.repositories.sync import ListState
 from flexportd.storage.transaction import Transaction
 

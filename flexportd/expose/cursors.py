@@ -1,4 +1,4 @@
-"""Cursors: where the next page of a list begins, as text that only the list which gave it out takes back."""
+"""Cursors: where the next page of a list begins, as text that only the list that issued it accepts."""
 
 import base64
 import binascii
@@ -15,24 +15,24 @@ from flexportd.storage.transaction import Transaction
 
 MAX_CURSOR = 6000  # characters
 
-_DIGEST_LENGTH = 12  # characters of each of the two digests of `Cursor.bound`
+_DIGEST_LENGTH = 12  # characters of each of the two digests of `Cursor.binding`
 
 _MAX_DIGITS = 19  # digits
 
-_MAX_VALUE = 2000  # bytes of a value that a cursor carries; a longer one is looked up by the key
+_MAX_VALUE = 2000  # bytes of an encoded value; a longer one is looked up by the key
 
 _Wire = tuple[str, bool, str | int | bool | None, int | str, int, str, str]
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """Behind the row with this sort value and key; True for a value that is too long to be carried.
+    """The position after the row with this sort value and key; True stands for a value that is too long.
 
-    `since` is the number of the journal at which the list began to be read, None where that does not matter: then it is
-    carried as the newest. For a key that sees some shipments only it is a time (`time_number`), since numbers of the
-    journal count what happens to all. `bound` is what `binding` gives for the list and its filters, `origin` what the
-    journal gives for `since`: it tells this history of the database from others. Where `since` does not matter it also
-    names the newest event.
+    `since` is the number of the change log at which the first page was read; None where that does not matter, in which
+    case the newest is encoded. For a key that is limited to some shipments it is a time (`time_number`), since numbers
+    of the change log count writes of all shipments. `binding` is that of the list and its filters (see `binding`).
+    `origin` is the change log's identifier of `since`, which differs between database histories; where `since` does not
+    matter it also has the newest event.
     """
 
     sort: str
@@ -44,10 +44,10 @@ class Cursor:
     origin: str = ""
 
 
-def binding(place: str, filters: Mapping[str, Sequence[Any]]) -> str:
-    """Short digests of a list and of what it was asked for."""
-    told = msgspec.json.encode(sorted((name, list(values)) for name, values in filters.items()))
-    return f"{_digest(place.encode())}{_digest(told)}"
+def binding(path: str, filters: Mapping[str, Sequence[Any]]) -> str:
+    """Short digests of a list and of its filters."""
+    encoded = msgspec.json.encode(sorted((name, list(values)) for name, values in filters.items()))
+    return f"{_digest(path.encode())}{_digest(encoded)}"
 
 
 def check_binding(cursor: Cursor, bound: str) -> None:
@@ -59,14 +59,14 @@ def check_binding(cursor: Cursor, bound: str) -> None:
         raise InvalidError(f"cursor {why}", "cursor")
 
 
-def _digest(told: bytes) -> str:
-    return hashlib.blake2b(told, digest_size=_DIGEST_LENGTH // 2).hexdigest()
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=_DIGEST_LENGTH // 2).hexdigest()
 
 
 async def check_origin(db: Database, cursor: Cursor) -> None:
-    """Check that a cursor is of this history of the database.
+    """Check that a cursor belongs to this history of the database.
 
-    Raises InvalidError for one from another database or from before a restore, ExpiredError for one that is too old.
+    Raises InvalidError for one of another database or from before a restore, ExpiredError for one that is too old.
     """
 
     def work(tx: Transaction) -> None:
@@ -82,9 +82,9 @@ async def check_origin(db: Database, cursor: Cursor) -> None:
 
 
 def _newest_event(tx: Transaction, *up_to: int) -> str:
-    """The newest event: what waits to be applied is not in the journal yet."""
-    seq, told = tx.events.latest_through(*up_to)
-    return f"{seq}-{_digest(told.encode())}"
+    """The newest event; events that wait to be applied are not in the change log yet."""
+    seq, event_id = tx.events.latest_through(*up_to)
+    return f"{seq}-{_digest(event_id.encode())}"
 
 
 def encode(tx: Transaction, cursor: Cursor) -> str:
@@ -96,8 +96,8 @@ def encode(tx: Transaction, cursor: Cursor) -> str:
     origin = tx.journal.origin_of(since)
     if cursor.since is None:
         origin += f"-{_newest_event(tx)}"
-    told = [cursor.sort, cursor.descending, value, cursor.key, since, cursor.binding, origin]
-    return base64.urlsafe_b64encode(msgspec.json.encode(told)).decode().rstrip("=")
+    fields = [cursor.sort, cursor.descending, value, cursor.key, since, cursor.binding, origin]
+    return base64.urlsafe_b64encode(msgspec.json.encode(fields)).decode().rstrip("=")
 
 
 def decode(text: str, sort: str, *, descending: bool, text_keys: bool) -> Cursor:
@@ -118,5 +118,5 @@ def decode(text: str, sort: str, *, descending: bool, text_keys: bool) -> Cursor
 
 
 def invalid_cursor() -> InvalidError:
-    """For a cursor that no list gave out."""
+    """For a cursor that no list issued."""
     return InvalidError("cursor was not issued by this list; omit it to start over", "cursor")

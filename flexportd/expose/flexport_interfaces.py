@@ -8,7 +8,7 @@ from msgspec import Meta
 from flexportd.core.json_types import Stamp
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import ConflictError
-from flexportd.storage.repositories.resources import Key
+from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.sync import ListState
 
 

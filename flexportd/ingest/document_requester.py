@@ -23,8 +23,9 @@ from flexportd.errors import UnavailableError
 from flexportd.queue.handlers import INTERACTIVE, SYNC
 from flexportd.queue.queue import Queue
 from flexportd.storage.database import Database
+from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.document_files import DocumentFile
-from flexportd.storage.repositories.resources import Key, Record
+from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)

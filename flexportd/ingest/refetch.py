@@ -30,8 +30,9 @@ from flexportd.flexport.lists import LISTS
 from flexportd.flexport.pagination import Pagination
 from flexportd.flexport.usage import Purpose
 from flexportd.outcome import Applied, Dead, Ignored, Outcome, Retry, Snooze
+from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.items import Item, NewItem
-from flexportd.storage.repositories.resources import Key, Record
+from flexportd.storage.repositories.resources import Record
 
 log = structlog.get_logger(__name__)
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from flexportd.jobs.job import JobRun
 from flexportd.storage.database import Database
-from flexportd.storage.repositories.resources import Key
+from flexportd.storage.queries.table import Key
 from flexportd.storage.transaction import Transaction
 
 MAX_SHIPMENTS = 200  # shipments whose documents are built

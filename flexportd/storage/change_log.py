@@ -12,7 +12,6 @@ import msgspec
 
 from flexportd.errors import ExpiredError, InvalidError
 from flexportd.storage.named_sql import queries
-from flexportd.storage.repositories.resources import Key, Table
 
 
 class WrittenObject(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -22,7 +21,7 @@ class WrittenObject(msgspec.Struct, frozen=True, gc=False, array_like=True):
     read only from Flexport's own JSON may have changed. None: any field may have changed.
     """
 
-    key: Key
+    key: int | str
     as_of: str | None
     changed_fields: str | None = None
 
@@ -34,7 +33,7 @@ class WrittenObject(msgspec.Struct, frozen=True, gc=False, array_like=True):
 States = Mapping[str, Sequence[WrittenObject]]
 """Table -> what was written of it."""
 
-Positions = Mapping[str, Sequence[tuple[Key, Sequence[Any] | None]]]
+Positions = Mapping[str, Sequence[tuple[int | str, Sequence[Any] | None]]]
 """Table without a history -> what was written of it: (id, what it was sorted by before; None for what is new)."""
 
 _COLUMNS = ("id", "at", "first_change", "last_change", "states", "events", "notices", "mark")
@@ -88,14 +87,6 @@ class FinishedEvent(msgspec.Struct, frozen=True, gc=False):
     resource: str | None
     resource_id: str | None
     shipment_id: int | None
-
-
-class ObjectState(msgspec.Struct, frozen=True, gc=False):
-    """The shipment that an object belongs to now, and how new its state is."""
-
-    shipment_id: int | None
-    as_of: str
-    source: str
 
 
 _FIRST_TIME = 10**16  # numbers of entries are less
@@ -206,12 +197,6 @@ class Journal:
         """The shipments that the events at these places belong to, each once."""
         rows = self._raw.execute(self._sql["shipments_of"], (msgspec.json.encode(seqs).decode(),)) if seqs else ()
         return [row[0] for row in rows]
-
-    def object_states(self, table: Table, ids: Sequence[Key]) -> dict[Key, ObjectState]:
-        """Where these objects of one table belong; a shipment belongs to itself."""
-        columns = f"id, {table.owner or 'NULL'}, as_of, source"
-        sql = f"SELECT {columns} FROM {table.name} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608
-        return {row[0]: ObjectState(*row[1:]) for row in self._raw.execute(sql, (msgspec.json.encode(ids).decode(),))}
 
 
 def _entry(row: Sequence[Any]) -> JournalEntry:

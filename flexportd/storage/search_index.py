@@ -9,9 +9,10 @@ import msgspec
 
 from flexportd.storage.bulk_insert import bulk_insert
 from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.filters import any_of, expression
+from flexportd.storage.queries.table import Key, Table
 from flexportd.storage.repositories.audiences import Audience
 from flexportd.storage.repositories.meta import Meta
-from flexportd.storage.repositories.resources import Key, Table
 from flexportd.storage.substring_index import FORMER_INDEXES, INDEXES, SubstringIndex, Text, is_short
 
 _STATE = "search_index"
@@ -22,13 +23,14 @@ MAX_LISTED_ENTRIES = 2000  # up to which the shipments of what holds a text are 
 
 MAX_TERMS = 8  # of one search
 
-_WITH_TERM = (
+_WITH_TERM = expression(
     "EXISTS (SELECT 1 FROM search_entries entry WHERE entry.shipment_id = shipments.id "
     "AND instr(entry.folded, ?) BETWEEN 1 AND ? AND (entry.id >> 40 IN (SELECT value FROM json_each(?)) "
-    "OR instr(entry.folded, ?) AND entry.id >> 40 IN (SELECT value FROM json_each(?))))"
+    "OR instr(entry.folded, ?) AND entry.id >> 40 IN (SELECT value FROM json_each(?))))",
+    tables=("search_entries",),
 )
 FILTERS = {
-    "found": "id IN (SELECT value FROM json_each(?))",
+    "found": any_of("id").internal(),
     **{f"holding_{number}": _WITH_TERM for number in range(1, MAX_TERMS + 1)},
 }
 """Filters of a list of shipments; `Search.filters_of` says which of them, with which values."""

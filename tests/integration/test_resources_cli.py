@@ -81,10 +81,10 @@ async def test_every_resource_is_listed_and_shown_in_words_and_as_json(daemon, t
 
 
 async def test_every_filter_is_taken(daemon, terminal):
-    examples = {"text": "x", "part": "x", "id": "7", "moment": "2026-03-04", "day": "2026-03-04"}
+    examples = {"text": "x", "substring": "x", "id": "7", "time": "2026-03-04", "day": "2026-03-04"}
     for resource in RESOURCES:
         options = []
-        for name, takes in resource.filters.items():
+        for name, takes, _ in resource.filters:
             option = name.replace("_", "-")
             if takes == "words":
                 known = known_values(
@@ -92,8 +92,8 @@ async def test_every_filter_is_taken(daemon, terminal):
                 )
                 options += [f"--{option}", ",".join(known[:2])]
             else:
-                options += [f"--{option}"] if takes == "truth" else [f"--{option}", examples[takes]]
-        for sort in resource.sorts.split():
+                options += [f"--{option}"] if takes == "boolean" else [f"--{option}", examples[takes]]
+        for sort in resource.sorts:
             found = await terminal.said(resource.route, "list", *options, "--sort", f"-{sort}", "--limit", "3")
             assert found == f"No {resource.route.replace('-', ' ')}.\n"
 

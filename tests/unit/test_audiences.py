@@ -9,7 +9,8 @@ from flexportd.core.resources import registry, shipments
 from flexportd.core.unit_of_work import ChangeCause, UnitOfWork
 from flexportd.storage.database import Database
 from flexportd.storage.migrate import migrations, split_statements
-from flexportd.storage.repositories.audiences import Audience, audience_condition
+from flexportd.storage.queries.freight_filters import for_audience
+from flexportd.storage.repositories.audiences import Audience
 from flexportd.storage.repositories.resources import Record
 
 AT = "2026-03-04T02:41:10.000Z"
@@ -41,7 +42,7 @@ def _put(*records):
 
 def _seen(audience):
     def read(tx):
-        sql = f"SELECT id FROM shipments WHERE {audience_condition('id')} ORDER BY id"
+        sql = f"SELECT id FROM shipments WHERE {for_audience('id').condition} ORDER BY id"
         return [row[0] for row in tx.raw.execute(sql, audience.parameters)]
 
     return read
@@ -98,7 +99,7 @@ async def test_who_sees_what_is_looked_up_by_an_index(tmp_path):
     async with Database.open(tmp_path / "data") as db:
 
         def plan(tx):
-            sql = f"EXPLAIN QUERY PLAN SELECT id FROM legs WHERE {audience_condition('shipment_id')}"
+            sql = f"EXPLAIN QUERY PLAN SELECT id FROM legs WHERE {for_audience('shipment_id').condition}"
             rows = tx.raw.execute(sql, ACME.parameters).fetchall()
             rows += tx.raw.execute("EXPLAIN QUERY PLAN " + tx.audiences._sql["visible"], ("[1]", *ACME.parameters))
             return [row[3] for row in rows]

@@ -10,10 +10,9 @@ from dataclasses import replace
 import pytest
 
 from flexportd.core.resources import registry, shipments
-from flexportd.expose.api.resource_filters import list_definition
+from flexportd.expose.api.resource_filters import REMOVED, list_definition
 from flexportd.storage import connection
 from flexportd.storage.migrate import migrate
-from flexportd.storage.queries.filters import is_present
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories import (
     changes,
@@ -42,7 +41,7 @@ LISTS = {
     "unfinished": items.UNFINISHED,
 }
 LISTS["shipments"] = replace(
-    shipments.TABLE, query_filters={"removed": is_present("removed_at")}
+    shipments.TABLE, filters={**shipments.TABLE.filters, "removed": REMOVED}
 ).listing  # as it is served
 
 ALWAYS = {
@@ -107,7 +106,9 @@ def _values(where, count=1):
 
 def _filters(name):
     listing = LISTS[name]
-    asked = [one for one, where in listing.filters.items() if "LIKE" not in where]  # parts: by the index of search
+    asked = [
+        one for one, filter_ in listing.filters.items() if "LIKE" not in filter_.condition
+    ]  # parts: by the index of search
     return [one for one in asked if one not in ALWAYS.get(name, {})]
 
 
@@ -145,7 +146,7 @@ def test_every_order_is_that_of_an_index(raw, name, sort, descending):
 def test_every_filter_goes_by_an_index(raw, name, one):
     listing, always = LISTS[name], ALWAYS.get(name, {})
     for sort, count in itertools.product(listing.sorts, (1, 3)):
-        page = PageRequest(50, sort, filters={**always, one: _values(listing.filters[one], count)})
+        page = PageRequest(50, sort, filters={**always, one: _values(listing.filters[one].condition, count)})
         if listing.needs_sorting(one, page):
             (sql, values) = listing.probe(page, one)
             plan = _plan(raw, sql, values)
@@ -191,6 +192,14 @@ def test_what_is_asked_together_is_found_in_order(raw, name, filters, descending
         for plan in _plans(raw, listing, PageRequest(50, sort, descending, filters, after)):
             assert not any("TEMP B-TREE" in step for step in plan), plan
             assert _scanned(plan, listing) is None, plan
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_filter_declares_every_other_table_that_its_condition_reads(raw, name):
+    tables = {row[0] for row in raw.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    for parameter, filter_ in LISTS[name].filters.items():
+        named = {table for table in re.findall(r"\b(?:FROM|JOIN) (\w+)", filter_.condition) if table in tables}
+        assert named - {LISTS[name].table} == filter_.tables - {LISTS[name].table}, parameter
 
 
 def test_drift_is_small_enough_to_be_sorted():

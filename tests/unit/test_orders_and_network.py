@@ -133,8 +133,8 @@ def test_lists_are_sorted_by_an_index_and_take_every_filter(raw, domain):
         order = f"{table.sorts[sort]}, id" if sort != "id" else "id"
         plan = raw.execute(f"EXPLAIN QUERY PLAN SELECT id FROM {table.name} ORDER BY {order} LIMIT 51").fetchall()
         assert number == len(table.sorts) or not any("TEMP B-TREE" in row[3] for row in plan), sort
-    for name, fragment in table.listing.filters.items():
-        asked(raw, domain, **{name: ["[]"] * fragment.count("?")})
+    for name, filter_ in table.listing.filters.items():
+        asked(raw, domain, **{name: ["[]"] * filter_.condition.count("?")})
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_lists_are_sorted_by_an_index_and_take_every_filter(raw, domain):
     ],
 )
 def test_large_tables_are_asked_through_an_index(raw, domain, name, index):
-    fragment = domain.table.listing.filters[name]
+    fragment = domain.table.listing.filters[name].condition
     plan = raw.execute(f"EXPLAIN QUERY PLAN SELECT count(*) FROM {domain.name} WHERE {fragment}", ("[]",)).fetchall()
     assert any(index in row[3] for row in plan), [row[3] for row in plan]
     assert not any(row[3].startswith("SCAN") and "VIRTUAL" not in row[3] for row in plan), [row[3] for row in plan]
@@ -406,7 +406,7 @@ def test_bookings_are_found(raw):
     )
     assert asked(raw, bookings.RESOURCE_TYPE, status=['["draft","archived"]']) == [2]
     assert asked(raw, bookings.RESOURCE_TYPE, shipment=[910_233]) == [1]
-    assert asked(raw, bookings.RESOURCE_TYPE, q=["%flex-9%"] * 2) == [1, 2]
+    assert asked(raw, bookings.RESOURCE_TYPE, q=["flex-9"]) == [1, 2]
     assert asked(raw, bookings.RESOURCE_TYPE, cargo_ready_before=["2026-03-01"]) == []
     assert asked(raw, bookings.RESOURCE_TYPE, cargo_ready_after=["2026-03-01"]) == [1, 2]
     assert asked(raw, bookings.RESOURCE_TYPE, not_dangerous=[]) == [1, 2]
@@ -484,7 +484,7 @@ def test_orders_are_found_also_by_shipment(raw):
     assert asked(raw, domain, name=["po1234"]) == [26_088]
     assert asked(raw, domain, archived=[]) == [2]
     assert asked(raw, domain, must_arrive_after=["2026-05-01"]) == [2]
-    assert asked(raw, domain, seller=["%SELLERCO%"] * 2) == [2, 26_088]
+    assert asked(raw, domain, seller=["SELLERCO"]) == [2, 26_088]
     assert asked(raw, purchase_orders.LINE_ITEMS_RESOURCE_TYPE, sku=["chairs-bl-1"], purchase_order=[26_088]) == [900]
     assert asked(
         raw, purchase_orders.BOOKING_LINES_RESOURCE_TYPE, booking=[31_001], purchase_order_line_item=[900]
@@ -554,7 +554,7 @@ def test_documents_are_found(raw):
     assert asked(raw, documents.RESOURCE_TYPE, type=['["nra"]'], archived=[]) == ["b"]
     assert asked(raw, documents.RESOURCE_TYPE, not_archived=[]) == ["-a"]
     assert asked(raw, documents.RESOURCE_TYPE, uploaded_since=["2026-02-24T00:00:00.000Z"]) == []
-    assert asked(raw, documents.RESOURCE_TYPE, q=["%INVOICE%"] * 3) == ["b"]
+    assert asked(raw, documents.RESOURCE_TYPE, q=["INVOICE"]) == ["b"]
 
 
 # The network
@@ -631,7 +631,7 @@ def test_the_network_is_found(raw):
     assert asked(raw, network.ENTITIES_RESOURCE_TYPE, company=["K1"]) == [77]
     assert asked(raw, network.ENTITIES_RESOURCE_TYPE, company=["K2"]) == []
     assert asked(raw, network.ENTITIES_RESOURCE_TYPE, ref=["id-78"]) == [78]
-    assert asked(raw, network.CONTACTS_RESOURCE_TYPE, company=["K1"], q=["%JOHN%"] * 3) == ["c1"]
+    assert asked(raw, network.CONTACTS_RESOURCE_TYPE, company=["K1"], q=["JOHN"]) == ["c1"]
     assert asked(raw, network.LOCATIONS_RESOURCE_TYPE, company=[12], country=["us"]) == ["l1"]
 
 
@@ -675,7 +675,7 @@ def test_ports_are_found(raw):
     store(raw, ports.RESOURCE_TYPE, wire.port(), wire.airport())
     assert asked(raw, ports.RESOURCE_TYPE, kind=["airport"]) == ["USLAX/LAX - Los Angeles - CA"]
     assert asked(raw, ports.RESOURCE_TYPE, unlocode=["cnytn"], country=["CN"]) == ["CNYTN/Yantian, China"]
-    assert asked(raw, ports.RESOURCE_TYPE, q=["%KLAX%"] * 6) == ["USLAX/LAX - Los Angeles - CA"]
+    assert asked(raw, ports.RESOURCE_TYPE, q=["KLAX"]) == ["USLAX/LAX - Los Angeles - CA"]
 
 
 # For analysts

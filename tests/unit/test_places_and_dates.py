@@ -10,7 +10,8 @@ from flexportd.core.resources.values import at_place, in_local_time, moment
 from flexportd.flexport.models.containers import Container, ContainerLeg
 from flexportd.flexport.models.legs import Leg
 from flexportd.flexport.models.shipments import Shipment
-from flexportd.storage.repositories.resources import Record, instant_of, is_plausible
+from flexportd.storage.queries.table import instant_of, is_plausible
+from flexportd.storage.repositories.resources import Record
 from tests.events import container, leg, place, shipment
 
 YANTIAN = place("Yantian", "CNYTN", "Asia/Shanghai", ("port_of_loading",))

@@ -64,7 +64,7 @@ class World:
                 await self.db.read(lambda tx: None)
 
     async def dead(self):
-        return await self.queue.dead_letters(PageRequest(100, "id", filters={"dead": (), "open": ()}))
+        return await self.queue.dead_letters(PageRequest(100, "id", filters={"dead": (), "not_discarded": ()}))
 
 
 @asynccontextmanager

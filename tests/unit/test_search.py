@@ -52,7 +52,7 @@ class Searched:
     async def shipments(self, text):
         def work(tx):
             filters = shipment_filters(tx, text)
-            where = " AND ".join(FILTERS[name] for name in filters)
+            where = " AND ".join(FILTERS[name].condition for name in filters)
             values = [value for given_ in filters.values() for value in given_]
             rows = tx.raw.execute(f"SELECT id FROM shipments WHERE {where} ORDER BY id", values)
             return list(filters), [row[0] for row in rows]
@@ -478,8 +478,8 @@ async def test_a_list_finds_its_shipments_by_what_belongs_to_them(book, monkeypa
 def test_a_list_of_shipments_is_filtered_by_index(tmp_path, name):
     migrate(tmp_path / "x.db")
     raw = open_writer(tmp_path / "x.db")
-    sql = f"SELECT id FROM shipments WHERE {FILTERS[name]} ORDER BY as_of DESC, id DESC LIMIT 51"
-    plan = [row[3] for row in raw.execute("EXPLAIN QUERY PLAN " + sql, ("[]",) * FILTERS[name].count("?"))]
+    sql = f"SELECT id FROM shipments WHERE {FILTERS[name].condition} ORDER BY as_of DESC, id DESC LIMIT 51"
+    plan = [row[3] for row in raw.execute("EXPLAIN QUERY PLAN " + sql, ("[]",) * FILTERS[name].condition.count("?"))]
     raw.close()
     assert not [step for step in plan if step.startswith("SCAN") and "INDEX" not in step], plan
     if name != "found":

@@ -12,7 +12,8 @@ from flexportd.core.resources import registry, shipments
 from flexportd.core.unit_of_work import ChangeCause, UnitOfWork
 from flexportd.errors import ExpiredError, InvalidError
 from flexportd.storage.database import Database
-from flexportd.storage.queries import moved_rows, stable_pagination
+from flexportd.storage.queries import stable_pagination
+from flexportd.storage.queries.filters import any_of
 from flexportd.storage.queries.list_query import PageRequest, sort_key
 from flexportd.storage.queries.stable_pagination import POSITION, SnapshotPages
 from flexportd.storage.repositories.resources import Record
@@ -84,7 +85,7 @@ async def _filled(db, name, count, seed):
 
 
 def _matching(raw, table, filters):
-    where = " AND ".join(f"({table.listing.filters[name]})" for name in filters) or "1"
+    where = " AND ".join(f"({table.listing.filters[name].condition})" for name in filters) or "1"
     values = [value for given in filters.values() for value in given]
     return {row[0] for row in raw.execute(f"SELECT id FROM {table.name} WHERE {where}", values)}
 
@@ -243,11 +244,11 @@ async def test_a_cursor_is_too_old_when_too_much_has_moved_or_its_journal_is_gon
             await world.write(*range(30))
         page = PageRequest(5, sort, after=(AT, 1), since=since, snapshots=walks)
         assert await db.read(lambda tx: tx.resources.page(table, page))
-        monkeypatch.setattr(moved_rows, "MAX_ROWS", 20)
+        monkeypatch.setattr(stable_pagination, "MAX_ROWS", 20)
         fresh = PageRequest(5, sort, after=(AT, 1), since=since, snapshots=SnapshotPages())
         with pytest.raises(ExpiredError, match="more than 20 shipments have changed since"):
             await db.read(lambda tx: tx.resources.page(table, fresh))
-        monkeypatch.setattr(moved_rows, "MAX_ROWS", 200)
+        monkeypatch.setattr(stable_pagination, "MAX_ROWS", 200)
         await db.write(lambda tx: tx.retention.delete_journal("2027", 1000))
         with pytest.raises(ExpiredError, match="start over"):
             await db.read(lambda tx: tx.resources.page(table, page))
@@ -303,7 +304,7 @@ def test_places_sort_as_sqlite_sorts():
 async def test_a_filter_may_name_thousands_of_keys(tmp_path):
     async with Database.open(tmp_path / "data") as db:
         world = await _filled(db, "shipments", 60, 1)
-        table = replace(world.table, filters={**world.table.filters, "found": "id IN (SELECT value FROM json_each(?))"})
+        table = replace(world.table, filters={**world.table.filters, "found": any_of("id")})
         for keys in ([1, 3, 5], list(range(2000))):
             page = PageRequest(
                 50, "as_of", filters={"found": (msgspec.json.encode(keys).decode(),)}, snapshots=SnapshotPages()

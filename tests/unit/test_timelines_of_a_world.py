@@ -7,7 +7,7 @@ import pytest
 from flexportd.core.timeline import timeline
 from flexportd.sandbox.catalog.wire_objects import CONTAINER, CONTAINER_LEG, LEG, SHIPMENT
 from flexportd.sandbox.world.world import World, WorldPlan
-from flexportd.storage.repositories.resources import instant
+from flexportd.storage.queries.table import instant
 from tests.families import family_of
 
 SHIPMENTS = 400

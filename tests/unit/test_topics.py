@@ -29,7 +29,8 @@ from flexportd.core.resources.registry import RESOURCE_TYPES, Registry
 from flexportd.errors import InvalidError
 from flexportd.jobs.sync.result import SYNC_FAILED
 from flexportd.queue.completion import DEAD_LETTER
-from flexportd.storage.change_log import FinishedEvent, HistoryRow, JournalEntry, ObjectState, WrittenObject
+from flexportd.storage.change_log import FinishedEvent, HistoryRow, JournalEntry, WrittenObject
+from flexportd.storage.repositories.resources import ObjectState
 
 AT = "2026-03-04T02:41:10.000Z"
 AS_OF = "2026-03-04T02:41:09.377Z"

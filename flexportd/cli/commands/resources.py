@@ -18,42 +18,34 @@ from flexportd.errors import NotFoundError
 
 Command = Callable[..., Any]
 
-_ABBREVIATIONS = {"sku": "SKU", "po": "purchase order", "hs": "HS", "iata": "IATA code", "unlocode": "UN/LOCODE"}
-_BOUND_WORDS = {"since": "on or after", "after": "on or after", "before": "before"}
-_BOOLEAN_TEXTS = {
-    "adds_up": "whose lines add up to the total",
-    "archived": "archived",
-    "dangerous": "with dangerous goods",
-    "open": "with an outstanding amount",
-    "removed": "deleted at Flexport",
-}
+_METAVARS = {"substring": "TEXT", "number": "ID", "day_or_time": "TIME", "word": "TEXT"}
 
 
 class DashIdCommand(click.Command):
     """A command for one object, whose id may begin with a dash, as Flexport's sometimes do."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """What begins with a single dash and is no option of this command is the id."""
+        """An argument with a single dash that is not an option of this command is the id."""
         options = {name for parameter in self.get_params(ctx) for name in parameter.opts}
-        for place, found in enumerate(args):
-            if found == "--":
+        for place, argument in enumerate(args):
+            if argument == "--":
                 break
-            if found.startswith("-") and not found.startswith("--") and found not in options:
-                args = [*args[:place], *args[place + 1 :], "--", found]
+            if argument.startswith("-") and not argument.startswith("--") and argument not in options:
+                args = [*args[:place], *args[place + 1 :], "--", argument]
                 break
         return super().parse_args(ctx, args)
 
 
 class DefaultShowGroup(click.Group):
-    """Shows what is named where no command is: `shipments 910234` is `shipments show 910234`.
+    """A group whose default command is `show`: `shipments 910234` is `shipments show 910234`.
 
-    A reference holds a digit, which no command does.
+    A reference has a digit, which no command has.
     """
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that is meant, and its arguments."""
+        """The command and its arguments."""
         if args and self.get_command(ctx, args[0]) is None and any(char.isdigit() for char in args[0]):
             args = ["show", *args]
         return super().resolve_command(ctx, args)
@@ -75,50 +67,30 @@ def _list(resource: ResourceSpec) -> click.Command:
         rows = () if out.as_json else reply.document["data"]
         out.show_list(reply, columns_of(resource.route, rows), f"No {humanize(resource.route).replace('-', ' ')}.")
 
-    words = resource.sorts.split()
-    sort = f"Sort by {', '.join(words[:-1])} or {words[-1]}. Prefix - sorts descending."
+    *first, last = resource.sorts
+    sort = f"Sort by {', '.join(first)} or {last}. Prefix - sorts descending."
     command: Command = limit_option(listed)
     command = click.option("--all", "everything", is_flag=True, help="List all, without a row limit.")(command)
     command = click.option("--sort", metavar="WORD", help=sort)(command)
-    for name, takes in reversed(resource.filters.items()):
-        command = filter_option(name, takes)(command)
-    help_text = f"List {humanize(resource.route).replace('-', ' ')}, most recently updated first."
-    return click.command("list", help=help_text)(command)
+    for name, value_type, help_text in reversed(resource.filters):
+        command = filter_option(name, value_type, help_text)(command)
+    about = f"List {humanize(resource.route).replace('-', ' ')}, most recently updated first."
+    return click.command("list", help=about)(command)
 
 
-def filter_option(name: str, takes: str) -> Callable[[Command], Command]:
-    """The option of one filter; what is given goes to the daemon, which checks it."""
-    option, about = name.replace("_", "-"), _about(name)
-    if takes == "truth":
-        flags = f"--{option}/--no-{option}"
-        return click.option(flags, name, default=None, help=f"Limit to those {_BOOLEAN_TEXTS[name]}, or exclude them.")
-    stem, _, edge = name.rpartition("_")
-    told = {
-        "words": ("WORDS", f"{about} (separate several with commas)."),
-        "text": ("TEXT", f"{about} (exact match)."),
-        "part": ("TEXT", "Text in any name or number." if name == "q" else f"Text in the {_words(name)}."),
-        "id": ("ID", f"ID of the {_words(name)}."),
-        "day": ("DAY", f"{_about(stem)} {_BOUND_WORDS.get(edge, edge)} this day."),
-        "moment": ("TIME", f"{_about(stem)} {_BOUND_WORDS.get(edge, edge)} this day or time."),
-    }
-    metavar, help_text = told[takes]
-    return click.option(f"--{option}", name, metavar=metavar, help=help_text)
-
-
-def _about(name: str) -> str:
-    words = _words(name)
-    return words[:1].upper() + words[1:]
-
-
-def _words(name: str) -> str:
-    return " ".join(_ABBREVIATIONS.get(word, word) for word in name.split("_"))
+def filter_option(name: str, value_type: str, help_text: str) -> Callable[[Command], Command]:
+    """The option of a filter; the daemon checks its value."""
+    option = f"--{name.replace('_', '-')}"
+    if value_type == "boolean":
+        return click.option(f"{option}/--no-{option[2:]}", name, default=None, help=help_text)
+    return click.option(option, name, metavar=_METAVARS.get(value_type, value_type.upper()), help=help_text)
 
 
 def _show(resource: ResourceSpec) -> click.Command:
     @daemon_command
     def shown(daemon: DaemonClient, out: Output, key: tuple[str, ...]) -> None:
         reply = daemon.get(f"/{resource.route}/{quote_id(' '.join(key))}")
-        out.show(reply, lambda found: render.show(out, found, resource.label))
+        out.show(reply, lambda document: render.show(out, document, resource.label))
 
     return _object_command("show", f"Show all fields of one {resource.label}.", shown)
 
@@ -147,10 +119,10 @@ def _object_command(name: str, about: str, command: Command) -> click.Command:
 
 def _current_state(daemon: DaemonClient, path: str) -> render.Document | None:
     try:
-        found: render.Document = daemon.get(path).document
+        document: render.Document = daemon.get(path).document
     except NotFoundError:
         return None
-    return found
+    return document
 
 
 def _print_refresh(out: Output, before: render.Document | None, named: str, after: render.Document) -> None:

@@ -8,7 +8,7 @@ import click
 from flexportd.cli.client import DaemonClient, quote_id
 from flexportd.cli.columns import CONTAINERS, DELETED_COLUMN, LEGS
 from flexportd.cli.command import daemon_command, limit_option
-from flexportd.cli.commands.resources import DashIdCommand, DefaultShowGroup, filter_option, refresh_command
+from flexportd.cli.commands.resources import DashIdCommand, DefaultShowGroup, refresh_command
 from flexportd.cli.format import actual_or_estimate, format_time, humanize, join_values, since
 from flexportd.cli.output import Column, Output, by_importance
 from flexportd.cli.render import freshness_rows, text
@@ -30,7 +30,7 @@ _FILTERS = (
     click.option("--delivery-before", metavar="DAY", help="Delivered, or due, before this day."),
     click.option("--delivery-after", metavar="DAY", help="Delivered, or due, on or after this day."),
     click.option("--archived/--no-archived", default=None, help="Limit to those archived, or exclude them."),
-    filter_option("removed", "truth"),
+    click.option("--removed/--no-removed", default=None, help="Limit to those deleted at Flexport, or exclude them."),
     click.option("--sort", metavar="WORD", help="Sort by updated_at, id or eta. Prefix - sorts descending."),
     click.option("--all", "everything", is_flag=True, help="List all, without a row limit."),
 )

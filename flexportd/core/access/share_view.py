@@ -16,7 +16,8 @@ from flexportd.core.resources.containers import LAST_FREE_DAY as _LAST_FREE_DAY
 from flexportd.core.resources.itinerary import PLACES, ShipmentRoute, tags
 from flexportd.core.timeline import ShipmentBundle, TimelinePoint, timeline
 from flexportd.flexport.milestones import milestone
-from flexportd.storage.repositories.resources import Record, instant, instant_of
+from flexportd.storage.queries.table import instant, instant_of
+from flexportd.storage.repositories.resources import Record
 
 _SHARED_GROUPS = ("progress", "dates")  # the groups of milestones that are public
 _DOOR_TAGS = {"origin_address", "destination_address"}

@@ -17,8 +17,9 @@ from flexportd.core.changes.consumer import DATA_ERRORS
 from flexportd.core.changes.topics import FIELD_TOPICS, milestone_topic, topic_prefix
 from flexportd.core.resources.registry import Registry
 from flexportd.flexport.milestones import title
-from flexportd.storage.change_log import FinishedEvent, HistoryRow, JournalEntry, ObjectState
-from flexportd.storage.repositories.resources import Key
+from flexportd.storage.change_log import FinishedEvent, HistoryRow, JournalEntry
+from flexportd.storage.queries.table import Key
+from flexportd.storage.repositories.resources import ObjectState
 from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
@@ -352,7 +353,7 @@ def _entry_context(tx: Transaction, registry: Registry, entry: JournalEntry) -> 
                 keys[row.resource_id] = key
     objects: dict[tuple[str, str], ObjectState] = {}
     for name in wanted.keys() & domains.keys():
-        found = tx.journal.object_states(domains[name].table, list(wanted[name].values()))
+        found = tx.resources.object_states(domains[name].table, list(wanted[name].values()))
         objects.update(((name, str(key)), where) for key, where in found.items())
     if entry.changes is None:
         before = tx.journal.history_before(entry.id)

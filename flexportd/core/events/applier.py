@@ -25,9 +25,10 @@ from flexportd.errors import MalformedError
 from flexportd.flexport import json_text
 from flexportd.flexport.milestones import milestone, title
 from flexportd.outcome import Applied, Coalesced, Dead, Ignored, Outcome
+from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.events import EventResult, PendingEvent
 from flexportd.storage.repositories.items import Item, NewItem
-from flexportd.storage.repositories.resources import Key, Record
+from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)

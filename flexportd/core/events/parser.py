@@ -24,8 +24,9 @@ from flexportd.flexport.models.events import (
     recover_heads,
 )
 from flexportd.flexport.models.wire import MAX_ID, FieldFault
+from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.events import PendingEvent
-from flexportd.storage.repositories.resources import Key, Record
+from flexportd.storage.repositories.resources import Record
 
 _MILLISECOND_LENGTH = len("2026-03-04T02:41:09.377Z")  # of a time without digits after its milliseconds
 

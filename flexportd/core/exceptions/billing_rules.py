@@ -16,7 +16,8 @@ from flexportd.core.exceptions.model import (
 )
 from flexportd.core.resources.invoices import due_status
 from flexportd.core.resources.money import amount
-from flexportd.storage.repositories.resources import Record, plausible_or_none
+from flexportd.storage.queries.table import plausible_or_none
+from flexportd.storage.repositories.resources import Record
 
 DUE, OVERDUE = "invoice.due", "invoice.overdue"
 

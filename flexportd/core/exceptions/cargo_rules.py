@@ -20,7 +20,8 @@ from flexportd.core.labels import is_day_only
 from flexportd.core.resources.documents import missing_types
 from flexportd.core.resources.values import at_place, instant
 from flexportd.flexport.milestones import CATALOGUE, milestone
-from flexportd.storage.repositories.resources import Record, plausible_or_none
+from flexportd.storage.queries.table import plausible_or_none
+from flexportd.storage.repositories.resources import Record
 
 MAX_MILESTONES = 10  # milestones that evidence names
 

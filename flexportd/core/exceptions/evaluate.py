@@ -15,8 +15,9 @@ from flexportd.core.exceptions.model import Evaluation, ExceptionRules, Finding,
 from flexportd.core.exceptions.rules import evaluate_shipment
 from flexportd.core.resources import bookings, containers, customs, documents, invoices, legs, shipments
 from flexportd.storage.change_log import JournalEntry
+from flexportd.storage.queries.table import Key, Table
 from flexportd.storage.repositories.exceptions import ExceptionRow
-from flexportd.storage.repositories.resources import Key, Record, Table
+from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
@@ -50,7 +51,7 @@ def affected(tx: Transaction, entries: Iterable[JournalEntry]) -> list[Subject]:
             if name in TABLES:
                 found.update(dict.fromkeys((name, key) for key in keys))
             elif name in _OWNED:
-                owners = {where.shipment_id for where in tx.journal.object_states(_OWNED[name], keys).values()}
+                owners = {where.shipment_id for where in tx.resources.object_states(_OWNED[name], keys).values()}
                 owners.update(row.shipment_id for key in keys for row in tx.exceptions.open_of_object(name, str(key)))
                 found.update(dict.fromkeys(("shipments", number) for number in owners if number is not None))
         found.update(dict.fromkeys(("shipments", number) for number in tx.journal.shipments_of(entry.events)))

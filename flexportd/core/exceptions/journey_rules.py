@@ -22,7 +22,7 @@ from flexportd.core.exceptions.model import (
     start_of_day,
 )
 from flexportd.core.resources.values import at_place
-from flexportd.storage.repositories.resources import plausible_or_none
+from flexportd.storage.queries.table import plausible_or_none
 
 _decode = msgspec.json.Decoder().decode
 

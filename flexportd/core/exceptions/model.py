@@ -16,7 +16,8 @@ from flexportd.clock import parse, stamp, zone_of
 from flexportd.core.evidence import CargoStage, Evidence, leg_of
 from flexportd.core.resources.itinerary import NO_PLACE, LegDate, RoutePlace, ShipmentRoute
 from flexportd.core.resources.values import at_place
-from flexportd.storage.repositories.resources import Record, plausible_or_none
+from flexportd.storage.queries.table import plausible_or_none
+from flexportd.storage.repositories.resources import Record
 
 Kind = Literal[
     "late_pickup", "late_departure", "late_arrival", "late_delivery", "eta_slipped", "customs_hold",

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flexportd.core.exceptions.model import SEVERITY, Finding, OneTimeNotice
+from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.exceptions import ExceptionFields, ExceptionRow
-from flexportd.storage.repositories.resources import Key
 from flexportd.storage.transaction import Transaction
 
 Notices = list[Mapping[str, Any]]

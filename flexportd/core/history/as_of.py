@@ -11,9 +11,8 @@ from flexportd.core.resources import shipments
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import InvalidError, NotFoundError, not_found
 from flexportd.storage.queries.as_of import AsOfTable, Row
-from flexportd.storage.queries.filters import referenced_tables
 from flexportd.storage.queries.list_query import PageRequest
-from flexportd.storage.repositories.resources import Key, Table
+from flexportd.storage.queries.table import Key, Table
 from flexportd.storage.transaction import Transaction
 
 
@@ -29,9 +28,9 @@ def check_includes(includes: Collection[str]) -> None:
 
 def check_filters(table: Table, names: Iterable[str]) -> None:
     """Raises InvalidError for filters that depend on other tables, since these are known only as they are now."""
-    allowed = {table.name, "json_each", *(("shipment_references",) if table.name == shipments.TABLE.name else ())}
+    allowed = {table.name, *(("shipment_references",) if table.name == shipments.TABLE.name else ())}
     for name in names:
-        others = referenced_tables(table.listing.filters[name]) - allowed
+        others = table.listing.filters[name].tables - allowed
         if others:
             tables = ", ".join(sorted(table.replace("_", " ") for table in others))
             parameter = name.removeprefix("not_")

@@ -11,9 +11,10 @@ from flexportd.core.labels import field_label, format_minute, value_label
 from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import not_found
+from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.audiences import FROM_BEGINNING, MembershipStart
 from flexportd.storage.repositories.changes import ChangeWithEvent
-from flexportd.storage.repositories.resources import Key, Record
+from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 
 MAX_STEPS = 100

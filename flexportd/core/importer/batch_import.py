@@ -15,7 +15,8 @@ from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.unit_of_work import ChangeCause, UnitOfWork
 from flexportd.flexport.models import fast_models
 from flexportd.flexport.models.events import Fields
-from flexportd.storage.repositories.resources import Key, Record
+from flexportd.storage.queries.table import Key
+from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 
 OLDER = "older than a received event"

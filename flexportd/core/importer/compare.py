@@ -17,7 +17,8 @@ from flexportd.flexport import json_text
 from flexportd.flexport.models import fast_models
 from flexportd.flexport.models.wire import FieldFault
 from flexportd.json_depth import MAX_DEPTH, nests_too_deep
-from flexportd.storage.repositories.resources import ContentHash, Key
+from flexportd.storage.queries.table import Key
+from flexportd.storage.repositories.resources import ContentHash
 from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)

@@ -16,7 +16,8 @@ from flexportd.core.unit_of_work import ChangeCause
 from flexportd.errors import UnavailableError
 from flexportd.storage.connection import is_data_error
 from flexportd.storage.database import Database
-from flexportd.storage.repositories.resources import Key, Record
+from flexportd.storage.queries.table import Key
+from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import msgspec
 
 from flexportd.core.importer.list_entries import is_less_complete
-from flexportd.storage.repositories.resources import Key, Record
+from flexportd.storage.queries.table import Key
+from flexportd.storage.repositories.resources import Record
 from flexportd.storage.repositories.shipment_details import ShipmentDetail
 from flexportd.storage.transaction import Transaction
 

@@ -24,7 +24,7 @@ from flexportd.flexport.models.bookings import (
 )
 from flexportd.flexport.models.wire import Quantity
 from flexportd.storage.queries.filters import any_of, before_day, contains, from_day, is_true, key, since
-from flexportd.storage.repositories.resources import Field, Table
+from flexportd.storage.queries.table import Field, Table
 
 TABLE = Table(
     name="bookings",
@@ -73,7 +73,7 @@ TABLE = Table(
         Field("metadata", "json"),
     ),
     sorts={"updated_at": "as_of", "created_at": "created_at", "id": "id"},
-    query_filters={
+    filters={
         "status": any_of("status"),
         "mode": any_of("mode"),
         "shipment": key("shipment_id"),
@@ -82,7 +82,7 @@ TABLE = Table(
         "cargo_ready_before": before_day("cargo_ready_date"),
         "created_since": since("created_at"),
         "updated_since": since("as_of"),
-        "dangerous": is_true("is_dangerous"),
+        "dangerous": is_true("is_dangerous", "with dangerous goods"),
     },
 )
 

@@ -28,19 +28,9 @@ from flexportd.flexport.models.commercial_invoices import (
 )
 from flexportd.flexport.models.money import ExactQuantity
 from flexportd.flexport.models.places import Address
-from flexportd.storage.queries.filters import Filter, any_of, contains, has_entry, is_true, key, since
-from flexportd.storage.queries.filters import text as equal
-from flexportd.storage.repositories.resources import Field, Table
-
-# A line links its product and has the SKU only if that was expanded: other SKUs are in the product library.
-_SKU = Filter(
-    "text",
-    "id IN (WITH asked AS MATERIALIZED (SELECT ? AS sku) "
-    "SELECT key FROM asked CROSS JOIN list_entries ON listed = 'commercial_invoices.skus' AND value = sku "
-    "UNION ALL SELECT linked.key FROM asked CROSS JOIN products ON products.sku = asked.sku COLLATE NOCASE "
-    "CROSS JOIN list_entries linked "
-    "ON linked.listed = 'commercial_invoices.product_ids' AND linked.value = products.id)",
-)
+from flexportd.storage.queries.filters import any_of, contains, equals, has_entry, is_true, key, since
+from flexportd.storage.queries.freight_filters import COMMERCIAL_INVOICES_WITH_SKU
+from flexportd.storage.queries.table import Field, Table
 
 TABLE = Table(
     name="commercial_invoices",
@@ -68,13 +58,13 @@ TABLE = Table(
         Field("metadata", "json"),
     ),
     sorts={"updated_at": "as_of", "id": "id", "invoice_number": "invoice_number"},
-    query_filters={
-        "invoice_number": equal("invoice_number"),
+    filters={
+        "invoice_number": equals("invoice_number"),
         "shipment": key("shipment_id"),
         "status": any_of("digitization_status"),
-        "currency": equal("total_value_currency"),
-        "adds_up": is_true("adds_up"),
-        "sku": _SKU,
+        "currency": equals("total_value_currency"),
+        "adds_up": is_true("adds_up", "whose lines add up to the total"),
+        "sku": COMMERCIAL_INVOICES_WITH_SKU,
         "po": has_entry("commercial_invoices.purchase_orders"),
         "container": has_entry("commercial_invoices.container_numbers"),
         "updated_since": since("as_of"),

@@ -8,9 +8,9 @@ from flexportd.core.resources.itinerary import RoutePlace, ShipmentRoute, place_
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import at_place, day, json_text, moment, text
 from flexportd.flexport.models.containers import Container, ContainerLeg, ContainerLegDates
-from flexportd.storage.queries.filters import any_of, contains
-from flexportd.storage.queries.filters import text as text_filter
-from flexportd.storage.repositories.resources import Field, Key, Record, Table
+from flexportd.storage.queries.filters import any_of, contains, equals, key
+from flexportd.storage.queries.table import Field, Key, Table
+from flexportd.storage.repositories.resources import Record
 
 TERMINAL = ("terminal", "terminal_code", "terminal_timezone")
 """Fields of a container from its route: where it waits for pickup and its free time runs."""
@@ -53,9 +53,9 @@ CONTAINERS = Table(
         *(Field(name, description=about) for name, about in place_descriptions("terminal", _ABOUT_TERMINAL).items()),
     ),
     sorts={"id": "id"},
-    filters={"shipment": "shipment_id = ?"},
-    query_filters={
-        "container_number": text_filter("container_number"),
+    filters={
+        "shipment": key("shipment_id"),
+        "container_number": equals("container_number"),
         "container_type": any_of("container_type"),
         "q": contains("container_number", "seal_number"),
     },
@@ -75,7 +75,7 @@ CONTAINER_LEGS = Table(
         Field("destination_timezone", description="Time zone of the leg's destination (IANA name)."),
     ),
     sorts={"id": "id"},
-    filters={"shipment": "shipment_id = ?"},
+    filters={"shipment": key("shipment_id")},
 )
 
 

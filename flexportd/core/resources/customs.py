@@ -7,9 +7,8 @@ from typing import Any, Literal
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import day, text
 from flexportd.flexport.models.customs import CustomsEntry
-from flexportd.storage.queries.filters import any_of, before_day, contains, from_day, key, since
-from flexportd.storage.queries.filters import text as equal
-from flexportd.storage.repositories.resources import Field, Table
+from flexportd.storage.queries.filters import any_of, before_day, contains, equals, from_day, key, since
+from flexportd.storage.queries.table import Field, Table
 
 ReleaseState = Literal["pending", "hold", "cleared", "unknown"]
 
@@ -31,10 +30,10 @@ TABLE = Table(
         Field("release_date", "day"),
     ),
     sorts={"updated_at": "as_of", "id": "id", "release_date": "release_date", "entry_number": "entry_number"},
-    query_filters={
+    filters={
         "state": any_of("release_state"),
         "status": any_of("release_status"),
-        "entry_number": equal("entry_number"),
+        "entry_number": equals("entry_number"),
         "shipment": key("shipment_id"),
         "released_after": from_day("release_date"),
         "released_before": before_day("release_date"),

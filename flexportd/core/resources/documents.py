@@ -6,8 +6,9 @@ from typing import Any
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import instant, text
 from flexportd.flexport.models.documents import COVERS, TYPES, Document
-from flexportd.storage.queries.filters import any_of, before, contains, is_present, key, since
-from flexportd.storage.repositories.resources import Field, Record, Table
+from flexportd.storage.queries.filters import any_of, before, contains, is_one_of, is_present, key, since
+from flexportd.storage.queries.table import Field, Table
+from flexportd.storage.repositories.resources import Record
 
 CUSTOMER_TYPES = frozenset(
     {
@@ -23,8 +24,6 @@ CUSTOMER_TYPES = frozenset(
 Excluded are the client's own prices and terms (rates, quotes, orders, duties, bookings), drafts, and unknown types.
 """
 
-_TYPES = ", ".join(f"'{name}'" for name in sorted(CUSTOMER_TYPES))
-
 TABLE = Table(
     name="documents",
     fields=(
@@ -37,15 +36,15 @@ TABLE = Table(
         Field("archived_at"),
     ),
     sorts={"updated_at": "as_of", "uploaded_at": "uploaded_at", "id": "id"},
-    filters={"for_customers": f"document_type IN ({_TYPES})"},
-    query_filters={
+    filters={
         "shipment": key("shipment_id"),
         "type": any_of("document_type"),
-        "archived": is_present("archived_at"),
+        "archived": is_present("archived_at", "archived at Flexport"),
         "uploaded_since": since("uploaded_at"),
         "uploaded_before": before("uploaded_at"),
         "updated_since": since("as_of"),
         "q": contains("file_name", "memo", "document_type"),
+        "for_customers": is_one_of("document_type", sorted(CUSTOMER_TYPES)),
     },
 )
 

@@ -10,9 +10,18 @@ from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import day, decode_list, instant, json_text, text, texts
 from flexportd.flexport.models.invoices import CreditMemo, Invoice, InvoiceItem
 from flexportd.flexport.models.money import ChargeNumber
-from flexportd.storage.queries.filters import Filter, any_of, before, before_day, contains, from_day, since
-from flexportd.storage.queries.filters import text as equal
-from flexportd.storage.repositories.resources import Field, Table, plausible_or_none
+from flexportd.storage.queries.filters import (
+    any_of,
+    before,
+    before_day,
+    contains,
+    equals,
+    from_day,
+    has_amount,
+    has_entry,
+    since,
+)
+from flexportd.storage.queries.table import Field, Table, plausible_or_none
 
 DUE_SOON = timedelta(days=7)
 
@@ -49,22 +58,18 @@ TABLE = Table(
         Field("notes", "list"),
     ),
     sorts={"updated_at": "as_of", "id": "id", "due_date": "due_date", "issued_at": "issued_at", "name": "name"},
-    query_filters={
+    filters={
         "status": any_of("status"),
         "type": any_of("type"),
-        "currency": equal("total_currency"),
-        "shipment": Filter(
-            "id", "id IN (SELECT key FROM list_entries WHERE listed = 'invoices.shipment_ids' AND value = ?)"
-        ),
-        "open": Filter(  # amounts are in one spelling: nought is "0"
-            "truth", "outstanding_amount <> '0'", "outstanding_amount IS NULL OR outstanding_amount = '0'"
-        ),
+        "currency": equals("total_currency"),
+        "shipment": has_entry("invoices.shipment_ids", "id"),
+        "open": has_amount("outstanding_amount", "with an outstanding amount"),
         "due_after": from_day("due_date"),
         "due_before": before_day("due_date"),
         "issued_after": since("issued_at"),
         "issued_before": before("issued_at"),
         "updated_since": since("as_of"),
-        "name": equal("name"),
+        "name": equals("name"),
         "q": contains("name", "recipient"),
     },
 )

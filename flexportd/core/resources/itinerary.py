@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from flexportd.core.resources.values import texts
-from flexportd.storage.repositories.resources import Record, instant, plausible_or_none
+from flexportd.storage.queries.table import instant, plausible_or_none
+from flexportd.storage.repositories.resources import Record
 
 _OVER_WATER_OR_AIR = frozenset({"ocean", "air", "ocean_air", "barge"})
 _BY_ROAD = frozenset({"truck", "truck_intl", "warehouse_storage"})

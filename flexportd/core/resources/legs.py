@@ -10,9 +10,8 @@ from flexportd.core.resources.values import day, instant, leg_end_fields, moment
 from flexportd.flexport.models.legs import Leg
 from flexportd.flexport.models.places import ShipmentNode
 from flexportd.flexport.models.ports import iata
-from flexportd.storage.queries.filters import any_of, contains
-from flexportd.storage.queries.filters import text as text_filter
-from flexportd.storage.repositories.resources import Field, Table
+from flexportd.storage.queries.filters import any_of, contains, equals, key
+from flexportd.storage.queries.table import Field, Table
 
 TABLE = Table(
     name="legs",
@@ -70,11 +69,11 @@ TABLE = Table(
         Field("deleted_at"),
     ),
     sorts={"id": "id"},
-    filters={"shipment": "shipment_id = ?"},
-    query_filters={
+    filters={
+        "shipment": key("shipment_id"),
         "mode": any_of("mode"),
-        "carrier": text_filter("carrier"),
-        "vessel": text_filter("vessel"),
+        "carrier": equals("carrier"),
+        "vessel": equals("vessel"),
         "q": contains("carrier", "vessel", "voyage", "flight", "tracking_number", "origin", "destination"),
     },
 )

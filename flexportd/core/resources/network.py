@@ -8,9 +8,9 @@ from flexportd.core.resources.values import json_text, text, texts, without_plac
 from flexportd.flexport.models.network import Company, Contact, Entity, Location, PostalAddress, VatNumber
 from flexportd.flexport.models.places import CompanyEntity, zone_name
 from flexportd.flexport.models.wire import Reference
-from flexportd.storage.queries.filters import Filter, contains, key
-from flexportd.storage.queries.filters import text as same
-from flexportd.storage.repositories.resources import Field, Table
+from flexportd.storage.queries.filters import contains, equals, key
+from flexportd.storage.queries.freight_filters import ENTITIES_OF_COMPANY
+from flexportd.storage.queries.table import Field, Table
 
 _BY_NAME = {"name": "name", "id": "id"}
 
@@ -36,23 +36,18 @@ COMPANIES_TABLE = Table(
         Field("metadata", "json"),
     ),
     sorts=_BY_NAME,
-    query_filters={"q": contains("name", "ref"), "ref": same("ref")},
+    filters={"q": contains("name", "ref"), "ref": equals("ref")},
 )
 
 ENTITIES_TABLE = Table(
     name="company_entities",
     fields=(Field("name"), Field("ref"), *_ADDRESS, Field("vat_numbers", "list")),
     sorts=_BY_NAME,
-    query_filters={
+    filters={
         "q": contains("name", "ref", "address"),
-        "ref": same("ref"),
-        # An entity does not say whose it is; its company lists it.
-        "company": Filter(
-            "id",
-            "id IN (SELECT entry.value FROM companies company, json_each(company.entity_ids) entry "
-            "WHERE company.id = ? AND company.removed_at IS NULL)",
-        ),
-        "country": same("country_code"),
+        "ref": equals("ref"),
+        "company": ENTITIES_OF_COMPANY,
+        "country": equals("country_code"),
     },
 )
 
@@ -60,7 +55,7 @@ CONTACTS_TABLE = Table(
     name="contacts",
     fields=(Field("name"), Field("email"), Field("phone"), Field("company_id")),
     sorts=_BY_NAME,
-    query_filters={"q": contains("name", "email", "phone"), "email": same("email"), "company": key("company_id")},
+    filters={"q": contains("name", "email", "phone"), "email": equals("email"), "company": key("company_id")},
 )
 
 LOCATIONS_TABLE = Table(
@@ -74,11 +69,11 @@ LOCATIONS_TABLE = Table(
         Field("metadata", "json"),
     ),
     sorts=_BY_NAME,
-    query_filters={
+    filters={
         "q": contains("name", "ref", "address"),
-        "ref": same("ref"),
+        "ref": equals("ref"),
         "company": key("company_id"),
-        "country": same("country_code"),
+        "country": equals("country_code"),
     },
 )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from flexportd.clock import parse
 from flexportd.core.resources.itinerary import LegDate, ShipmentRoute
-from flexportd.storage.repositories.resources import Table, is_plausible, plausible_or_none
+from flexportd.storage.queries.table import Table, is_plausible, plausible_or_none
 
 _MAX_EARLY = timedelta(days=30)  # by which an arrival may be before a departure without a report
 _MAX_LEGS = 200  # legs

@@ -7,9 +7,8 @@ from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import json_text, text, texts, without_placeholder
 from flexportd.flexport.models.places import Place, zone_name
 from flexportd.flexport.models.ports import Port, codes, kinds
-from flexportd.storage.queries.filters import contains, list_contains
-from flexportd.storage.queries.filters import text as same
-from flexportd.storage.repositories.resources import Field, Table
+from flexportd.storage.queries.filters import contains, equals, list_contains
+from flexportd.storage.queries.table import Field, Table
 
 TABLE = Table(
     name="ports",
@@ -28,11 +27,11 @@ TABLE = Table(
         Field("timezone"),
     ),
     sorts={"name": "name", "id": "id"},
-    query_filters={
+    filters={
         "q": contains("name", "unlocode", "iata", "icao", "cbp", "city"),
-        "unlocode": same("unlocode"),
-        "iata": same("iata"),
-        "country": same("country_code"),
+        "unlocode": equals("unlocode"),
+        "iata": equals("iata"),
+        "country": equals("country_code"),
         "kind": list_contains("kinds"),
     },
 )

@@ -7,9 +7,8 @@ from typing import Any
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import decode_list, instant, json_text, text, texts
 from flexportd.flexport.models.products import Product
-from flexportd.storage.queries.filters import contains, has_entry, is_present, since
-from flexportd.storage.queries.filters import text as equal
-from flexportd.storage.repositories.resources import Field, Table
+from flexportd.storage.queries.filters import contains, equals, has_entry, is_present, since
+from flexportd.storage.queries.table import Field, Table
 
 NO_REGION = "unknown"  # the region of codes without one
 
@@ -30,11 +29,11 @@ TABLE = Table(
         Field("suppliers", "list"),
     ),
     sorts={"updated_at": "as_of", "id": "id", "sku": "sku", "name": "name"},
-    query_filters={
-        "sku": equal("sku"),
+    filters={
+        "sku": equals("sku"),
         "hs_code": has_entry("products.hs_codes"),
         "country": has_entry("products.countries"),
-        "archived": is_present("archived_at"),
+        "archived": is_present("archived_at", "archived at Flexport"),
         "updated_since": since("as_of"),
         "q": contains("name", "sku", "description"),
     },

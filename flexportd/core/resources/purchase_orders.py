@@ -10,9 +10,9 @@ from flexportd.core.resources.ports import port_of
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import day, instant, json_text, text, texts
 from flexportd.flexport.models.purchase_orders import BookingLineItem, PurchaseOrder, PurchaseOrderLine
-from flexportd.storage.queries.filters import Filter, any_of, before_day, contains, from_day, is_present, key, since
-from flexportd.storage.queries.filters import text as same
-from flexportd.storage.repositories.resources import Field, Table
+from flexportd.storage.queries.filters import any_of, before_day, contains, equals, from_day, is_present, key, since
+from flexportd.storage.queries.freight_filters import ORDERS_OF_SHIPMENT
+from flexportd.storage.queries.table import Field, Table
 
 _ROUTE_FIELDS = (
     Field("origin"),
@@ -45,24 +45,17 @@ TABLE = Table(
         Field("metadata", "json"),
     ),
     sorts=_SORTS | {"must_arrive_date": "must_arrive_date"},
-    query_filters={
+    filters={
         "status": any_of("status"),
-        "name": same("name"),
+        "name": equals("name"),
         "q": contains("name", "memo"),
         "buyer": contains("buyer", "buyer_ref"),
         "seller": contains("seller", "seller_ref"),
-        "archived": is_present("archived_at"),
+        "archived": is_present("archived_at", "archived at Flexport"),
         "must_arrive_after": from_day("must_arrive_date"),
         "must_arrive_before": before_day("must_arrive_date"),
         "updated_since": since("as_of"),
-        # An order does not name its shipments: they are those of the bookings that its lines are on.
-        "shipment": Filter(
-            "id",
-            "id IN (SELECT line.purchase_order_id FROM bookings booking "
-            "JOIN booking_line_items item ON item.booking_id = booking.id AND item.removed_at IS NULL "
-            "JOIN purchase_order_line_items line ON line.id = item.purchase_order_line_item_id "
-            "WHERE booking.shipment_id = ?)",
-        ),
+        "shipment": ORDERS_OF_SHIPMENT,
     },
 )
 
@@ -87,10 +80,10 @@ LINE_ITEMS_TABLE = Table(
         Field("metadata", "json"),
     ),
     sorts=_SORTS,
-    query_filters={
+    filters={
         "purchase_order": key("purchase_order_id"),
-        "sku": same("sku"),
-        "item_key": same("item_key"),
+        "sku": equals("sku"),
+        "item_key": equals("item_key"),
         "q": contains("product", "sku", "item_key"),
     },
 )
@@ -103,7 +96,7 @@ BOOKING_LINES_TABLE = Table(
         Field("units", "integer"),
     ),
     sorts=_SORTS,
-    query_filters={"booking": key("booking_id"), "purchase_order_line_item": key("purchase_order_line_item_id")},
+    filters={"booking": key("booking_id"), "purchase_order_line_item": key("purchase_order_line_item_id")},
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from flexportd.core.resources.identifiers import int_id
 from flexportd.flexport.models.wire import FieldDoubt, FieldFault, WireModel
-from flexportd.storage.repositories.resources import Key, Table
+from flexportd.storage.queries.table import Key, Table
 
 MAX_ID_LENGTH = 200  # characters
 

@@ -3,6 +3,7 @@
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from operator import itemgetter
@@ -28,8 +29,9 @@ from flexportd.flexport.models import fast_models
 from flexportd.flexport.models.places import CompanyEntity
 from flexportd.flexport.models.shipments import Shipment
 from flexportd.flexport.models.wire import Quantity, is_decimal
-from flexportd.storage.repositories.exceptions import WITH_OPEN_EXCEPTION
-from flexportd.storage.repositories.resources import Field, Table, plausible_or_none
+from flexportd.storage.queries.filters import Filter, any_of, before, before_day, from_day, is_present, since
+from flexportd.storage.queries.freight_filters import WITH_OPEN_EXCEPTION, contains_or_reference, has_reference
+from flexportd.storage.queries.table import Field, Table, plausible_or_none
 from flexportd.storage.search_index import FILTERS as FOUND
 
 _KINDS = ("estimated", "actual")
@@ -61,20 +63,26 @@ DATES: Mapping[str, str] = {
 BEST_KNOWN = ("departure", "arrival")
 """Those with a field for the best known date: the actual one, else the estimated."""
 
-DATE_FILTERS: Mapping[str, str] = {
-    "eta": "arrival at the port of unloading",
-    "departure": "departure from the port of loading",
-    "ramp_eta": "arrival at the inland ramp",
-    "delivery": "delivery in full at the destination",
-}
-"""What the filters `<name>_before` and `<name>_after` look at: the actual date, else the estimated one."""
+_DATES_TO_FILTER_BY = (
+    ("eta", "eta_date", "arrival at the port of unloading"),
+    ("departure", "etd_date", "departure from the port of loading"),
+    ("ramp_eta", "ramp_date", "arrival at the inland ramp"),
+    ("delivery", "delivery_date", "delivery in full at the destination"),
+)
 
-_DATE_COLUMNS = {"eta": "eta_date", "departure": "etd_date", "ramp_eta": "ramp_date", "delivery": "delivery_date"}
-_DATE_FILTERS = {
-    f"{name}_{side}": f"{column} {sign} ?"
-    for name, column in _DATE_COLUMNS.items()
-    for side, sign in (("before", "<"), ("after", ">="))
-} | {"eta_before_at": "eta_at < ?", "eta_after_at": "eta_at >= ?"}  # by the day that is shown; by the instant
+
+def _date_filters() -> dict[str, Filter]:
+    """Filters by the best-known dates: the actual date, else the estimated one. That of ETA takes a time as well."""
+    filters: dict[str, Filter] = {}
+    for name, column, event in _DATES_TO_FILTER_BY:
+        or_time = ", or this time" if name == "eta" else ""
+        filters[f"{name}_before"] = before_day(column, f"With the {event} before this day at the place{or_time}.")
+        filters[f"{name}_after"] = from_day(column, f"With the {event} on or after this day at the place{or_time}.")
+    for name, by_time in (("eta_before", before("eta_at")), ("eta_after", since("eta_at"))):
+        filters[name] = replace(filters[name], value_type="day_or_time")
+        filters[f"{name}_at"] = by_time.internal()
+    return filters
+
 
 _SHOWN_OF_ROUTE = tuple(name for name in ROUTE_FIELDS if name not in ("route_dates", "has_ramp"))
 
@@ -96,8 +104,6 @@ _ABOUT = {
     "vessel_imo": "IMO number of the vessel.",
     "flight": "Flight designator, such as BR 652.",
 }
-
-_REFERENCE = "id IN (SELECT shipment_id FROM shipment_references WHERE {})"
 
 TABLE = Table(
     name="shipments",
@@ -161,21 +167,20 @@ TABLE = Table(
     ),
     sorts={"as_of": "as_of", "id": "id", "eta_at": "eta_at"},
     filters={
-        **FOUND,
+        "status": any_of("status"),
+        "mode": any_of("mode"),
+        "q": contains_or_reference("name", "CAST(id AS TEXT)"),
+        **_date_filters(),
+        "updated_since": since("as_of"),
+        "container": has_reference("container", description="With this container number."),
+        "po": has_reference("po", description="With this purchase order number."),
+        "sku": has_reference("sku", description="With this SKU."),
+        "bill": has_reference(
+            "bill", "booking", description="With this house bill, master bill or carrier booking number."
+        ),
         "exception": WITH_OPEN_EXCEPTION,
-        "status": "status IN (SELECT value FROM json_each(?))",
-        "mode": "mode IN (SELECT value FROM json_each(?))",
-        **_DATE_FILTERS,
-        "updated_since": "as_of >= ?",
-        "archived": "archived_at IS NOT NULL",
-        "not_archived": "archived_at IS NULL",
-        "container": _REFERENCE.format("kind = 'container' AND value = ?"),
-        "po": _REFERENCE.format("kind = 'po' AND value = ?"),
-        "sku": _REFERENCE.format("kind = 'sku' AND value = ?"),
-        "bill": _REFERENCE.format("kind IN ('bill', 'booking') AND value = ?"),
-        "q": "(name LIKE ? ESCAPE '\\' OR CAST(id AS TEXT) LIKE ? ESCAPE '\\' OR "
-        + _REFERENCE.format("value LIKE ? ESCAPE '\\'")
-        + ")",
+        "archived": is_present("archived_at", "archived at Flexport"),
+        **FOUND,
     },
     computed={"eta_at": ("actual_arrival", "estimated_arrival")},
 )

@@ -14,7 +14,7 @@ from flexportd.clock import parse, stamp, zone_of
 from flexportd.flexport.models.places import ShipmentNode, zone_name
 from flexportd.flexport.models.ports import kinds
 from flexportd.flexport.models.wire import MAX_MOMENT_LENGTH, Quantity, is_decimal, parse_day, parse_moment
-from flexportd.storage.repositories.resources import Table
+from flexportd.storage.queries.table import Table
 
 # As Flexport writes nearly all of them; datetime checks whether the day exists.
 _USUAL_MOMENT = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.000[+-][0-9]{2}:[0-9]{2}")

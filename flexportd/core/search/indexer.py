@@ -19,7 +19,7 @@ from flexportd.errors import UnavailableError
 from flexportd.escape import escape_control
 from flexportd.storage.connection import is_data_error
 from flexportd.storage.database import Database
-from flexportd.storage.repositories.resources import Key
+from flexportd.storage.queries.table import Key
 from flexportd.storage.search_index import IndexChange, IndexedObject, IndexState, IndexUpdate
 from flexportd.storage.substring_index import SubstringIndex
 from flexportd.storage.transaction import Transaction

@@ -1,6 +1,5 @@
 """Search: finds what a text may mean, grouped by kind, best matches first."""
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +10,8 @@ from flexportd.core.search.fields import INTERNAL_KINDS, KIND_NUMBERS, KINDS, SH
 from flexportd.core.search.normalise import locate, normalise
 from flexportd.core.search.terms import MAX_TEXT_LENGTH, QueryWord, interpretations, terms_of
 from flexportd.storage.queries.list_query import PageRequest
+from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.audiences import Audience
-from flexportd.storage.repositories.resources import Key
 from flexportd.storage.search_index import KIND_BITS, IndexHit, MatchGroup, SearchTerm, Term, id_range
 from flexportd.storage.substring_index import SubstringIndex, is_short
 from flexportd.storage.transaction import Transaction
@@ -159,19 +158,13 @@ def shipment_filters(tx: Transaction, text: str, *, audience: bool = False) -> d
 
 def use_index(tx: Transaction, page: PageRequest) -> PageRequest:
     """A page of shipments whose filter `q` uses the index if possible; else unchanged, which is slower."""
-    asked = page.filters.get("q")
-    filters = (
-        None if asked is None else shipment_filters(tx, _unescape_like(asked[0]), audience="audience" in page.filters)
-    )
+    if "q" not in page.filters:
+        return page
+    filters = shipment_filters(tx, page.filters["q"][0], audience="audience" in page.filters)
     if filters is None:
         return page
     others = {name: values for name, values in page.filters.items() if name != "q"}
     return replace(page, filters={**others, **filters})
-
-
-def _unescape_like(pattern: str) -> str:
-    """The text of a LIKE pattern."""
-    return re.sub(r"\\(.)", r"\1", pattern.removeprefix("%").removesuffix("%"))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""One object as it is or as it was, with what set each field; and lists as they were."""
+"""One object, now or as of an earlier time, with the cause of each field; and lists as of an earlier time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -8,58 +8,41 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
-from multidict import MultiDict, MultiMapping
 
 from flexportd.core.exceptions.journey_rules import first_estimate
 from flexportd.core.history.as_of import AsOfList, check_includes, object_as_of
 from flexportd.core.history.provenance import FieldProvenance, field_provenance
 from flexportd.core.resources import shipments
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.errors import InvalidError, NotFoundError
+from flexportd.errors import NotFoundError
 from flexportd.expose.api import serialize
 from flexportd.expose.context import CONTEXT, AppContext
-from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.router import param
 from flexportd.expose.security import authorization
-from flexportd.storage.repositories.resources import Key, instant
+from flexportd.storage.queries.table import Key, instant
 from flexportd.storage.transaction import Transaction
 
 INCLUDES = ("raw", "why")
-"""What may be asked beside the fields of one object."""
+"""The values of `include` for one object."""
 
 AsOfListFactory = Callable[[str, str], AsOfList]
-"""(the time asked for, now) -> the list as it was."""
+"""(as_of, now) -> the list at that time."""
 
 
-def pop_as_of(query: MultiMapping[str]) -> tuple[MultiMapping[str], str | None]:
-    """The parameters without `as_of`, and the time that it names, as a stamp of ours. Raises InvalidError."""
-    given = MultiDict(query)
-    found = given.popall("as_of", [])
-    if not found:
-        return query, None
-    if len(found) > 1:
-        raise InvalidError("as_of is given more than once", "as_of")
-    at: str = query_params.moment("as_of")("as_of", found[0][: query_params.MAX_VALUE])[1][0]
-    return given, at
+async def object_document(request: web.Request, domain: ResourceType, key: Key) -> dict[str, Any]:
+    """The document of one object, by the parameters `as_of`, `fields` and `include`.
 
-
-async def object_document(
-    request: web.Request, domain: ResourceType, key: Key, names: Sequence[str], includes: Sequence[str] = INCLUDES
-) -> dict[str, Any]:
-    """The document that a request for one object asks for: `as_of`, `fields`, `include`.
-
-    With `as_of` it bears `known_at`, that time, beside the marks of the state that was known then. Raises
-    NotFoundError, InvalidError.
+    With `as_of` it has that time as `known_at`, and the state that was known then. Raises NotFoundError, InvalidError.
     """
     parts = request.app[CONTEXT]
-    query, at = pop_as_of(request.query)
-    fields, included = query_params.parse_selection(query, names, includes)
+    at, fields, included = param(request, "as_of"), param(request, "fields"), param(request, "include", ())
     authorization.check_includes(request, included)
     if at is None:
         return await parts.db.read(lambda tx: _current_document(request, tx, (domain, key), fields, included))
     check_includes(included)
     now = parts.clock.stamp()
 
-    def then(tx: Transaction) -> dict[str, Any]:
+    def past(tx: Transaction) -> dict[str, Any]:
         record = parts.reads.get(tx, domain, key)
         since = "" if record is None else authorization.visible_since(request, tx, domain, record).changed_at
         if at < since:
@@ -70,7 +53,7 @@ async def object_document(
         first = _first_arrival(request, tx, domain, row, at) if fields is None else {}
         return {**serialize.select_fields(document, fields), **first, "known_at": at}
 
-    return await parts.db.read(then)
+    return await parts.db.read(past)
 
 
 def _current_document(
@@ -90,36 +73,34 @@ def _current_document(
     if fields is None:
         document |= _first_arrival(request, tx, domain, {**record.fields, "id": record.id})
     if "why" in included:
-        found = field_provenance(tx, domain, record, authorization.visible_since(request, tx, domain, record))
-        document["why"] = (
-            found
-            if authorization.audience_of(request) is None
-            else {name: _redacted_cause(one) for name, one in found.items()}
-        )
+        causes = field_provenance(tx, domain, record, authorization.visible_since(request, tx, domain, record))
+        if authorization.audience_of(request) is not None:
+            causes = {name: _redacted_cause(cause) for name, cause in causes.items()}
+        document["why"] = causes
     return document
 
 
 def _redacted_cause(cause: FieldProvenance | None) -> FieldProvenance | None:
-    """A cause for who sees some shipments only: the number of a run of the sync counts the runs for all."""
+    """A cause for a key that is limited to some shipments: numbers of sync runs count the runs for all."""
     return None if cause is None else msgspec.structs.replace(cause, run_id=None)
 
 
 @asynccontextmanager
-async def open_as_of(parts: AppContext, then: AsOfListFactory, at: str) -> AsyncIterator[AsOfList]:
-    """A list as it was at `at`, which may be read page by page within."""
-    found = then(at, parts.clock.stamp())
+async def open_as_of(parts: AppContext, create: AsOfListFactory, at: str) -> AsyncIterator[AsOfList]:
+    """A list as it was at `at`; it can be read page by page inside the context."""
+    past = create(at, parts.clock.stamp())
     try:
-        yield found
+        yield past
     finally:
-        await asyncio.to_thread(found.close)  # what is large lies on disk, and a read may be under way
+        await asyncio.to_thread(past.close)  # it may be on disk, and a read may be in progress
 
 
 def _first_arrival(
     request: web.Request, tx: Transaction, domain: ResourceType, row: Mapping[str, Any], until: str | None = None
 ) -> dict[str, Any]:
-    """The arrival of a shipment as first estimated, from the history up to a time of ours.
+    """The first estimated arrival of a shipment, from the history up to a time on our clock.
 
-    A key for some shipments, which sees only a part of the history, does not get it.
+    A key that is limited to some shipments does not get it, as it sees only a part of the history.
     """
     if domain is not shipments.RESOURCE_TYPE or authorization.audience_of(request) is not None:
         return {}

@@ -14,14 +14,14 @@ from flexportd.expose.api.events import Attempt, RequeuedItem, payload
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
-from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.enum_values import EVENT_TYPES, UnknownWords, check_words
-from flexportd.expose.openapi.parameters import from_filter, identifier, list_params
-from flexportd.expose.openapi.query_params import TEXT, ListRules
+from flexportd.expose.openapi.parameters import TEXT, identifier
+from flexportd.expose.openapi.query_params import ListRules, list_params
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.openapi.router import json_body, param
 from flexportd.expose.openapi.schemas import json_response, page_response
 from flexportd.storage.queries.list_query import PageRequest
+from flexportd.storage.repositories.items import DEAD_LETTERS
 from flexportd.storage.transaction import Transaction
 
 MAX_RETRIED = 1000  # dead letters that one call retries
@@ -79,16 +79,14 @@ def dead_letter(row: Mapping[str, Any]) -> dict[str, Any]:
     return found | {"id": str(row["id"])}
 
 
-FILTERS = {
-    "type": query_params.known_word("type", EVENT_TYPES, "Only events of this type."),
-    "error": query_params.equals("error", "Only dead letters whose error contains this text (case-insensitive)."),
-    "discarded": query_params.boolean(
-        "discarded", "open", "true: only discarded dead letters. Omitted or false: only the others."
-    ),
-}
-
 LIST = ListEndpoint(
-    rules=ListRules(sorts={"enqueued_at": "id"}, filters=FILTERS, fields=FIELDS),
+    rules=ListRules(
+        sorts={"enqueued_at": "id"},
+        filters=DEAD_LETTERS.filters,
+        fields=FIELDS,
+        fixed_filters={"dead": ()},
+        vocabularies={"type": EVENT_TYPES},
+    ),
     read=lambda tx, page: tx.items.dead_letters(page),
     document=dead_letter,
     as_of=lambda tx: tx.events.newest()[0],
@@ -97,10 +95,7 @@ LIST = ListEndpoint(
 
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/dead-letters`: those that nobody has discarded, unless asked otherwise."""
-    always: dict[str, Any] = {"dead": ()}
-    if "discarded" not in request.query:
-        always["open"] = ()
-    return await LIST.respond(request, always)
+    return await LIST.respond(request)
 
 
 def item_id(request: web.Request) -> int:
@@ -146,7 +141,7 @@ async def retry(request: web.Request) -> web.StreamResponse:
 async def retry_many(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/dead-letters/retry?type=&error=`: all that match, at most a thousand at once."""
     parts = request.app[CONTEXT]
-    filters: dict[str, Any] = {"dead": (), "open": ()}
+    filters: dict[str, Any] = {"dead": (), "not_discarded": ()}
     filters |= {name: (text,) for name in ("type", "error") if (text := param(request, name)) is not None}
     if "type" in filters and filters["type"][0] not in EVENT_TYPES.known:
         await check_words(request, (UnknownWords("type", EVENT_TYPES, filters["type"]),), {}, None)
@@ -211,7 +206,7 @@ ROUTES = (
         summary="Retry all matching dead letters",
         description=f"Retries up to {MAX_RETRIED} dead letters that are not discarded, oldest first.",
         scope="admin",
-        query=tuple(from_filter(name, FILTERS[name]) for name in ("type", "error")),
+        query=tuple(LIST.rules.parameters[name] for name in ("type", "error")),
         returns=(json_response(RetriedDeadLetters, "The items are queued."),),
     ),
     Route(

@@ -8,12 +8,10 @@ from msgspec import Meta
 
 from flexportd.core.json_types import Stamp
 from flexportd.expose.api.list_endpoint import ListEndpoint
-from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.parameters import list_params
-from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.query_params import ListRules, list_params
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.openapi.schemas import page_response
-from flexportd.storage.repositories.schema_drift import KINDS
+from flexportd.storage.repositories.schema_drift import LISTING
 
 
 class DriftFinding(TypedDict):
@@ -43,10 +41,7 @@ def finding(row: Mapping[str, Any]) -> dict[str, Any]:
 LIST = ListEndpoint(
     rules=ListRules(
         sorts={"last_seen": "last_seen_at", "first_seen": "first_seen_at", "count": "count", "id": "id"},
-        filters={
-            "kind": query_params.one_of("kind", KINDS),
-            "object": query_params.equals("object", "Only in objects with this Flexport name, such as /shipment."),
-        },
+        filters=LISTING.filters,
         fields=FIELDS,
     ),
     read=lambda tx, page: tx.drift.page(page),

@@ -11,13 +11,13 @@ from flexportd.errors import NotFoundError
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
-from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.enum_values import EVENT_TYPES
-from flexportd.expose.openapi.parameters import identifier, list_params
-from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.parameters import identifier
+from flexportd.expose.openapi.query_params import ListRules, list_params
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.openapi.schemas import json_response, page_response
 from flexportd.json_depth import nests_too_deep
+from flexportd.storage.repositories.events import LISTING
 from flexportd.storage.transaction import Transaction
 
 STATES = ("ready", "leased", "applied", "coalesced", "ignored", "dead")
@@ -79,12 +79,8 @@ def event(row: Mapping[str, Any]) -> dict[str, Any]:
 LIST = ListEndpoint(
     rules=ListRules(
         sorts={"received_at": "seq"},
-        filters={
-            "type": query_params.known_word("type", EVENT_TYPES, "Only events of this type."),
-            "state": query_params.one_of("state", STATES),
-            "shipment": query_params.numeric_id("shipment"),
-            "received_since": query_params.moment("received_since"),
-        },
+        filters=LISTING.filters,
+        vocabularies={"type": EVENT_TYPES},
         fields=FIELDS,
     ),
     read=lambda tx, page: tx.events.page(page),

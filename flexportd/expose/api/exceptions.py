@@ -20,14 +20,15 @@ from flexportd.expose.api.shipments import record_of, visible_shipment_id
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.parameters import id_param, identifier, list_params
-from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.parameters import id_param, identifier
+from flexportd.expose.openapi.query_params import ListRules, list_params
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.openapi.schemas import json_response, page_response
 from flexportd.expose.security import authorization
 from flexportd.expose.security.opaque_values import MAX_NUMBER, OpaqueCodec, codec_of
+from flexportd.storage.queries.filters import choice_of_filters
 from flexportd.storage.repositories.audiences import FROM_BEGINNING
-from flexportd.storage.repositories.exceptions import ExceptionRow
+from flexportd.storage.repositories.exceptions import LISTING, ExceptionRow
 from flexportd.storage.transaction import Transaction
 
 STATES = ("open", "closed", "all")
@@ -88,27 +89,14 @@ async def authorize_list(request: web.Request, _: Mapping[str, Sequence[Any]]) -
     return {"audience": seen.parameters, "seen": (hidden,), "since_start": seen.start_parameters}
 
 
-def _state(name: str, text: str) -> tuple[str, Sequence[Any]]:
-    return query_params.choice(name, text, STATES), ()
-
-
-_BY_STATE = query_params.FilterParser(
-    _state,
-    {"type": "string", "enum": list(STATES), "default": "open"},
-    "Open exceptions, closed ones, or both.",
-    "all",
-)
-
 LIST = ListEndpoint(
     rules=ListRules(
         sorts={"opened_at": "opened_at", "since": "since"},
         filters={
-            "kind": query_params.subset_of("kind", KINDS),
-            "severity": query_params.subset_of("severity", SEVERITIES),
-            "shipment": query_params.numeric_id("shipment", "Only exceptions of this shipment, by id."),
-            "state": _BY_STATE,
-            "opened_after": query_params.moment("opened_after", "Opened on or after this day or time."),
-            "opened_before": query_params.moment("opened_before", "Opened before this day or time."),
+            **LISTING.filters,
+            "kind": replace(LISTING.filters["kind"], choices=KINDS),
+            "state": choice_of_filters(*STATES, default="open", description="Open exceptions, closed ones, or both."),
+            "severity": replace(LISTING.filters["severity"], choices=SEVERITIES),
         },
         fields=FIELDS,
     ),
@@ -119,21 +107,13 @@ LIST = ListEndpoint(
     written_at="opened_at",
 )
 
-_rules = LIST.rules
-SHIPMENT_LIST = replace(
-    LIST, rules=replace(_rules, filters={name: one for name, one in _rules.filters.items() if name != "shipment"})
-)
-
-
-def _open_by_default(request: web.Request) -> dict[str, Sequence[Any]]:
-    """Those that stand, unless asked otherwise."""
-    return {} if "state" in request.query else {"open": ()}
+SHIPMENT_LIST = replace(LIST, rules=LIST.rules.without("shipment"))
 
 
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/exceptions`, the last opened first."""
     return await _with_public_ids(request, authorization.restrict_as_of(request, LIST, shipments.TABLE)).respond(
-        request, _open_by_default(request)
+        request
     )
 
 
@@ -142,7 +122,7 @@ async def index_of_shipment(request: web.Request) -> web.StreamResponse:
     number = await visible_shipment_id(request)
     record = await record_of(request, number)
     view = _with_public_ids(request, replace(SHIPMENT_LIST, as_of=lambda _: record.as_of))
-    return await view.respond(request, {"shipment": (number,), **_open_by_default(request)})
+    return await view.respond(request, {"shipment": (number,)})
 
 
 def exception_id(request: web.Request) -> int:

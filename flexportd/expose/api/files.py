@@ -18,9 +18,8 @@ from flexportd.expose.context import CONTEXT
 from flexportd.expose.document_interfaces import FILES, FileServices
 from flexportd.expose.file_response import FileBody, send
 from flexportd.expose.flexport_interfaces import require_flexport
-from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.parameters import id_param, list_params, text
-from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.parameters import id_param, text
+from flexportd.expose.openapi.query_params import ListRules, list_params
 from flexportd.expose.openapi.route import Parameter, Response, Route
 from flexportd.expose.openapi.router import param
 from flexportd.expose.openapi.schemas import json_response, list_schema, page_response
@@ -28,7 +27,7 @@ from flexportd.expose.security import authorization
 from flexportd.expose.security.opaque_values import codec_of
 from flexportd.http.problems import problem
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
-from flexportd.storage.repositories.document_files import STATES, DocumentFile
+from flexportd.storage.repositories.document_files import LISTING, DocumentFile
 from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 
@@ -54,15 +53,7 @@ FIELDS = tuple(DocumentFileStatus.__annotations__)
 LIST = ListEndpoint(
     rules=ListRules(
         sorts={"id": "id", "fetched_at": "fetched_at", "last_attempt_at": "last_attempt_at"},
-        filters={
-            "state": query_params.one_of("state", STATES),
-            "document": query_params.any_of("document"),
-            "shipment": query_params.numeric_id("shipment"),
-            "sha256": query_params.equals("sha256", "Only files with this SHA-256 (hexadecimal)."),
-            "current": query_params.boolean(
-                "current", "former", "true: only current files of documents. false: only earlier versions."
-            ),
-        },
+        filters=LISTING.filters,
         fields=FIELDS,
     ),
     read=lambda tx, page: tx.files.page(page),

@@ -15,11 +15,11 @@ from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.enum_values import EVENT_TYPES
-from flexportd.expose.openapi.parameters import list_params
-from flexportd.expose.openapi.query_params import ListParams, ListRules
+from flexportd.expose.openapi.query_params import ListRequest, ListRules, list_params
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.openapi.schemas import json_response, page_response
 from flexportd.storage.queries.list_query import PageRequest
+from flexportd.storage.repositories.gaps import LISTING
 from flexportd.storage.transaction import Transaction
 
 MAX_EVENTS = 50  # shown with each outage
@@ -160,17 +160,8 @@ def _last_polled_at(tx: Transaction) -> str | None:
 EVENTS = ListEndpoint(
     rules=ListRules(
         sorts={"detected_at": "seq", "created_at": "created_at"},
-        filters={
-            "type": query_params.known_word("type", EVENT_TYPES, "Only events of this type."),
-            "shipment": query_params.numeric_id("shipment"),
-            "outage": query_params.numeric_id("outage", "Only events of this outage."),
-            "detected_since": query_params.moment("detected_since"),
-            "delivered": query_params.boolean(
-                "delivered",
-                "not_delivered",
-                "true: only events that a webhook delivered later; false: only the others.",
-            ),
-        },
+        filters=LISTING.filters,
+        vocabularies={"type": EVENT_TYPES},
         fields=FIELDS,
     ),
     read=lambda tx, page: tx.gaps.page(page),
@@ -211,7 +202,7 @@ async def index(request: web.Request) -> web.StreamResponse:
     return await respond(request, build)
 
 
-def next_outages_cursor(tx: Transaction, wanted: ListParams, found: Sequence[OutageReport]) -> str | None:
+def next_outages_cursor(tx: Transaction, wanted: ListRequest, found: Sequence[OutageReport]) -> str | None:
     """The cursor of the next page of outages; None where these are the last."""
     limit = wanted.page.limit
     last = found[limit - 1].outage.after_seq if len(found) > limit else None

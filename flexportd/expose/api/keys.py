@@ -15,17 +15,16 @@ from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.base_url import base_url
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
-from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.blanks import NOT_BLANK
-from flexportd.expose.openapi.parameters import identifier, list_params
-from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.parameters import identifier
+from flexportd.expose.openapi.query_params import ListRules, list_params
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.openapi.router import json_body
 from flexportd.expose.openapi.schemas import json_response, page_response
 from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.authentication import AUTHENTICATOR, MAX_CACHED_KEYS, KeyAuthenticator
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
-from flexportd.storage.repositories.keys import StoredKey
+from flexportd.storage.repositories.keys import LISTING, StoredKey
 from flexportd.storage.transaction import Transaction
 
 FIELDS = tuple(AccessKey.__annotations__)
@@ -71,12 +70,7 @@ class CreatedAccessKey(AccessKey):
 LIST = ListEndpoint(
     rules=ListRules(
         sorts={"created_at": "created_at", "id": "id"},
-        filters={
-            "name": query_params.equals("name"),
-            "revoked": query_params.boolean(
-                "revoked", "not_revoked", "true: only revoked ones; false: only the others."
-            ),
-        },
+        filters=LISTING.filters,
         fields=FIELDS,
         text_keys=True,
     ),

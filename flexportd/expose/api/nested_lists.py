@@ -1,28 +1,29 @@
-"""What belongs to an object: lists of their own, such as `/api/v1/purchase-orders/{id}/lines`.
+"""Nested lists, such as `/api/v1/purchase-orders/{id}/lines`.
 
-They follow from the filters: a list that may be asked for those of one container is also `/containers/{id}/legs`.
+They follow from the filters: a list with the filter `container` is also `/containers/{id}/legs`.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from aiohttp import web
 
 from flexportd.expose.api.resource_filters import param_name
 from flexportd.expose.api.resources import ResourceEndpoints
-from flexportd.expose.openapi.parameters import id_param, list_params
-from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.parameters import id_param
+from flexportd.expose.openapi.query_params import ListRules, list_params
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.openapi.schemas import page_response, resource_schema
 from flexportd.expose.security import authorization
 
-# These two lists are whole, and legs come in order of travel: `flexportd.expose.api.shipments`.
+# These two have no pages, and legs are in order of travel: `flexportd.expose.api.shipments`.
 _CUSTOM_LISTS = {("shipments", "legs"), ("shipments", "containers")}
 
 
 @dataclass(frozen=True)
 class NestedList:
-    """Those of one resource that belong to an object of another, by the filter that names it."""
+    """The list of one resource's objects that belong to an object of another, by the filter of that name."""
 
     parent: ResourceEndpoints
     child: ResourceEndpoints
@@ -30,18 +31,17 @@ class NestedList:
 
     @property
     def segment(self) -> str:
-        """The end of their URL: the name of the child without that of the parent."""
-        found = self.child.domain.route.removeprefix(f"{self.filter.replace('_', '-')}-")
-        return "lines" if found == "line-items" else found
+        """The end of the URL: the name of the child without that of the parent."""
+        segment = self.child.domain.route.removeprefix(f"{self.filter.replace('_', '-')}-")
+        return "lines" if segment == "line-items" else segment
 
-    @property
+    @cached_property
     def rules(self) -> ListRules:
-        """The child's, without the filter that the path sets."""
-        rules = self.child.list.rules
-        return replace(rules, filters={name: parse for name, parse in rules.filters.items() if name != self.filter})
+        """The child's rules without the filter that the path sets."""
+        return self.child.list.rules.without(self.filter)
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
-        """`GET /api/v1/{parent}/{id}/{segment}`: the child's list, for this parent alone."""
+        """`GET /api/v1/{parent}/{id}/{segment}`: the child's list for this parent."""
         key = self.parent.key(request)
         record = await self.parent.record(request, key)
         view = self.child.view(request)
@@ -55,30 +55,30 @@ class NestedList:
 
 
 def nested_lists(resources: Sequence[ResourceEndpoints]) -> Iterator[NestedList]:
-    """Every pair of resources of which one belongs to the other."""
-    listed = [one for one in resources if one.domain.name != "shipments"]
+    """Every pair of resources of which one has a filter for the other."""
+    children = [one for one in resources if one.domain.name != "shipments"]
     for parent in resources:
         name = param_name(parent.domain)
-        for child in listed:
-            asked = child.definition.table.query_filters.get(name)
-            links = asked is not None and asked.value_kind == "id" and child is not parent
+        for child in children:
+            link = child.definition.table.filters.get(name)
+            links = link is not None and link.value_type == "id" and child is not parent
             if links and (parent.domain.name, child.domain.name) not in _CUSTOM_LISTS:
                 yield NestedList(parent, child, name)
 
 
 def routes(resources: Sequence[ResourceEndpoints]) -> Iterator[Route]:
-    """What belongs to the objects of these resources."""
-    for found in nested_lists(resources):
-        parent, child = found.parent.domain, found.child.domain
+    """The routes of nested lists."""
+    for nested in nested_lists(resources):
+        parent, child = nested.parent.domain, nested.child.domain
         yield Route(
             method="GET",
-            path=f"/api/v1/{parent.route}/{{id}}/{found.segment}",
-            handler=found.respond,
+            path=f"/api/v1/{parent.route}/{{id}}/{nested.segment}",
+            handler=nested.respond,
             name=f"list_{child.name}_of_{parent.label.replace(' ', '_')}",
             tag="shipments" if parent.name == "shipments" else "resources",
             summary=f"List the {child.name.replace('_', ' ')} of a {parent.label}",
             path_parameters=(id_param(parent),),
-            query=list_params(found.rules, past=True),
+            query=list_params(nested.rules),
             returns=(page_response(resource_schema(child)),),
             problems=("cursor-expired",),
             audience_allowed=authorization.is_visible_to_audience(child.table)

@@ -13,11 +13,10 @@ from flexportd.errors import NotFoundError
 from flexportd.escape import closest_match
 from flexportd.expose import cursors
 from flexportd.expose.api.events import Event, event
-from flexportd.expose.api.resource_filters import parse_object_id
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.cursors import Cursor
-from flexportd.expose.openapi.parameters import CURSOR, identifier, integer
+from flexportd.expose.openapi.parameters import CURSOR, identifier, integer, parse_object_id
 from flexportd.expose.openapi.route import Parameter, Route
 from flexportd.expose.openapi.router import param, resolve_path_reference
 from flexportd.expose.openapi.schemas import json_response

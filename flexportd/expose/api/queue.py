@@ -10,12 +10,11 @@ from flexportd.core.json_types import Stamp
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
-from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.parameters import list_params
-from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.query_params import ListRules, list_params
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.openapi.schemas import json_response, page_response
 from flexportd.queue.queue import QueueState
+from flexportd.storage.repositories.items import UNFINISHED
 
 Priority = Literal["interactive", "webhook", "events", "sync"]
 
@@ -51,7 +50,7 @@ def item(row: Mapping[str, Any]) -> dict[str, Any]:
 ITEMS = ListEndpoint(
     rules=ListRules(
         sorts={"enqueued_at": "id"},
-        filters={"state": query_params.one_of("state", ("ready", "leased")), "kind": query_params.equals("kind")},
+        filters=UNFINISHED.filters,
         fields=ITEM_FIELDS,
         fixed_filters={"unfinished": ()},
     ),

@@ -18,22 +18,24 @@ from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import FlexportdError, NotFoundError
 from flexportd.expose.api import serialize
-from flexportd.expose.api.as_of import INCLUDES, object_document, pop_as_of
+from flexportd.expose.api.as_of import INCLUDES, object_document
 from flexportd.expose.api.list_endpoint import ListEndpoint
-from flexportd.expose.api.resource_filters import list_definition, parse_object_id
+from flexportd.expose.api.resource_filters import list_definition
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.flexport_interfaces import require_flexport
-from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.parameters import id_param, list_params, object_params
+from flexportd.expose.openapi.parameters import id_param, parse_object_id
 from flexportd.expose.openapi.problem_types import UPSTREAM_PROBLEMS
-from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.query_params import ListRules, list_params, object_params
 from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.router import param
 from flexportd.expose.openapi.schemas import json_response, page_response, resource_schema
 from flexportd.expose.security import authorization
 from flexportd.expose.security.opaque_values import codec_of
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
-from flexportd.storage.repositories.resources import Key, Record
+from flexportd.storage.queries.table import Key
+from flexportd.storage.repositories import changes
+from flexportd.storage.repositories.resources import Record
 
 _TAGS = {"shipments": "shipments", "documents": "documents"}
 
@@ -78,7 +80,7 @@ class ResourceEndpoints:
                 handler=self.index,
                 name=f"list_{self.domain.name}",
                 summary=f"List {several}, last changed first",
-                query=list_params(self.list.rules, past=True),
+                query=list_params(self.list.rules),
                 returns=(page_response(model),),
                 problems=("cursor-expired",),
                 **common,
@@ -123,7 +125,7 @@ class ResourceEndpoints:
 
     def view(self, request: web.Request) -> ListEndpoint:
         """The list as it is shown on the day that is asked for, today or that of `as_of`. Raises InvalidError."""
-        _, at = pop_as_of(request.query)
+        at = param(request, "as_of")
         today = request.app[CONTEXT].clock.now().date()
         return replace(self.list, document=self._document(today if at is None else date.fromisoformat(at[:10])))
 
@@ -140,7 +142,7 @@ class ResourceEndpoints:
         await authorization.check_access(request, self.domain, key)
 
         async def build() -> dict[str, Any]:
-            return await object_document(request, self.domain, key, self.list.rules.fields)
+            return await object_document(request, self.domain, key)
 
         tags = () if self.domain.derived_values else ((self.domain.name, key), *self.definition.owners)
         return await respond(request, build, tags)
@@ -166,7 +168,7 @@ class ResourceEndpoints:
         """
         key = self.key(request)
         await authorization.check_access(request, self.domain, key)
-        fields, includes = query_params.parse_selection(request.query, self.list.rules.fields)
+        fields, includes = param(request, "fields"), param(request, "include", ())
         try:
             outcome = await require_flexport(request.app[CONTEXT].upstream).refresh(self.domain, key)
         except FlexportdError as error:
@@ -225,7 +227,7 @@ class ChangeRecord(TypedDict):
 HISTORY = ListEndpoint(
     rules=ListRules(
         sorts={"id": "id"},
-        filters={"field": query_params.equals("field")},
+        filters=changes.LISTING.filters,
         fields=serialize.CHANGE_FIELDS,
     ),
     read=lambda tx, page: tx.changes.page(page),

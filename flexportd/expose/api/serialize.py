@@ -8,7 +8,8 @@ import msgspec
 
 from flexportd.core.labels import is_day_only
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.storage.repositories.resources import DATES, MOMENTS, Field, Record, Table, instant_of, is_plausible
+from flexportd.storage.queries.table import DATES, MOMENTS, Field, Table, instant_of, is_plausible
+from flexportd.storage.repositories.resources import Record
 
 METADATA_FIELDS = ("as_of", "source", "synced_at", "first_seen_at", "removed_at")
 

@@ -20,15 +20,15 @@ from flexportd.expose.api.shipments import shipment_id
 from flexportd.expose.base_url import NO_BASE_URL, base_url
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
-from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.parameters import id_param, identifier, list_params
-from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.parameters import id_param, identifier
+from flexportd.expose.openapi.query_params import ListRules, list_params
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.openapi.router import json_body
 from flexportd.expose.openapi.schemas import json_response, page_response
 from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.authentication import AUTHENTICATOR
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
+from flexportd.storage.repositories.shares import LISTING
 from flexportd.storage.transaction import Transaction
 
 PAGE_PATH = "/s/{token}"
@@ -67,12 +67,7 @@ class SharedShipmentView(TypedDict):
 LIST = ListEndpoint(
     rules=ListRules(
         sorts={"created_at": "created_at", "id": "id"},
-        filters={
-            "shipment": query_params.numeric_id("shipment"),
-            "revoked": query_params.boolean(
-                "revoked", "not_revoked", "true: only revoked ones; false: only the others."
-            ),
-        },
+        filters=LISTING.filters,
         fields=tuple(ShareLink.__annotations__),
         text_keys=True,
     ),

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from flexportd.core.exceptions.model import KINDS
@@ -19,36 +20,28 @@ from flexportd.errors import ForbiddenError, NotFoundError
 from flexportd.expose.api import serialize
 from flexportd.expose.api.as_of import INCLUDES, object_document
 from flexportd.expose.api.list_endpoint import ListEndpoint
+from flexportd.expose.api.resource_filters import REMOVED
 from flexportd.expose.api.resources import HISTORY, ChangeRecord, history_view
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
-from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.enum_values import column_vocabulary
-from flexportd.expose.openapi.parameters import id_param, list_params, object_params
-from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.parameters import id_param
+from flexportd.expose.openapi.query_params import ListRules, list_params, object_params
 from flexportd.expose.openapi.route import Handler, Route
+from flexportd.expose.openapi.router import param
 from flexportd.expose.openapi.schemas import json_response, list_schema, page_response, resource_schema
 from flexportd.expose.security import authorization
-from flexportd.storage.queries.filters import is_present
-from flexportd.storage.repositories.resources import Record, Table
+from flexportd.storage.queries.table import Table
+from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 
-TABLE = replace(shipments.TABLE, query_filters={"removed": is_present("removed_at")})
+TABLE = replace(shipments.TABLE, filters={**shipments.TABLE.filters, "removed": REMOVED})
 
 STATUSES = column_vocabulary(shipments.RESOURCE_TYPE, TABLE, "status", "status")
 MODES = column_vocabulary(shipments.RESOURCE_TYPE, TABLE, "mode", "mode")
 
 # Whose changes show in what is told of a shipment: these may move without it.
 _RELATED = ("legs", "containers", "container_legs")
-
-
-DATE_FILTERS = {
-    f"{name}_{side}": take(f"{name}_{side}", f"With the {words} {when} this day at the place{or_time}.")
-    for name, words in shipments.DATE_FILTERS.items()
-    for take, or_time in ([(query_params.day_or_time, ", or this time")] if name == "eta" else [(query_params.day, "")])
-    for side, when in (("before", "before"), ("after", "on or after"))
-}
-"""The filters by date."""
 
 
 def _document(row: Mapping[str, Any], table: Table = TABLE) -> dict[str, Any]:
@@ -58,13 +51,9 @@ def _document(row: Mapping[str, Any], table: Table = TABLE) -> dict[str, Any]:
     return document
 
 
-async def _authorize(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
-    asked = request.query.get("exception")
-    if (
-        authorization.audience_of(request) is not None
-        and asked
-        and HIDDEN_KINDS.intersection(query_params.choices("exception", asked, KINDS))
-    ):
+async def _authorize(request: web.Request, filters: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+    kinds = msgspec.json.decode(filters["exception"][0]) if "exception" in filters else ()
+    if authorization.audience_of(request) is not None and HIDDEN_KINDS.intersection(kinds):
         raise ForbiddenError(f"{', '.join(sorted(HIDDEN_KINDS))} are not available to a key limited to some shipments.")
     return authorization.list_filters(request, TABLE)
 
@@ -72,26 +61,11 @@ async def _authorize(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Ma
 LIST = ListEndpoint(
     rules=ListRules(
         sorts={"updated_at": "as_of", "id": "id", "eta": "eta_at"},
-        filters={
-            "status": query_params.any_of("status", vocabulary=STATUSES),
-            "mode": query_params.any_of("mode", vocabulary=MODES),
-            "q": query_params.contains("q", 3),
-            **DATE_FILTERS,
-            "updated_since": query_params.moment("updated_since"),
-            "container": query_params.equals("container", "With this container number."),
-            "po": query_params.equals("po", "With this purchase order number."),
-            "sku": query_params.equals("sku", "With this SKU."),
-            "bill": query_params.equals("bill", "With this house bill, master bill or carrier booking number."),
-            "exception": query_params.subset_of("exception", KINDS, "With an open exception of any of these kinds."),
-            "archived": query_params.boolean(
-                "archived", "not_archived", "true: only shipments archived at Flexport; false: only the others."
-            ),
-            "removed": query_params.boolean(
-                "removed", "not_removed", "true: only shipments removed at Flexport; false: only the others."
-            ),
-        },
+        filters={**TABLE.filters, "exception": replace(TABLE.filters["exception"], choices=KINDS)},
         fields=serialize.field_names(TABLE),
         includes=("raw",),
+        vocabularies={"status": STATUSES, "mode": MODES},
+        past=True,
     ),
     read=lambda tx, page: tx.resources.page(TABLE, use_index(tx, page)),
     document=_document,
@@ -130,7 +104,7 @@ async def show(request: web.Request) -> web.StreamResponse:
     number = await visible_shipment_id(request)
 
     async def build() -> dict[str, Any]:
-        return await object_document(request, shipments.RESOURCE_TYPE, number, serialize.field_names(TABLE))
+        return await object_document(request, shipments.RESOURCE_TYPE, number)
 
     return await respond(request, build, (("shipments", number),))
 
@@ -188,7 +162,7 @@ async def show_containers(request: web.Request) -> web.StreamResponse:
 
 async def _nested_list(request: web.Request, name: str, table: Table) -> web.StreamResponse:
     parts, number = request.app[CONTEXT], await visible_shipment_id(request)
-    fields, includes = query_params.parse_selection(request.query, serialize.field_names(table))
+    fields, includes = param(request, "fields"), param(request, "include", ())
     authorization.check_includes(request, includes)
 
     def read(tx: Transaction) -> tuple[Record | None, list[Record]]:
@@ -233,7 +207,7 @@ ROUTES = (
         name="list_shipments",
         tag="shipments",
         summary="List shipments, last changed first",
-        query=list_params(LIST.rules, past=True),
+        query=list_params(LIST.rules),
         returns=(page_response(_SHIPMENT),),
         problems=("cursor-expired",),
         audience_allowed=True,

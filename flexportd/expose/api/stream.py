@@ -9,11 +9,11 @@ from flexportd.core.changes.topics import (
     SYSTEM_TOPICS,
     parse_patterns,
 )
-from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.parameters import from_filter
+from flexportd.expose.openapi.parameters import filter_param
 from flexportd.expose.openapi.route import Parameter, Response, Route, Schema
 from flexportd.expose.openapi.schemas import Ref
 from flexportd.expose.streaming.sse import StreamReset, parse_event_id, stream
+from flexportd.storage.queries.filters import number
 
 _EVENT_ID_PATTERN = f"{POSITION_PATTERN}|[A-Za-z0-9_-]{{64,400}}"  # the second: for a key that sees some shipments only
 _EVENT_ID = {"type": "string", "pattern": f"^({_EVENT_ID_PATTERN})$"}
@@ -82,7 +82,7 @@ ROUTES = (
                 parse=parse_patterns,
                 example=["shipment.*", "milestone.*"],
             ),
-            from_filter("shipment", query_params.numeric_id("shipment", "Limit to this shipment.")),
+            filter_param("shipment", number("shipment_id", "Limit to this shipment.")),
             Parameter(
                 name="last_event_id",
                 description="Same as `Last-Event-ID`, for clients that cannot send headers; the header has priority.",

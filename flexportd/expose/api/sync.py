@@ -16,13 +16,13 @@ from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT, AppContext
 from flexportd.expose.flexport_interfaces import FlexportState, SyncForecast, require_flexport
-from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.enum_values import not_allowed_message
-from flexportd.expose.openapi.parameters import identifier, list_params
-from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.parameters import identifier
+from flexportd.expose.openapi.query_params import ListRules, list_params
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.openapi.schemas import json_response, page_response
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
+from flexportd.storage.repositories.sync import RUNS as RUNS_QUERY
 from flexportd.storage.repositories.sync import ListState, Receipt, Run
 from flexportd.storage.transaction import Transaction
 
@@ -160,10 +160,7 @@ def receipt_document(receipt: Receipt, domain: ResourceType | None) -> dict[str,
 RUNS = ListEndpoint(
     rules=ListRules(
         sorts={"started_at": "id"},
-        filters={
-            "state": query_params.one_of("state", ("running", "complete", "held", "failed")),
-            "kind": query_params.one_of("kind", ("full", "incremental")),
-        },
+        filters=RUNS_QUERY.filters,
         fields=RUN_FIELDS,
     ),
     read=lambda tx, page: tx.sync.runs(page),

@@ -1,5 +1,6 @@
 """What the sync leaves to a person: what vanished from a list, and what nobody here can read."""
 
+from dataclasses import replace
 from typing import Annotated, TypedDict
 
 import msgspec
@@ -13,12 +14,12 @@ from flexportd.expose.api.sync import resource_by_name
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.flexport_interfaces import require_flexport
-from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.parameters import choice, list_params
-from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.parameters import choice
+from flexportd.expose.openapi.query_params import ListRules, list_params
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.openapi.router import json_body, param
 from flexportd.expose.openapi.schemas import json_response, list_schema, page_response
+from flexportd.storage.repositories.quarantine import LISTING
 
 _MAX_PENDING = 1000
 _RESOURCES = tuple(domain.route for domain in RESOURCE_TYPES)
@@ -62,9 +63,7 @@ UNREADABLE = ListEndpoint(
     rules=ListRules(
         sorts={"first_seen_at": "id"},
         filters={
-            "resource": query_params.one_of(
-                "resource", [domain.name for domain in RESOURCE_TYPES], "Only this resource."
-            )
+            "resource": replace(LISTING.filters["resource"], choices=tuple(domain.name for domain in RESOURCE_TYPES))
         },
         fields=tuple(UnreadableObject.__annotations__),
     ),

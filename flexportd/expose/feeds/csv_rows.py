@@ -8,7 +8,7 @@ from typing import Any
 
 from flexportd.core.labels import is_day_only
 from flexportd.expose.feeds.export import quote, text_cell
-from flexportd.storage.repositories.resources import DATES, MOMENTS, Field, Table, is_plausible
+from flexportd.storage.queries.table import DATES, MOMENTS, Field, Table, is_plausible
 
 _WHOLE_ROW = "*"
 """The name under which a row stands in itself, for what several of its columns tell."""

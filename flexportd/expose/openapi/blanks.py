@@ -1,15 +1,16 @@
-"""Texts that hold something. What counts as a blank is one thing in the schemas that others read and in our own code.
+"""Blank characters, the same in our JSON schemas and in our code.
 
-Is U+001D a blank, or U+FEFF? Python and ECMAScript, whose rules JSON Schema follows, differ: they are spelt out here.
+Python and ECMAScript, whose rules JSON Schema follows, differ on characters such as U+001D and U+FEFF, so they are
+listed here.
 """
 
 import re
 
 _BLANK = r"\s\u0001-\u001f\u0085\ufeff"
 
-# Both name the first character that is no blank, so that no text can be divided in more than one way.
+# Both name the first non-blank character, so that a text matches in one way only (no backtracking).
 NOT_BLANK = rf"^[{_BLANK}]*[^{_BLANK}\u0000][^\u0000]*$"
-"""At least one character that is no blank to anybody; and no NUL, which no text has."""
+"""At least one non-blank character, and no NUL."""
 
 NOT_BLANK_WORD = rf"^[{_BLANK}]*[^,{_BLANK}\u0000][^,\u0000]*$"
 """The same without commas: one word of a list."""
@@ -20,5 +21,5 @@ _BLANKS = "\0" + "".join(
 
 
 def strip(text: str) -> str:
-    """The text without blanks at its ends; empty where there is nothing else."""
+    """The text without leading and trailing blanks."""
     return text.strip(_BLANKS)

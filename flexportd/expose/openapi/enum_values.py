@@ -1,4 +1,4 @@
-"""The words of a filter: those that are published, and those that the store holds; any other is a mistake."""
+"""The values of a filter: the documented ones and those that are stored; any other is an error."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -14,20 +14,20 @@ from flexportd.errors import InvalidError
 from flexportd.escape import closest_match
 from flexportd.expose.context import CONTEXT
 from flexportd.storage.queries.list_query import PageRequest
-from flexportd.storage.repositories.resources import Table
+from flexportd.storage.queries.table import Table
 from flexportd.storage.transaction import Transaction
 
 _MAX_LISTED = 60  # words that an error names
 
-# What keeps a list to the rows that its reader may see: no word of another's rows is told.
+# These limit a list to the rows that the caller may see: an error must not reveal values of other rows.
 _ACCESS_FILTERS = ("audience", "for_customers")
 
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """The words of one filter. `holds` says whether any row that these filters let through has a word.
+    """The words of one filter. `is_stored` says whether any row that matches these filters has a word.
 
-    `seen` are the words that the store holds, `held` says whether a word was there once.
+    `was_stored` says whether any row ever had it.
     """
 
     published: Callable[[], Sequence[str]]
@@ -37,13 +37,13 @@ class Vocabulary:
 
     @functools.cached_property
     def known(self) -> frozenset[str]:
-        """The published words."""
+        """The documented words."""
         return frozenset(self.published())
 
 
 @dataclass(frozen=True)
 class UnknownWords:
-    """Words of a filter that nobody published: whether the store has them has yet to be looked up."""
+    """Undocumented words of a filter; `check_words` looks them up in the database."""
 
     parameter: str
     vocabulary: Vocabulary
@@ -51,14 +51,14 @@ class UnknownWords:
 
 
 def column_vocabulary(domain: ResourceType, table: Table, name: str, column: str) -> Vocabulary:
-    """The words of a filter of a domain's list that asks for one of several values of a column."""
+    """The words of a filter of a resource's list for values of a column."""
 
-    def holds(tx: Transaction, word: str, filters: Mapping[str, Sequence[Any]]) -> bool:
+    def is_stored(tx: Transaction, word: str, filters: Mapping[str, Sequence[Any]]) -> bool:
         return tx.resources.has_any(table, {**filters, name: (msgspec.json.encode([word]).decode(),)})
 
     return Vocabulary(
         lambda: known_values(domain, column),
-        holds,
+        is_stored,
         lambda tx: tx.resources.distinct_values(table, column, _MAX_LISTED),
         lambda tx, word: tx.changes.had_value(domain.name, column, msgspec.json.encode(word).decode()),
     )
@@ -72,26 +72,25 @@ EVENT_TYPES = Vocabulary(
 
 
 async def check_words(
-    request: web.Request, unproven: Sequence[UnknownWords], filters: Mapping[str, Sequence[Any]], at: str | None
+    request: web.Request, unknown: Sequence[UnknownWords], filters: Mapping[str, Sequence[Any]], at: str | None
 ) -> None:
-    """Look up the words that nobody published; with `at`, also whether they were there once.
+    """Look up undocumented words; with `at`, also among former values.
 
-    Raises InvalidError for one that the store does not have: it names the nearest known word and those allowed.
+    Raises InvalidError for one that is not stored: it names the nearest known word and those allowed.
     """
-    if not unproven:
+    if not unknown:
         return
     own = {name: filters[name] for name in _ACCESS_FILTERS if name in filters}
 
     def read(tx: Transaction) -> InvalidError | None:
-        for one in unproven:
+        for one in unknown:
             for word in one.words:
-                there = one.vocabulary.is_stored(tx, word, own) or (
-                    at is not None and one.vocabulary.was_stored(tx, word)
-                )
-                if not there:
-                    seen = [] if own else one.vocabulary.stored_words(tx)
-                    allowed = sorted({*one.vocabulary.known, *seen})
-                    return InvalidError(not_allowed_message(one.parameter, word, allowed), one.parameter)
+                vocabulary = one.vocabulary
+                if vocabulary.is_stored(tx, word, own) or (at is not None and vocabulary.was_stored(tx, word)):
+                    continue
+                stored = [] if own else vocabulary.stored_words(tx)
+                allowed = sorted({*vocabulary.known, *stored})
+                return InvalidError(not_allowed_message(one.parameter, word, allowed), one.parameter)
         return None
 
     error = await request.app[CONTEXT].db.read(read)
@@ -100,7 +99,7 @@ async def check_words(
 
 
 def not_allowed_message(name: str, word: str, allowed: Sequence[str]) -> str:
-    """What is told of a word that is not allowed: the nearest one that is, and all of them."""
+    """The message for a word that is not allowed: the nearest one that is, and all of them."""
     near = closest_match(word, allowed)
     listed = ", ".join(allowed[:_MAX_LISTED]) + (", …" if len(allowed) > _MAX_LISTED else "")
     guess = "" if near is None else f"did you mean {near}? "

@@ -1,23 +1,147 @@
-"""Declaring parameters: each with its JSON schema and the reading of its text, which say the same."""
+"""Query and path parameters: each with its JSON schema and the parser of its text, which accept the same."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from typing import Any
 
+import msgspec
+
+from flexportd.clock import stamp
 from flexportd.core.resources.resource_type import MAX_ID_LENGTH, ResourceType
 from flexportd.core.search.lookup import IDENTIFYING
-from flexportd.expose.context import DisplaySettings
+from flexportd.errors import InvalidError
 from flexportd.expose.cursors import MAX_CURSOR
-from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.query_params import FORMATS, MAX_EXPORT, FilterParser, ListRules
+from flexportd.expose.openapi.blanks import NOT_BLANK, NOT_BLANK_WORD, strip
+from flexportd.expose.openapi.enum_values import Vocabulary, not_allowed_message
 from flexportd.expose.openapi.route import Parameter
+from flexportd.storage.queries.filters import Filter
+from flexportd.storage.queries.table import Key
 
-CURSOR = Parameter(
-    name="cursor",
-    description="Start of the page: `next` of the previous page, with the same filters and order.",
-    schema={"type": "string", "minLength": 1, "maxLength": MAX_CURSOR},
-    parse=lambda _, found: found,
-)
+MAX_VALUE = 1000  # characters of one value
+MAX_VALUES = 50
+EXTENSIBLE = "x-extensible-enum"
+"""The keyword of a schema for known values of an open set (Zalando's RESTful API guidelines)."""
+
+Schema = Mapping[str, Any]
+"""A JSON schema."""
+
+Parser = Callable[[str, str], Any]
+"""(parameter, text) -> value. Raises InvalidError that names the parameter."""
+
+DAY: Schema = {"type": "string", "format": "date"}
+TIME: Schema = {"anyOf": [{"type": "string", "format": "date-time"}, DAY]}
+TEXT: Schema = {"type": "string", "minLength": 1, "maxLength": MAX_VALUE, "pattern": NOT_BLANK}
+DIGITS: Schema = {"type": "string", "pattern": "^[0-9]{1,18}$"}
+SHIPMENT_ID: Schema = {"type": "string", "pattern": "^([Ff][Ll][Ee][Xx]-)?[0-9]{1,18}$"}
+
+_DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_ANY_WORDS = "Undocumented values that Flexport has sent are allowed too; any other value is an error."
+_ABBREVIATIONS = {"sku": "SKU", "po": "purchase order", "hs": "HS", "iata": "IATA code", "unlocode": "UN/LOCODE"}
+_BOUNDS = {"since": "on or after", "after": "on or after", "before": "before"}
+
+
+# --- parsers ---
+
+
+def parse_integer(name: str, text: str, lowest: int, highest: int) -> int:
+    """A whole number within bounds."""
+    if not (text.isascii() and text.removeprefix("-").isdigit() and len(text) <= 20):
+        raise InvalidError(f"{name} is {text[:50]!r}; a whole number from {lowest} to {highest} is allowed", name)
+    number = int(text)
+    if not lowest <= number <= highest:
+        raise InvalidError(f"{name} is {number}; from {lowest} to {highest} is allowed", name)
+    return number
+
+
+def parse_choice(name: str, text: str, allowed: Sequence[str]) -> str:
+    """One of a few words."""
+    if text not in allowed:
+        raise InvalidError(not_allowed_message(name, text, allowed), name)
+    return text
+
+
+def parse_choices(name: str, text: str, allowed: Sequence[str]) -> tuple[str, ...]:
+    """A comma list of a few words."""
+    words = tuple(filter(None, map(strip, text.split(","))))
+    if not words:
+        raise InvalidError(f"{name} is empty; allowed are {', '.join(allowed) or 'none'}", name)
+    for word in words:
+        if word not in allowed:
+            raise InvalidError(not_allowed_message(name, word, allowed), name)
+    return tuple(dict.fromkeys(words))
+
+
+def parse_words(name: str, text: str) -> str:
+    """A comma list of any words, as a JSON list."""
+    words = list(filter(None, map(strip, text.split(","))))
+    if not 0 < len(words) <= MAX_VALUES:
+        raise InvalidError(f"{name} needs 1 to {MAX_VALUES} comma-separated values", name)
+    return _json(words)
+
+
+def parse_text(name: str, text: str) -> str:
+    """Any text that is not blank."""
+    value = strip(text)
+    if not value:
+        raise InvalidError(f"{name} is empty; omit it to list everything", name)
+    return value
+
+
+def parse_number(name: str, text: str) -> int:
+    """An id that is a number; that of a shipment may have its prefix."""
+    digits = text.upper().removeprefix("FLEX-")
+    if not _DIGITS.fullmatch(digits):
+        raise InvalidError(f"{name} is {text[:50]!r}; an id of 1 to 18 digits is allowed", name)
+    return int(digits)
+
+
+def parse_day(name: str, text: str) -> str:
+    """A calendar day: `2026-03-21`."""
+    try:
+        day = date.fromisoformat(text) if _DAY.fullmatch(text) else None
+    except ValueError:
+        day = None
+    if day is None:
+        raise InvalidError(f"{name} is {text[:50]!r}; a day (2026-03-21) is allowed", name)
+    return day.isoformat()
+
+
+def parse_time(name: str, text: str) -> str:
+    """A day or a time as a UTC stamp: `2026-03-21` or `2026-03-21T12:00:00Z`; a day begins at 00:00 UTC."""
+    try:
+        # An unescaped plus arrives as a space.
+        time = datetime.fromisoformat(text.upper().replace(" ", "+") if len(text) > 10 else text)
+        time = time if time.tzinfo else time.replace(tzinfo=UTC)
+    except ValueError:
+        raise InvalidError(
+            f"{name} is {text[:50]!r}; a day (2026-03-21) or a time (2026-03-21T12:00:00Z) is allowed", name
+        ) from None
+    try:
+        return stamp(time)
+    except OverflowError:  # the first or last day of the calendar, with an offset
+        return stamp(time.replace(tzinfo=UTC))
+
+
+def parse_day_or_time(name: str, text: str) -> str:
+    """A day as it is, a time as a UTC stamp."""
+    time = parse_time(name, text)
+    return text if len(text) == len("2026-03-21") else time
+
+
+def parse_boolean(name: str, text: str) -> bool:
+    """`true` or `false`."""
+    return parse_choice(name, text, ("true", "false")) == "true"
+
+
+def parse_object_id(domain: ResourceType, text: str) -> Key | None:
+    """The id in a URL; a shipment's may have its prefix: FLEX-910233. None for what cannot be an id."""
+    return domain.parse_id(text.upper().removeprefix("FLEX-") if domain.name == "shipments" else text)
+
+
+# --- parameters ---
 
 
 def integer(name: str, lowest: int, highest: int, about: str, default: int | None = None) -> Parameter:
@@ -29,7 +153,7 @@ def integer(name: str, lowest: int, highest: int, about: str, default: int | Non
         name=name,
         description=about,
         schema=schema,
-        parse=lambda n, text: query_params.integer(n, text, lowest, highest),
+        parse=lambda n, text: parse_integer(n, text, lowest, highest),
     )
 
 
@@ -39,39 +163,26 @@ def choice(name: str, allowed: Sequence[str], about: str, *, required: bool = Fa
         name=name,
         description=about,
         schema={"type": "string", "enum": list(allowed)},
-        parse=lambda n, text: query_params.choice(n, text, allowed),
+        parse=lambda n, text: parse_choice(n, text, allowed),
         required=required,
         example=allowed[0],
     )
 
 
-def text(name: str, about: str, *, required: bool = False, example: str | None = None) -> Parameter:
-    """Any text that is not blank."""
-    parse = query_params.equals(name)
+def csv_of(name: str, allowed: Sequence[str], about: str) -> Parameter:
+    """A comma list of a few words."""
     return Parameter(
         name=name,
         description=about,
-        schema=parse.schema,
-        parse=lambda n, found: parse(n, found)[1][0],
-        required=required,
-        example=example,
+        schema={"type": "array", "items": {"type": "string", "enum": list(allowed)}, "minItems": 1},
+        parse=lambda n, text: parse_choices(n, text, allowed),
+        example=list(allowed[:2]),
     )
 
 
-def list_filter(name: str, parse: FilterParser) -> Parameter:
-    """What a filter's parser reads, as a parameter whose list reads it."""
-    return Parameter(name=name, description=parse.description, schema=parse.schema, example=parse.example)
-
-
-def from_filter(name: str, parse: FilterParser) -> Parameter:
-    """What a filter's parser reads, as a parameter with that one value."""
-    return Parameter(
-        name=name,
-        description=parse.description,
-        schema=parse.schema,
-        example=parse.example,
-        parse=lambda n, found: parse(n, found)[1][0],
-    )
+def text(name: str, about: str, *, required: bool = False, example: str | None = None) -> Parameter:
+    """Any text that is not blank."""
+    return Parameter(name=name, description=about, schema=TEXT, parse=parse_text, required=required, example=example)
 
 
 def identifier(about: str = "Id of the object.", name: str = "id", example: str = "1") -> Parameter:
@@ -81,80 +192,140 @@ def identifier(about: str = "Id of the object.", name: str = "id", example: str 
 
 
 def id_param(domain: ResourceType) -> Parameter:
-    """The id of one object of a domain, in the path; a reference that only this object has will do."""
+    """The id of an object in the path, or a reference that only this object has."""
     fields = [name.replace("_", " ") for name in IDENTIFYING.get(domain.name, ()) if name != "id"]
     flex = ", with or without FLEX-" if domain.name == "shipments" else ""
     reference = f"; or its {' or '.join(fields)}, if unique" if fields else ""
     example = "910233" if domain.ids == "integer" else "AU63XTcrQH-JrTpLIRXW0w"
-    found = identifier(f"Flexport's id of the {domain.label}{flex}{reference}.", example=example)
-    return replace(found, domain=domain)
+    parameter = identifier(f"Flexport's id of the {domain.label}{flex}{reference}.", example=example)
+    return replace(parameter, domain=domain)
 
 
 AS_OF = Parameter(
     name="as_of",
     description="State as known to flexportd at this time; a day begins at 00:00 UTC.",
-    schema=query_params.MOMENT,
+    schema=TIME,
+    parse=parse_time,
     example="2026-03-21T12:00:00Z",
 )
 
+CURSOR = Parameter(
+    name="cursor",
+    description="Start of the page: `next` of the previous page, with the same filters and order.",
+    schema={"type": "string", "minLength": 1, "maxLength": MAX_CURSOR},
+    parse=lambda _, text: text,
+)
 
-def csv_of(name: str, allowed: Sequence[str], about: str) -> Parameter:
-    """A comma list of known words."""
-    items = {"type": "string", "enum": list(allowed)}
-    return Parameter(
-        name=name,
-        description=about,
-        schema={"type": "array", "items": items, "minItems": 1},
-        parse=lambda n, found: query_params.choices(n, found, allowed),
-        example=list(allowed[:2]),
+
+# --- filters of lists as parameters ---
+
+
+def filter_param(
+    name: str, one: Filter, vocabulary: Vocabulary | None = None, target: ResourceType | None = None
+) -> Parameter:
+    """The parameter of a list's filter. `target` is what a filter of type `id` names."""
+    parse, schema, example = _type_of(name, one, vocabulary, target)
+    if one.default is not None:
+        schema = {**schema, "default": one.default}
+    description = filter_description(name, one)
+    if vocabulary is not None:
+        description = f"{description} {_ANY_WORDS}"
+    return Parameter(name=name, description=description, schema=schema, parse=parse, example=example)
+
+
+_SIMPLE_TYPES: Mapping[str, tuple[Parser, Schema, Any]] = {
+    "text": (parse_text, TEXT, None),
+    "substring": (parse_text, TEXT, None),
+    "number": (parse_number, SHIPMENT_ID, "910233"),
+    "day": (parse_day, DAY, "2026-03-21"),
+    "time": (parse_time, TIME, "2026-03-21T12:00:00Z"),
+    "day_or_time": (parse_day_or_time, TIME, "2026-03-21"),
+    "boolean": (parse_boolean, {"type": "boolean"}, True),
+}
+
+
+def _type_of(
+    name: str, one: Filter, vocabulary: Vocabulary | None, target: ResourceType | None
+) -> tuple[Parser, Schema, Any]:
+    """The parser, the schema and an example of a filter's parameter."""
+    if one.value_type == "id":
+        return _link_type(name, target)
+    if one.value_type == "words":
+        return _words_type(one.choices, vocabulary)
+    if one.choices:
+        example = one.choices[0] if one.default is None else one.choices[-1]
+        schema = {"type": "string", "enum": list(one.choices)}
+        return lambda n, text: parse_choice(n, text, one.choices), schema, example
+    if one.value_type == "word":
+        known = list(vocabulary.published()) if vocabulary is not None else []
+        return parse_text, {**TEXT, **({EXTENSIBLE: known} if known else {})}, known[0] if known else None
+    return _SIMPLE_TYPES[str(one.value_type)]
+
+
+def _words_type(choices: Sequence[str], vocabulary: Vocabulary | None) -> tuple[Parser, Schema, Any]:
+    items: dict[str, Any] = {"type": "string"}
+    if choices:
+        items["enum"] = list(choices)
+        schema: Schema = {"type": "array", "items": items, "minItems": 1}
+        return lambda n, text: _json(parse_choices(n, text, choices)), schema, list(choices[:2])
+    items |= {"pattern": NOT_BLANK_WORD, "maxLength": MAX_VALUE}
+    example = None
+    if vocabulary is not None:
+        items[EXTENSIBLE] = known = sorted(vocabulary.known)
+        example = known[:2] or None
+    return parse_words, {"type": "array", "items": items, "minItems": 1, "maxItems": MAX_VALUES}, example
+
+
+def _json(values: Sequence[str]) -> str:
+    return msgspec.json.encode(values).decode()
+
+
+def _link_type(name: str, target: ResourceType | None) -> tuple[Parser, Schema, Any]:
+    numbers = target is not None and target.ids == "integer"
+
+    def parse(_: str, text: str) -> Key:
+        key = _parse_any_id(text) if target is None else parse_object_id(target, strip(text))
+        if key is None:
+            needed = "a whole number" if numbers else "an id"
+            raise InvalidError(f"{name} is {text[:50]!r}; {needed} is allowed", name)
+        return key
+
+    if target is None or not numbers:
+        return parse, {**TEXT, "maxLength": MAX_ID_LENGTH}, None
+    return parse, SHIPMENT_ID if target.name == "shipments" else DIGITS, None
+
+
+def _parse_any_id(text: str) -> Key | None:
+    value = strip(text)
+    return int(value) if _DIGITS.fullmatch(value) else value or None
+
+
+def filter_description(name: str, one: Filter) -> str:
+    """What a filter does, for the API's description and the help of CLI options."""
+    if one.value_type == "boolean":
+        return f"true: only those {one.description}; false: only the others."
+    words = _words(name)
+    subject = _capital(words)
+    stem, _, bound = name.rpartition("_")
+    period = f"{_capital(_words(stem))} {_BOUNDS.get(bound, bound)} this"
+    return (
+        one.description
+        or {
+            "words": f"{subject}; separate several with commas.",
+            "word": f"Only this {words}.",
+            "text": f"{subject} (exact match, case-insensitive).",
+            "substring": f"Text in {'any name or number' if name == 'q' else f'the {words}'} (case-insensitive).",
+            "id": f"ID of the {words}.",
+            "number": f"ID of the {words}.",
+            "day": f"{period} day.",
+            "time": f"{period} day (00:00 UTC) or time.",
+        }[str(one.value_type)]
     )
 
 
-def object_params(fields: Sequence[str], includes: Sequence[str], *, past: bool = True) -> tuple[Parameter, ...]:
-    """What a request for one object may ask."""
-    found = [csv_of("fields", fields, "Return only these fields (comma-separated).")]
-    if includes:
-        found.append(csv_of("include", includes, "Also include: Flexport's own JSON, the cause of each field."))
-    return (*found, *((AS_OF,) if past else ()))
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
-def list_params(rules: ListRules, *, past: bool = False) -> tuple[Parameter, ...]:
-    """What a list lets itself be asked; the list reads these itself."""
-    shown = DisplaySettings()
-    orders = [word for name in rules.sorts for word in (f"-{name}", name)]
-    schemas: dict[str, tuple[Any, str, Any]] = {
-        "limit": (
-            {"type": "integer", "minimum": 1, "maximum": MAX_EXPORT, "default": shown.page_size},
-            f"Rows per page, at most {shown.max_page_size} unless configured otherwise; of an export: total rows.",
-            20,
-        ),
-        "cursor": (CURSOR.schema, CURSOR.description, None),
-        "sort": (
-            {"type": "string", "enum": orders, "default": orders[0]},
-            "Sort order; prefix `-` reverses it.",
-            orders[0],
-        ),
-        "format": (
-            {"type": "string", "enum": list(FORMATS), "default": "json"},
-            (
-                "All others stream every row. csv and csv-bom are for spreadsheets: text that could be read as a "
-                "formula is prefixed with an apostrophe, and csv-bom starts with a byte order mark. csv-raw has "
-                "unchanged values, for programs."
-            ),
-            "json",
-        ),
-    }
-    found = [
-        Parameter(name=name, description=about, schema=s, example=example)
-        for name, (s, about, example) in schemas.items()
-    ]
-    if rules.fields:
-        found.append(csv_of("fields", rules.fields, "Return only these fields (comma-separated)."))
-    if rules.includes:
-        found.append(csv_of("include", rules.includes, "Also include: Flexport's own JSON."))
-    found += [list_filter(name, parse) for name, parse in rules.filters.items()]
-    # Lists read their own, so that a filter's value and its part of the query are made at one place.
-    listed = [
-        Parameter(name=one.name, description=one.description, schema=one.schema, example=one.example) for one in found
-    ]
-    return (*listed, *((AS_OF,) if past else ()))
+def _words(name: str) -> str:
+    return " ".join(_ABBREVIATIONS.get(word, word) for word in name.split("_"))

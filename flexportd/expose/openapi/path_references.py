@@ -1,4 +1,4 @@
-"""Objects that a path names by the reference that people use, where it is no id."""
+"""Path parameters that name an object by a reference instead of its id."""
 
 from aiohttp import web
 
@@ -7,7 +7,7 @@ from flexportd.core.search.lookup import lookup
 from flexportd.errors import ConflictError
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.security import authorization
-from flexportd.storage.repositories.resources import Key
+from flexportd.storage.queries.table import Key
 from flexportd.storage.transaction import Transaction
 
 _MAX_LISTED = 10
@@ -20,10 +20,10 @@ class AmbiguousError(ConflictError):
 
 
 async def resolve_reference(request: web.Request, domain: ResourceType, text: str) -> Key | None:
-    """The id of the one object that the caller may see and that has this reference; None where none has.
+    """The id of the only object with this reference that the caller may see; None if there is none.
 
-    None also where the text is the id of an object that the caller may see: another's id is a text like any other.
-    Raises AmbiguousError, which lists the ids.
+    None also if the text is the id of an object that the caller may see; the id of another's object is treated as a
+    reference. Raises AmbiguousError, which lists the ids.
     """
     parts, seen = request.app[CONTEXT], authorization.audience_of(request)
     key = domain.parse_id(text.upper().removeprefix("FLEX-") if domain.name == "shipments" else text)
@@ -34,10 +34,10 @@ async def resolve_reference(request: web.Request, domain: ResourceType, text: st
             return []
         return [(hit.key, hit.title) for hit in lookup(tx, domain, text, seen)]
 
-    found = await parts.db.read(read)
-    if len(found) > 1:
-        named = ", ".join(f"{key} ({title[:60]})" for key, title in found[:_MAX_LISTED])
-        more = f" and {len(found) - _MAX_LISTED} more" if len(found) > _MAX_LISTED else ""
+    matches = await parts.db.read(read)
+    if len(matches) > 1:
+        listed = ", ".join(f"{key} ({title[:60]})" for key, title in matches[:_MAX_LISTED])
+        more = f" and {len(matches) - _MAX_LISTED} more" if len(matches) > _MAX_LISTED else ""
         several = domain.name.replace("_", " ")
-        raise AmbiguousError(f"{len(found)} {several} have the reference {text[:80]!r}; use an id: {named}{more}")
-    return found[0][0] if found else None
+        raise AmbiguousError(f"{len(matches)} {several} have the reference {text[:80]!r}; use an id: {listed}{more}")
+    return matches[0][0] if matches else None

@@ -10,7 +10,7 @@ import msgspec
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.expose.openapi.examples import example_of
 from flexportd.expose.openapi.route import JSON, Response, Route, Schema
-from flexportd.storage.repositories.resources import MOMENTS, Field
+from flexportd.storage.queries.table import MOMENTS, Field
 
 _TIME = {"type": ["string", "null"], "format": "date-time"}
 _DAY = {"type": ["string", "null"], "format": "date"}

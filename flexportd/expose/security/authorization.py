@@ -17,8 +17,9 @@ from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import ForbiddenError, NotFoundError
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.request_keys import PRINCIPAL
+from flexportd.storage.queries.table import Key, Table
 from flexportd.storage.repositories.audiences import FROM_BEGINNING, Audience, MembershipStart
-from flexportd.storage.repositories.resources import Key, Record, Table
+from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from flexportd.jobs.job import JobRun, StoppedError, unexpected_message
 from flexportd.jobs.sync.deps import SyncDeps
 from flexportd.jobs.sync.page_reader import ListReader
 from flexportd.jobs.sync.result import finish
-from flexportd.storage.repositories.resources import Key
+from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.sync import ListState, ReceiptEnd, Run
 from flexportd.storage.transaction import Transaction
 

@@ -21,7 +21,7 @@ from flexportd.flexport.lists import LISTS
 from flexportd.flexport.pagination import Pagination
 from flexportd.jobs.job import JobRun
 from flexportd.jobs.sync.deps import SyncDeps
-from flexportd.storage.repositories.resources import Key
+from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.sync import PageCounts, Run
 from flexportd.storage.transaction import Transaction
 

@@ -14,7 +14,7 @@ from flexportd.flexport.errors import ForbiddenAtFlexportError, NotFoundAtFlexpo
 from flexportd.flexport.lists import LISTS
 from flexportd.jobs.job import JobRun
 from flexportd.jobs.sync.deps import SyncDeps
-from flexportd.storage.repositories.resources import Key
+from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.sync import Receipt, ReceiptEnd, Run
 from flexportd.storage.transaction import Transaction
 

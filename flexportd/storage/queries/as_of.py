@@ -1,7 +1,8 @@
-"""Tables as they were: a present row with every later change undone, and lists of such rows.
+"""Tables as of an earlier time: current rows with every later change undone, and lists of such rows.
 
-A list is read from two places with the same filters and order. What was not written since is read from the table
-itself; the rest is rolled back into a `Shadow`, so that the cost grows with what was written since, not with the store.
+A list is merged from two sources with the same filters and order. Rows that were not written since come from the table
+itself; the others are rolled back into an `AsOfTable`. So the cost grows with what was written since, not with the
+size of the table.
 """
 
 import sqlite3
@@ -15,27 +16,28 @@ import msgspec
 
 from flexportd.errors import InvalidError
 from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.filters import expression
 from flexportd.storage.queries.list_query import PageRequest
-from flexportd.storage.repositories.resources import Key, Table, plausible_or_none
+from flexportd.storage.queries.table import Key, Table, plausible_or_none
 
-MAX_OBJECTS = 25_000  # of one list that are rolled back
-MAX_CHANGES = 500_000  # that are undone for them
+MAX_OBJECTS = 25_000  # objects of one list that are rolled back
+MAX_CHANGES = 500_000  # changes that are undone for them
 _BATCH_SIZE = 200
 
 Row = dict[str, Any]
 References = Callable[[Mapping[str, Any]], Iterable[tuple[str, str]]]
 
 _REFERENCES = "shipment_references"
-_UNKNOWN = ""  # in a shadow, whose marks may not be null
+_UNKNOWN = ""  # in an `AsOfTable`, whose state columns may not be null
 _STATE_COLUMNS = ("as_of", "source", "synced_at")
 
 
 class AsOfTable:
-    """One table as it was at a time of ours, as far as it was written since: in a database of its own.
+    """The rows of one table that were written since a time on our clock, as they were then, in a temporary database.
 
-    It holds little in memory, leaves no file behind, and must be closed. It may be read again and again, from one
-    thread after the other: what is written in between joins it. Only filters that ask the table itself, or the
-    references of shipments, can be asked of it. `derived` are the fields that other objects tell.
+    It uses little memory, leaves no file behind, and must be closed. It can be read repeatedly, by one thread after the
+    other; rows that are written in between are added. Only filters that read the table itself, or the references of
+    shipments, apply to it. `derived` are the fields that come from other objects.
     """
 
     def __init__(
@@ -45,37 +47,39 @@ class AsOfTable:
         self.at = at
         self.derived = frozenset(derived)
         self.references = references
-        self.listing = replace(table.listing, filters={**table.listing.filters, "still": "+synced_at <= ?"})
+        self.listing = replace(
+            table.listing, filters={**table.listing.filters, "unchanged": expression("+synced_at <= ?")}
+        )
         self.seen: set[Key] = set()
         self.undone = 0
         self.lock = threading.Lock()
         self._raw: sqlite3.Connection | None = None
 
-    def open(self, shapes: Iterable[str]) -> sqlite3.Connection:
-        """The database, made at first use with tables of these shapes."""
+    def open(self, statements: Iterable[str]) -> sqlite3.Connection:
+        """The database, created at first use with these CREATE TABLE statements."""
         if self._raw is None:
             # No name: SQLite keeps it in memory while it is small, and else in a file that nobody else can open.
             raw = sqlite3.connect("", isolation_level=None, check_same_thread=False)
             for pragma in ("journal_mode=OFF", "cache_size=-8192", "ignore_check_constraints=1"):
                 raw.execute(f"PRAGMA {pragma}")
-            for shape in shapes:
-                raw.execute(shape)
+            for statement in statements:
+                raw.execute(statement)
             self._raw = raw
         return self._raw
 
     def read(self, page: PageRequest) -> list[Row]:
-        """What of a page is among the rows that were rolled back."""
+        """The rows of a page among those that were rolled back."""
         return [] if self._raw is None else self.listing.read(self._raw, page)
 
     def newest_as_of(self) -> str | None:
-        """The newest state among them."""
+        """The `as_of` of the newest state among them."""
         if self._raw is None:
             return None
         row = self._raw.execute(f"SELECT max(as_of) FROM {self.table.name}").fetchone()  # noqa: S608 (declared names)
         return row[0] or None
 
     def close(self) -> None:
-        """Forget it all; waits for a read that is under way."""
+        """Delete the database; waits for a read in progress."""
         with self.lock:
             if self._raw is not None:
                 self._raw.close()
@@ -83,7 +87,7 @@ class AsOfTable:
 
 
 class Past:
-    """Reads what was known at a time of ours. That the history reaches back so far is for the caller to see to."""
+    """Reads the state at an earlier time. The caller checks that the history reaches back that far."""
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self._raw = raw
@@ -92,87 +96,84 @@ class Past:
     def object_at(
         self, table: Table, key: Key, at: str, derived: Collection[str] = ()
     ) -> tuple[Row | None, str | None]:
-        """One object as a list's row, None where it was not known then; and when it was first seen, None for never.
+        """One object as a list's row, None if it was not known then; and when it was first seen, None if never.
 
-        `as_of`, `source` and `synced_at` are None where the history that would tell them is no longer kept.
+        `as_of`, `source` and `synced_at` are None where their history is no longer stored.
         """
         sql = f"SELECT {', '.join(table.shown)} FROM {table.name} WHERE id = ?"  # noqa: S608 (declared names)
-        found = self._raw.execute(sql, (key,)).fetchone()
-        if found is None:
+        values = self._raw.execute(sql, (key,)).fetchone()
+        if values is None:
             return None, None
-        row = dict(zip(table.shown, found, strict=True))
+        row = dict(zip(table.shown, values, strict=True))
         first_seen_at = row["first_seen_at"]
         return (row if self._roll_back(table, row, at, derived) is not None else None), first_seen_at
 
-    def page(self, shadow: AsOfTable, page: PageRequest) -> list[Row]:
-        """One page of a list as it was. Raises InvalidError when too much was written since.
-
-        The rows are those of `Listing.read`.
-        """
-        with shadow.lock:
-            self._catch_up(shadow)
-            listing = shadow.listing
+    def page(self, table_then: AsOfTable, page: PageRequest) -> list[Row]:
+        """One page of a list as it was, as `ListQuery.read` gives it. Raises InvalidError if too much has changed."""
+        with table_then.lock:
+            self._catch_up(table_then)
+            listing = table_then.listing
             column = listing.sorts[page.sort]
-            beside = () if column in (*listing.columns, *page.extra) else (column,)
-            page = replace(page, extra=(*page.extra, *beside))
-            rows = listing.read(self._raw, replace(page, filters={**page.filters, "still": (shadow.at,)}))
-            rows += shadow.read(_with_blank_position(page, column))
-        rows.sort(key=lambda row: (_rank(row[column]), _rank(row[listing.key])), reverse=page.descending)
+            if column not in (*listing.columns, *page.extra):
+                page = replace(page, extra=(*page.extra, column))
+            rows = listing.read(self._raw, replace(page, filters={**page.filters, "unchanged": (table_then.at,)}))
+            rows += table_then.read(_with_blank_position(page, column))
+        rows.sort(key=lambda row: (_sort_rank(row[column]), _sort_rank(row[listing.key])), reverse=page.descending)
         rows = rows[: page.limit + 1]
         for row in rows:
             for name in _STATE_COLUMNS:
                 row[name] = row[name] or None
         return rows
 
-    def prepare(self, shadow: AsOfTable) -> None:
-        """Roll back what was written since. Raises InvalidError when it is too much."""
-        with shadow.lock:
-            self._catch_up(shadow)
+    def prepare(self, table_then: AsOfTable) -> None:
+        """Roll back what was written since. Raises InvalidError if it is too much."""
+        with table_then.lock:
+            self._catch_up(table_then)
 
-    def newest_as_of(self, shadow: AsOfTable) -> str | None:
-        """The newest state that any object of the list had."""
-        sql = f"SELECT as_of FROM {shadow.table.name} WHERE +synced_at <= ? ORDER BY as_of DESC LIMIT 1"  # noqa: S608
-        with shadow.lock:
-            still = self._raw.execute(sql, (shadow.at,)).fetchone()
-            return max(filter(None, (still and still[0], shadow.newest_as_of())), default=None)
+    def newest_as_of(self, table_then: AsOfTable) -> str | None:
+        """The `as_of` of the newest state that any object of the list had."""
+        sql = f"SELECT as_of FROM {table_then.table.name} WHERE +synced_at <= ? ORDER BY as_of DESC LIMIT 1"  # noqa: S608
+        with table_then.lock:
+            unchanged = self._raw.execute(sql, (table_then.at,)).fetchone()
+            return max(filter(None, (unchanged and unchanged[0], table_then.newest_as_of())), default=None)
 
-    def _catch_up(self, shadow: AsOfTable) -> None:
-        table = shadow.table
+    def _catch_up(self, table_then: AsOfTable) -> None:
+        table = table_then.table
         sql = f"SELECT id FROM {table.name} WHERE synced_at > ? LIMIT ?"  # noqa: S608 (declared names)
-        written = [row[0] for row in self._raw.execute(sql, (shadow.at, MAX_OBJECTS + 1))]
+        written = [row[0] for row in self._raw.execute(sql, (table_then.at, MAX_OBJECTS + 1))]
         if len(written) > MAX_OBJECTS:
-            raise _too_many_changes(shadow, f"more than {MAX_OBJECTS} {table.name.replace('_', ' ')}")
-        new = [key for key in written if key not in shadow.seen]
+            raise _too_many_changes(table_then, f"more than {MAX_OBJECTS} {table.name.replace('_', ' ')}")
+        new = [key for key in written if key not in table_then.seen]
         if not new:
             return
-        shapes = (table.name, *((_REFERENCES,) if shadow.references is not None else ()))
-        into = shadow.open(self._raw.execute(self._sql["shape"], (name,)).fetchone()[0] for name in shapes)
-        some: list[Row] = []
+        shapes = (table.name, *((_REFERENCES,) if table_then.references is not None else ()))
+        into = table_then.open(self._raw.execute(self._sql["shape"], (name,)).fetchone()[0] for name in shapes)
+        batch: list[Row] = []
         with closing(self._rows(table, new)) as rows:
             for row in rows:
-                past = self._roll_back(table, row, shadow.at, shadow.derived, shadow)
+                past = self._roll_back(table, row, table_then.at, table_then.derived, table_then)
                 if past is not None:
-                    some.append(past)
-                if len(some) == _BATCH_SIZE:
-                    _insert(into, shadow, some)
-                    some.clear()
-        _insert(into, shadow, some)
-        shadow.seen.update(new)
+                    batch.append(past)
+                if len(batch) == _BATCH_SIZE:
+                    _insert(into, table_then, batch)
+                    batch.clear()
+        _insert(into, table_then, batch)
+        table_then.seen.update(new)
 
     def _rows(self, table: Table, keys: list[Key]) -> Generator[Row, None, None]:
-        # While this statement is open, an interrupt of the connection ends whatever is done with its rows.
+        # While this statement is open, an interrupt of the connection also stops the processing of its rows.
         sql = f"SELECT {', '.join(table.shown)} FROM {table.name} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608
         with closing(self._raw.execute(sql, (msgspec.json.encode(keys).decode(),))) as cursor:
-            for found in cursor:
-                yield dict(zip(table.shown, found, strict=True))
+            for values in cursor:
+                yield dict(zip(table.shown, values, strict=True))
 
     def _roll_back(
-        self, table: Table, row: Row, at: str, derived: Collection[str], shadow: AsOfTable | None = None
+        self, table: Table, row: Row, at: str, derived: Collection[str], table_then: AsOfTable | None = None
     ) -> Row | None:
         """Undo in place what was written after `at`; None for an object that was not known then.
 
-        From the newest change back to the first that is not later: should our clock have been set back meanwhile,
-        this is what was known when it last showed this time.
+        It goes from the newest change back to the first that is not later. If our clock was set back meanwhile, this is
+        the state when it last showed this time.
         """
         if row["first_seen_at"] > at:
             return None
@@ -185,14 +186,14 @@ class Past:
             elif field.derived:
                 row[field.name] = None
         row |= {f"{name}_at": at for name, at in zip(table.moments, table.instants(row), strict=True)}
-        if shadow is not None:
-            shadow.undone += undone
-            if shadow.undone > MAX_CHANGES:
-                raise _too_many_changes(shadow, f"more than {MAX_CHANGES} fields")
+        if table_then is not None:
+            table_then.undone += undone
+            if table_then.undone > MAX_CHANGES:
+                raise _too_many_changes(table_then, f"more than {MAX_CHANGES} fields")
         return row
 
     def _revert(self, table: Table, row: Row, at: str, derived: Collection[str]) -> int:
-        """How many changes were undone. The marks are those of the last change that was not."""
+        """How many changes were undone. The state columns become those of the last change that was not."""
         key, undone, then = row["id"], 0, False
         row |= dict.fromkeys(_STATE_COLUMNS)
         with closing(self._raw.execute(self._sql["back"], (table.name, str(row["id"])))) as history:
@@ -204,15 +205,15 @@ class Past:
                     continue
                 if not then:
                     then, row["as_of"], row["synced_at"] = True, as_of, changed_at
-                if field not in derived:  # what other objects tell says nothing of this one's own source
+                if field not in derived:  # the source of a derived field is not that of the object
                     row["source"] = source
                     break
         row["id"] = key
         return undone
 
 
-def _insert(into: sqlite3.Connection, shadow: AsOfTable, rows: list[Row]) -> None:
-    table = shadow.table
+def _insert(into: sqlite3.Connection, table_then: AsOfTable, rows: list[Row]) -> None:
+    table = table_then.table
     blank = {"seq": 0, "raw": "", "older": None, "digest": None, "tie_breaker": "", **dict.fromkeys(table.internal)}
     values = [
         [row[name] if name not in _STATE_COLUMNS else row[name] or _UNKNOWN for name in table.columns]
@@ -220,27 +221,27 @@ def _insert(into: sqlite3.Connection, shadow: AsOfTable, rows: list[Row]) -> Non
     ]
     into.execute("BEGIN")
     into.executemany(table.insert, values)
-    if shadow.references is not None:
-        found = [(kind, value, row["id"]) for row in rows for kind, value in shadow.references(row)]
-        into.executemany(f"INSERT OR IGNORE INTO {_REFERENCES} VALUES (?, ?, ?)", found)  # noqa: S608 (declared name)
+    if table_then.references is not None:
+        references = [(kind, value, row["id"]) for row in rows for kind, value in table_then.references(row)]
+        into.executemany(f"INSERT OR IGNORE INTO {_REFERENCES} VALUES (?, ?, ?)", references)  # noqa: S608 (declared name)
     into.execute("COMMIT")
 
 
 def _with_blank_position(page: PageRequest, column: str) -> PageRequest:
-    """The page as a shadow is asked for it: a mark that is not known is empty there."""
+    """The page for an `AsOfTable`, in which an unknown state column is empty."""
     if page.after is None or page.after[0] is not None or column not in _STATE_COLUMNS:
         return page
     return replace(page, after=(_UNKNOWN, page.after[1]))
 
 
-def _rank(value: Any) -> tuple[int, Any]:
-    """A value where SQLite sorts it: nothing, numbers, texts."""
+def _sort_rank(value: Any) -> tuple[int, Any]:
+    """The sort key of a value in SQLite's order: NULL, numbers, texts."""
     return (0, 0) if value is None else (2, value) if isinstance(value, str) else (1, value)
 
 
-def _too_many_changes(shadow: AsOfTable, what: str) -> InvalidError:
+def _too_many_changes(table_then: AsOfTable, what: str) -> InvalidError:
     return InvalidError(
-        f"as_of is {shadow.at}: {what} have changed since, too many to roll back for a list; "
+        f"as_of is {table_then.at}: {what} have changed since, too many to roll back for a list; "
         "ask for a later time, or for single objects",
         "as_of",
     )

@@ -36,12 +36,12 @@ class Audience(msgspec.Struct, frozen=True):
 
     @property
     def parameters(self) -> tuple[str, str]:
-        """What the two `?` of `fragment` take."""
+        """The values of the filter `for_audience`."""
         return self.mark, msgspec.json.encode(self.values).decode()
 
     @property
     def start_parameters(self) -> tuple[str, str, str]:
-        """What the three `?` of `start_fragment` take."""
+        """The values of `membership_start_column`."""
         return self.mark, *self.parameters
 
     @property
@@ -60,17 +60,6 @@ def _character(mark: str, value: str) -> str:
     told = f"{mark}\0{value}".encode(errors="surrogatepass").lower()  # of bytes: A to Z, as NOCASE has it
     plane, number = divmod(zlib.crc32(told) % (len(_PLANES) * _PLANE), _PLANE)
     return chr(_PLANES[plane] + number)
-
-
-def audience_condition(column: str) -> str:
-    """The condition that a shipment's id, in this column, is of an audience; takes `Audience.parameters`.
-
-    An id that is NULL is of no audience.
-    """
-    return (
-        f"{column} IN (SELECT shipment_id FROM shipment_audiences "  # noqa: S608 (a declared column)
-        "WHERE attribute = ? AND value IN (SELECT value FROM json_each(?)))"
-    )
 
 
 _OLD_TAGS = (

@@ -7,14 +7,20 @@ from typing import Any
 import msgspec
 
 from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.filters import before, expression, since
+from flexportd.storage.queries.freight_filters import for_audience
 from flexportd.storage.queries.list_query import ListQuery, PageRequest
-from flexportd.storage.repositories.audiences import audience_condition
 
 
 def _list_query(table: str, at: str, columns: Sequence[str], owner: str, *conditions: str) -> ListQuery:
     """A table in the order of one of its dates; all `conditions` hold for what is shown."""
     shown = " AND ".join(f"({condition})" for condition in ("removed_at IS NULL", *conditions))
-    filters = {"from": f"{at} >= ?", "before": f"{at} < ?", "shown": shown, "audience": audience_condition(owner)}
+    filters = {
+        "from": since(at),
+        "before": before(at),
+        "shown": expression(shown),
+        "audience": for_audience(owner),
+    }
     return ListQuery(table, (*columns, "synced_at", at), "id", {"at": at}, filters)
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from flexportd.storage.bulk_insert import bulk_insert
 from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.filters import expression, word
 from flexportd.storage.queries.list_query import ListQuery, PageRequest
 
 COLUMNS = (
@@ -39,9 +40,9 @@ LISTING = ListQuery(
     key="id",
     sorts={"id": "id"},
     filters={
-        "resource": "resource = ? AND resource_id = ?",
-        "field": "field = ?",
-        "since_start": "id > ? AND NOT (changed_at = ? AND source = ? AND event_id IS ? AND run_id IS ?)",
+        "field": word("field"),
+        "resource": expression("resource = ? AND resource_id = ?"),
+        "since_start": expression("id > ? AND NOT (changed_at = ? AND source = ? AND event_id IS ? AND run_id IS ?)"),
     },
 )
 

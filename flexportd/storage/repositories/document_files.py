@@ -9,8 +9,9 @@ import msgspec
 from flexportd.storage.change_log import Journal
 from flexportd.storage.file_store import StoredFile
 from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.filters import any_of, is_true, subquery, word
 from flexportd.storage.queries.list_query import ListQuery, PageRequest
-from flexportd.storage.queries.moved_rows import TableWithoutHistory
+from flexportd.storage.queries.stable_pagination import TableWithoutHistory
 
 State = Literal["pending", "fetched", "refused", "failed", "gone"]
 STATES: tuple[State, ...] = ("pending", "fetched", "refused", "failed", "gone")
@@ -27,12 +28,13 @@ LISTING = ListQuery(
     key="id",
     sorts={"id": "id", "fetched_at": "fetched_at", "last_attempt_at": "last_attempt_at"},
     filters={
-        "current": "current = 1",
-        "former": "current = 0",
-        "state": "state = ?",
-        "document": "document_id IN (SELECT value FROM json_each(?))",
-        "shipment": "document_id IN (SELECT id FROM documents WHERE shipment_id = ?)",
-        "sha256": "sha256 = ?",
+        "state": word("state", *STATES),
+        "document": any_of("document_id"),
+        "shipment": subquery(
+            "document_id", "SELECT id FROM documents WHERE shipment_id = ?", "documents", value_type="number"
+        ),
+        "sha256": word("sha256", description="Only files with this SHA-256 (hexadecimal)."),
+        "current": is_true("current", "that are the current file of a document"),
     },
 )
 

@@ -8,6 +8,7 @@ import msgspec
 
 from flexportd.storage.bulk_insert import bulk_insert, update, update_from
 from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.filters import after_number, number, since, word
 from flexportd.storage.queries.list_query import ListQuery, PageRequest
 
 MAX_VERSIONS = 20  # that are counted apart
@@ -37,12 +38,12 @@ LISTING = ListQuery(
     key="seq",
     sorts={"seq": "seq"},
     filters={
-        "type": "type = ?",
-        "state": "state = ?",
-        "shipment": "shipment_id = ?",
-        "source": "source = ?",
-        "received_since": "received_at >= ?",
-        "after_seq": "seq > ?",
+        "type": word("type", description="Only events of this type."),
+        "state": word("state", *"ready", "leased", "applied", "coalesced", "ignored", "dead"),
+        "shipment": number("shipment_id"),
+        "received_since": since("received_at"),
+        "source": word("source").internal(),
+        "after_seq": after_number("seq"),
     },
     literal_variants={"state": _STATES},
 )

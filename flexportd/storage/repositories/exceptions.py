@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.filters import any_of, before, expression, is_null, is_present, since
+from flexportd.storage.queries.freight_filters import EXCEPTIONS_OF_SHIPMENT, for_audience
 from flexportd.storage.queries.list_query import ListQuery, PageRequest
-from flexportd.storage.repositories.audiences import audience_condition, membership_start_column
+from flexportd.storage.queries.table import Key, Table
+from flexportd.storage.repositories.audiences import membership_start_column
 from flexportd.storage.repositories.meta import Meta
-from flexportd.storage.repositories.resources import Key, Table
 
 _STATE = "exceptions"
 
@@ -19,45 +21,30 @@ COLUMNS = (
     "closed_at", "evidence",
 )  # fmt: skip
 
-_OF_SHIPMENT = (
-    "id IN (WITH asked(number) AS (SELECT ?) "
-    "SELECT one.id FROM asked CROSS JOIN exceptions AS one ON one.shipment_id = asked.number UNION ALL "
-    "SELECT one.id FROM asked CROSS JOIN list_entries AS entry "
-    "ON entry.listed = 'invoices.shipment_ids' AND entry.value = asked.number "
-    "CROSS JOIN exceptions AS one ON one.resource = 'invoices' AND one.resource_id = entry.key)"
-)
-"""The filter of those of one shipment; an invoice may be for several."""
-
 LISTING = ListQuery(
     table="exceptions",
     columns=COLUMNS,
     key="id",
     sorts={"opened_at": "opened_at", "since": "since"},
     filters={
-        "kind": "kind IN (SELECT value FROM json_each(?))",
-        "severity": "severity IN (SELECT value FROM json_each(?))",
-        "shipment": _OF_SHIPMENT,
-        "opened_after": "opened_at >= ?",
-        "opened_before": "opened_at < ?",
-        "open": "closed_at IS NULL",
-        "closed": "closed_at IS NOT NULL",
-        "all": "1",
-        "seen": "kind NOT IN (SELECT value FROM json_each(?))",
-        "audience": audience_condition("shipment_id"),
-        "since_start": "closed_at IS NULL "
-        f"OR closed_at > coalesce({membership_start_column('exceptions.shipment_id', 'changed_at')}, '')",
+        "kind": any_of("kind"),
+        "severity": any_of("severity"),
+        "shipment": EXCEPTIONS_OF_SHIPMENT,
+        "opened_after": since("opened_at"),
+        "opened_before": before("opened_at"),
+        "open": is_null("closed_at"),
+        "closed": is_present("closed_at", "closed").internal(),
+        "all": expression("1"),
+        "seen": expression("kind NOT IN (SELECT value FROM json_each(?))"),
+        "audience": for_audience("shipment_id"),
+        "since_start": expression(
+            "closed_at IS NULL "
+            f"OR closed_at > coalesce({membership_start_column('exceptions.shipment_id', 'changed_at')}, '')",
+            tables=("changes",),
+        ),
     },
     order="opened_at",
 )
-
-WITH_OPEN_EXCEPTION = (
-    "id IN (WITH asked(kind) AS (SELECT value FROM json_each(?)) "
-    "SELECT shipment_id FROM exceptions WHERE closed_at IS NULL AND kind IN asked UNION ALL "
-    "SELECT entry.value FROM exceptions AS one CROSS JOIN list_entries AS entry "
-    "ON entry.key = one.resource_id AND entry.listed = 'invoices.shipment_ids' "
-    "WHERE one.closed_at IS NULL AND one.resource = 'invoices' AND one.kind IN asked)"
-)
-"""The filter of a list of shipments: those with an open one of these kinds."""
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder(order="deterministic").encode

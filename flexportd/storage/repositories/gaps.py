@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.filters import expression, is_present, number, since, word
 from flexportd.storage.queries.list_query import ListQuery, PageRequest
 
 _MAX_SEQ = 2**63 - 1
@@ -26,12 +27,11 @@ LISTING = ListQuery(
     key="gaps.seq",
     sorts={"seq": "gaps.seq", "created_at": "gaps.created_at"},
     filters={
-        "type": "gaps.type = ?",
-        "shipment": "gaps.shipment_id = ?",
-        "outage": "after_seq = ? AND on_time = 0",
-        "detected_since": "detected_at >= ?",
-        "delivered": "delivered_at IS NOT NULL",
-        "not_delivered": "delivered_at IS NULL",
+        "type": word("gaps.type", description="Only events of this type."),
+        "shipment": number("gaps.shipment_id"),
+        "outage": expression("after_seq = ? AND on_time = 0", "number", "Only events of this outage."),
+        "detected_since": since("detected_at"),
+        "delivered": is_present("delivered_at", "that a webhook delivered later"),
     },
 )  # fmt: skip
 

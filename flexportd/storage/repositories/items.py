@@ -8,6 +8,7 @@ import msgspec
 
 from flexportd.storage.bulk_insert import bulk_insert
 from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.filters import expression, is_present, number, word
 from flexportd.storage.queries.list_query import ListQuery, PageRequest
 
 COLUMNS = (
@@ -26,13 +27,17 @@ DEAD_LETTERS = ListQuery(
     key="items.id",
     sorts={"id": "items.id"},
     filters={
-        "dead": "items.state = 'dead'",
-        "open": "discarded_at IS NULL",
-        "discarded": "discarded_at IS NOT NULL",
-        "one": "items.id = ?",
-        "kind": "kind = ?",
-        "type": "events.type = ?",
-        "error": "EXISTS (SELECT 1 FROM attempts a WHERE a.item_id = items.id AND instr(lower(a.error), lower(?)) > 0)",
+        "type": word("events.type", description="Only events of this type."),
+        "error": expression(
+            "EXISTS (SELECT 1 FROM attempts a WHERE a.item_id = items.id AND instr(lower(a.error), lower(?)) > 0)",
+            "text",
+            "Only dead letters whose error contains this text (case-insensitive).",
+            tables=("attempts",),
+        ),
+        "discarded": is_present("discarded_at", "discarded", default=False),
+        "dead": expression("items.state = 'dead'"),
+        "one": number("items.id").internal(),
+        "kind": word("kind").internal(),
     },
 )  # fmt: skip
 
@@ -46,7 +51,11 @@ UNFINISHED = ListQuery(
     ),
     key="items.id",
     sorts={"id": "items.id"},
-    filters={"unfinished": "items.state IN ('ready', 'leased')", "state": "items.state = ?", "kind": "kind = ?"},
+    filters={
+        "state": word("items.state", "ready", "leased"),
+        "kind": word("kind"),
+        "unfinished": expression("items.state IN ('ready', 'leased')"),
+    },
 )  # fmt: skip
 
 

@@ -7,12 +7,17 @@ from typing import Any
 import msgspec
 
 from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.filters import word
 from flexportd.storage.queries.list_query import ListQuery, PageRequest
-from flexportd.storage.repositories.resources import Key
+from flexportd.storage.queries.table import Key
 
 COLUMNS = ("id", "resource", "resource_id", "error", "first_seen_at", "last_seen_at", "count")
 LISTING = ListQuery(
-    table="unreadable", columns=COLUMNS, key="id", sorts={"id": "id"}, filters={"resource": "resource = ?"}
+    table="unreadable",
+    columns=COLUMNS,
+    key="id",
+    sorts={"id": "id"},
+    filters={"resource": word("resource", description="Only this resource.")},
 )
 
 

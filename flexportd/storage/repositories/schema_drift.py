@@ -8,9 +8,10 @@ import msgspec
 
 from flexportd.storage.change_log import Journal
 from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.filters import word
 from flexportd.storage.queries.list_query import ListQuery, PageRequest
-from flexportd.storage.queries.moved_rows import TableWithoutHistory
-from flexportd.storage.repositories.resources import Key
+from flexportd.storage.queries.stable_pagination import TableWithoutHistory
+from flexportd.storage.queries.table import Key
 
 MAX_FINDINGS = 10_000  # rows; what is found beyond is counted in one more
 TOO_MANY = "more different findings than are kept"
@@ -24,7 +25,10 @@ LISTING = ListQuery(
     columns=COLUMNS,
     key="id",
     sorts={name: name for name in ("last_seen_at", "first_seen_at", "count", "id")},
-    filters={"kind": "kind = ?", "object": "object = ?"},
+    filters={
+        "kind": word("kind", *KINDS),
+        "object": word("object", description="Only in objects with this Flexport name, such as /shipment."),
+    },
 )
 
 TABLE = TableWithoutHistory("drift", LISTING, ("last_seen_at", "count"), frozenset({"count"}))

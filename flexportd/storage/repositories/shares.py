@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.filters import is_present, number
 from flexportd.storage.queries.list_query import ListQuery, PageRequest
 
 COLUMNS = (
@@ -19,7 +20,10 @@ LISTING = ListQuery(
     columns=COLUMNS,
     key="id",
     sorts={"created_at": "created_at", "id": "id"},
-    filters={"shipment": "shipment_id = ?", "revoked": "revoked_at IS NOT NULL", "not_revoked": "revoked_at IS NULL"},
+    filters={
+        "shipment": number("shipment_id"),
+        "revoked": is_present("revoked_at", "revoked"),
+    },
 )
 
 View = tuple[str, str, int]

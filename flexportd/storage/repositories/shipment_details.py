@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from flexportd.storage.named_sql import queries
-from flexportd.storage.repositories.resources import Key
+from flexportd.storage.queries.table import Key
 
 
 class ShipmentDetail(msgspec.Struct, frozen=True):

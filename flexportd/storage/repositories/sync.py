@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.filters import word
 from flexportd.storage.queries.list_query import ListQuery, PageRequest
-from flexportd.storage.repositories.resources import Key, Table
+from flexportd.storage.queries.table import Key, Table
 
 RUN_COLUMNS = ("id", "kind", "cause", "state", "started_at", "ended_at", "reason")
 RUNS = ListQuery(
@@ -16,7 +17,10 @@ RUNS = ListQuery(
     columns=RUN_COLUMNS,
     key="id",
     sorts={"id": "id"},
-    filters={"state": "state = ?", "kind": "kind = ?"},
+    filters={
+        "state": word("state", "running", "complete", "held", "failed"),
+        "kind": word("kind", "full", "incremental"),
+    },
 )
 
 

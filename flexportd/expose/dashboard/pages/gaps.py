@@ -15,7 +15,7 @@ from flexportd.expose.dashboard.view.alerts import NO_KEY, StoredStatus, sentenc
 from flexportd.expose.dashboard.view.dates import DateText, RelativeTime, ViewContext, count
 from flexportd.expose.dashboard.view.labels import Badge, Text, short_text, text
 from flexportd.expose.dashboard.view.list_status import Sentence, delivery_sentence
-from flexportd.expose.openapi.query_params import ListParams
+from flexportd.expose.openapi.query_params import ListRequest
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.transaction import Transaction
 
@@ -88,7 +88,7 @@ class GapsPage:
     next_url: str | None
 
 
-def read(tx: Transaction, asked: ListParams, now: datetime) -> GapsData:
+def read(tx: Transaction, asked: ListRequest, now: datetime) -> GapsData:
     """Outages with their events in one snapshot."""
     spans = [(span, tx.gaps.page(_events_of(span))) for span in outages(tx, asked.page, now)]
     named = {row["shipment_id"] for _, rows in spans for row in rows if row["shipment_id"] is not None}
@@ -101,7 +101,7 @@ def _events_of(span: OutageReport) -> PageRequest:
 
 
 def gaps_page(
-    found: GapsData, noted: StoredStatus, asked: ListParams, sight: ViewContext, *, has_key: bool
+    found: GapsData, noted: StoredStatus, asked: ListRequest, sight: ViewContext, *, has_key: bool
 ) -> GapsPage:
     """The gaps in words."""
     limit, clocks = asked.page.limit, noted.health.signals

@@ -20,6 +20,7 @@ from flexportd.expose.dashboard.pages import exceptions, gaps, sync, system
 from flexportd.expose.dashboard.view.alerts import PageContext, StoredStatus
 from flexportd.expose.flexport_interfaces import require_flexport
 from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.parameters import parse_integer
 from flexportd.http.responses import HTML
 from flexportd.storage.transaction import Transaction
 
@@ -43,7 +44,7 @@ async def _sync(request: web.Request) -> web.StreamResponse:
     """`GET /sync`. Not kept: it tells how far a run is."""
     parts = request.app[CONTEXT]
     query = query_params.parse_unique(request.query, ("done", "run"))
-    run = query_params.integer("run", query["run"], 1, 2**63 - 1) if "run" in query else None
+    run = parse_integer("run", query["run"], 1, 2**63 - 1) if "run" in query else None
 
     async def build() -> bytes:
         upstream, jobs, domains = parts.upstream, parts.jobs.list_jobs(), tuple(parts.registry)

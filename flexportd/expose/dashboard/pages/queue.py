@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 from flexportd.core.events.applier import event_title
 from flexportd.expose.dashboard.view.dates import DateText, RelativeTime, ViewContext, count
 from flexportd.expose.dashboard.view.labels import Text, event_url, short_text, text
-from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.query_params import ListParams, ListRules
+from flexportd.expose.openapi.query_params import ListRequest, ListRules
+from flexportd.storage.repositories.items import DEAD_LETTERS
 from flexportd.storage.transaction import Transaction
 
 NOTICES = {
@@ -21,7 +21,7 @@ NOTICES = {
 
 RULES = ListRules(
     sorts={"enqueued_at": "id"},
-    filters={"discarded": query_params.boolean("discarded", "open")},
+    filters={"discarded": DEAD_LETTERS.filters["discarded"]},
     fields=(),
     fixed_filters={"dead": ()},
 )
@@ -74,14 +74,14 @@ class QueueData:
     next: str | None
 
 
-def read(tx: Transaction, asked: ListParams) -> QueueData:
+def read(tx: Transaction, asked: ListRequest) -> QueueData:
     """Counts and one page of dead letters in one snapshot."""
     letters = tx.items.dead_letters(asked.page)
     return QueueData(tx.items.stats(), letters, asked.encode_next_cursor(tx, letters))
 
 
 def queue_page(
-    found: QueueData, asked: ListParams, query: Mapping[str, str], about: tuple[ViewContext, bool]
+    found: QueueData, asked: ListRequest, query: Mapping[str, str], about: tuple[ViewContext, bool]
 ) -> QueuePage:
     """The queue in words; `about` is the view, and whether the queue is paused."""
     sight, paused = about

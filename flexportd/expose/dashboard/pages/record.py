@@ -28,7 +28,7 @@ from flexportd.expose.dashboard.view.values import (
     value_group,
     value_text,
 )
-from flexportd.expose.openapi.query_params import ListParams
+from flexportd.expose.openapi.query_params import ListRequest
 from flexportd.expose.security import authorization
 from flexportd.storage.repositories.exceptions import ExceptionRow
 from flexportd.storage.repositories.resources import Record
@@ -164,7 +164,11 @@ class RecordsPage:
 
 
 def records_page(
-    domain: ResourceType, rows: Rows, asked: tuple[ListParams, str | None], query: Mapping[str, str], sight: ViewContext
+    domain: ResourceType,
+    rows: Rows,
+    asked: tuple[ListRequest, str | None],
+    query: Mapping[str, str],
+    sight: ViewContext,
 ) -> RecordsPage:
     """One page of a resource's list in words; `asked` with the cursor of the next page."""
     limit, following = asked[0].page.limit, asked[1]

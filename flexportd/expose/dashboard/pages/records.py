@@ -60,7 +60,7 @@ class RecordPages:
     async def index(self, request: web.Request) -> web.StreamResponse:
         """`GET /{route}`: the objects, last updated first, with the filters of the API's list."""
         rules = self._resource.list.rules
-        query = query_params.parse_unique(request.query, ("limit", "cursor", "sort", *rules.filters))
+        query = query_params.parse_unique(request.query, ("limit", "cursor", "sort", *rules.public_filters))
         given = MultiDict({name: value for name, value in query.items() if value.strip()})
         asked = await authorized_params(request, given, self._resource.list)
 

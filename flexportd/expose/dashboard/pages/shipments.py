@@ -10,8 +10,8 @@ from multidict import MultiDict
 from flexportd.core.resources.shipments import TABLE, arrival_summary
 from flexportd.core.search.query import use_index
 from flexportd.escape import escape_control
-from flexportd.expose.api.shipments import DATE_FILTERS, STATUSES
 from flexportd.expose.api.shipments import MODES as KNOWN_MODES
+from flexportd.expose.api.shipments import STATUSES
 from flexportd.expose.context import DisplaySettings
 from flexportd.expose.dashboard.view.dates import DateText, Delay, ViewContext, count
 from flexportd.expose.dashboard.view.labels import (
@@ -30,7 +30,7 @@ from flexportd.expose.dashboard.view.labels import (
 )
 from flexportd.expose.dashboard.view.setup_hint import SetupHint
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.query_params import ListParams, ListRules
+from flexportd.expose.openapi.query_params import ListRequest, ListRules
 from flexportd.storage.transaction import Transaction
 
 Rows = Sequence[Mapping[str, Any]]
@@ -39,14 +39,9 @@ FILTERS = ("q", "status", "mode", "archived", "eta_after", "eta_before")
 
 RULES = ListRules(
     sorts={"updated_at": "as_of", "id": "id", "eta": "eta_at"},
-    filters={
-        "q": query_params.contains("q", 3),
-        "status": query_params.any_of("status", vocabulary=STATUSES),
-        "mode": query_params.any_of("mode", vocabulary=KNOWN_MODES),
-        "archived": query_params.boolean("archived", "not_archived"),
-        **{name: DATE_FILTERS[name] for name in ("eta_after", "eta_before")},
-    },
+    filters={name: TABLE.filters[name] for name in FILTERS},
     fields=(),
+    vocabularies={"status": STATUSES, "mode": KNOWN_MODES},
 )
 
 _LONGEST_PROBLEM = 2000  # characters
@@ -178,7 +173,7 @@ class ShipmentsData:
     """When the newest of all shipments was updated at Flexport."""
 
 
-def read(tx: Transaction, asked: ListParams) -> ShipmentsData:
+def read(tx: Transaction, asked: ListRequest) -> ShipmentsData:
     """One page of the list."""
     rows = tx.resources.page(TABLE, use_index(tx, asked.page))
     as_of = tx.resources.newest_as_of(TABLE)
@@ -186,7 +181,7 @@ def read(tx: Transaction, asked: ListParams) -> ShipmentsData:
 
 
 def shipments_page(
-    found: ShipmentsData, asked: ListParams, query: Mapping[str, str], about: tuple[ViewContext, SetupHint | None]
+    found: ShipmentsData, asked: ListRequest, query: Mapping[str, str], about: tuple[ViewContext, SetupHint | None]
 ) -> ShipmentsPage:
     """The list in words. `query` is what the browser sent, `about` the view and how to connect when all is empty."""
     sight, connecting = about
@@ -256,7 +251,7 @@ def date_cell(
     return DateCell(when, bool(actual), lateness, plan if plan and plan.day != when.day else None)
 
 
-def _result(number: int, asked: ListParams, query: Mapping[str, str], *, more: bool) -> str:
+def _result(number: int, asked: ListRequest, query: Mapping[str, str], *, more: bool) -> str:
     words = count(number, "shipment")
     if "cursor" in query:
         words = f"Last {words}" if not more else f"Next {words}"
@@ -271,7 +266,7 @@ def _url(query: Mapping[str, str], **changed: str) -> str:
     return "/shipments" + (f"?{urlencode(kept)}" if kept else "")
 
 
-def _heading(title: str, name: str, asked: ListParams, query: Mapping[str, str]) -> SortableColumn:
+def _heading(title: str, name: str, asked: ListRequest, query: Mapping[str, str]) -> SortableColumn:
     """A click sorts by this column, a second one the other way round; arrivals begin with the next."""
     is_sorted = asked.sort == name
     descending = not asked.page.descending if is_sorted else name != "eta"

@@ -11,7 +11,8 @@ from flexportd.core.timeline import ShipmentBundle
 from flexportd.expose.dashboard.pages.shipments import DateCell, date_cell
 from flexportd.expose.dashboard.view.dates import DateText, Delay, ViewContext, count
 from flexportd.expose.dashboard.view.labels import Mode, PlaceText, Text, container_type_text, mode, place, text
-from flexportd.storage.repositories.resources import Record, plausible_or_none
+from flexportd.storage.queries.table import plausible_or_none
+from flexportd.storage.repositories.resources import Record
 
 MOST = 60  # rows of either table; a page is no place for more
 _WARN_DAYS = 2

@@ -19,7 +19,8 @@ from flexportd.expose.dashboard.view.labels import Text, json_or_none, text
 from flexportd.expose.dashboard.view.values import money, value_text
 from flexportd.expose.security import authorization
 from flexportd.storage.queries.list_query import PageRequest
-from flexportd.storage.repositories.resources import Key, Record
+from flexportd.storage.queries.table import Key
+from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 
 MOST = 25  # of one kind on the page of another object

@@ -9,7 +9,7 @@ from flexportd.core.resources.money import amount, minor_units
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
 from flexportd.expose.dashboard.view.history import field_words
 from flexportd.expose.dashboard.view.labels import Text, enum_text, json_or_none, measure, place, short_text, size, text
-from flexportd.storage.repositories.resources import DATES, Field
+from flexportd.storage.queries.table import DATES, Field
 
 MOST_ROWS = 60  # of a table in an object
 _MOST_COLUMNS = 14

@@ -1,0 +1,228 @@
+"""Tables of resources: their fields, columns, sort orders and filters, as data.
+
+Every resource has one table of the same structure: our normalised fields, the state columns, and Flexport's own JSON.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from datetime import datetime, time
+from operator import itemgetter
+from typing import Any, Literal
+
+from flexportd.clock import parse, stamp, zone_of
+from flexportd.storage.queries.filters import Filter
+from flexportd.storage.queries.freight_filters import for_audience
+from flexportd.storage.queries.list_query import ListQuery
+
+Kind = Literal["text", "integer", "boolean", "json", "list", "day", "moment", "deadline"]
+
+_END_OF_DAY = time(23, 59, 59, 999_000)
+
+# What every table has beside its fields.
+STATE_COLUMNS = (
+    "as_of",
+    "seq",
+    "source",
+    "synced_at",
+    "first_seen_at",
+    "removed_at",
+    "older",
+    "digest",
+    "tie_breaker",
+    "raw",
+)
+
+MOMENTS = frozenset({"moment", "deadline"})
+"""The kinds of fields that are points in time."""
+
+DATES = MOMENTS | {"day"}
+"""The kinds of fields that have a day."""
+
+Key = int | str
+"""An object's id: Flexport's own, a number or a text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One normalised field.
+
+    A `moment` is a local time, such as `2026-03-03T12:00:00+08:00`; the table adds `<name>_at` (the UTC instant, to
+    sort and filter by) and `<name>_date` (the calendar day at the place). A `deadline` is a moment of which the day
+    counts: its `<name>_at` is the end of that day at the place. `zone` names the field with the time zone of the place.
+    `json` fields hold the text of a JSON object, `list` fields that of a JSON list, `day` fields an ISO date.
+    An `internal` field is stored for later computation; it is not shown and has no history. A field that follows from
+    others has none either: the first known value of `first_of`, or a `derived` value. `description` says in the API's
+    description what the name does not.
+    """
+
+    name: str
+    kind: Kind = "text"
+    zone: str | None = None
+    internal: bool = False
+    first_of: tuple[str, ...] = ()
+    derived: bool = False
+    description: str = ""
+
+
+@dataclass(frozen=True, eq=False)  # compared by identity
+class Table:
+    """A resource's table, with the sort orders and filters of its list."""
+
+    name: str
+    fields: tuple[Field, ...]
+    sorts: Mapping[str, str]
+    filters: Mapping[str, Filter] = dataclass_field(default_factory=dict)
+    computed: Mapping[str, tuple[str, ...]] = dataclass_field(default_factory=dict)
+    """Sort column -> the moments of which it holds the first that is known."""
+
+    @functools.cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The stored columns in order: id, fields, the instants of moments, state columns."""
+        return ("id", *self.names, *(f"{name}_at" for name in self.moments), *STATE_COLUMNS)
+
+    @functools.cached_property
+    def shown(self) -> tuple[str, ...]:
+        """The columns that a list reads: all but the raw JSON and those that only merging needs."""
+        hidden = {"raw", "older", "seq", "digest", "tie_breaker", *self.internal}
+        return tuple(name for name in self.columns if name not in hidden)
+
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the fields."""
+        return tuple(field.name for field in self.fields)
+
+    @functools.cached_property
+    def moments(self) -> tuple[str, ...]:
+        """The names of the fields that are moments or deadlines."""
+        return tuple(field.name for field in self.moment_fields)
+
+    @functools.cached_property
+    def moment_fields(self) -> tuple[Field, ...]:
+        """The fields that are moments or deadlines."""
+        return tuple(field for field in self.fields if field.kind in MOMENTS)
+
+    @functools.cached_property
+    def date_names(self) -> tuple[str, ...]:
+        """The names of the fields with a day, and of the internal ones from which moments are computed."""
+        return tuple(one.name for one in self.fields if one.kind in DATES or (one.internal and one.kind == "text"))
+
+    @functools.cached_property
+    def internal(self) -> frozenset[str]:
+        """The names of the fields that are not shown."""
+        return frozenset(field.name for field in self.fields if field.internal)
+
+    @functools.cached_property
+    def unrecorded(self) -> frozenset[str]:
+        """The names of the fields that have no history."""
+        return frozenset(one.name for one in self.fields if one.internal or one.first_of or one.derived)
+
+    @functools.cached_property
+    def recorded(self) -> Mapping[str, int]:
+        """The names of the fields that have a history, each with its place in the order of fields."""
+        return {name: place for place, name in enumerate(self.names) if name not in self.unrecorded}
+
+    @functools.cached_property
+    def public(self) -> tuple[Field, ...]:
+        """The fields that are shown."""
+        return tuple(field for field in self.fields if not field.internal)
+
+    @functools.cached_property
+    def instants(self) -> Callable[[Mapping[str, Any]], list[str | None]]:
+        """Fields -> the UTC instants of the moments, in order."""
+        moments = [(field.name, field) for field in self.moment_fields]
+
+        def instants(fields: Mapping[str, Any]) -> list[str | None]:
+            return [instant_of(field, value, fields) if (value := fields[name]) else None for name, field in moments]
+
+        return instants
+
+    @functools.cached_property
+    def booleans(self) -> tuple[str, ...]:
+        """The names of the fields that are true or false."""
+        return tuple(field.name for field in self.fields if field.kind == "boolean")
+
+    @functools.cached_property
+    def lists(self) -> tuple[str, ...]:
+        """The names of the fields that are lists."""
+        return tuple(field.name for field in self.fields if field.kind == "list")
+
+    @functools.cached_property
+    def values_of(self) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+        """The values of all fields in order; a field that is missing is a KeyError."""
+        return itemgetter(*self.names)
+
+    @functools.cached_property
+    def json_names(self) -> frozenset[str]:
+        """The names of the fields that hold JSON text."""
+        return frozenset(field.name for field in self.fields if field.kind in ("json", "list"))
+
+    @functools.cached_property
+    def listing(self) -> ListQuery:
+        """The list of this table; the filter `audience` limits it to the shipments of an audience."""
+        audience = {} if self.owner is None else {"audience": for_audience(self.owner)}
+        return ListQuery(self.name, self.shown, "id", self.sorts, {**self.filters, **audience}, order="as_of")
+
+    @property
+    def owner(self) -> str | None:
+        """The column with the id of the shipment that a row is or belongs to, if any."""
+        return "id" if self.name == "shipments" else "shipment_id" if "shipment_id" in self.names else None
+
+    @functools.cached_property
+    def insert(self) -> str:
+        """The statement that inserts a row."""
+        marks = ", ".join("?" * len(self.columns))
+        return f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES ({marks})"  # noqa: S608 (declared names)
+
+    @functools.lru_cache(maxsize=256)  # noqa: B019 (tables live as long as the program)
+    def update(self, names: frozenset[str]) -> tuple[str, tuple[int, ...]]:
+        """The statement that updates the changed fields and the state columns, and the positions of its values.
+
+        Only the changed fields (`removed_at` counts as one) are set, so that only their indexes are written. Which
+        state wins is decided before, in the same transaction.
+        """
+        always = {name for name in STATE_COLUMNS if name not in ("first_seen_at", "removed_at")}
+        moved = {*names, *(f"{name}_at" for name in names), *always}
+        places = [place for place, column in enumerate(self.columns) if column in moved]
+        sets = ", ".join(f"{self.columns[place]} = ?" for place in places)
+        return f"UPDATE {self.name} SET {sets} WHERE id = ?", (*places, 0)  # noqa: S608 (declared names)
+
+
+_FIRST_PLAUSIBLE, _FIRST_IMPLAUSIBLE = "2000", "2070"  # years
+
+
+def is_plausible(value: str) -> bool:
+    """Whether a day or moment can be that of a shipment; 1970 and 2099 are placeholders for a missing date."""
+    return _FIRST_PLAUSIBLE <= value[:4] < _FIRST_IMPLAUSIBLE
+
+
+def plausible_or_none(value: str | None) -> str | None:
+    """The day or moment; None for an implausible one."""
+    return value if value and is_plausible(value) else None
+
+
+@functools.lru_cache(maxsize=1024)  # values repeat within a batch, as in core.values
+def instant(local: str) -> str:
+    """The UTC instant of a moment, as stored: `2026-03-03T04:00:00.000Z`."""
+    if len(local) == 25 and local.endswith("+00:00"):
+        return local[:19] + ".000Z"
+    return stamp(parse(local))
+
+
+def instant_of(field: Field, local: str, fields: Mapping[str, Any]) -> str:
+    """The UTC instant of a moment, or the end of a deadline's day in the zone that `fields` give for its place."""
+    if field.kind != "deadline":
+        return instant(local)
+    return _end_of_day(local, fields.get(field.zone) if field.zone else None)
+
+
+@functools.lru_cache(maxsize=1024)
+def _end_of_day(local: str, zone: str | None) -> str:
+    """The last millisecond of a moment's day, in the zone, else with the moment's own offset."""
+    moment = parse(local)
+    place = (zone_of(zone) if zone else None) or moment.tzinfo
+    with suppress(OverflowError):  # the last day of the calendar
+        return stamp(datetime.combine(moment.date(), _END_OF_DAY, place))
+    return instant(local)
