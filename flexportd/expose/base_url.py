@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 from aiohttp import hdrs, web
 
-from flexportd.expose.context import CONTEXT, AppContext
+from flexportd.expose.context import DISPLAY, SERVER_INFO, DisplaySettings, ServerInfo
 from flexportd.expose.security.access_policy import ACCESS_POLICY
 from flexportd.expose.security.cors import forwarded_hosts, forwarded_schemes
 from flexportd.http.client_ip import is_trusted
@@ -26,21 +26,21 @@ def base_url(request: web.Request) -> str | None:
 
     The control socket's callers name no host that others could use, so they get a listening address.
     """
-    parts, door = request.app[CONTEXT], request.app[ACCESS_POLICY]
-    if parts.display.public_url is not None:
-        return parts.display.public_url
+    display, door = request.app[DISPLAY], request.app[ACCESS_POLICY]
+    if display.public_url is not None:
+        return display.public_url
     host, scheme = request.headers.get(hdrs.HOST, ""), request.scheme
     if is_trusted(request, door.trusted_proxies):
         host = next(iter(forwarded_hosts(request)), host)
         scheme = next(iter(forwarded_schemes(request)), scheme)
     if door.checks_hosts and _HOST.fullmatch(host):
         return f"{scheme}://{host}"
-    return configured_url(parts)
+    return configured_url(display, request.app[SERVER_INFO])
 
 
-def configured_url(parts: AppContext) -> str | None:
-    """The same without regard to a request, for what is shown to everybody alike."""
-    return parts.display.public_url or reachable_url(parts.addresses, "https" if parts.has_tls else "http")
+def configured_url(display: DisplaySettings, server: ServerInfo) -> str | None:
+    """The base URL where no request tells one."""
+    return display.public_url or reachable_url(server.addresses, "https" if server.has_tls else "http")
 
 
 def reachable_url(addresses: Iterable[str], scheme: str) -> str | None:

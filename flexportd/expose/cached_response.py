@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from flexportd.cache import kind_of
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import CACHE
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.request_keys import CANONICAL_PATH, PRINCIPAL
 from flexportd.http.compression import cache_key, compress, negotiate
@@ -49,7 +49,7 @@ async def respond(
 
     `kind` is the type of answer by which `[cache] ttl` says for how long at most; the first tag tells it otherwise.
     """
-    cache, accepted = request.app[CONTEXT].cache, request.headers.get(hdrs.ACCEPT_ENCODING, "")
+    cache, accepted = request.app[CACHE], request.headers.get(hdrs.ACCEPT_ENCODING, "")
     key = cache_key(request.raw_path, accepted)
     if not _is_shareable(request):
         tags = ()

@@ -15,9 +15,9 @@ from multidict import MultiMapping
 from flexportd.core.access.keys import UNRESTRICTED
 from flexportd.errors import FlexportdError
 from flexportd.expose.authorization_middleware import error_middleware
-from flexportd.expose.context import AppContext
+from flexportd.expose.context import ACCESS_LOG, CACHE, CLOCK, DISPLAY, FRESHNESS, WEBHOOKS
 from flexportd.expose.request_keys import PRINCIPAL, RESPONSE_HEADERS
-from flexportd.expose.security.access_policy import REQUEST_ID_HEADER, AccessPolicy, response_headers
+from flexportd.expose.security.access_policy import ACCESS_POLICY, REQUEST_ID_HEADER, response_headers
 from flexportd.expose.webhook_refusals import wrong_path_message
 from flexportd.http.access_log import AccessLogEntry
 from flexportd.http.client_ip import client_of
@@ -43,15 +43,16 @@ _PREFLIGHT = PreparedResponse(204, b"", None)
 class RequestPipeline:
     """Stands before an application's own handler."""
 
-    def __init__(self, parts: AppContext, long_way: Handler, door: AccessPolicy, *, for_operator: bool = False) -> None:
-        self._parts = parts
-        self._cache = parts.cache
-        self._router = long_way
-        self._access_policy = door
-        self._access_log = parts.access_log
-        self._freshness = parts.freshness
+    def __init__(self, app: web.Application, router: Handler, *, for_operator: bool = False) -> None:
+        self._cache = app[CACHE]
+        self._router = router
+        self._access_policy = app[ACCESS_POLICY]
+        self._access_log = app[ACCESS_LOG]
+        self._freshness = app[FRESHNESS]
+        self._display = app[DISPLAY]
+        self._webhooks = app[WEBHOOKS]
         self._for_operator = for_operator
-        self._simulated = None if parts.clock.speed == 1 else parts.clock
+        self._simulated = None if app[CLOCK].speed == 1 else app[CLOCK]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer, and log."""
@@ -107,7 +108,7 @@ class RequestPipeline:
         headers = message.headers
         if hdrs.EXPECT in headers or message.compression is not None:
             return None
-        delivery = self._parts.begin_webhook(headers, body, lambda: self._client(remote, headers))
+        delivery = self._webhooks.begin(headers, body, lambda: self._client(remote, headers))
         if delivery is None:
             return None
         request_headers = b"X-Request-Id: %b\r\n" % self._access_policy.request_id(headers).encode("ascii")
@@ -126,7 +127,7 @@ class RequestPipeline:
 
     def _is_webhook(self, path: str) -> bool:
         """Whether this is the webhook's path; people add slashes at its end."""
-        own = self._parts.display.webhook_path
+        own = self._display.webhook_path
         return path == own or (path.endswith("/") and path.rstrip("/") == own)
 
     async def _explain_wrong_path(
@@ -136,11 +137,10 @@ class RequestPipeline:
 
         It is a 404, so that Flexport sends the webhook again.
         """
-        parts = self._parts
-        if parts.is_misdirected_webhook is None or not await parts.is_misdirected_webhook(request):
+        if not await self._webhooks.is_misdirected(request):
             return response
         found = PreparedStreamResponse(
-            problem(404, "not-found", wrong_path_message(request.rel_url.raw_path, parts.display), None, request_id)
+            problem(404, "not-found", wrong_path_message(request.rel_url.raw_path, self._display), None, request_id)
         )
         found.request_headers = _header_lines(
             {REQUEST_ID_HEADER: request_id, **response_headers(request, self._access_policy)}
@@ -151,7 +151,7 @@ class RequestPipeline:
         # The event log tells of each; a line in the access log would cost more than the acknowledgement.
         if hdrs.EXPECT in request.headers:
             return await self._via_router(request, request_id)
-        response = await error_middleware(request, self._parts.webhook, as_pages=False)
+        response = await error_middleware(request, self._webhooks.receive, as_pages=False)
         if isinstance(response, PreparedStreamResponse):
             response.request_headers = b"X-Request-Id: %b\r\n" % request_id.encode("ascii")
             if self._access_policy.has_tls or self._access_policy.is_https:

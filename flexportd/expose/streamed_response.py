@@ -10,6 +10,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,14 +19,25 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 
 from flexportd.errors import ConflictError
-from flexportd.expose.context import CONTEXT
 from flexportd.http.connections import ClientConnection
 
 log = structlog.get_logger(__name__)
 
+MAX_SPOOL_FILES = 4  # bodies in files at the same time; others wait
 MAX_SPOOLED = 1 << 30  # bytes of a body that is written to a file first
 
 _CHUNK_SIZE = 256 << 10  # bytes
+
+
+@dataclass
+class SpoolFiles:
+    """Where bodies are written before they are sent, None for the system's directory; and how many at a time."""
+
+    directory: Path | None = None
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_SPOOL_FILES))
+
+
+SPOOL_FILES = web.AppKey("spool_files", SpoolFiles)
 
 
 class StreamedResponse(web.StreamResponse):
@@ -74,7 +86,7 @@ async def send_chunks(
         if request.method == hdrs.METH_HEAD:
             await response.prepare(request)
         elif _ends_with_connection(request) and not _can_reset(request):
-            async with request.app[CONTEXT].spools:
+            async with request.app[SPOOL_FILES].slots:
                 await _spool(request, response, pieces)
         else:
             await response.prepare(request)
@@ -100,7 +112,7 @@ def _client_disconnected(request: web.Request, error: Exception) -> bool:
 
 async def _spool(request: web.Request, response: StreamedResponse, pieces: AsyncIterator[bytes]) -> None:
     """Write the body to a file, then send it with its length. What fails before is an ordinary error."""
-    file = await asyncio.to_thread(_open_spool, request.app[CONTEXT].spool_dir)
+    file = await asyncio.to_thread(_open_spool, request.app[SPOOL_FILES].directory)
     try:
         size = 0
         async for piece in pieces:

@@ -13,7 +13,6 @@ import pytest
 from aiohttp import web
 
 from flexportd.core.resources.documents import CUSTOMER_TYPES
-from flexportd.expose.context import CONTEXT
 from flexportd.expose.dashboard.pages import freight
 from flexportd.expose.openapi.document import openapi_document as description
 from flexportd.expose.security.opaque_values import OpaqueCodec
@@ -486,7 +485,7 @@ PAGE_QUERIES = ("", "?limit=1", "?cursor=abc", "?unknown=1", "?q=PO", "?%FF", "?
 def page_paths(daemon):
     """The path of every page of the dashboard, as the router has it."""
     app = web.Application()
-    app[CONTEXT] = daemon.daemon.parts
+    daemon.daemon.parts.add_to(app)
     freight.add_routes(app)
     return sorted({route.resource.canonical for route in app.router.routes() if route.method == "GET"})
 

@@ -23,15 +23,14 @@ from flexportd.daemon.after_commit import CommitHooks
 from flexportd.errors import RefusedError, UnavailableError
 from flexportd.expose.api.stream import ROUTES
 from flexportd.expose.authorization_middleware import error_middleware
-from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi.router import register
 from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
 from flexportd.expose.security.authentication import MAX_CACHED_KEYS, KeyAuthenticator
 from flexportd.expose.security.opaque_values import OpaqueCodec
 from flexportd.expose.streaming import broadcaster as hubs
-from flexportd.expose.streaming.broadcaster import Broadcaster
-from flexportd.expose.streaming.sse import install
+from flexportd.expose.streaming.broadcaster import BROADCASTER, Broadcaster
+from flexportd.expose.streaming.sse import end_streams
 from flexportd.expose.usage_counters import UsageCounter
 from flexportd.http.connections import Timeouts
 from flexportd.settings import Settings
@@ -166,10 +165,11 @@ async def streaming(daemon, beat=0.15, viewer=UNRESTRICTED, door=None):
         Broadcaster(daemon.daemon.db, daemon.daemon.parts.registry, beat),
         web.Application(middlewares=[admitted]),
     )
-    app[CONTEXT] = daemon.daemon.parts
+    daemon.daemon.parts.add_to(app)
     if door:
         app[ACCESS_POLICY] = door
-    install(app, hub)
+    app[BROADCASTER] = hub
+    app.on_shutdown.append(end_streams)
     register(app, ROUTES)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=60)
     await runner.setup()

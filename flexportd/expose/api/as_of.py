@@ -17,7 +17,7 @@ from flexportd.core.resources import shipments
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.expose.api import serialize
-from flexportd.expose.context import CONTEXT, AppContext
+from flexportd.expose.context import CLOCK, DB, READS
 from flexportd.expose.openapi import query_params
 from flexportd.expose.security import authorization
 from flexportd.storage.repositories.resources import Key, instant
@@ -50,17 +50,17 @@ async def object_document(
     With `as_of` it bears `known_at`, that time, beside the marks of the state that was known then. Raises
     NotFoundError, InvalidError.
     """
-    parts = request.app[CONTEXT]
+    db = request.app[DB]
     query, at = pop_as_of(request.query)
     fields, included = query_params.parse_selection(query, names, includes)
     authorization.check_includes(request, included)
     if at is None:
-        return await parts.db.read(lambda tx: _current_document(request, tx, (domain, key), fields, included))
+        return await db.read(lambda tx: _current_document(request, tx, (domain, key), fields, included))
     check_includes(included)
-    now = parts.clock.stamp()
+    now = request.app[CLOCK].stamp()
 
     def then(tx: Transaction) -> dict[str, Any]:
-        record = parts.reads.get(tx, domain, key)
+        record = request.app[READS].get(tx, domain, key)
         since = "" if record is None else authorization.visible_since(request, tx, domain, record).changed_at
         if at < since:
             named = key if isinstance(key, int) else repr(key[:50])
@@ -70,7 +70,7 @@ async def object_document(
         first = _first_arrival(request, tx, domain, row, at) if fields is None else {}
         return {**serialize.select_fields(document, fields), **first, "known_at": at}
 
-    return await parts.db.read(then)
+    return await db.read(then)
 
 
 def _current_document(
@@ -80,12 +80,12 @@ def _current_document(
     fields: Sequence[str] | None,
     included: Sequence[str],
 ) -> dict[str, Any]:
-    parts, (domain, key) = request.app[CONTEXT], named
-    record = parts.reads.get(tx, domain, key)
+    domain, key = named
+    record = request.app[READS].get(tx, domain, key)
     if record is None:
         raise NotFoundError(f"there is no {domain.label} {key if isinstance(key, int) else repr(key[:50])}")
     row = serialize.record_row(record, *(("raw",) if "raw" in included else ()))
-    document = serialize.serialize_resource(domain, row, parts.clock.now().date())
+    document = serialize.serialize_resource(domain, row, request.app[CLOCK].now().date())
     document = serialize.select_fields(document, None if fields is None else (*fields, *included))
     if fields is None:
         document |= _first_arrival(request, tx, domain, {**record.fields, "id": record.id})
@@ -105,9 +105,9 @@ def _redacted_cause(cause: FieldProvenance | None) -> FieldProvenance | None:
 
 
 @asynccontextmanager
-async def open_as_of(parts: AppContext, then: AsOfListFactory, at: str) -> AsyncIterator[AsOfList]:
+async def open_as_of(app: web.Application, then: AsOfListFactory, at: str) -> AsyncIterator[AsOfList]:
     """A list as it was at `at`, which may be read page by page within."""
-    found = then(at, parts.clock.stamp())
+    found = then(at, app[CLOCK].stamp())
     try:
         yield found
     finally:

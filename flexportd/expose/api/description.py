@@ -10,8 +10,8 @@ from aiohttp import web
 
 from flexportd.expose.base_url import configured_url
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT
-from flexportd.expose.openapi.route import Response, Route
+from flexportd.expose.context import DISPLAY, SERVER_INFO
+from flexportd.expose.openapi.route import SERVED_ROUTES, Response, Route
 from flexportd.expose.security.access_policy import ACCESS_POLICY
 from flexportd.http.responses import HTML
 
@@ -46,14 +46,14 @@ async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/openapi.json`."""
     asks = request.app[ACCESS_POLICY].requires_key
     return await respond(
-        request, lambda: _cache_of(request).get(_openapi_json, request.app[CONTEXT].routes, asks), _cache_tags(request)
+        request, lambda: _cache_of(request).get(_openapi_json, request.app[SERVED_ROUTES], asks), _cache_tags(request)
     )
 
 
 async def read(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/docs`."""
-    parts, asks = request.app[CONTEXT], request.app[ACCESS_POLICY].requires_key
-    routes, url = parts.routes, configured_url(parts) or _LOCAL
+    asks = request.app[ACCESS_POLICY].requires_key
+    routes, url = request.app[SERVED_ROUTES], configured_url(request.app[DISPLAY], request.app[SERVER_INFO]) or _LOCAL
     return await respond(
         request, lambda: _cache_of(request).get(_docs_html, routes, asks, url), _cache_tags(request), HTML
     )

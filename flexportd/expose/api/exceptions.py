@@ -18,7 +18,7 @@ from flexportd.errors import NotFoundError
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.shipments import record_of, visible_shipment_id
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import DB
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.parameters import id_param, identifier, list_params
 from flexportd.expose.openapi.query_params import ListRules
@@ -187,11 +187,10 @@ def load_visible(request: web.Request, tx: Transaction) -> ExceptionRow:
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/exceptions/{id}`; one that was closed still answers."""
-    parts = request.app[CONTEXT]
     query_params.parse_unique(request.query, ())
 
     async def build() -> dict[str, Any]:
-        row = await parts.db.read(lambda tx: load_visible(request, tx))
+        row = await request.app[DB].read(lambda tx: load_visible(request, tx))
         return _document(codec_of(request), msgspec.structs.asdict(row))
 
     return await respond(request, build)

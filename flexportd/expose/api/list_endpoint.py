@@ -13,7 +13,7 @@ from flexportd.expose import cursors
 from flexportd.expose.api.as_of import AsOfListFactory, open_as_of, pop_as_of
 from flexportd.expose.api.serialize import select_fields
 from flexportd.expose.cached_response import EncodedPage, encode_page, respond
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import DB, DISPLAY
 from flexportd.expose.cursors import Cursor
 from flexportd.expose.feeds.csv_rows import CsvRowWriter
 from flexportd.expose.feeds.export import ROWS_AT_ONCE, Export, send_export
@@ -59,7 +59,6 @@ class ListEndpoint:
 
     async def respond(self, request: web.Request, always: Filters | None = None) -> web.StreamResponse:
         """Answer the request; `always` are filters that the path sets."""
-        parts = request.app[CONTEXT]
         query, at = (request.query, None) if self.as_of_view is None else pop_as_of(request.query)
         wanted = await authorized_params(request, query, self, always, at)
         page = wanted.page
@@ -69,10 +68,10 @@ class ListEndpoint:
         if self.as_of_view is None or at is None:
             return await reading.respond(request)
         check_includes(wanted.includes)
-        async with open_as_of(parts, self.as_of_view, at) as then:
+        async with open_as_of(request.app, self.as_of_view, at) as then:
             check_filters(then.table, page.filters)
             if wanted.output_format != "json":
-                await parts.db.read(then.prepare)  # before an answer begins
+                await request.app[DB].read(then.prepare)  # before an answer begins
             past = replace(self, read=then.read, as_of=then.as_of)
             return await replace(reading, view=past).respond(request)
 
@@ -86,14 +85,14 @@ class ListRequest:
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
         """This page of the list, in the form asked for."""
-        parts, wanted, view = request.app[CONTEXT], self.params, self.view
+        db, wanted, view = request.app[DB], self.params, self.view
         if wanted.output_format != "json":
             columns = (*(wanted.fields or tuple(view.rules.fields)), *wanted.includes)
             export = Export(wanted.output_format, columns, wanted.bom)
-            return await send_export(request, export, self._export_chunks(parts.db, export))
+            return await send_export(request, export, self._export_chunks(db, export))
 
         async def build() -> EncodedPage:
-            return await parts.db.read(self._encode_page)
+            return await db.read(self._encode_page)
 
         kept = not any(name in wanted.page.filters for name in view.uncacheable_filters)
         return await respond(request, build, view.tags if kept else ())
@@ -147,7 +146,7 @@ async def authorized_params(
     """
     codec = codec_of(request)
     wanted = parse_list_params(
-        query if codec is None else _decrypt_cursor(query, codec), view.rules, request.app[CONTEXT].display
+        query if codec is None else _decrypt_cursor(query, codec), view.rules, request.app[DISPLAY]
     )
     check_own_includes(request, wanted.includes)
     allowed = await view.authorize(request, always or {})
@@ -166,9 +165,9 @@ async def bind_cursor(request: web.Request, wanted: ListParams, at: str | None =
     mark = cursors.binding(_route_path(request), {**wanted.page.filters, "as_of": (at,)})
     if wanted.cursor is not None:
         cursors.check_binding(wanted.cursor, mark)
-        await cursors.check_origin(request.app[CONTEXT].db, wanted.cursor)
+        await cursors.check_origin(request.app[DB], wanted.cursor)
     since = None if wanted.cursor is None else wanted.cursor.since
-    walks = _snapshot_pages.setdefault(request.app[CONTEXT].db, SnapshotPages())
+    walks = _snapshot_pages.setdefault(request.app[DB], SnapshotPages())
     return replace(wanted, binding=mark, page=replace(wanted.page, since=since, snapshots=walks))
 
 

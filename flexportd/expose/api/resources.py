@@ -22,8 +22,8 @@ from flexportd.expose.api.as_of import INCLUDES, object_document, pop_as_of
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.resource_filters import list_definition, parse_object_id
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT
-from flexportd.expose.flexport_interfaces import require_flexport
+from flexportd.expose.context import CLOCK, DB, READS, UPSTREAM
+from flexportd.expose.interfaces import require_flexport
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.parameters import id_param, list_params, object_params
 from flexportd.expose.openapi.problem_types import UPSTREAM_PROBLEMS
@@ -124,7 +124,7 @@ class ResourceEndpoints:
     def view(self, request: web.Request) -> ListEndpoint:
         """The list as it is shown on the day that is asked for, today or that of `as_of`. Raises InvalidError."""
         _, at = pop_as_of(request.query)
-        today = request.app[CONTEXT].clock.now().date()
+        today = request.app[CLOCK].now().date()
         return replace(self.list, document=self._document(today if at is None else date.fromisoformat(at[:10])))
 
     def _document(self, today: date) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
@@ -149,7 +149,7 @@ class ResourceEndpoints:
         self, request: web.Request, record: Record, fields: tuple[str, ...] | None, includes: tuple[str, ...]
     ) -> dict[str, Any]:
         row = serialize.record_row(record, *includes)
-        document = serialize.serialize_resource(self.domain, row, request.app[CONTEXT].clock.now().date())
+        document = serialize.serialize_resource(self.domain, row, request.app[CLOCK].now().date())
         return serialize.select_fields(document, None if fields is None else (*fields, *includes))
 
     async def history(self, request: web.Request) -> web.StreamResponse:
@@ -168,7 +168,7 @@ class ResourceEndpoints:
         await authorization.check_access(request, self.domain, key)
         fields, includes = query_params.parse_selection(request.query, self.list.rules.fields)
         try:
-            outcome = await require_flexport(request.app[CONTEXT].upstream).refresh(self.domain, key)
+            outcome = await require_flexport(request.app[UPSTREAM]).refresh(self.domain, key)
         except FlexportdError as error:
             if error.slug != _NOT_FOUND_AT_FLEXPORT:
                 raise
@@ -187,9 +187,8 @@ class ResourceEndpoints:
 
     async def record(self, request: web.Request, key: Key) -> Record:
         """The newest known state of an object. Raises NotFoundError; ForbiddenError for whoever may see none."""
-        parts = request.app[CONTEXT]
         await authorization.check_access(request, self.domain, key)
-        found = await parts.db.read(lambda tx: parts.reads.get(tx, self.domain, key))
+        found = await request.app[DB].read(lambda tx: request.app[READS].get(tx, self.domain, key))
         if found is None:
             named = repr(key[:50]) if isinstance(key, str) else key
             raise NotFoundError(f"there is no {self.domain.label} {named}")

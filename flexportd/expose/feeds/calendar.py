@@ -12,7 +12,7 @@ from flexportd.core.access.keys import FEED_PATTERN, Principal
 from flexportd.core.calendar import KINDS, MAX_ENTRIES, CalendarEntry, Kind
 from flexportd.errors import ForbiddenError, InvalidError
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT, AppContext
+from flexportd.expose.context import CLOCK, DB, DISPLAY
 from flexportd.expose.openapi.parameters import csv_of, integer
 from flexportd.expose.openapi.problem_types import AUTH_PROBLEMS
 from flexportd.expose.openapi.route import Parameter, Response, Route
@@ -34,17 +34,16 @@ async def show(request: web.Request) -> web.StreamResponse:
     """
     request[PRINCIPAL] = viewer = _principal(request)
     kinds = _kinds(request, viewer)
-    parts = request.app[CONTEXT]
 
     async def build() -> bytes:
-        today = parts.clock.now().date()
+        today = request.app[CLOCK].now().date()
         begin = today - timedelta(days=param(request, "days_back", DAYS_BACK))
         end = today + timedelta(days=param(request, "days_ahead", DAYS_AHEAD) + 1)
         entries: list[CalendarEntry] = []
         for kind in kinds:
-            entries += await _gather(parts, kind, viewer, (today, end))
-            entries += await _gather(parts, kind, viewer, (begin, today), backward=True)
-        return await asyncio.to_thread(_render, parts, viewer, entries, today)
+            entries += await _gather(request.app, kind, viewer, (today, end))
+            entries += await _gather(request.app, kind, viewer, (begin, today), backward=True)
+        return await asyncio.to_thread(_render, request.app, viewer, entries, today)
 
     return await respond(request, build, content_type=f"{_MEDIA}; charset=utf-8")
 
@@ -68,7 +67,7 @@ def _kinds(request: web.Request, viewer: Principal) -> Sequence[Kind]:
 
 
 async def _gather(
-    parts: AppContext, kind: Kind, viewer: Principal, days: tuple[date, date], *, backward: bool = False
+    app: web.Application, kind: Kind, viewer: Principal, days: tuple[date, date], *, backward: bool = False
 ) -> list[CalendarEntry]:
     """The entries of a kind from one day to before another, from the later end if `backward`; MOST at most."""
     filters: dict[str, Sequence[Any]] = {"from": (days[0].isoformat(),), "before": (days[1].isoformat(),), "shown": ()}
@@ -78,22 +77,22 @@ async def _gather(
     after: tuple[Any, Any] | None = None
     while len(found) < MAX_ENTRIES:
         page = PageRequest(_ROWS, "at", descending=backward, filters=filters, after=after)
-        entries, after = await parts.db.read(lambda tx: agenda.page(tx, kind, page))  # noqa: B023 (awaited at once)
+        entries, after = await app[DB].read(lambda tx: agenda.page(tx, kind, page))  # noqa: B023 (awaited at once)
         found += entries
         if after is None:
             break
     return found
 
 
-def _render(parts: AppContext, viewer: Principal, entries: Sequence[CalendarEntry], today: date) -> bytes:
+def _render(app: web.Application, viewer: Principal, entries: Sequence[CalendarEntry], today: date) -> bytes:
     shown = agenda.closest(entries, today, MAX_ENTRIES)
     about = ""
     if len(shown) == MAX_ENTRIES:
         about = f"Only the {MAX_ENTRIES} entries closest to today. Select fewer kinds or days to see all of them."
-    pages = parts.display.public_url if viewer.audience is None else None  # the pages are not for some shipments alone
+    pages = app[DISPLAY].public_url if viewer.audience is None else None  # the pages are not for some shipments alone
     from flexportd.expose.feeds.icalendar import CalendarInfo, render_calendar  # noqa: PLC0415 (in a thread, once somebody asks)
 
-    return render_calendar(CalendarInfo(parts.display.title, parts.display.timezone, about, pages), shown)
+    return render_calendar(CalendarInfo(app[DISPLAY].title, app[DISPLAY].timezone, about, pages), shown)
 
 
 def _token(name: str, text: str) -> str:

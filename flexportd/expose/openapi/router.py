@@ -11,7 +11,7 @@ from multidict import MultiMapping
 
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import InvalidError, NotFoundError, RefusedError
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import BODIES
 from flexportd.expose.openapi.path_references import resolve_reference
 from flexportd.expose.openapi.query_params import parse_unique
 from flexportd.expose.openapi.route import Handler, Parameter, Route
@@ -172,6 +172,6 @@ async def _uncompressed_body(request: web.Request) -> bytes:
 async def read_body(request: web.Request, most: int) -> bytes:
     """The body. Raises RefusedError: 413 for more than `most` bytes, 408, 503."""
     door = request.app[ACCESS_POLICY]
-    with request.app[CONTEXT].bodies.reserve(lambda: door.client(request)) as reservation:
+    with request.app[BODIES].reserve(lambda: door.client(request)) as reservation:
         request[READ_BODY] = body = b"".join(await reservation.read(request, most))
         return body

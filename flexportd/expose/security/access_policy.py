@@ -228,4 +228,4 @@ def is_known_host(host: str, known: frozenset[str]) -> bool:
     return name.lower() in known
 
 
-ACCESS_POLICY: web.AppKey[AccessPolicy] = web.AppKey("door", AccessPolicy)
+ACCESS_POLICY = web.AppKey("access_policy", AccessPolicy)

@@ -212,5 +212,5 @@ def _unauthorised(slug: str, sentence: str) -> RefusedError:
     return RefusedError(401, slug, sentence, headers={"www_authenticate": BEARER_CHALLENGE})
 
 
-AUTHENTICATOR: web.AppKey[KeyAuthenticator] = web.AppKey("gate", KeyAuthenticator)
+AUTHENTICATOR = web.AppKey("authenticator", KeyAuthenticator)
 """On the control socket as well, where keys are made and revoked though none is asked for."""

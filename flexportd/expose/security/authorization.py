@@ -15,7 +15,7 @@ from flexportd.core.access.audiences import is_for_customers, visible_from
 from flexportd.core.resources import documents
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import ForbiddenError, NotFoundError
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import DB, READS, REGISTRY
 from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.storage.repositories.audiences import FROM_BEGINNING, Audience, MembershipStart
 from flexportd.storage.repositories.resources import Key, Record, Table
@@ -89,15 +89,14 @@ async def check_access(request: web.Request, domain: ResourceType, key: Key) -> 
         return
     if not is_visible_to_audience(domain.table):
         raise _forbidden(domain.name)
-    parts = request.app[CONTEXT]
 
     def work(tx: Transaction) -> bool:
         if domain.table.owner == "id" and not tx.audiences.visible(audience, (int(key),)):
             return False  # without a look at the shipment: the time of the answer does not show that it exists
-        record = parts.reads.get(tx, domain, key)
+        record = request.app[READS].get(tx, domain, key)
         return record is not None and is_visible(request, tx, domain, record)
 
-    if not await parts.db.read(work):
+    if not await request.app[DB].read(work):
         raise NotFoundError(f"there is no {domain.label} {key if isinstance(key, int) else repr(key[:50])}")
 
 
@@ -143,16 +142,15 @@ async def authorize_history(request: web.Request, always: Mapping[str, Sequence[
     if audience_of(request) is None:
         return {}
     name, text = always["resource"]
-    parts = request.app[CONTEXT]
-    domain = parts.registry[name]
+    domain = request.app[REGISTRY][name]
     key = domain.parse_id(text) or text
     await check_access(request, domain, key)
 
     def read(tx: Transaction) -> Mapping[str, Sequence[Any]]:
-        record = parts.reads.get(tx, domain, key)
+        record = request.app[READS].get(tx, domain, key)
         return {} if record is None else history_filters(request, tx, domain, record)
 
-    return await parts.db.read(read)
+    return await request.app[DB].read(read)
 
 
 def _forbidden(name: str) -> ForbiddenError:

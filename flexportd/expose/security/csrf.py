@@ -16,10 +16,11 @@ from aiohttp import hdrs, web
 from flexportd.core.access.keys import UNRESTRICTED
 from flexportd.core.access.signatures import Signer
 from flexportd.errors import ForbiddenError, RefusedError
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import CLOCK
 from flexportd.expose.openapi.router import read_body
 from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security import cors
+from flexportd.expose.security.authentication import AUTHENTICATOR
 
 TOKEN_FIELD = "form_token"  # noqa: S105 (the name of a field)
 MEDIA_TYPE = "application/x-www-form-urlencoded"
@@ -37,18 +38,16 @@ _FIELDS: web.RequestKey[Fields] = web.RequestKey("fields", Mapping)
 
 def form_token(request: web.Request) -> str:
     """The token for forms of a page that answers this request."""
-    parts = request.app[CONTEXT]
-    return _token(parts.authenticator.signer, request, _day(parts.clock.machine.now()))
+    return _token(request.app[AUTHENTICATOR].signer, request, _day(request.app[CLOCK].machine.now()))
 
 
 async def check_form_token(request: web.Request) -> None:
     """Refuse a form that none of our pages has sent. Raises RefusedError, ForbiddenError."""
     given = (await form_fields(request) or {}).get(TOKEN_FIELD, ()) if request.content_type == MEDIA_TYPE else ()
-    parts = request.app[CONTEXT]
     token = given[0] if len(given) == 1 and given[0].isascii() else ""
-    today, day = _day(parts.clock.machine.now()), token.partition(".")[0]
+    today, day = _day(request.app[CLOCK].machine.now()), token.partition(".")[0]
     number = int(day) if len(day) <= 6 and day.isdigit() else 0
-    if not hmac.compare_digest(_token(parts.authenticator.signer, request, number), token):
+    if not hmac.compare_digest(_token(request.app[AUTHENTICATOR].signer, request, number), token):
         raise ForbiddenError(
             _refusal(request, "carries no token of a page" if not token else "has a token that is not valid")
         )

@@ -15,8 +15,8 @@ from aiohttp import web
 
 from flexportd.core.access.keys import Principal
 from flexportd.core.access.signatures import Signer
-from flexportd.expose.context import CONTEXT
 from flexportd.expose.request_keys import PRINCIPAL
+from flexportd.expose.security.authentication import AUTHENTICATOR
 
 _NONCE = _TAG = 12  # bytes
 _BLOCK = 32  # bytes: the length of a text says no more than how many of them it has
@@ -84,4 +84,4 @@ def codec_of(request: web.Request) -> OpaqueCodec | None:
     viewer: Principal | None = request.get(PRINCIPAL)
     if viewer is None or viewer.audience is None or viewer.key_id is None:
         return None
-    return OpaqueCodec(request.app[CONTEXT].authenticator.signer, viewer.key_id)
+    return OpaqueCodec(request.app[AUTHENTICATOR].signer, viewer.key_id)

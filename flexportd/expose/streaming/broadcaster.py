@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Sequence
 
 import structlog
+from aiohttp import web
 
 from flexportd.core.changes.stream_messages import (
     EncodedMessage,
@@ -290,3 +291,6 @@ class Broadcaster:
 
 def _position_of(one: EncodedMessage) -> StreamPosition:
     return one.position
+
+
+BROADCASTER = web.AppKey("broadcaster", Broadcaster)

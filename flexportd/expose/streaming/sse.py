@@ -22,19 +22,17 @@ from flexportd.core.access.keys import UNRESTRICTED, Principal
 from flexportd.core.changes.stream_messages import UNKNOWN_POSITION, EncodedMessage, StreamPosition, parse_position
 from flexportd.core.changes.topics import ALL_TOPICS, Patterns
 from flexportd.errors import InvalidError, UnavailableError
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import DB, REGISTRY
 from flexportd.expose.request_keys import PRINCIPAL, QUERY
 from flexportd.expose.security.access_policy import ACCESS_POLICY
 from flexportd.expose.security.authorization import is_visible_to_audience
 from flexportd.expose.security.opaque_values import codec_of
-from flexportd.expose.streaming.broadcaster import Broadcaster, Subscriber
+from flexportd.expose.streaming.broadcaster import BROADCASTER, Subscriber
 from flexportd.http.connections import was_aborted
 from flexportd.http.responses import add_security_headers
 from flexportd.storage.repositories.audiences import Audience
 
 log = structlog.get_logger(__name__)
-
-BROADCASTER: web.AppKey[Broadcaster] = web.AppKey("hub", Broadcaster)
 
 RESET = "reset"
 _RETRY = 3000  # milliseconds until a client that was cut off connects again
@@ -79,14 +77,9 @@ class Subscription:
         return self.topics.match(one.topic)
 
 
-def install(app: web.Application, hub: Broadcaster) -> None:
-    """Let an application tell from this hub; its streams end as soon as it shuts down."""
-
-    async def close(_: web.Application) -> None:
-        hub.close()
-
-    app[BROADCASTER] = hub
-    app.on_shutdown.append(close)
+async def end_streams(app: web.Application) -> None:
+    """End all streams when the application shuts down; it would wait for them."""
+    app[BROADCASTER].close()
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
@@ -174,7 +167,7 @@ class _SseConnection:
         audience = self._subscription.audience
         if audience is None or not found:
             return found
-        own = await self._request.app[CONTEXT].db.read(lambda tx: for_audience(tx, audience, found))
+        own = await self._request.app[DB].read(lambda tx: for_audience(tx, audience, found))
         return [msgspec.structs.replace(one, data=self._redacted(one, document)) for one, document in own]
 
     def _redacted(self, one: EncodedMessage, document: dict[str, Any]) -> bytes:
@@ -232,7 +225,7 @@ def _still_authorized(request: web.Request) -> bool:
 
 def _subscription(request: web.Request) -> Subscription:
     audience, asked = _principal(request).audience, request[QUERY]
-    registry = () if audience is None else request.app[CONTEXT].registry
+    registry = () if audience is None else request.app[REGISTRY]
     hidden = frozenset(domain.name for domain in registry if not is_visible_to_audience(domain.table))
     return Subscription(
         asked.get("topics", ALL_TOPICS), asked.get("shipment"), _resume_position(request), audience, hidden
