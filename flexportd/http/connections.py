@@ -304,7 +304,7 @@ class ClientConnection(RequestHandler):
 
     aiohttp answers bytes that it cannot read by itself, with a page of its own, before any handler of ours. The only
     hook for that, and for what a pool must see, is its RequestHandler. Its version is bounded in pyproject.toml;
-    tests/integration/test_authorization_middleware.py and test_connections.py hold what is relied on here.
+    tests/integration/test_middleware.py and test_connections.py hold what is relied on here.
     """
 
     __slots__ = (

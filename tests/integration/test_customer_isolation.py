@@ -20,7 +20,7 @@ from flexportd.flexport.models.documents import TYPES
 from flexportd.settings import Settings
 from tests.crawling import crawl
 from tests.events import container, event, leg, shipment
-from tests.integration.test_authorization_middleware import ask, new_key
+from tests.integration.test_middleware import ask, new_key
 from tests.stored import put, record
 from tests.under_test import start
 

@@ -33,9 +33,9 @@ from flexportd.expose.api import files as files_api
 from flexportd.expose.api import queue as queue_api
 from flexportd.expose.api import shipments as shipments_api
 from flexportd.expose.app import AppContext
-from flexportd.expose.authorization_middleware import auth_middleware
 from flexportd.expose.context import ServerInfo
 from flexportd.expose.interfaces import FileServices
+from flexportd.expose.middleware import auth_middleware
 from flexportd.expose.openapi.router import register
 from flexportd.expose.routes import literal_first
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy

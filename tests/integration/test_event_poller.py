@@ -20,7 +20,7 @@ from flexportd.cli.commands.gaps import gaps as gaps_command
 from flexportd.clock import parse, stamp
 from flexportd.core.outages import health
 from flexportd.expose.api import gaps as gaps_api
-from flexportd.expose.authorization_middleware import auth_middleware
+from flexportd.expose.middleware import auth_middleware
 from flexportd.expose.openapi.router import register
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
 from flexportd.flexport.client import Client, ClientRules

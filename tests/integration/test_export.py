@@ -177,7 +177,7 @@ async def test_an_export_may_take_longer_than_other_answers(filled, monkeypatch)
         return written(self, rows)
 
     monkeypatch.setattr("flexportd.expose.api.list_endpoint.ROWS_AT_ONCE", 2)
-    monkeypatch.setattr("flexportd.expose.authorization_middleware.TIME_LIMIT", 1.0)
+    monkeypatch.setattr("flexportd.expose.middleware.TIME_LIMIT", 1.0)
     monkeypatch.setattr(csv_rows.CsvRowWriter, "encode", slowly)
     _, body = await text(filled, "/shipments?format=csv&fields=id")
     assert len(body.splitlines()) == 24

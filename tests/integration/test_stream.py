@@ -22,7 +22,7 @@ from flexportd.core.exceptions.worker import ExceptionWorker
 from flexportd.daemon.after_commit import CommitHooks
 from flexportd.errors import RefusedError, UnavailableError
 from flexportd.expose.api.stream import ROUTES
-from flexportd.expose.authorization_middleware import error_middleware
+from flexportd.expose.middleware import error_middleware
 from flexportd.expose.openapi.router import register
 from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
@@ -36,7 +36,7 @@ from flexportd.http.connections import Timeouts
 from flexportd.settings import Settings
 from flexportd.storage.repositories.audiences import Audience
 from tests.events import event, leg, shipment
-from tests.integration.test_authorization_middleware import new_key
+from tests.integration.test_middleware import new_key
 from tests.under_test import start
 
 ACME = Audience("consignee", ("Acme",))

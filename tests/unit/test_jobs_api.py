@@ -15,8 +15,8 @@ from flexportd.cli.exit_codes import Exit
 from flexportd.daemon import control_socket
 from flexportd.errors import ConflictError, FlexportdError, NotFoundError
 from flexportd.expose.api import jobs
-from flexportd.expose.authorization_middleware import auth_middleware
 from flexportd.expose.context import JOBS
+from flexportd.expose.middleware import auth_middleware
 from flexportd.expose.openapi.router import register
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
 from flexportd.jobs.job import Cron, Every, Job

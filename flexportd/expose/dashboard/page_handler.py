@@ -19,7 +19,6 @@ from flexportd.errors import (
     UnavailableError,
 )
 from flexportd.escape import escape_control
-from flexportd.expose.authorization_middleware import AUDIENCE_ALLOWED, principal_of
 from flexportd.expose.cached_response import Producer
 from flexportd.expose.context import CACHE, CLOCK, DB, DISPLAY
 from flexportd.expose.dashboard import render
@@ -28,6 +27,7 @@ from flexportd.expose.dashboard.pages.failures import customer_failure, failure_
 from flexportd.expose.dashboard.view import alerts
 from flexportd.expose.dashboard.view.alerts import Alert, PageContext, RuntimeStatus, StoredStatus
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
+from flexportd.expose.middleware import AUDIENCE_ALLOWED, principal_of
 from flexportd.expose.security import authorization, csrf
 from flexportd.http.problems import STATUS_OF
 from flexportd.http.responses import HTML, PreparedResponse, PreparedStreamResponse

@@ -13,6 +13,18 @@ from yarl import URL
 
 FETCH_SITE = "Sec-Fetch-Site"
 _OWN_SITES = frozenset({"same-origin", "none"})
+_EXPOSED_HEADERS = (
+    "ETag, Link, Age, Location, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, Content-Disposition, "
+    "Content-Range, Accept-Ranges"
+)
+_ALLOWED_HEADERS = (
+    "Authorization, Content-Type, If-None-Match, If-Range, Range, Idempotency-Key, Last-Event-ID, X-Request-Id"
+)
+_CORS_HEADERS: dict[str, str] = {
+    hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*",
+    hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: _EXPOSED_HEADERS,
+}
+_VARY_ORIGIN: dict[str, str] = {hdrs.VARY: "Origin"}
 _USUAL_PORTS = {"http": ":80", "https": ":443"}
 _MAX_SHOWN = 100  # characters of a header in a message
 _PROGRAM_HINT = "programs send Authorization: Bearer"
@@ -30,6 +42,37 @@ def normalise_origin(scheme: str, host: str) -> str:
     """An origin as browsers write it: in lower case, without the usual port."""
     scheme, host = scheme.lower(), host.strip().lower()
     return f"{scheme}://{host.removesuffix(_USUAL_PORTS.get(scheme, ''))}"
+
+
+def cors_headers(request: web.BaseRequest, allowed: Collection[str]) -> Mapping[str, str]:
+    """The headers that let a page of an allowed origin read the response.
+
+    Where they depend on the origin, `Vary` keeps caches from giving the response to another page.
+    https://fetch.spec.whatwg.org/#cors-protocol-and-http-caches
+    """
+    if not allowed or not request.path.startswith("/api/"):
+        return {}
+    if "*" in allowed:
+        return _CORS_HEADERS
+    origin = request.headers.get(hdrs.ORIGIN)
+    if origin is None or origin not in allowed:
+        return _VARY_ORIGIN
+    return {**_CORS_HEADERS, **_VARY_ORIGIN, hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin}
+
+
+def preflight_headers(request: web.BaseRequest, allowed: Collection[str]) -> Mapping[str, str] | None:
+    """The headers of the response to a CORS preflight request; None for all other requests."""
+    if request.method != hdrs.METH_OPTIONS or hdrs.ACCESS_CONTROL_REQUEST_METHOD not in request.headers:
+        return None
+    headers = cors_headers(request, allowed)
+    if hdrs.ORIGIN not in request.headers or hdrs.ACCESS_CONTROL_ALLOW_ORIGIN not in headers:
+        return None
+    return {
+        **headers,
+        hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, HEAD, POST, PATCH, DELETE",
+        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _ALLOWED_HEADERS,
+        hdrs.ACCESS_CONTROL_MAX_AGE: "3600",
+    }
 
 
 def request_origins(request: web.BaseRequest, *, is_trusted: bool) -> list[str]:

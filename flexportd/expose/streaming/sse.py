@@ -23,7 +23,8 @@ from flexportd.core.changes.stream_messages import UNKNOWN_POSITION, EncodedMess
 from flexportd.core.changes.topics import ALL_TOPICS, Patterns
 from flexportd.errors import InvalidError, UnavailableError
 from flexportd.expose.context import DB, REGISTRY
-from flexportd.expose.request_keys import PRINCIPAL, QUERY
+from flexportd.expose.openapi.router import param
+from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.access_policy import ACCESS_POLICY
 from flexportd.expose.security.authorization import is_visible_to_audience
 from flexportd.expose.security.opaque_values import codec_of
@@ -224,12 +225,11 @@ def _still_authorized(request: web.Request) -> bool:
 
 
 def _subscription(request: web.Request) -> Subscription:
-    audience, asked = _principal(request).audience, request[QUERY]
+    audience = _principal(request).audience
     registry = () if audience is None else request.app[REGISTRY]
     hidden = frozenset(domain.name for domain in registry if not is_visible_to_audience(domain.table))
-    return Subscription(
-        asked.get("topics", ALL_TOPICS), asked.get("shipment"), _resume_position(request), audience, hidden
-    )
+    topics, shipment = param(request, "topics", ALL_TOPICS), param(request, "shipment")
+    return Subscription(topics, shipment, _resume_position(request), audience, hidden)
 
 
 def _resume_position(request: web.Request) -> StreamPosition | None:
@@ -237,7 +237,7 @@ def _resume_position(request: web.Request) -> StreamPosition | None:
     found = request.headers.getall(_LAST_EVENT_ID, [])
     if len(found) > 1:
         raise InvalidError(f"{_LAST_EVENT_ID} is given more than once", "last_event_id")
-    text = parse_event_id("last_event_id", found[0]) if found and found[0] else request[QUERY].get("last_event_id")
+    text = parse_event_id("last_event_id", found[0]) if found and found[0] else param(request, "last_event_id")
     if text is None:
         return None
     codec = codec_of(request)
