@@ -99,6 +99,7 @@ def create_app(parts: AppContext, policy: AccessPolicy, *, dashboard: bool) -> w
     parts.add_to(app)
     app[ACCESS_POLICY] = policy
     app[FAILURE_PAGE] = public_error_page
+    app[context.RENDER_PAGE] = render.render_standalone
     render.environment()  # read and compile now, not in a request
     app.on_shutdown.append(end_streams)
     register(app, literal_first(parts.routes))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import web
 
@@ -48,6 +49,9 @@ class ServerInfo:
     has_tls: bool = False
 
 
+PageRenderer = Callable[[str, Any], bytes]
+"""(name of a template, its view) -> an HTML page."""
+
 DB = web.AppKey("db", Database)
 READS = web.AppKey("reads", Reads)
 REGISTRY = web.AppKey("registry", Registry)
@@ -68,3 +72,4 @@ FRESHNESS = web.AppKey("freshness", Freshness)
 CONNECTIONS = web.AppKey("connections", ConnectionPools)
 BODIES = web.AppKey("bodies", BodyBudget)
 ACCESS_LOG = web.AppKey("access_log", AccessLog)
+RENDER_PAGE: web.AppKey[PageRenderer] = web.AppKey("render_page")

@@ -15,7 +15,7 @@ from flexportd.core.exceptions.sentences import sentence, title
 from flexportd.core.json_types import Stamp
 from flexportd.core.resources import shipments
 from flexportd.errors import NotFoundError
-from flexportd.expose.api.list_endpoint import ListEndpoint
+from flexportd.expose.api.list_endpoint import ListEndpoint, restrict_as_of
 from flexportd.expose.api.shipments import record_of, visible_shipment_id
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import DB
@@ -132,7 +132,7 @@ def _open_by_default(request: web.Request) -> dict[str, Sequence[Any]]:
 
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/exceptions`, the last opened first."""
-    return await _with_public_ids(request, authorization.restrict_as_of(request, LIST, shipments.TABLE)).respond(
+    return await _with_public_ids(request, restrict_as_of(request, LIST, shipments.TABLE)).respond(
         request, _open_by_default(request)
     )
 

@@ -11,7 +11,6 @@ from multidict import MultiDict, MultiMapping
 from flexportd.core.history.as_of import check_filters, check_includes
 from flexportd.expose import cursors
 from flexportd.expose.api.as_of import AsOfListFactory, open_as_of, pop_as_of
-from flexportd.expose.api.serialize import select_fields
 from flexportd.expose.cached_response import EncodedPage, encode_page, respond
 from flexportd.expose.context import DB, DISPLAY
 from flexportd.expose.cursors import Cursor
@@ -19,9 +18,11 @@ from flexportd.expose.feeds.csv_rows import CsvRowWriter
 from flexportd.expose.feeds.export import ROWS_AT_ONCE, Export, send_export
 from flexportd.expose.openapi.enum_values import check_words
 from flexportd.expose.openapi.query_params import ListParams, ListRules, parse_list_params
+from flexportd.expose.security import authorization
 from flexportd.expose.security.authorization import check_includes as check_own_includes
 from flexportd.expose.security.authorization import deny_list
 from flexportd.expose.security.opaque_values import OpaqueCodec, codec_of
+from flexportd.expose.serialize import select_fields
 from flexportd.storage.database import Database
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.queries.stable_pagination import SnapshotPages
@@ -187,3 +188,12 @@ def _decrypt_cursor(query: MultiMapping[str], codec: OpaqueCodec) -> MultiMappin
 def _route_path(request: web.Request) -> str:
     resource = request.match_info.route.resource
     return request.path if resource is None else resource.canonical
+
+
+def restrict_as_of(request: web.Request, endpoint: ListEndpoint, table: Table) -> ListEndpoint:
+    """The list of a table for this caller: its `as_of` is that of the newest state among the rows it may see."""
+    audience = authorization.audience_of(request)
+    if audience is None or not authorization.is_visible_to_audience(table):
+        return endpoint
+    filters = authorization.list_filters(request, table) if "as_of" not in request.query else {}
+    return replace(endpoint, as_of=lambda tx: tx.resources.newest_as_of_filtered(table, filters))

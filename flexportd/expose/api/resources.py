@@ -17,9 +17,9 @@ from flexportd.core.history.as_of import AsOfList
 from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import FlexportdError, NotFoundError
-from flexportd.expose.api import serialize
+from flexportd.expose import serialize
 from flexportd.expose.api.as_of import INCLUDES, object_document, pop_as_of
-from flexportd.expose.api.list_endpoint import ListEndpoint
+from flexportd.expose.api.list_endpoint import ListEndpoint, restrict_as_of
 from flexportd.expose.api.resource_filters import list_definition, parse_object_id
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CLOCK, DB, READS, UPSTREAM
@@ -132,7 +132,7 @@ class ResourceEndpoints:
 
     async def index(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/v1/{route}`, last changed first."""
-        return await authorization.restrict_as_of(request, self.view(request), self.definition.table).respond(request)
+        return await restrict_as_of(request, self.view(request), self.definition.table).respond(request)
 
     async def show(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/v1/{route}/{id}`; what Flexport no longer has still answers, with `removed_at`."""

@@ -16,9 +16,9 @@ from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.search.query import use_index
 from flexportd.core.timeline import TimelineEntry, timeline
 from flexportd.errors import ForbiddenError, NotFoundError
-from flexportd.expose.api import serialize
+from flexportd.expose import serialize
 from flexportd.expose.api.as_of import INCLUDES, object_document
-from flexportd.expose.api.list_endpoint import ListEndpoint
+from flexportd.expose.api.list_endpoint import ListEndpoint, restrict_as_of
 from flexportd.expose.api.resources import HISTORY, ChangeRecord, history_view
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import DB, READS
@@ -122,7 +122,7 @@ async def visible_shipment_id(request: web.Request) -> int:
 
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shipments`."""
-    return await authorization.restrict_as_of(request, LIST, TABLE).respond(request)
+    return await restrict_as_of(request, LIST, TABLE).respond(request)
 
 
 async def show(request: web.Request) -> web.StreamResponse:

@@ -6,8 +6,7 @@ to no shipment. What lies outside is as if it did not exist: the answers are the
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
@@ -20,9 +19,6 @@ from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.storage.repositories.audiences import FROM_BEGINNING, Audience, MembershipStart
 from flexportd.storage.repositories.resources import Key, Record, Table
 from flexportd.storage.transaction import Transaction
-
-if TYPE_CHECKING:
-    from flexportd.expose.api.list_endpoint import ListEndpoint
 
 _HIDDEN_RESOURCES = frozenset({"invoices"})
 
@@ -116,15 +112,6 @@ def list_filters(request: web.Request, table: Table) -> Mapping[str, Sequence[An
     if "as_of" in request.query:
         raise ForbiddenError("as_of is not available for lists with a key limited to some shipments.")
     return {"audience": audience.parameters, **({"for_customers": ()} if table.name == documents.TABLE.name else {})}
-
-
-def restrict_as_of(request: web.Request, view: "ListEndpoint", table: Table) -> "ListEndpoint":
-    """The list of a table as the asker sees it: its `as_of` is that of the newest state among the rows it may see."""
-    audience = audience_of(request)
-    if audience is None or not is_visible_to_audience(table):
-        return view
-    asked = list_filters(request, table) if "as_of" not in request.query else {}
-    return replace(view, as_of=lambda tx: tx.resources.newest_as_of_filtered(table, asked))
 
 
 async def deny_list(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
