@@ -21,7 +21,6 @@ from flexportd.core.changes.stream_messages import StreamMessage
 from flexportd.core.exceptions.worker import ExceptionWorker
 from flexportd.daemon.after_commit import CommitHooks
 from flexportd.errors import RefusedError, UnavailableError
-from flexportd.expose.api.stream import ROUTES
 from flexportd.expose.middleware import error_middleware
 from flexportd.expose.openapi.router import register
 from flexportd.expose.request_keys import PRINCIPAL
@@ -30,7 +29,7 @@ from flexportd.expose.security.authentication import MAX_CACHED_KEYS, KeyAuthent
 from flexportd.expose.security.opaque_values import OpaqueCodec
 from flexportd.expose.streaming import broadcaster as hubs
 from flexportd.expose.streaming.broadcaster import BROADCASTER, Broadcaster
-from flexportd.expose.streaming.sse import end_streams
+from flexportd.expose.streaming.sse import ROUTES, end_streams
 from flexportd.expose.usage_counters import UsageCounter
 from flexportd.http.connections import Timeouts
 from flexportd.settings import Settings

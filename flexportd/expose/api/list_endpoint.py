@@ -14,8 +14,7 @@ from flexportd.expose.api.as_of import AsOfListFactory, open_as_of, pop_as_of
 from flexportd.expose.cached_response import EncodedPage, encode_page, respond
 from flexportd.expose.context import DB, DISPLAY
 from flexportd.expose.cursors import Cursor
-from flexportd.expose.feeds.csv_rows import CsvRowWriter
-from flexportd.expose.feeds.export import ROWS_AT_ONCE, Export, send_export
+from flexportd.expose.feeds.export import ROWS_AT_ONCE, CsvRowWriter, Export, send_export
 from flexportd.expose.openapi.enum_values import check_words
 from flexportd.expose.openapi.query_params import ListParams, ListRules, parse_list_params
 from flexportd.expose.security import authorization

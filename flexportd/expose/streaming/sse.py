@@ -19,11 +19,31 @@ from aiohttp import hdrs, web
 
 from flexportd.core.access.audience_messages import for_audience
 from flexportd.core.access.keys import UNRESTRICTED, Principal
-from flexportd.core.changes.stream_messages import UNKNOWN_POSITION, EncodedMessage, StreamPosition, parse_position
-from flexportd.core.changes.topics import ALL_TOPICS, Patterns
+from flexportd.core.changes.stream_messages import (
+    POSITION_PATTERN,
+    UNKNOWN_POSITION,
+    EncodedMessage,
+    StreamMessage,
+    StreamPosition,
+    parse_position,
+)
+from flexportd.core.changes.topics import (
+    ALL_TOPICS,
+    EXCEPTION_TOPICS,
+    FIELD_TOPICS,
+    MAX_PATTERNS,
+    PATTERN,
+    SYSTEM_TOPICS,
+    Patterns,
+    parse_patterns,
+)
 from flexportd.errors import InvalidError, UnavailableError
 from flexportd.expose.context import DB, REGISTRY
+from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.parameters import from_filter
+from flexportd.expose.openapi.route import Parameter, Response, Route, Schema
 from flexportd.expose.openapi.router import param
+from flexportd.expose.openapi.schemas import Ref
 from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.access_policy import ACCESS_POLICY
 from flexportd.expose.security.authorization import is_visible_to_audience
@@ -274,3 +294,98 @@ async def _open_response(request: web.Request) -> web.StreamResponse:
 def _abort(request: web.Request) -> None:
     if request.transport is not None:
         request.transport.abort()
+
+
+# --- the route ---
+
+_EVENT_ID_PATTERN = f"{POSITION_PATTERN}|[A-Za-z0-9_-]{{64,400}}"  # the second: for a key that sees some shipments only
+_EVENT_ID = {"type": "string", "pattern": f"^({_EVENT_ID_PATTERN})$"}
+_OPTIONAL_EVENT_ID = {"type": "string", "pattern": f"^({_EVENT_ID_PATTERN})?$"}  # browsers send an empty one at first
+
+_EVENT = Schema(
+    name="StreamEvent",
+    schema={
+        "type": "object",
+        "description": "One event of the stream, as a Server-Sent Events client parses it.",
+        "required": ["event", "data"],
+        "properties": {
+            "id": {"type": "string", "description": "Position in the stream; the same message always has the same id."},
+            "event": {"type": "string", "description": "The topic, or `reset`."},
+            "data": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": Ref(StreamMessage),
+                "description": "One line of JSON: a StreamMessage; for `reset`, a StreamReset.",
+            },
+        },
+    },
+    refs=(StreamMessage, StreamReset),
+)
+
+_TOPIC_LIST = (*(one.topic for one in FIELD_TOPICS), *EXCEPTION_TOPICS, *SYSTEM_TOPICS)
+_TOPICS = "\n".join(f"- `{topic.name}`: {topic.meaning}" for topic in _TOPIC_LIST)
+
+_ABOUT = f"""\
+Server-Sent Events, which browsers read with `EventSource`. Each event has a topic as its `event`, one line of JSON as
+its `data`, and an `id`. To resume, send the last `id` as `Last-Event-ID`: the stream continues after it, also after a
+restart of the daemon. No message is left out; a repeated message has the same `id`.
+
+Without `Last-Event-ID` the stream starts now; `0` starts with the oldest stored message. Messages are kept for 30 days,
+but no longer than the history and the events. If some messages after the `id` are deleted, the stream sends one
+`event: reset` first: read the lists again. The stream also sends `reset` for an `id` from before a restore of the
+database or from another database, and continues with new messages. For a key limited to some shipments, ids are
+encrypted and valid only for that key. The stream sends a heartbeat every 15 s: a comment, or only an `id`. A client
+that reads nothing for 30 s is disconnected.
+
+Topics are `<thing>.created`, `<thing>.updated` and `<thing>.removed` for every resource (`container_leg.updated`),
+`milestone.<name>` for every Flexport event (the part of its type after `#`), and these:
+
+{_TOPICS}
+"""
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/stream",
+        handler=stream,
+        name="stream_changes",
+        tag="stream",
+        summary="Live stream of changes (Server-Sent Events)",
+        description=_ABOUT,
+        query=(
+            Parameter(
+                name="topics",
+                description="Limit to these topics (comma-separated); `*` is a wildcard: `shipment.*`, `*.created`.",
+                schema={
+                    "type": "array",
+                    "items": {"type": "string", "pattern": PATTERN},
+                    "minItems": 1,
+                    "maxItems": MAX_PATTERNS,
+                },
+                parse=parse_patterns,
+                example=["shipment.*", "milestone.*"],
+            ),
+            from_filter("shipment", query_params.numeric_id("shipment", "Limit to this shipment.")),
+            Parameter(
+                name="last_event_id",
+                description="Same as `Last-Event-ID`, for clients that cannot send headers; the header has priority.",
+                schema=_EVENT_ID,
+                parse=parse_event_id,  # what it means depends on the key
+                example="0",
+            ),
+        ),
+        headers=(
+            Parameter(
+                name="Last-Event-ID",
+                description="The `id` of the last event received: the stream continues after it.",
+                schema=_OPTIONAL_EVENT_ID,
+                where="header",
+                example="0",
+            ),
+        ),
+        returns=(Response(description="An endless stream of events.", model=_EVENT, media=("text/event-stream",)),),
+        problems=("too-many-streams",),
+        streams=True,
+        audience_allowed=True,
+    ),
+)
