@@ -47,7 +47,7 @@ class WebhookEndpoint(Protocol):
 
 
 class JobControl(Protocol):
-    """Jobs to look at, to run, to hold. Names that no job has raise NotFoundError, which lists those there are."""
+    """The scheduler. An unknown name raises NotFoundError, which lists the known ones."""
 
     def list_jobs(self) -> list[dict[str, Any]]:
         """Every job."""
@@ -56,22 +56,22 @@ class JobControl(Protocol):
         """One job with its last runs, newest first."""
 
     def as_of(self) -> str | None:
-        """When the newest run began or ended."""
+        """When the newest run started or ended."""
 
     async def run_now(self, name: str) -> dict[str, Any]:
-        """Run a job; its document as the run begins. Raises ConflictError when it runs already."""
+        """Start a run; the job's document. Raises ConflictError when it is already running."""
 
     async def set_paused(self, name: str, *, paused: bool) -> dict[str, Any]:
-        """Hold a job, or let it go on; its document."""
+        """Pause or resume a job; its document."""
 
     def problems(self) -> list[str]:
-        """Jobs that fail again and again, one sentence each."""
+        """A sentence for each job that keeps failing."""
 
 
 class FileRequester(Protocol):
-    """Whoever asks for files. `fetches` is false where no key for Flexport is configured.
+    """Requests document files from Flexport. `fetches` is false where no key for Flexport is configured.
 
-    `trouble` is what kept the last look from requesting what is lacking.
+    `error` is why missing files could not be requested the last time.
     """
 
     rules: ArchiveRules
@@ -79,18 +79,18 @@ class FileRequester(Protocol):
     error: str | None
 
     async def request(self, ids: Sequence[str], keep: Destination = "archive") -> FileRequestResult:
-        """Ask for the files of these documents because a person does."""
+        """Request the files of these documents for a person."""
 
     async def request_missing(self, after: str) -> tuple[FileRequestResult, str | None]:
-        """Ask for the next lacking files behind this id; what became of it, and where to go on (None: the end)."""
+        """Request the next missing files after this id; the result, and the id to continue after (None: the end)."""
 
     async def request_for_reader(self, document: Record, row: DocumentFile | None) -> FileRequestResult:
-        """Ask for a file that somebody waits for; `row` is what is known of it."""
+        """Request a file for a waiting reader; `row` is its stored state."""
 
 
 @dataclass(frozen=True)
 class FileServices:
-    """Where files are, and who gets more."""
+    """The parts that store, request and verify document files."""
 
     archive: Archive
     cache: CachedFiles
@@ -175,32 +175,32 @@ class SyncForecast(TypedDict):
 
 
 class Upstream(Protocol):
-    """The way to Flexport, as readers of the mirror see it: they never wait for it, but may have it used."""
+    """The connection to Flexport, for handlers: reads never wait for it, actions use it."""
 
     def state(self) -> dict[str, Any]:
-        """How the client is: a `FlexportState`."""
+        """The client's state: a `FlexportState`."""
 
     def forecast(self, states: Mapping[str, ListState]) -> dict[str, Any]:
-        """What the next full sync will take: a `SyncForecast`."""
+        """The forecast for the next full sync: a `SyncForecast`."""
 
     async def refresh(self, domain: ResourceType, key: Key) -> str:
         """Fetch one object now: `new`, `changed`, `unchanged` or `removed`. Raises FlexportdError."""
 
     async def calculate_carbon(self, shipment_id: int) -> list[dict[str, Any]]:
-        """Have the carbon figures of a shipment's legs calculated now; the legs that got none, `leg_id` and `reason`.
+        """Calculate the carbon figures of a shipment's legs; `leg_id` and `reason` of the legs without a result.
 
-        Raises FlexportdError when none came.
+        Raises FlexportdError if no leg has one.
         """
 
     async def begin_sync(self) -> int:
-        """Begin a full sync, or join the one that runs; the number of its run."""
+        """Start a full sync, or join the running one; the number of its run."""
 
     async def confirm_removals(self, domain: ResourceType) -> int:
-        """What a list lacks is gone, says a person: how many objects were removed. Raises ConflictError."""
+        """Mark the objects that are missing from a list as removed; how many. Raises ConflictError."""
 
 
 def require_flexport(upstream: Upstream | None) -> Upstream:
-    """The way to Flexport. Raises ConflictError when no key is configured."""
+    """The connection to Flexport. Raises ConflictError when no key is configured."""
     if upstream is None:
         raise ConflictError(
             "no key for Flexport's API is configured: set [flexport] api_key, or client_id and client_secret"

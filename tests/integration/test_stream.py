@@ -385,7 +385,8 @@ async def test_a_quiet_stream_shows_that_it_lives_and_moves_its_place(daemon):
 
 
 async def test_only_who_waits_and_has_seen_all_is_passed_over():
-    follower = hubs.Subscriber(None, stream_messages.StreamPosition(1), None)
+    follower = hubs.Subscriber(None, None, 0)
+    follower.position = stream_messages.StreamPosition(1)
     assert not follower.skip_to(stream_messages.StreamPosition(5))
     assert follower.position == stream_messages.StreamPosition(1)
     waiting = asyncio.create_task(follower.wait())
@@ -590,7 +591,7 @@ async def test_head_tells_the_kind_and_ends(daemon):
 
 
 async def test_a_commit_wakes_the_hub(daemon):
-    hub = Broadcaster(daemon.daemon.db, daemon.daemon.parts.registry, beat=3600.0)  # it would not look by itself
+    hub = Broadcaster(daemon.daemon.db, daemon.daemon.parts.registry, heartbeat=3600.0)  # it would not look by itself
     watching = CommitHooks(daemon.daemon.parts.cache)
     watching.on_commit.append(hub.wake)
     running = asyncio.create_task(hub.run())
