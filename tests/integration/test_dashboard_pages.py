@@ -468,14 +468,14 @@ async def test_static_files_are_kept_by_browsers_for_as_long_as_their_address_st
     for url in urls:
         async with daemon.http.get(daemon.url + url) as answer:
             assert answer.status == 200
-            assert answer.headers["Cache-DaemonClient"] == "public, max-age=31536000, immutable"
+            assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
             assert await answer.read()
             etag = answer.headers["ETag"]
         async with daemon.http.get(daemon.url + url, headers={"If-None-Match": etag}) as answer:
             assert answer.status == 304
         async with daemon.http.get(daemon.url + url.partition("?")[0]) as answer:
-            assert answer.headers["Cache-DaemonClient"] == "no-cache"
+            assert answer.headers["Cache-Control"] == "no-cache"
 
 
 async def test_large_static_files_are_compressed_for_those_who_ask(daemon):

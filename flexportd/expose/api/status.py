@@ -226,7 +226,7 @@ async def document(app: web.Application) -> dict[str, Any]:
         "reasons": reasons,
         "warnings": [
             *warnings(app),
-            *refusal_warnings(app, hearing.clocks.last_webhook_at),
+            *refusal_warnings(app, hearing.signals.last_webhook_at),
             *version_warnings(versions, now),
             *_sync_warnings(app, held, hearing),
         ],
@@ -234,7 +234,7 @@ async def document(app: web.Application) -> dict[str, Any]:
         "webhook": {
             "path": app[DISPLAY].webhook_path,
             "has_secrets": app[DISPLAY].has_secrets,
-            "last_received_at": hearing.clocks.last_webhook_at,
+            "last_received_at": hearing.signals.last_webhook_at,
             "last_created_at": created_at,
             "deliveries": dict(app[WEBHOOKS].results),
             "rejected": [_refused_webhooks(one, app) for one in app[WEBHOOK_REFUSALS]()],
