@@ -178,7 +178,11 @@ async def streaming(daemon, beat=0.15, viewer=UNRESTRICTED, door=None):
     port = site._server.sockets[0].getsockname()[1]
     try:
         async with aiohttp.ClientSession() as http:
-            codec = None if viewer.audience is None else OpaqueCodec(daemon.daemon.parts.authenticator.signer, viewer.key_id)
+            codec = (
+                None
+                if viewer.audience is None
+                else OpaqueCodec(daemon.daemon.parts.authenticator.signer, viewer.key_id)
+            )
             yield Streaming(f"http://127.0.0.1:{port}/api/v1/stream", hub, http, runner, codec)
     finally:
         running.cancel()

@@ -99,7 +99,9 @@ class AccessPolicy:
         if isinstance(result, RefusedError):
             raise result
         if result is None:
-            result = self._count(request, lambda now, client: authenticator.authenticate(request.headers, now, client))
+            result = self._identify(
+                request, lambda now, client: authenticator.authenticate(request.headers, now, client)
+            )
         require_scope(result, scope)
         return result
 
@@ -108,9 +110,9 @@ class AccessPolicy:
         authenticator = self.authenticator
         if authenticator is None:
             return UNRESTRICTED
-        return self._count(request, lambda now, client: authenticator.authenticate_feed(token, now, client))
+        return self._identify(request, lambda now, client: authenticator.authenticate_feed(token, now, client))
 
-    def _count(self, request: web.BaseRequest, identify: Callable[[datetime, str], Principal]) -> Principal:
+    def _identify(self, request: web.BaseRequest, identify: Callable[[datetime, str], Principal]) -> Principal:
         """Identify the caller, count the request against its rate, and keep the result. Raises RefusedError."""
         try:
             principal = identify(self.clock.now(), self.client(request))

@@ -1,8 +1,8 @@
-"""What somebody sees whose key is for some shipments only: those, and what belongs to one of them.
+"""What an audience key may see, one limited to some shipments: these, and the objects that belong to them.
 
-That is a client's customer: so never the freight invoices, which are the client's costs, no papers that show the
-client's prices (`documents.FOR_CUSTOMERS`), not Flexport's own JSON, which may hold anything, and nothing that belongs
-to no shipment. What lies outside is as if it did not exist: the answers are the same.
+Its holder is a customer of the Flexport client. So it never sees freight invoices, which are the client's costs,
+documents that show the client's prices (`documents.FOR_CUSTOMERS`), Flexport's own JSON, which may contain anything, or
+objects that belong to no shipment. Everything else is as if it did not exist: the responses are the same.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -24,24 +24,24 @@ _HIDDEN_RESOURCES = frozenset({"invoices"})
 
 
 def audience_of(request: web.Request) -> Audience | None:
-    """Whose shipments the asker may see; None: everything."""
-    viewer = request.get(PRINCIPAL)
-    return None if viewer is None else viewer.audience
+    """The audience of the caller's key; None for full access."""
+    principal = request.get(PRINCIPAL)
+    return None if principal is None else principal.audience
 
 
 def is_visible_to_audience(table: Table) -> bool:
-    """Whether any of a resource is seen by somebody who sees some shipments only."""
+    """Whether audience keys may see any object of a resource."""
     return table.name not in _HIDDEN_RESOURCES and table.owner is not None
 
 
 def shipment_of(domain: ResourceType, record: Record) -> int | None:
     """The shipment that an object is or belongs to."""
-    found = record.id if domain.table.owner == "id" else record.fields.get(domain.table.owner or "")
-    return None if found is None else int(found)
+    owner = record.id if domain.table.owner == "id" else record.fields.get(domain.table.owner or "")
+    return None if owner is None else int(owner)
 
 
 def is_visible(request: web.Request, tx: Transaction, domain: ResourceType, record: Record) -> bool:
-    """Whether the asker may see this object."""
+    """Whether the caller may see this object."""
     audience = audience_of(request)
     if audience is None:
         return True
@@ -52,33 +52,33 @@ def is_visible(request: web.Request, tx: Transaction, domain: ResourceType, reco
 
 
 def visible_since(request: web.Request, tx: Transaction, domain: ResourceType, record: Record) -> MembershipStart:
-    """With which change a visible object came to belong to the asker; what was before is not shown."""
+    """The change with which a visible object entered the caller's audience; earlier ones are hidden."""
     audience, shipment = audience_of(request), shipment_of(domain, record)
     if audience is None or shipment is None:
         return FROM_BEGINNING
-    named = (domain.name, str(record.id), shipment)
-    return visible_from(tx, audience, (named,))[named]
+    key = (domain.name, str(record.id), shipment)
+    return visible_from(tx, audience, (key,))[key]
 
 
 def history_filters(
     request: web.Request, tx: Transaction, domain: ResourceType, record: Record
 ) -> Mapping[str, Sequence[Any]]:
-    """The filters of the history of a visible object: for a key for some shipments, since the object is theirs."""
+    """The filters of the history of a visible object: for an audience key, from `visible_since`."""
     return (
         {} if audience_of(request) is None else {"since_start": visible_since(request, tx, domain, record).parameters}
     )
 
 
 def visible_events(request: web.Request, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Those of a visible shipment's events that the caller may know of."""
+    """The events of a visible shipment that the caller may see."""
     return [row for row in rows if audience_of(request) is None or is_for_customers(row["type"])]
 
 
 async def check_access(request: web.Request, domain: ResourceType, key: Key) -> None:
-    """Raises ForbiddenError where nothing of a resource is for the asker, NotFoundError for this object alone.
+    """Raises ForbiddenError if the caller may see nothing of a resource, NotFoundError if not this object.
 
-    For a caller who sees some shipments only, an object that does not exist is refused here as well, before anything
-    else is checked: the answer is that for another's object.
+    For an audience key, an object that does not exist is refused here as well, before anything else is checked, so that
+    the response is the same as for an object of another audience.
     """
     audience = audience_of(request)
     if audience is None:
@@ -88,7 +88,7 @@ async def check_access(request: web.Request, domain: ResourceType, key: Key) -> 
 
     def work(tx: Transaction) -> bool:
         if domain.table.owner == "id" and not tx.audiences.visible(audience, (int(key),)):
-            return False  # without a look at the shipment: the time of the answer does not show that it exists
+            return False  # without reading the shipment: the response time must not show that it exists
         record = request.app[READS].get(tx, domain, key)
         return record is not None and is_visible(request, tx, domain, record)
 
@@ -97,13 +97,13 @@ async def check_access(request: web.Request, domain: ResourceType, key: Key) -> 
 
 
 def check_includes(request: web.Request, includes: Collection[str]) -> None:
-    """Raises ForbiddenError for Flexport's own JSON: it may hold what the freight costs the client."""
+    """Raises ForbiddenError for Flexport's own JSON, which may contain the client's freight costs."""
     if "raw" in includes and audience_of(request) is not None:
         raise ForbiddenError("include=raw is not available to a key that is limited to some shipments.")
 
 
 def list_filters(request: web.Request, table: Table) -> Mapping[str, Sequence[Any]]:
-    """What a list of this table must be asked besides. Raises ForbiddenError."""
+    """The filters that limit a list to the caller's audience. Raises ForbiddenError."""
     audience = audience_of(request)
     if audience is None:
         return {}
@@ -122,7 +122,7 @@ async def deny_list(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Map
 
 
 async def authorize_history(request: web.Request, always: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
-    """For the history of one object, which `always` names under `resource`, since it belongs to the asker.
+    """The filters for the history of one object, which `always` names under `resource`.
 
     Raises ForbiddenError, NotFoundError.
     """
