@@ -68,8 +68,8 @@ async def run(plan: "Demo", *, kept: bool) -> Exit:
             watching.start("watch_daemon", functools.partial(_forward_event, daemon.tasks.failed, stop), vital=False)
             await _wait_until_filled(daemon, box, stop)
             if not stop.is_set():
-                found = await status.document(daemon.parts)
-                click.echo(_welcome(plan, found["shipments"], kept=kept))
+                shipments = await daemon.db.read(status.shipment_counts)
+                click.echo(_welcome(plan, shipments, kept=kept))
                 sys.stdout.flush()
             await stop.wait()
             failed = daemon.tasks.failed.is_set()
@@ -133,7 +133,7 @@ async def _wait_until_filled(daemon: Daemon, box: Sandbox, stop: "asyncio.Event"
     clock = Clock()
     deadline = clock.now().timestamp() + _FILL_TIMEOUT
     while not stop.is_set() and clock.now().timestamp() < deadline:
-        shipments = (await status.document(daemon.parts))["shipments"]
+        shipments = await daemon.db.read(status.shipment_counts)
         everything = shipments["total"] >= box.options.shipments and not daemon.queue.pending
         if everything or (shipments["total"] >= _MIN_SHIPMENTS and len(shipments["by_mode"]) >= _MIN_MODES):
             return

@@ -27,8 +27,10 @@ from flexportd.daemon.flexport_service import FlexportDeps, FlexportService, ope
 from flexportd.daemon.http_security import HttpSecurity, open_security
 from flexportd.daemon.server import listen
 from flexportd.errors import ConfigError, UnavailableError
-from flexportd.expose.context import AppContext, DisplaySettings
+from flexportd.expose.app import AppContext
+from flexportd.expose.context import DisplaySettings, ServerInfo
 from flexportd.expose.routes import routes
+from flexportd.expose.streamed_response import SpoolFiles
 from flexportd.flexport.webhook_signature import Verifier
 from flexportd.http.connections import ConnectionLimits, ConnectionPools
 from flexportd.http.request_bodies import BodyBudget
@@ -140,6 +142,10 @@ def _display_settings(settings: Settings) -> DisplaySettings:
     )
 
 
+def _task_failures(tasks: Tasks) -> dict[str, str]:
+    return {name: str(error) or type(error).__name__ for name, error in tasks.dead.items()}
+
+
 def _start_warnings(settings: Settings) -> list[str]:
     has_key = settings.flexport.api_key is not None or settings.flexport.client_id is not None
     note = environment_note(settings.flexport.proxy, os.environ) if has_key else None
@@ -217,11 +223,8 @@ async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]
             cache=cache,
             registry=registry,
             clock=clock,
-            webhook=receiver.receive,
-            begin_webhook=receiver.begin,
-            webhook_results=lambda: dict(receiver.results),
-            task_failures=lambda: {name: str(error) or type(error).__name__ for name, error in tasks.dead.items()},
-            started_at=clock.stamp(),
+            webhooks=receiver,
+            server=ServerInfo(clock.stamp(), lambda: _task_failures(tasks), _start_warnings(settings)),
             jobs=scheduler,
             files=papers.files,
             authenticator=front.gate,
@@ -235,11 +238,9 @@ async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]
             display=_display_settings(settings),
             routes=routes(registry, settings.webhook.path),
             access_log=front.access_log,
-            is_misdirected_webhook=receiver.is_misdirected,
             webhook_refusals=refusals.all,
-            spool_dir=settings.storage.cache_dir,
+            spool_files=SpoolFiles(settings.storage.cache_dir),
             trusted_time=trusted,
-            start_warnings=_start_warnings(settings),
         )
         tasks.start("clock_check", lambda: trusted.run(lambda: _on_clock_set_back(queue, cache, following)))
         _start_loops(tasks, queue, upstream, settings)

@@ -9,7 +9,7 @@ from flexportd.cache import Cache
 from flexportd.clock import Clock
 from flexportd.core.documents.integrity_check import IntegrityCheck
 from flexportd.core.documents.requests import DOCUMENT_FILE, ArchiveRules, CachedFiles
-from flexportd.expose.document_interfaces import FileServices
+from flexportd.expose.interfaces import FileServices
 from flexportd.ingest.document_fetcher import FileFetcher, FileSource, FileTargets
 from flexportd.ingest.document_requester import DocumentRequester
 from flexportd.queue.handlers import ItemHandler

@@ -22,8 +22,7 @@ from flexportd.daemon.sockets import (
 )
 from flexportd.daemon.systemd import is_already_bound, is_bound_to
 from flexportd.errors import ConfigError
-from flexportd.expose.app import create_app
-from flexportd.expose.context import AppContext
+from flexportd.expose.app import AppContext, create_app
 from flexportd.expose.middleware import RequestPipeline
 from flexportd.expose.security.access_policy import AccessPolicy
 from flexportd.expose.security.authentication import KeyAuthenticator
@@ -80,7 +79,7 @@ async def listen(stack: AsyncExitStack, settings: Settings, parts: AppContext, d
     """
     runner, server = await _runner(stack, settings, parts, doors.network)
     tls = await asyncio.to_thread(_tls, settings)
-    served, parts.has_tls = parts.addresses, tls is not None
+    served, parts.server.has_tls = parts.server.addresses, tls is not None
     held = activated_sockets()
     exposures, unavailable = list[str](), list[str]()
     # One after the other: what is bound belongs to a runner, which closes it, before the next can fail.
@@ -93,7 +92,7 @@ async def listen(stack: AsyncExitStack, settings: Settings, parts: AppContext, d
         served.append(address)
     if not served:
         raise ConfigError(unavailable)
-    parts.start_warnings += unavailable
+    parts.server.start_warnings += unavailable
     for warning in unavailable:
         log.warning("listen_address_unavailable", reason=warning)
     if doors.gate.exposures != settings.exposures and not doors.gate.required:
@@ -173,8 +172,9 @@ def _bind(address: ListenAddress, place: ListenAddress, port: int) -> BoundSocke
 async def _runner(
     stack: AsyncExitStack, settings: Settings, parts: AppContext, door: AccessPolicy, *, for_operator: bool = False
 ) -> tuple[web.AppRunner, Server]:
+    app = create_app(parts, door, dashboard=settings.dashboard.enabled)
     runner = web.AppRunner(
-        create_app(parts, door, dashboard=settings.dashboard.enabled),
+        app,
         access_log=None,
         shutdown_timeout=SHUTDOWN_TIMEOUT,
         keepalive_timeout=KEEPALIVE_TIMEOUT,
@@ -185,7 +185,7 @@ async def _runner(
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     assert runner.server is not None
-    front = RequestPipeline(parts, runner.server.request_handler, door, for_operator=for_operator)
+    front = RequestPipeline(app, runner.server.request_handler, for_operator=for_operator)
     return runner, install_pipeline(runner, front)
 
 

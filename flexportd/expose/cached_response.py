@@ -1,4 +1,4 @@
-"""From a request to its answer: the cache in front, ETag and 304, compression, HEAD."""
+"""Responses of documents and pages: cached, with ETag and 304, compressed."""
 
 import asyncio
 import hashlib
@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from flexportd.cache import kind_of
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import CACHE
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.request_keys import CANONICAL_PATH, PRINCIPAL
 from flexportd.http.compression import cache_key, compress, negotiate
@@ -17,23 +17,23 @@ from flexportd.http.responses import JSON, PreparedResponse, PreparedStreamRespo
 
 _MIN_COMPRESSED = 1400  # bytes: below, it fits a packet anyway
 
-_LARGE = 256 << 10  # bytes: beyond, hashing would hold up the event loop
+_LARGE = 256 << 10  # bytes: a larger body is hashed in a thread
 
 _encode = msgspec.json.Encoder().encode
 
 Producer = Callable[[], Awaitable[Any]]
-"""Reads and builds the document (or the finished bytes of a page, or a `Listed`)."""
+"""Reads and builds a document, the bytes of a page, or an `EncodedPage`."""
 
 
 class EncodedPage(NamedTuple):
-    """A page of a list as JSON, made where it was read, and the cursor of the next."""
+    """A page of a list as JSON, and the cursor of the next."""
 
     body: bytes
     next: str | None
 
 
 def encode_page(rows: Iterable[Any], following: str | None, as_of: str | None) -> EncodedPage:
-    """A page of a list. Each row is made into JSON by itself: other threads get their turn between two."""
+    """A page of a list. Each row is encoded separately, so that other threads can run in between."""
     data = b",".join([_encode(row) for row in rows])
     return EncodedPage(b'{"data":[%b],"next":%b,"as_of":%b}' % (data, _encode(following), _encode(as_of)), following)
 
@@ -45,11 +45,11 @@ async def respond(
     content_type: str = JSON,
     kind: str | None = None,
 ) -> web.StreamResponse:
-    """Answer with what `build` gives. With tags it is kept until something with one of them changes.
+    """Respond with what `build` returns. With tags it is cached until something with one of them changes.
 
-    `kind` is the type of answer by which `[cache] ttl` says for how long at most; the first tag tells it otherwise.
+    `kind` selects the maximum age in `[cache] ttl`; by default it follows from the first tag.
     """
-    cache, accepted = request.app[CONTEXT].cache, request.headers.get(hdrs.ACCEPT_ENCODING, "")
+    cache, accepted = request.app[CACHE], request.headers.get(hdrs.ACCEPT_ENCODING, "")
     key = cache_key(request.raw_path, accepted)
     if not _is_shareable(request):
         tags = ()
@@ -69,11 +69,11 @@ async def respond(
 
 
 def _is_shareable(request: web.Request) -> bool:
-    """Whether everybody who may read is answered alike: the short way gives what is kept to each of them."""
+    """Whether all callers with the scope `read` get the same response: the cache fast path gives it to each of them."""
     route: Route | None = getattr(request.match_info.handler, "route", None)
-    seen = PRINCIPAL not in request or request[PRINCIPAL].audience is None
-    # What a reference leads to may be another object tomorrow, without any change of this one.
-    return seen and CANONICAL_PATH not in request and (route is None or route.scope in (None, "read"))
+    sees_all = PRINCIPAL not in request or request[PRINCIPAL].audience is None
+    # A reference may resolve to another object later, without a change of this one.
+    return sees_all and CANONICAL_PATH not in request and (route is None or route.scope in (None, "read"))
 
 
 async def _prepare(document: Any, content_type: str, *, link: str | None, coding: str | None) -> PreparedResponse:
@@ -95,7 +95,7 @@ def _etag(body: bytes) -> str:
 
 
 def _link(request: web.Request, document: Any) -> str | None:
-    """The value of `Link` for a list that names a next page."""
+    """The value of `Link` for a list with a next page."""
     cursor = document.next if isinstance(document, EncodedPage) else None
     if isinstance(document, dict):
         cursor = document.get("next")

@@ -1,13 +1,10 @@
-"""What the handlers are given: the parts they read, and nothing else."""
+"""What handlers use, each under a typed key of the application: `request.app[DB]`. `expose.app` sets them."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from flexportd.cache import Cache
 from flexportd.clock import Clock
@@ -17,39 +14,18 @@ from flexportd.core.resources.registry import Registry
 from flexportd.core.search.indexer import Indexer
 from flexportd.core.trusted_time import TrustedTime
 from flexportd.expose.data_age import Freshness
-from flexportd.expose.document_interfaces import FileServices
-from flexportd.expose.flexport_interfaces import Upstream
-from flexportd.expose.interfaces import JobControl
-from flexportd.expose.openapi.route import Route
-from flexportd.expose.security.authentication import KeyAuthenticator
-from flexportd.expose.streaming.broadcaster import Broadcaster
+from flexportd.expose.interfaces import FileServices, JobControl, Upstream, WebhookEndpoint
 from flexportd.http.access_log import AccessLog
 from flexportd.http.connections import ConnectionPools
 from flexportd.http.request_bodies import BodyBudget
-from flexportd.http.responses import PreparedResponse
 from flexportd.queue.queue import Queue
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
 
 
-class PendingWebhook(Protocol):
-    """A webhook whose commit is under way."""
-
-    stored: asyncio.Future[bool]
-
-    def answer(self) -> PreparedResponse:
-        """The response, once `stored` is done. Raises UnavailableError."""
-
-
-BeginWebhook = Callable[[Mapping[str, str], bytes, Callable[[], str]], PendingWebhook | None]
-"""(headers, body, the client's name) -> a webhook that is accepted without a request object; None for any other."""
-
-MAX_SPOOLS = 4  # bodies that are in such files at once; others wait
-
-
 @dataclass
 class DisplaySettings:
-    """The settings that answers depend on; all may change while running."""
+    """The settings that responses depend on; all may change while running."""
 
     page_size: int = 50
     max_page_size: int = 500
@@ -62,44 +38,38 @@ class DisplaySettings:
 
 
 @dataclass
-class AppContext:
-    """Made by the composition root."""
+class ServerInfo:
+    """The running daemon: since when, where it listens, what failed."""
 
-    db: Database
-    queue: Queue
-    cache: Cache
-    registry: Registry
-    clock: Clock
-    webhook: Handler
-    begin_webhook: BeginWebhook
-    webhook_results: Callable[[], dict[str, int]]
-    task_failures: Callable[[], dict[str, str]]
     started_at: str
-    jobs: JobControl
-    files: FileServices
-    authenticator: KeyAuthenticator
-    freshness: Freshness
-    broadcaster: Broadcaster
-    indexer: Indexer | None
-    exception_worker: ExceptionWorker
-    connections: ConnectionPools
-    bodies: BodyBudget
-    upstream: Upstream | None = None
-    trusted_time: TrustedTime | None = None
-    display: DisplaySettings = field(default_factory=DisplaySettings)
-    routes: Sequence[Route] = ()
-    addresses: list[str] = field(default_factory=list)
-    """Where the daemon listens, as `host:port` or `unix:/path`; filled in when the sockets are bound."""
-    has_tls: bool = False
-    is_misdirected_webhook: Callable[[web.Request], Awaitable[bool]] | None = None  # a webhook that missed its path
-    webhook_refusals: Callable[[], Sequence[WebhookRefusal]] = tuple
-    spool_dir: Path | None = None  # for bodies that are written to a file before they are sent
+    task_failures: Callable[[], dict[str, str]] = dict
     start_warnings: list[str] = field(default_factory=list)
-    spools: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_SPOOLS))
-    access_log: AccessLog = field(default_factory=lambda: AccessLog(Clock()))
-
-    def __post_init__(self) -> None:
-        self.reads = Reads(self.registry)
+    addresses: list[str] = field(default_factory=list)
+    """Listening addresses as `host:port` or `unix:/path`; filled in when the sockets are bound."""
+    has_tls: bool = False
 
 
-CONTEXT: web.AppKey[AppContext] = web.AppKey("parts", AppContext)
+PageRenderer = Callable[[str, Any], bytes]
+"""(name of a template, its view) -> an HTML page."""
+
+DB = web.AppKey("db", Database)
+READS = web.AppKey("reads", Reads)
+REGISTRY = web.AppKey("registry", Registry)
+QUEUE = web.AppKey("queue", Queue)
+CACHE = web.AppKey("cache", Cache)
+CLOCK = web.AppKey("clock", Clock)
+DISPLAY = web.AppKey("display", DisplaySettings)
+SERVER_INFO = web.AppKey("server_info", ServerInfo)
+WEBHOOKS: web.AppKey[WebhookEndpoint] = web.AppKey("webhooks")
+WEBHOOK_REFUSALS: web.AppKey[Callable[[], Sequence[WebhookRefusal]]] = web.AppKey("webhook_refusals")
+JOBS: web.AppKey[JobControl] = web.AppKey("jobs")
+FILES = web.AppKey("files", FileServices)
+UPSTREAM: web.AppKey[Upstream | None] = web.AppKey("upstream")  # None without a key for Flexport
+EXCEPTION_WORKER = web.AppKey("exception_worker", ExceptionWorker)
+INDEXER: web.AppKey[Indexer | None] = web.AppKey("indexer")
+TRUSTED_TIME: web.AppKey[TrustedTime | None] = web.AppKey("trusted_time")
+FRESHNESS = web.AppKey("freshness", Freshness)
+CONNECTIONS = web.AppKey("connections", ConnectionPools)
+BODIES = web.AppKey("bodies", BodyBudget)
+ACCESS_LOG = web.AppKey("access_log", AccessLog)
+RENDER_PAGE: web.AppKey[PageRenderer] = web.AppKey("render_page")

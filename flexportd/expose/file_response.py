@@ -1,4 +1,4 @@
-"""Files of others' making, sent so that a browser keeps them and runs nothing: streamed, whole or one range."""
+"""Untrusted files as downloads that a browser cannot run: streamed, whole or one range."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _SECURITY = {
 
 @dataclass(frozen=True, slots=True)
 class FileBody:
-    """A file to be sent. `read(offset, count)` gives so many bytes, or fewer at the end."""
+    """A file to send. `read(offset, count)` returns so many bytes, or fewer at the end."""
 
     name: str
     media_type: str
@@ -37,13 +37,13 @@ class FileBody:
 
 
 def attachment(name: str) -> str:
-    """The value of Content-Disposition (RFC 6266): for old programs in ASCII, for all others in full."""
+    """The value of Content-Disposition (RFC 6266): the name in ASCII for old programs, and in full."""
     plain = "".join(char if 32 <= ord(char) < 127 and char not in '"\\%' else "_" for char in name)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def file_headers(name: str, media_type: str) -> dict[str, str]:
-    """What every file is sent with."""
+    """The headers of every file."""
     return {
         **_SECURITY,
         hdrs.CONTENT_TYPE: safe_type(media_type),
@@ -53,15 +53,15 @@ def file_headers(name: str, media_type: str) -> dict[str, str]:
 
 
 async def send(request: web.Request, file: FileBody) -> web.StreamResponse:
-    """Answer with the file, or with the range that is asked for. A failure on the way cuts the connection."""
+    """Send the file, or the requested range. A read error later on cuts the connection."""
     etag = f'"{file.sha256}"'
     if if_none_match(request, etag):
         return PreparedStreamResponse(not_modified(etag))
     start, end, partial = _range(request, etag, file.size)
     if start >= end and file.size:
-        extra = {"content_range": f"bytes */{file.size}"}
-        detail = f"the range lies outside of the file, which has {file.size} bytes"
-        return PreparedStreamResponse(problem(416, "range-not-satisfiable", detail, **extra))
+        detail = f"the range is outside the file, which has {file.size} bytes"
+        content_range = f"bytes */{file.size}"
+        return PreparedStreamResponse(problem(416, "range-not-satisfiable", detail, content_range=content_range))
     response = StreamedResponse(status=206 if partial else 200)
     response.headers.update(file_headers(file.name, file.media_type))
     response.headers[hdrs.ETAG] = etag
@@ -77,28 +77,28 @@ async def send(request: web.Request, file: FileBody) -> web.StreamResponse:
             piece = await file.read(start, min(CHUNK_SIZE, end - start))
             if not piece:
                 log.warning(
-                    "file_response_aborted", sha256=file.sha256, reason="it is shorter than it was", offset=start
+                    "file_response_aborted", sha256=file.sha256, reason="the file is shorter than before", offset=start
                 )
                 return response
             await response.write(piece)
             start += len(piece)
         await response.finish()
     except ConnectionError:
-        pass  # the client has gone, or did not read
+        pass  # the client has disconnected, or did not read
     except OSError as error:
         log.warning("file_response_aborted", sha256=file.sha256, reason=error.strerror or str(error), offset=start)
     return response
 
 
 def _range(request: web.Request, etag: str, size: int) -> tuple[int, int, bool]:
-    """First byte, the one behind the last, and whether that is only a part. What makes no sense asks for all."""
+    """The first byte, the end (exclusive), and whether that is only a part. An invalid range selects the whole file."""
     if hdrs.RANGE not in request.headers or request.headers.get(hdrs.IF_RANGE, etag) != etag:
         return 0, size, False
     try:
-        asked = request.http_range
+        requested = request.http_range
     except ValueError:
         return 0, size, False
-    start, stop = asked.start or 0, asked.stop
+    start, stop = requested.start or 0, requested.stop
     if start < 0:
         start = max(0, size + start)
     return start, size if stop is None else min(stop, size), True

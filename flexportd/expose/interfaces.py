@@ -1,10 +1,54 @@
-"""The scheduler as the API and the pages see it; the composition root hands it in."""
+"""Interfaces of the parts that the handlers use and the composition root provides: jobs, files, Flexport, webhooks."""
 
-from typing import Any, Protocol
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Protocol, TypedDict
+
+from aiohttp import web
+from msgspec import Meta
+
+from flexportd.core.documents.integrity_check import IntegrityCheck
+from flexportd.core.documents.requests import ArchiveRules, CachedFiles, Destination, FileRequestResult
+from flexportd.core.json_types import Stamp
+from flexportd.core.resources.resource_type import ResourceType
+from flexportd.errors import ConflictError
+from flexportd.http.responses import PreparedResponse
+from flexportd.storage.file_store import Archive
+from flexportd.storage.queries.table import Key
+from flexportd.storage.repositories.document_files import DocumentFile
+from flexportd.storage.repositories.resources import Record
+from flexportd.storage.repositories.sync import ListState
+
+
+class PendingWebhook(Protocol):
+    """A webhook whose commit has not finished."""
+
+    stored: asyncio.Future[bool]
+
+    def answer(self) -> PreparedResponse:
+        """The response, once `stored` is done. Raises UnavailableError."""
+
+
+class WebhookEndpoint(Protocol):
+    """The receiver of webhooks."""
+
+    @property
+    def results(self) -> Mapping[str, int]:
+        """Deliveries since the start, by result."""
+
+    async def receive(self, request: web.Request) -> web.StreamResponse:
+        """Store a delivery and acknowledge it. Raises RefusedError, UnavailableError."""
+
+    def begin(self, headers: Mapping[str, str], body: bytes, client: Callable[[], str]) -> PendingWebhook | None:
+        """Accept a delivery without a request object; None for one that `receive` must handle."""
+
+    async def is_misdirected(self, request: web.Request) -> bool:
+        """Whether a refused request is a webhook with a valid signature, sent to another path."""
 
 
 class JobControl(Protocol):
-    """Jobs to look at, to run, to hold. Names that no job has raise NotFoundError, which lists those there are."""
+    """The scheduler. An unknown name raises NotFoundError, which lists the known ones."""
 
     def list_jobs(self) -> list[dict[str, Any]]:
         """Every job."""
@@ -13,13 +57,153 @@ class JobControl(Protocol):
         """One job with its last runs, newest first."""
 
     def as_of(self) -> str | None:
-        """When the newest run began or ended."""
+        """When the newest run started or ended."""
 
     async def run_now(self, name: str) -> dict[str, Any]:
-        """Run a job; its document as the run begins. Raises ConflictError when it runs already."""
+        """Start a run; the job's document. Raises ConflictError when it is already running."""
 
     async def set_paused(self, name: str, *, paused: bool) -> dict[str, Any]:
-        """Hold a job, or let it go on; its document."""
+        """Pause or resume a job; its document."""
 
     def problems(self) -> list[str]:
-        """Jobs that fail again and again, one sentence each."""
+        """A sentence for each job that keeps failing."""
+
+
+class FileRequester(Protocol):
+    """Requests document files from Flexport. `fetches` is false where no key for Flexport is configured.
+
+    `error` is why missing files could not be requested the last time.
+    """
+
+    rules: ArchiveRules
+    fetches: bool
+    error: str | None
+
+    async def request(self, ids: Sequence[str], keep: Destination = "archive") -> FileRequestResult:
+        """Request the files of these documents for a person."""
+
+    async def request_missing(self, after: str) -> tuple[FileRequestResult, str | None]:
+        """Request the next missing files after this id; the result, and the id to continue after (None: the end)."""
+
+    async def request_for_reader(self, document: Record, row: DocumentFile | None) -> FileRequestResult:
+        """Request a file for a waiting reader; `row` is its stored state."""
+
+
+@dataclass(frozen=True)
+class FileServices:
+    """The parts that store, request and verify document files."""
+
+    archive: Archive
+    cache: CachedFiles
+    requester: FileRequester
+    verification: IntegrityCheck
+
+
+class FlexportBreaker(TypedDict):
+    """Circuit breaker: requests are sent (closed), stopped after failures (open), or tried once (half_open)."""
+
+    state: Literal["closed", "open", "half_open"]
+    since: Stamp
+    reason: str | None
+    detail: Annotated[str | None, Meta(description="The failed request, and the error of the library or protocol.")]
+    retry_at: Stamp | None
+    failures: int
+
+
+class FlexportAuth(TypedDict):
+    """Whether Flexport accepts the configured key or credentials; null before its first answer."""
+
+    kind: Literal["api_key", "oauth"]
+    authorised: bool | None
+    reason: str | None
+    expires_at: Annotated[Stamp | None, Meta(description="When the token expires; null for a key.")]
+    token_requests: Annotated[int, Meta(description="Tokens requested in the last 24 hours.")]
+    token_requests_limit: int
+
+
+class FlexportRateLimit(TypedDict):
+    """Request rate limit towards Flexport, in requests per second, and waiting requests by purpose."""
+
+    current: float
+    configured: float
+    in_flight: int
+    waiting: dict[str, int]
+
+
+class FlexportCalls(TypedDict):
+    """Requests for one purpose since the start; `recent_average_seconds` is how long one took lately."""
+
+    calls: int
+    errors: int
+    retries: int
+    bytes: int
+    seconds: float
+    recent_average_seconds: float | None
+
+
+class FlexportClock(TypedDict):
+    """Offset of Flexport's clock from the daemon's in seconds; null before the first response."""
+
+    offset_seconds: float | None
+    responses: int
+    ignored: int
+    note: str | None
+
+
+class FlexportState(TypedDict):
+    """State of the client of Flexport's API."""
+
+    breaker: FlexportBreaker
+    auth: FlexportAuth
+    rate_limit: FlexportRateLimit
+    calls: Annotated[dict[str, FlexportCalls], Meta(description="By purpose.")]
+    clock: FlexportClock
+    proxy: Annotated[
+        str | None,
+        Meta(
+            description="The proxy for every request ([flexport] proxy), as host and port; null without one. "
+            "HTTP_PROXY and HTTPS_PROXY of the environment are not used."
+        ),
+    ]
+
+
+class SyncForecast(TypedDict):
+    """Forecast for the next full sync; `never_synced`: lists without a forecast."""
+
+    requests: int
+    seconds: float
+    never_synced: list[str]
+
+
+class Upstream(Protocol):
+    """The connection to Flexport, for handlers: reads never wait for it, actions use it."""
+
+    def state(self) -> dict[str, Any]:
+        """The client's state: a `FlexportState`."""
+
+    def forecast(self, states: Mapping[str, ListState]) -> dict[str, Any]:
+        """The forecast for the next full sync: a `SyncForecast`."""
+
+    async def refresh(self, domain: ResourceType, key: Key) -> str:
+        """Fetch one object now: `new`, `changed`, `unchanged` or `removed`. Raises FlexportdError."""
+
+    async def calculate_carbon(self, shipment_id: int) -> list[dict[str, Any]]:
+        """Calculate the carbon figures of a shipment's legs; `leg_id` and `reason` of the legs without a result.
+
+        Raises FlexportdError if no leg has one.
+        """
+
+    async def begin_sync(self) -> int:
+        """Start a full sync, or join the running one; the number of its run."""
+
+    async def confirm_removals(self, domain: ResourceType) -> int:
+        """Mark the objects that are missing from a list as removed; how many. Raises ConflictError."""
+
+
+def require_flexport(upstream: Upstream | None) -> Upstream:
+    """The connection to Flexport. Raises ConflictError when no key is configured."""
+    if upstream is None:
+        raise ConflictError(
+            "no key for Flexport's API is configured: set [flexport] api_key, or client_id and client_secret"
+        )
+    return upstream

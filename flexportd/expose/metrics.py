@@ -12,8 +12,20 @@ from flexportd import __version__
 from flexportd.clock import parse
 from flexportd.core.events.counts import by_milestone
 from flexportd.expose.api.health import not_ready_reasons
-from flexportd.expose.context import CONTEXT, AppContext
+from flexportd.expose.context import (
+    BODIES,
+    CACHE,
+    CONNECTIONS,
+    DB,
+    INDEXER,
+    QUEUE,
+    SERVER_INFO,
+    UPSTREAM,
+    WEBHOOK_REFUSALS,
+    WEBHOOKS,
+)
 from flexportd.expose.openapi.route import Response, Route
+from flexportd.expose.streaming.broadcaster import BROADCASTER
 from flexportd.expose.webhook_refusals import EXPLANATIONS
 from flexportd.http.connections import ABORT_REASONS, REFUSAL_REASONS
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
@@ -27,23 +39,25 @@ _Sums = list[tuple[str, int, int]]
 
 
 class _Snapshot(Collector):
-    def __init__(self, parts: AppContext, stats: Mapping[str, Any], sums: tuple[_Counts, _Sums, int]) -> None:
-        self._parts = parts
+    def __init__(self, app: web.Application, stats: Mapping[str, Any], sums: tuple[_Counts, _Sums, int]) -> None:
+        self._app = app
         self._stats = stats
         self._counts, self._drift, self._details_waiting = sums
 
     def collect(self) -> Iterable[Metric]:
-        parts = self._parts
+        app = self._app
         info = GaugeMetricFamily("flexportd_info", "The running version.", labels=["version"])
         info.add_metric([__version__], 1)
         yield info
-        yield _gauge("flexportd_start_time_seconds", "Start time of the daemon.", parse(parts.started_at).timestamp())
-        yield _gauge("flexportd_ready", "1 if webhooks can be stored and applied.", not not_ready_reasons(parts))
+        yield _gauge(
+            "flexportd_start_time_seconds", "Start time of the daemon.", parse(app[SERVER_INFO].started_at).timestamp()
+        )
+        yield _gauge("flexportd_ready", "1 if webhooks can be stored and applied.", not not_ready_reasons(app))
         yield from self._queue()
         webhooks = CounterMetricFamily(
             "flexportd_webhook_deliveries", "Webhook deliveries since the start, by result.", labels=["result"]
         )
-        for result, count in parts.webhook_results().items():
+        for result, count in app[WEBHOOKS].results.items():
             webhooks.add_metric([result], count)
         yield webhooks
         refused = CounterMetricFamily(
@@ -51,7 +65,7 @@ class _Snapshot(Collector):
             "Rejected webhook deliveries, by reason; kept across restarts.",
             labels=["reason"],
         )
-        counts = {one.reason: one.count for one in parts.webhook_refusals()}
+        counts = {one.reason: one.count for one in app[WEBHOOK_REFUSALS]()}
         for reason in EXPLANATIONS:
             refused.add_metric([reason], counts.get(reason, 0))
         yield refused
@@ -74,7 +88,7 @@ class _Snapshot(Collector):
             oldest.add_metric([state], self._stats["oldest_seconds"][state] or 0)
         yield from (items, oldest)
         yield _gauge("flexportd_queue_paused", "1 while paused.", self._stats["paused"])
-        tallies = self._parts.queue.counters
+        tallies = self._app[QUEUE].counters
         ended = CounterMetricFamily(
             "flexportd_queue_items_processed", "Completed items since the start, by outcome.", labels=["outcome"]
         )
@@ -84,7 +98,7 @@ class _Snapshot(Collector):
         yield CounterMetricFamily("flexportd_queue_batches", "Batches since the start.", value=tallies.batches)
 
     def _storage(self) -> Iterable[Metric]:
-        writer, cache = self._parts.db.writer, self._parts.cache
+        writer, cache = self._app[DB].writer, self._app[CACHE]
         yield CounterMetricFamily(
             "flexportd_database_transactions", "Write transactions since the start.", value=writer.groups
         )
@@ -108,7 +122,7 @@ class _Snapshot(Collector):
         yield _gauge("flexportd_cache_disk_entries", "Entries of the cache on disk.", disk.entries)
 
     def _connections(self) -> Iterable[Metric]:
-        pools, bodies = self._parts.connections, self._parts.bodies
+        pools, bodies = self._app[CONNECTIONS], self._app[BODIES]
         current = GaugeMetricFamily("flexportd_connections", "Client connections.", labels=["server"])
         limit = GaugeMetricFamily(
             "flexportd_connections_max", "Maximum number of client connections.", labels=["server"]
@@ -145,7 +159,7 @@ class _Snapshot(Collector):
         )
 
     def _streams(self) -> Iterable[Metric]:
-        hub, indexer = self._parts.broadcaster, self._parts.indexer
+        hub, indexer = self._app[BROADCASTER], self._app[INDEXER]
         yield _gauge("flexportd_streams", "Open streams.", len(hub))
         yield CounterMetricFamily("flexportd_stream_messages", "Stream messages sent since the start.", value=hub.sent)
         yield CounterMetricFamily(
@@ -166,7 +180,7 @@ class _Snapshot(Collector):
             drift.add_metric([kind], count)
             names.add_metric([kind], different)
         yield from (drift, names)
-        upstream = self._parts.upstream
+        upstream = self._app[UPSTREAM]
         if upstream is None:
             return
         state = upstream.state()
@@ -196,11 +210,12 @@ def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
 
 async def metrics(request: web.Request) -> web.StreamResponse:
     """`GET /metrics`."""
-    parts = request.app[CONTEXT]
-    stats = await parts.queue.stats()
-    sums = await parts.db.read(lambda tx: (tx.events.counts(), tx.drift.sums(), tx.shipment_details.count_pending()))
+    stats = await request.app[QUEUE].stats()
+    sums = await request.app[DB].read(
+        lambda tx: (tx.events.counts(), tx.drift.sums(), tx.shipment_details.count_pending())
+    )
     registry = CollectorRegistry()
-    registry.register(_Snapshot(parts, stats, sums))
+    registry.register(_Snapshot(request.app, stats, sums))
     return PreparedStreamResponse(PreparedResponse(200, generate_latest(registry), _TYPE))
 
 

@@ -26,14 +26,14 @@ from flexportd.expose.api import (
     shares,
     shipments,
     status,
-    stream,
     sync,
     sync_review,
     webhooks,
 )
 from flexportd.expose.dashboard.pages import share_link
-from flexportd.expose.feeds import calendar
+from flexportd.expose.feeds import icalendar
 from flexportd.expose.openapi.route import Route
+from flexportd.expose.streaming import sse
 
 
 @functools.lru_cache(maxsize=8)
@@ -49,12 +49,12 @@ def routes(registry: Registry, webhook_path: str) -> tuple[Route, ...]:
         *nested_lists.routes(listed),
         *exceptions.ROUTES,
         *search.ROUTES,
-        *calendar.ROUTES,
+        *icalendar.ROUTES,
         *shares.ROUTES,
         *share_link.ROUTES,
         *provenance.ROUTES,
         *events.ROUTES,
-        *stream.ROUTES,
+        *sse.ROUTES,
         *health.ROUTES,
         *status.ROUTES,
         *queue.ROUTES,

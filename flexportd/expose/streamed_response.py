@@ -1,8 +1,8 @@
-"""Responses that are sent in pieces. A body that breaks off never looks complete, whatever the client speaks.
+"""Responses that are sent in pieces. An incomplete body never looks complete, in HTTP/1.1 and HTTP/1.0.
 
-A body without a length ends with a last chunk in HTTP/1.1. In HTTP/1.0, which nginx speaks to upstreams by default, it
-ends with the connection: a body that broke off would look complete. So while such a body is sent, its socket is set to
-be reset (RST) by whatever closes it, the end of the process included. A Unix socket or a TLS connection cannot be reset
+A body without a length ends with a last chunk in HTTP/1.1. In HTTP/1.0, which nginx uses for upstreams by default, it
+ends with the connection: an incomplete body would look complete. So while such a body is sent, its socket is set to be
+reset (RST) by whatever closes it, including the end of the process. A Unix socket or a TLS connection cannot be reset
 in this way (`ClientConnection.can_reset`): there the body is written to a file first, and sent with its length.
 """
 
@@ -10,6 +10,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,22 +19,33 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 
 from flexportd.errors import ConflictError
-from flexportd.expose.context import CONTEXT
 from flexportd.http.connections import ClientConnection
 
 log = structlog.get_logger(__name__)
 
-MAX_SPOOLED = 1 << 30  # bytes of a body that is written to a file first
+MAX_SPOOL_FILES = 4  # bodies in files at the same time; others wait
+MAX_SPOOLED = 1 << 30  # bytes of a body in a file
 
 _CHUNK_SIZE = 256 << 10  # bytes
 
 
+@dataclass
+class SpoolFiles:
+    """Files for bodies that are written before they are sent; `directory` is by default the system's."""
+
+    directory: Path | None = None
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_SPOOL_FILES))
+
+
+SPOOL_FILES = web.AppKey("spool_files", SpoolFiles)
+
+
 class StreamedResponse(web.StreamResponse):
-    """A response that is complete once `finish` has been called. Left without it, its connection is cut."""
+    """A response that is complete once `finish` has been called; without it the connection is cut."""
 
     def __init__(self, *, status: int = 200) -> None:
         super().__init__(status=status)
-        self._request: web.BaseRequest | None = None  # to which a body is being sent
+        self._request: web.BaseRequest | None = None  # while a body is being sent
         self._resets = False
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
@@ -49,14 +61,14 @@ class StreamedResponse(web.StreamResponse):
         """End the body: it is complete. Raises ConnectionError."""
         request = self._request
         if self._resets and request is not None:
-            await request.writer.drain()  # a reset would drop what still waits
+            await request.writer.drain()  # a reset would drop unsent data
         await super().write_eof()
         if self._resets and request is not None and isinstance(request.protocol, ClientConnection):
             request.protocol.reset_on_close(on=False)
         self._request = None
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """What aiohttp calls for every response that a handler returns: cut the connection of an incomplete one."""
+        """Called by aiohttp for every returned response: cut the connection if the body is incomplete."""
         request = self._request
         if request is None:
             await super().write_eof(data)
@@ -69,12 +81,12 @@ class StreamedResponse(web.StreamResponse):
 async def send_chunks(
     request: web.Request, response: StreamedResponse, pieces: AsyncGenerator[bytes, None]
 ) -> StreamedResponse:
-    """Send a body of unknown length. A failure on the way cuts the connection, and is logged."""
+    """Send a body of unknown length. A later error cuts the connection, and is logged."""
     async with aclosing(pieces):
         if request.method == hdrs.METH_HEAD:
             await response.prepare(request)
         elif _ends_with_connection(request) and not _can_reset(request):
-            async with request.app[CONTEXT].spools:
+            async with request.app[SPOOL_FILES].slots:
                 await _spool(request, response, pieces)
         else:
             await response.prepare(request)
@@ -94,13 +106,13 @@ async def _send(request: web.Request, response: StreamedResponse, pieces: AsyncI
 
 
 def _client_disconnected(request: web.Request, error: Exception) -> bool:
-    """Whether a body breaks off because nobody reads it any more."""
+    """Whether sending failed because the client has disconnected."""
     return isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing())
 
 
 async def _spool(request: web.Request, response: StreamedResponse, pieces: AsyncIterator[bytes]) -> None:
-    """Write the body to a file, then send it with its length. What fails before is an ordinary error."""
-    file = await asyncio.to_thread(_open_spool, request.app[CONTEXT].spool_dir)
+    """Write the body to a file, then send it with its length. Until then an error is an ordinary one."""
+    file = await asyncio.to_thread(_open_spool, request.app[SPOOL_FILES].directory)
     try:
         size = 0
         async for piece in pieces:
@@ -108,7 +120,7 @@ async def _spool(request: web.Request, response: StreamedResponse, pieces: Async
             if size > MAX_SPOOLED:
                 raise ConflictError(_TOO_LARGE)
             if request.transport is None or request.transport.is_closing():
-                raise ConnectionResetError("the client has gone")
+                raise ConnectionResetError("the client has disconnected")
             await asyncio.to_thread(file.write, piece)
         await asyncio.to_thread(file.seek, 0)
         response.content_length = size
@@ -132,11 +144,11 @@ _TOO_LARGE = (
 def _open_spool(folder: Path | None) -> BinaryIO:
     if folder is not None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return tempfile.TemporaryFile(dir=folder)  # it has no name, so a crash leaves nothing behind
+    return tempfile.TemporaryFile(dir=folder)  # without a name, so a crash leaves no file
 
 
 def _ends_with_connection(request: web.BaseRequest) -> bool:
-    """Whether only the end of the connection ends a body without a length."""
+    """Whether a body without a length ends with the connection."""
     return request.version < HttpVersion11
 
 

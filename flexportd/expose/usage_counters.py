@@ -1,4 +1,4 @@
-"""How often keys and links are used: counted in memory, written behind everybody's back."""
+"""Usage of keys and share links: counted in memory, written to the database in the background."""
 
 from datetime import datetime
 
@@ -11,35 +11,34 @@ _INTERVAL = 60.0  # seconds between writes
 
 
 class UsageCounter:
-    """Uses by id that are not written yet: when the last was, and how many."""
+    """Unwritten uses by id: the time of the last one, and how many."""
 
     def __init__(self) -> None:
         self._counts: dict[str, tuple[datetime, int]] = {}
 
     def record(self, name: str, now: datetime) -> None:
-        """One more."""
-        _, count = self._counts.get(name, (now, 0))
-        self._counts[name] = now, count + 1
+        """Count one use."""
+        self._counts[name] = now, self._counts.get(name, (now, 0))[1] + 1
 
     def pending(self, name: str) -> tuple[str, int] | None:
-        """When the last was, and how many that are not written yet."""
-        found = self._counts.get(name)
-        return None if found is None else (stamp(found[0]), found[1])
+        """The time of the last use and the number of unwritten uses; None without any."""
+        count = self._counts.get(name)
+        return None if count is None else (stamp(count[0]), count[1])
 
     def drain(self) -> list[tuple[str, str, int]]:
-        """All of them, which are the caller's now."""
-        found, self._counts = self._counts, {}
-        return [(name, stamp(at), count) for name, (at, count) in found.items()]
+        """Remove and return all counts."""
+        counts, self._counts = self._counts, {}
+        return [(name, stamp(at), count) for name, (at, count) in counts.items()]
 
     def restore(self, uses: list[tuple[str, str, int]]) -> None:
-        """What could not be written."""
+        """Add counts again that could not be written."""
         for name, at, count in uses:
             last, more = self._counts.get(name, (datetime.fromisoformat(at), 0))
             self._counts[name] = last, more + count
 
 
 class UsageCounters:
-    """The uses of keys and the views of links."""
+    """The uses of keys and the views of share links."""
 
     def __init__(self, db: Database, clock: Clock) -> None:
         self._db = db
@@ -48,13 +47,13 @@ class UsageCounters:
         self.shares = UsageCounter()
 
     async def run(self) -> None:
-        """Write them every minute, until cancelled; `flush` afterwards, so that none is lost."""
+        """Write the counts every minute until cancelled; call `flush` afterwards."""
         while True:
             await self._clock.sleep(_INTERVAL)
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what was counted; what the disk does not take now waits for the next time."""
+        """Write the counts; if the disk cannot be written, they wait for the next time."""
         keys, shares = self.keys.drain(), self.shares.drain()
         if not keys and not shares:
             return

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from aiohttp import web
+
 from flexportd.clock import age
 from flexportd.escape import escape_control
-from flexportd.expose.context import AppContext, DisplaySettings
+from flexportd.expose.context import CLOCK, DISPLAY, WEBHOOK_REFUSALS, DisplaySettings
 from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
 
 WRONG_PATH = "wrong-path"
@@ -107,7 +109,7 @@ def current_refusals(
     return [one for one in refusals if counts(one)]
 
 
-def refusal_warnings(parts: AppContext, accepted_at: str | None) -> list[str]:
+def refusal_warnings(app: web.Application, accepted_at: str | None) -> list[str]:
     """A sentence for each reason that is worth a warning now."""
-    found = current_refusals(parts.webhook_refusals(), accepted_at, parts.clock.now())
-    return [sentence(one, parts.display) for one in found]
+    found = current_refusals(app[WEBHOOK_REFUSALS](), accepted_at, app[CLOCK].now())
+    return [sentence(one, app[DISPLAY]) for one in found]

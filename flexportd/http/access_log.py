@@ -1,6 +1,6 @@
-"""The access log: one line a request, written in batches, since rendering a log line costs more than most answers.
+"""The access log: one line per request, written in batches, since rendering a line costs more than most responses.
 
-Lines have the shape of all others (`timestamp`, `level`, `logger`, `event`), and never hold a query, header or body.
+Lines have the usual fields (`timestamp`, `level`, `logger`, `event`), and never contain a query, header or body.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ from flexportd.escape import escape_control
 
 _LOGGER = "flexportd.access"
 _INTERVAL = 0.1  # seconds between batches
-_MAX_WAITING = 20_000  # lines that wait; more are counted and left out
-_SECRET_PATHS = ("/s/", "/api/v1/shared/")  # what follows is a token
+_MAX_WAITING = 20_000  # waiting lines; more are counted and dropped
+_SECRET_PATHS = ("/s/", "/api/v1/shared/")  # followed by a token
 _MAX_PATH = 300  # characters of a path
 
 
 class AccessLogEntry(NamedTuple):
-    """One request: when its answer was ready (`time.perf_counter`), and how many seconds that took."""
+    """One request: when its response was ready (`time.perf_counter`), and how many seconds it took."""
 
     ended: float
     method: str
@@ -38,7 +38,7 @@ class AccessLogEntry(NamedTuple):
 
 
 class _JsonEntry(msgspec.Struct):
-    """A line as it is written."""
+    """A line of the log."""
 
     timestamp: str
     level: str
@@ -55,7 +55,7 @@ class _JsonEntry(msgspec.Struct):
 
 
 class _DroppedEntry(msgspec.Struct):
-    """The line that tells how many there was no room for."""
+    """The line that reports dropped lines."""
 
     timestamp: str
     level: str
@@ -65,7 +65,7 @@ class _DroppedEntry(msgspec.Struct):
 
 
 class AccessLog:
-    """Takes lines without waiting and writes them behind everybody's back."""
+    """Accepts lines without waiting, and writes them in the background."""
 
     def __init__(self, clock: Clock, *, enabled: bool = False, console: bool = False) -> None:
         self._clock = clock
@@ -75,37 +75,37 @@ class AccessLog:
         self.enabled = enabled
 
     def record(self, line: AccessLogEntry) -> None:
-        """Log a request that has been answered."""
+        """Log a finished request."""
         if len(self._lines) >= _MAX_WAITING:
             self._dropped += 1
         else:
             self._lines.append(line)
 
     async def run(self) -> None:
-        """Write, batch by batch, until cancelled; `flush` afterwards."""
+        """Write batches until cancelled; call `flush` afterwards."""
         while True:
             await self._clock.sleep(_INTERVAL)
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what waits."""
+        """Write the waiting lines."""
         if self._lines:
             lines, self._lines = self._lines, []
-            left_out, self._dropped = self._dropped, 0
-            await asyncio.to_thread(self._write, lines, left_out)
+            dropped, self._dropped = self._dropped, 0
+            await asyncio.to_thread(self._write, lines, dropped)
 
-    def _write(self, lines: list[AccessLogEntry], left_out: int) -> None:
+    def _write(self, lines: list[AccessLogEntry], dropped: int) -> None:
         now, at = self._clock.now(), time.perf_counter()
-        told, shared = list[_JsonEntry | _DroppedEntry](), (0, "")  # many end within one thousandth of a second
+        entries, shared = list[_JsonEntry | _DroppedEntry](), (0, "")  # many end within the same millisecond
         for line in lines:
             ago = int((at - line.ended) * 1000)
             if ago != shared[0] or not shared[1]:
                 shared = (ago, stamp(now - timedelta(milliseconds=ago)))
-            told.append(_json_entry(line, shared[1]))
-        if left_out:
-            told.append(_DroppedEntry(stamp(now), "warning", _LOGGER, "access_log_entries_dropped", left_out))
-        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
-            sys.stderr.write("".join(map(self._render, told)))
+            entries.append(_json_entry(line, shared[1]))
+        if dropped:
+            entries.append(_DroppedEntry(stamp(now), "warning", _LOGGER, "access_log_entries_dropped", dropped))
+        with contextlib.suppress(OSError, ValueError):  # stderr was closed
+            sys.stderr.write("".join(map(self._render, entries)))
             sys.stderr.flush()
 
 
@@ -117,12 +117,12 @@ def _json_entry(line: AccessLogEntry, at: str) -> _JsonEntry:
 
 
 def has_token(url: URL) -> bool:
-    """Whether an address holds a token, that of a share link or of a calendar: nobody else may learn it."""
+    """Whether a URL contains the token of a share link or calendar, which must stay secret."""
     return url.path.startswith(_SECRET_PATHS) or "token" in url.query
 
 
 def redact_path(path: str) -> str:
-    """A path as it may be logged: without the tokens that some hold."""
+    """A path without the token that it may contain."""
     for prefix in _SECRET_PATHS:
         if path.startswith(prefix):
             return f"{prefix}***"
@@ -138,10 +138,10 @@ def _render_json(line: _JsonEntry | _DroppedEntry) -> str:
 
 def _render_console(line: _JsonEntry | _DroppedEntry) -> str:
     if isinstance(line, _DroppedEntry):
-        return f"{line.timestamp} [warning  ] {line.count} requests are not logged: too many came at once\n"
-    who = f" key={line.key}" if line.key else ""
+        return f"{line.timestamp} [warning  ] {line.count} requests were not logged: too many at once\n"
+    key = f" key={line.key}" if line.key else ""
     path = escape_control(line.path, _MAX_PATH)
     return (
         f"{line.timestamp} [info     ] {line.method} {path} {line.status} {line.bytes} B {line.ms:g} ms "
-        f"{line.client}{who} {line.request_id}\n"
+        f"{line.client}{key} {line.request_id}\n"
     )

@@ -1,4 +1,4 @@
-"""Compression of answers: what the client takes (RFC 9110, Accept-Encoding), zstd before gzip."""
+"""Compression of responses: content negotiation by Accept-Encoding (RFC 9110); zstd is preferred to gzip."""
 
 import functools
 import gzip
@@ -14,7 +14,7 @@ _COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 
 @functools.lru_cache(maxsize=256)
 def negotiate(accepted: str) -> str | None:
-    """The coding to send, by the value of Accept-Encoding; None for none."""
+    """The content coding for a value of Accept-Encoding; None for no compression."""
     if not accepted:
         return None
     weights: dict[str, float] = {}
@@ -37,11 +37,11 @@ def _weight(parameters: str) -> float:
 
 
 def compress(body: bytes, coding: str) -> bytes:
-    """The body in a coding that `chosen` gave."""
+    """Compress a body with a coding that `negotiate` returned."""
     return _COMPRESSORS[coding](body)
 
 
 def cache_key(path: str, accepted: str) -> Hashable:
-    """By what an answer is kept: its path with the query, and its coding."""
+    """The cache key of a response: its path with the query, and its content coding."""
     coding = negotiate(accepted)
     return path if coding is None else (path, coding)

@@ -1,18 +1,16 @@
-"""Connections of clients: how many there may be, how long each may take, and which is closed when there is no room.
+"""Client connections: how many are allowed, how long each may take, and which is closed to make room.
 
-aiohttp closes an idle connection after a while and does nothing else, so a pool watches over them. Each server
-(network, control socket) has a pool of its own, so that one cannot fill the other. The pool decides when a connection
-is accepted, and checks all of them once a second:
+aiohttp only closes idle connections after a while, so a pool limits them. Each server (network, control socket) has its
+own pool, so that one cannot fill the other. The pool decides whether to accept a connection, and checks all of them
+once a second:
 
-- a request head must arrive within `Timeouts.head`: 408 for one that has begun, else the connection is closed;
-- a client must read: an answer that waits in memory and does not shrink within `Timeouts.write` ends the connection,
-  whatever kind of answer it is;
-- all answers that wait together have a bound, and so have all heads that have arrived in part: beyond it connections
-  are closed.
+- a request head must arrive within `Timeouts.head`: 408 for one that has started, otherwise the connection is closed;
+- a client must read: a response that waits in memory and does not shrink within `Timeouts.write` ends the connection;
+- all waiting responses together have a limit, and so have all incomplete heads: beyond it connections are closed.
 
-When there is no room for a new connection, the connection that has been idle longest is closed for it; where none is
-idle, one whose request body or whose reading does not get on. So a client that sends its request at once is served,
-however many others only hold connections.
+When there is no room for a new connection, the connection that has been idle longest is closed; if none is idle, one
+whose request body or whose reader is slow. So a client that sends its request at once is served, however many others
+only hold connections.
 """
 
 import asyncio
@@ -42,12 +40,12 @@ REFUSAL_REASONS = ("max_connections", "max_connections_per_address", "open_files
 """Why a new connection is refused: a limit is reached, or no file descriptor is left."""
 
 ABORT_REASONS = ("idle", "slow", "header_timeout", "header_memory", "write_timeout", "write_memory")
-"""Why a connection is cut: idle or slow while a new one needs its place; no whole head in time, or too many heads that
-have arrived in part; a client that does not read, or too much that waits for such clients."""
+"""Why a connection is aborted: idle or slow while a new one needs its place; no complete head in time, or too many
+incomplete heads; a client that does not read, or too much data that waits for such clients."""
 
-MAX_HEAD = 64 << 10  # bytes of one request head that has not arrived in full
+MAX_HEAD = 64 << 10  # bytes of one incomplete request head
 MAX_HEADS = 32 << 20  # bytes of all of them
-MAX_UNSENT = 32 << 20  # bytes of answers that wait for clients to read them
+MAX_UNSENT = 32 << 20  # bytes of responses that wait for clients to read them
 CONTROL_CONNECTIONS = 128
 RESERVED_FILES = CONTROL_CONNECTIONS + 192  # for the control socket, the store, the cache, and requests to Flexport
 _FILES_EACH = 2  # a connection, and the file that is sent through it
@@ -56,8 +54,8 @@ _MIN_READ = 64 << 10  # bytes that a client must take within `Timeouts.write`, u
 _MAX_DISCARDED = 256 << 10  # bytes of a refused body that are read before the connection is closed
 _DISCARD_TIME = 1.0  # seconds
 _SLOW_AFTER = 1.0  # seconds after which a body or a reader that does not get on may be closed for a new connection
-_RECENT = 3600.0  # seconds in which operators are told of refused connections
-_LOG_INTERVAL = 60.0  # seconds between lines that tell of refused connections
+_RECENT = 3600.0  # seconds for which a refused connection is a warning
+_LOG_INTERVAL = 60.0  # seconds between log entries about refused connections
 _RESET, _CLOSE = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)  # SO_LINGER: what closing a socket does
 _QUEUED_REQUESTS = 4  # pipelined requests of one connection beyond which nothing is read
 
@@ -73,7 +71,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """How many connections there may be, in all and from one address; those of trusted proxies count in all only."""
+    """The most connections, in total and from one address; those of trusted proxies count only in total."""
 
     total: int
     per_address: int
@@ -82,7 +80,7 @@ class ConnectionLimits:
 
 @dataclass
 class ConnectionPools:
-    """The connections of the web server and of the control socket, and the limit of open files they are held to."""
+    """The connections of the web server and of the control socket; `open_files` is the limit of file descriptors."""
 
     network: "ConnectionPool"
     control: "ConnectionPool"
@@ -127,9 +125,9 @@ class ConnectionPool:
         self.limits = limits
         self.timeouts = timeouts or Timeouts()
         self.refused: Counter[str] = Counter()
-        """New connections that were closed at once, by `REFUSALS`."""
+        """Refused connections by reason (`REFUSAL_REASONS`)."""
         self.closed: Counter[str] = Counter()
-        """Connections that were cut, by `CUTS`."""
+        """Aborted connections by reason (`ABORT_REASONS`)."""
         self._refused_at: float | None = None  # the loop's time
         self.unsent = self.partial_heads = 0
         self.requests = 0
@@ -173,7 +171,7 @@ class ConnectionPool:
         self._refuse("open_files")
 
     def add(self, connection: "ClientConnection", sock: socket.socket, address: str | None) -> None:
-        """Count a new connection; `forget` it when it does not come to be."""
+        """Count a new connection; `remove` it if it is not established."""
         key = self._key(address)
         host = None
         if key is not None:
@@ -197,7 +195,7 @@ class ConnectionPool:
                 self._hosts.pop(host.key, None)
 
     def _key(self, address: str | None) -> str | None:
-        """What counts as one address (`peers.site_of`). None for peers that may have any number: trusted proxies."""
+        """The key of an address (`client_ip.site_of`); None for peers without a limit: trusted proxies."""
         if address is None:
             return None
         found = client_at(address).address
@@ -213,7 +211,7 @@ class ConnectionPool:
         return False
 
     def _evict(self, host: _Host | None) -> bool:
-        """Close the connection that is missed least, of one address or of all; whether there is one."""
+        """Close an idle or slow connection, of one address or of all; False if there is none."""
         idle = self._idle if host is None else host.idle
         if idle:
             self.abort(next(iter(idle)), "idle")
@@ -289,7 +287,7 @@ class ConnectionPool:
 
 @dataclass(frozen=True, slots=True)
 class PendingResponse:
-    """A response that can be made once something else is done; `render` makes it, and must not raise."""
+    """A response that can be rendered once `done` is done; `render` must not raise."""
 
     done: asyncio.Future[Any]
     render: Callable[[asyncio.Future[Any]], bytes]
@@ -299,18 +297,18 @@ class ImmediateHandler(Protocol):
     """Answers what needs neither a request object nor a task of its own."""
 
     def __call__(self, message: RawRequestMessage, body: bytes, remote: str | None) -> bytes | PendingResponse | None:
-        """The response to send. None: the request takes the normal path, as if it had_value not been seen here.
+        """The response to send. None: the request takes the normal path, as if it had not been seen here.
 
-        `remote` is the address that connected.
+        `remote` is the address of the peer.
         """
 
 
 class ClientConnection(RequestHandler):
-    """aiohttp's connection, with the bounds of a pool; and problem documents for what is no HTTP.
+    """aiohttp's connection, with the limits of a pool, and problem documents for what is not HTTP.
 
-    aiohttp answers bytes that it cannot read by itself, with a page of its own, before any handler of ours. The only
-    hook for that, and for what a pool must see, is its RequestHandler. Its version is bounded in pyproject.toml;
-    tests/integration/test_authorization_middleware.py and test_connections.py hold what is relied on here.
+    aiohttp responds to malformed requests itself, with its own page, before any handler is called. The only hook for
+    that, and for what a pool must see, is its RequestHandler. Its version is bounded in pyproject.toml;
+    tests/integration/test_middleware.py and test_connections.py check what this class relies on.
     """
 
     __slots__ = (
@@ -395,7 +393,7 @@ class ClientConnection(RequestHandler):
         return answered
 
     def _answers_at_once(self, handler: ImmediateHandler, waiter: asyncio.Future[None]) -> bool:
-        """PreparedResponse the one request that has arrived, if `handler` can; aiohttp goes on waiting for the next.
+        """Respond to the one request that has arrived, if `handler` can; aiohttp goes on waiting for the next.
 
         Only on a connection that waits for a request and has sent everything, so responses keep their order and no
         more than one is ever buffered.
@@ -507,12 +505,12 @@ class ClientConnection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what is no HTTP, or larger than is taken."""
+        """Respond to what is not HTTP, or too large."""
         if status != 400 or request.writer.output_size > 0:
             super().handle_error(request, status, exc, message)  # logs it, and raises once an answer has begun
             answer = problem(status, "internal-error", "Internal error. See the daemon's log.")
         else:
-            detail = "The request is no HTTP that can be read here, or its line or headers are too long."
+            detail = "The request is not valid HTTP, or its line or headers are too long."
             answer = problem(400, "malformed-request", detail)
         return PreparedStreamResponse(answer, close=True)
 
@@ -611,7 +609,7 @@ def was_aborted(request: web.BaseRequest) -> bool:
 
 
 async def _discard(content: StreamReader) -> None:
-    """Read the beginning of a body that nobody wants: closed at once, a client that still sends loses the answer."""
+    """Read the start of an unwanted body: if closed at once, a client that still sends would lose the response."""
     left = _MAX_DISCARDED
     try:
         async with asyncio.timeout(_DISCARD_TIME):

@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 PROBLEM_JSON = "application/problem+json"
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
-"""The id of a request in logs and problem documents."""
+"""The request id in logs and problem documents."""
 
 STATUS_OF: dict[type[Exception], int] = {
     errors.InvalidError: 400,
@@ -30,7 +30,7 @@ STATUS_OF: dict[type[Exception], int] = {
     errors.UnavailableError: 503,
 }
 
-# Flexport's errors by their slugs: their classes are of the wire, which ends below this layer.
+# Flexport's errors by slug: this layer must not import their classes.
 FLEXPORT_PROBLEMS = {
     "flexport-not-found": (404, "The object does not exist at Flexport"),
     "flexport-unauthorised": (502, "Flexport does not accept the configured key"),
@@ -68,7 +68,7 @@ TITLES = {
 def problem(
     status: int, slug: str, detail: str, parameter: str | None = None, request_id: str | None = None, **headers: str
 ) -> PreparedResponse:
-    """A problem document; `slug` is its stable name, by `request_id` the logs tell of the request."""
+    """A problem document; `slug` is its stable name, `request_id` finds the request in the logs."""
     document: dict[str, Any] = {
         "type": f"urn:flexportd:problem:{slug}",
         "title": TITLES.get(status, "Error"),
@@ -85,12 +85,12 @@ def problem(
 FailurePage = Callable[[web.Request, int, str], Awaitable[bytes]]
 
 FAILURE_PAGE: web.AppKey[FailurePage] = web.AppKey("failure_page", Callable)  # type: ignore[arg-type]
-"""Makes the page that a browser is shown instead of a problem document; set where there is a dashboard."""
+"""Renders the page that a browser gets instead of a problem document; set where there is a dashboard."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What a problem document tells, and the headers beside it."""
+    """The content of a problem document, and its response's headers."""
 
     status: int
     slug: str
@@ -100,15 +100,15 @@ class Problem:
 
 
 def as_problem(request: web.Request | None, error: Exception) -> Problem:
-    """The problem document for an error that a handler raised; `request` is None where none was made."""
+    """The problem for an error that a handler raised; `request` is None where there is no request object."""
     if request is not None and isinstance(error, web.HTTPException):
         return _from_aiohttp(request, error)
     return _from_error(request, error)
 
 
-def answer_of(found: Problem, request_id: str | None) -> PreparedResponse:
-    """A problem document as it is sent."""
-    return problem(found.status, found.slug, found.detail, found.parameter, request_id, **found.headers)
+def answer_of(cause: Problem, request_id: str | None) -> PreparedResponse:
+    """The response with a problem document."""
+    return problem(cause.status, cause.slug, cause.detail, cause.parameter, request_id, **cause.headers)
 
 
 def _from_aiohttp(request: web.Request, error: web.HTTPException) -> Problem:
@@ -134,20 +134,19 @@ def _from_error(request: web.Request | None, error: Exception) -> Problem:
     status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
     transport = None if request is None else request.transport
     if isinstance(error, ConnectionError) and (transport is None or transport.is_closing()):
-        return Problem(400, "malformed-request", "The client has gone.")  # nobody reads it
+        return Problem(400, "malformed-request", "The client has disconnected.")  # nobody reads it
     if status == 500:
-        about = (
-            {}
-            if request is None
-            else {"method": request.method, "path": redact_path(request.path), "request_id": request.get(REQUEST_ID)}
-        )
-        log.error("request_failed", exc_info=error, **about)
+        context: dict[str, Any] = {}
+        if request is not None:
+            context |= {"method": request.method, "path": redact_path(request.path)}
+            context["request_id"] = request.get(REQUEST_ID)
+        log.error("request_failed", exc_info=error, **context)
         return Problem(500, "internal-error", "Internal error. See the daemon's log.")
     return Problem(status, slug, str(error), getattr(error, "parameter", None), headers)
 
 
 def _from_flexport(slug: str, error: Exception) -> Problem:
-    """What Flexport said to a request that was made for this one."""
+    """The problem for an error of a request to Flexport."""
     status, sentence = FLEXPORT_PROBLEMS[slug]
     headers = {}
     if status == 503:

@@ -1,9 +1,9 @@
-"""Bodies of requests: read within a time, a size, and a budget of bytes that are in memory for all requests together.
+"""Request bodies: read within a time limit, a size limit, and a memory budget for all requests together.
 
-Nothing that is sent without proof of who sends it may use up memory. A body takes from the budget as it arrives, or at
-its beginning where it is large and its length is known, and gives back when its request has been answered. Large bodies
-leave a part of the budget to small ones, and those of one address leave half to others. When there is nothing left, the
-body that has been arriving longest is given up, unless it has only begun; else the new one is refused (503).
+Unauthenticated clients must not exhaust memory. A body reserves bytes as it arrives, or at its start if it is large and
+its length is known, and releases them when its request has been answered. Large bodies leave part of the budget to
+small ones, and those of one address leave half to others. When the budget is used up, the body that has been arriving
+longest is aborted, unless it has only just started; otherwise the new one is refused (503).
 """
 
 import asyncio
@@ -16,23 +16,22 @@ from aiohttp import web
 from flexportd.errors import RefusedError
 
 BODY_TIMEOUT = 20.0  # seconds for a body to arrive
-MAX_SMALL = 64 << 10  # bytes; what is larger is a large body
+MAX_SMALL = 64 << 10  # bytes; a larger body is a large body
 TOTAL_BYTES = 48 << 20  # bytes of all bodies
-RESERVED_FOR_SMALL = 16 << 20  # of these, bytes that large bodies leave to small ones
-GRACE_SECONDS = 1.0  # seconds in which a body may arrive however little room there is
+RESERVED_FOR_SMALL = 16 << 20  # bytes of these that large bodies leave to small ones
+GRACE_SECONDS = 1.0  # seconds in which a body is not aborted for another
 RETRY_AFTER = 5  # seconds
 
 _MIN_PIECE = 4096  # bytes
-_RECENT = 3600.0  # seconds in which operators are told of refused bodies
-THREAD_THRESHOLD = 512 << 10  # bytes that are worked on in a thread, not on the event loop
-
+_RECENT = 3600.0  # seconds for which a refused body is a warning
+THREAD_THRESHOLD = 512 << 10  # bytes from which work is done in a thread, not on the event loop
 
 READ_BODY: web.RequestKey[bytes] = web.RequestKey("read_body", bytes)
-"""The body of a request whose handler has read it already: it cannot be read from the connection again."""
+"""The body if the handler has read it already: it cannot be read from the connection again."""
 
 
 class BodyBudget:
-    """Bytes of bodies that are in memory; `max_body` is the largest that any route takes."""
+    """The memory budget of bodies; `max_body` is the largest body that any route accepts."""
 
     def __init__(self, max_body: int, total: int = TOTAL_BYTES, reserve: int = RESERVED_FOR_SMALL) -> None:
         self.for_large = max(total - reserve, 2 * max_body)
@@ -44,7 +43,7 @@ class BodyBudget:
         self._arriving: dict[Reservation, None] = {}  # the oldest first
 
     def reserve(self, address: Callable[[], str]) -> "Reservation":
-        """A reservation for one body, of nothing yet; `address` of the client is asked for only where it counts."""
+        """An empty reservation for one body; `address` is called only where the client's address matters."""
         return Reservation(self, address)
 
     @property
@@ -52,12 +51,12 @@ class BodyBudget:
         """Whether a body was refused within the last hour."""
         return self._refused_at is not None and asyncio.get_running_loop().time() - self._refused_at < _RECENT
 
-    # --- for reservations ---
+    # --- called by reservations ---
 
     def acquire(self, body: "Reservation", count: int) -> None:
-        """Take bytes for a body. Raises RefusedError."""
+        """Reserve bytes for a body. Raises RefusedError."""
         is_large = body.size + count > MAX_SMALL
-        more = count if body.address is not None or not is_large else body.size + count  # that count as a large body's
+        more = count if body.address is not None or not is_large else body.size + count  # of a large body
         while full := self._find_evictable(body, count, more, is_large=is_large):
             if not self._evict(body, full):
                 self.refused += 1
@@ -73,7 +72,7 @@ class BodyBudget:
     def _find_evictable(
         self, body: "Reservation", count: int, more: int, *, is_large: bool
     ) -> "Callable[[Reservation], bool] | None":
-        """Where there is no room for so many bytes: which bodies would make some. None where there is."""
+        """If the budget has no room for so many bytes: which bodies would free some. None if it has."""
         if is_large:
             address = body.client()
             if self._by_address.get(address, 0) + more > self.for_large // 2:
@@ -85,7 +84,7 @@ class BodyBudget:
         return None
 
     def _evict(self, newcomer: "Reservation", would_help: "Callable[[Reservation], bool]") -> bool:
-        """End the reading of the body that has been arriving longest; whether there is one that had its time."""
+        """Abort the body that has been arriving longest; False if none is past its grace period."""
         now = asyncio.get_running_loop().time()
         for body in self._arriving:
             if body.began + GRACE_SECONDS > now:
@@ -97,28 +96,28 @@ class BodyBudget:
         return False
 
     def release(self, body: "Reservation") -> None:
-        """Take back what a body has."""
+        """Release the bytes of a body."""
         self.used -= body.size
         if body.address is not None:
             self.used_by_large -= body.size
-            left = self._by_address[body.address] - body.size
-            if left:
-                self._by_address[body.address] = left
+            remaining = self._by_address[body.address] - body.size
+            if remaining:
+                self._by_address[body.address] = remaining
             else:
                 del self._by_address[body.address]
         body.size, body.address = 0, None
 
     def add_arriving(self, body: "Reservation") -> None:
-        """A body arrives piece by piece."""
+        """A body has started to arrive in pieces."""
         self._arriving[body] = None
 
     def remove_arriving(self, body: "Reservation") -> None:
-        """It has arrived, or does not any more."""
+        """It has arrived, or was aborted."""
         self._arriving.pop(body, None)
 
 
 class Reservation:
-    """What one body takes from the budget, until its context is left."""
+    """The bytes of one body in the budget, until the context is left."""
 
     __slots__ = ("_budget", "_client", "_limit", "address", "began", "size")
 
@@ -140,11 +139,11 @@ class Reservation:
             self._budget.release(self)
 
     def client(self) -> str:
-        """The address for which it counts."""
+        """The address that it counts for."""
         return self.address or self._client()
 
     def abort(self, now: float) -> None:
-        """Stop reading: its bytes are for another."""
+        """Stop reading, to free its bytes for another body."""
         self._budget.remove_arriving(self)
         self._budget.release(self)
         if self._limit is not None:
@@ -153,14 +152,14 @@ class Reservation:
     async def read(
         self, request: web.BaseRequest, most: int, update: Callable[[bytes], None] | None = None
     ) -> list[bytes]:
-        """The body in pieces, each handed to `update` as well, in a thread where they are large.
+        """Read the body in pieces, and pass each to `update`, in a thread if they are large.
 
         Raises RefusedError: 413 for more than `most` bytes, 408 for a body that does not arrive in time, 503.
         """
         length, content = request.content_length, request.content
         if length is not None and length > most:
-            raise RefusedError(413, "content-too-large", f"The body has {length} bytes; at most {most} are taken.")
-        if content.is_eof():  # it came with the head, as small ones do
+            raise RefusedError(413, "content-too-large", f"The body has {length} bytes; at most {most} are allowed.")
+        if content.is_eof():  # it came with the head, as small bodies do
             whole = content.read_nowait()
             if len(whole) > most:
                 raise _too_large(most)
@@ -183,7 +182,7 @@ class Reservation:
 
     async def _pieces(self, request: web.BaseRequest, most: int, update: Callable[[bytes], None] | None) -> list[bytes]:
         content, length = request.content, request.content_length or 0
-        ahead = length if length > MAX_SMALL else 0  # bytes that are reserved and have not arrived
+        ahead = length if length > MAX_SMALL else 0  # bytes that are reserved but have not arrived
         if ahead:
             self._budget.acquire(self, ahead)
         pieces, batch, size, waiting = list[bytes](), list[bytes](), 0, 0
@@ -197,7 +196,7 @@ class Reservation:
                 self._budget.acquire(self, len(piece) - ahead)
                 ahead = 0
             if pieces and len(pieces[-1]) < _MIN_PIECE:
-                pieces[-1] += piece  # many small objects would take more memory than their bytes
+                pieces[-1] += piece  # many small objects take more memory than their bytes
             else:
                 pieces.append(piece)
             if update is None:
@@ -213,7 +212,7 @@ class Reservation:
 
 
 def _too_large(most: int) -> RefusedError:
-    return RefusedError(413, "content-too-large", f"At most {most} bytes are taken.")
+    return RefusedError(413, "content-too-large", f"The body has more than {most} bytes.")
 
 
 def _feed(update: Callable[[bytes], None], pieces: list[bytes]) -> None:
@@ -222,7 +221,7 @@ def _feed(update: Callable[[bytes], None], pieces: list[bytes]) -> None:
 
 
 async def join_pieces(pieces: list[bytes]) -> bytes:
-    """The whole body; put together in a thread where it is large."""
+    """The whole body, joined in a thread if it is large."""
     if len(pieces) == 1:
         return pieces[0]
     return await asyncio.to_thread(b"".join, pieces) if sum(map(len, pieces)) > THREAD_THRESHOLD else b"".join(pieces)

@@ -1,7 +1,7 @@
-"""Ready-made HTTP answers: encoded once, sent in one piece.
+"""Prepared HTTP responses: encoded once, sent in one piece.
 
-aiohttp builds and serialises headers for each answer, which costs more than looking an object up. An `Answer` holds
-the finished bytes; `EncodedResponse` writes them with only the date and the connection header made anew.
+aiohttp builds and serialises the headers of each response, which costs more than the lookup of an object. A
+`PreparedResponse` holds the finished bytes; `PreparedStreamResponse` adds only the date and the connection header.
 It overrides what aiohttp's server calls on a response (`prepare`, `write_eof`) and sets `_eof_sent`, which `prepared`
 reads; the version is bounded in pyproject.toml and tests/integration/test_responses.py pins the bytes on the wire.
 """
@@ -19,7 +19,7 @@ from aiohttp.helpers import rfc822_formatted_time
 JSON = "application/json; charset=utf-8"
 HTML = "text/html; charset=utf-8"
 
-# On every answer. Pages may load nothing from elsewhere and cannot be framed.
+# On every response. Pages may load nothing from elsewhere and cannot be framed.
 SECURITY_HEADERS = (
     "X-Content-Type-Options: nosniff\r\n"
     "X-Frame-Options: DENY\r\n"
@@ -28,10 +28,10 @@ SECURITY_HEADERS = (
 )
 
 NO_STORE = "no-store"
-"""No cache on the way and no browser may keep what is an account's own; programs may keep an ETag, and ask with it."""
+"""Proxies and browsers must not store an account's data; programs may keep an ETag and send If-None-Match."""
 
 NO_REFERRER = "no-referrer"
-"""The Referrer-Policy of whatever is no page, and of pages with a token in their address."""
+"""The Referrer-Policy of everything that is not a page, and of pages with a token in their URL."""
 
 _PAGE_REFERRER_POLICY = "same-origin"  # with "no-referrer" the forms of a page say `Origin: null`
 
@@ -42,19 +42,19 @@ LARGE = 64 << 10
 
 
 def add_security_headers(response: web.StreamResponse) -> None:
-    """Give an answer that streams the headers that all others have."""
+    """Add the headers that every prepared response has to a streamed one."""
     response.headers.update(_SECURITY_HEADERS)
     response.headers["Referrer-Policy"] = NO_REFERRER
     response.headers[hdrs.CACHE_CONTROL] = NO_STORE
 
 
 class PreparedResponse:
-    """The finished bytes of one answer, to be sent any number of times."""
+    """The finished bytes of one response, to be sent any number of times."""
 
     __slots__ = ("body", "etag", "head", "status")
 
     def __init__(self, status: int, body: bytes, content_type: str | None = JSON, **headers: str) -> None:
-        """Further headers are given as keywords: `retry_after="5"` is `Retry-After: 5`; no-store, unless said."""
+        """Further headers are keywords: `retry_after="5"` is `Retry-After: 5`. Cache-Control is no-store by default."""
         length = None if status == 304 else len(body)
         self.head = (
             _common_head(status, length, content_type) if not headers else _head(status, length, content_type, headers)
@@ -64,7 +64,7 @@ class PreparedResponse:
         self.etag = headers.get("etag")
 
     def size(self) -> int:
-        """How many bytes it holds."""
+        """Its size in bytes."""
         return len(self.head) + len(self.body)
 
 
@@ -87,23 +87,23 @@ def _common_head(status: int, length: int | None, content_type: str | None) -> b
 
 
 def _clean(value: str) -> str:
-    """No header may smuggle in another, and all must be latin-1."""
+    """A value without line breaks, which could inject another header, in latin-1."""
     return value.replace("\r", " ").replace("\n", " ").encode("latin-1", "replace").decode("latin-1")
 
 
 class PreparedStreamResponse(web.StreamResponse):
-    """Sends an Answer. Cannot be changed by middleware or signals: everything is in the bytes already."""
+    """Sends a PreparedResponse. Middleware and signals cannot change it: everything is in the bytes already."""
 
     def __init__(self, answer: PreparedResponse, *, close: bool = False) -> None:
         super().__init__(status=answer.status)
         self._answer = answer
         self._close = close
-        self.request_headers = b""  # header lines of this request's own: its id, its rate
-        self.date: datetime | None = None  # the present, where this machine does not tell it
+        self.request_headers = b""  # header lines that depend on the request: its id, its rate
+        self.date: datetime | None = None  # a simulated time; None: the machine's
 
     @property
     def length(self) -> int:
-        """The bytes of its body."""
+        """The size of its body in bytes."""
         return len(self._answer.body)
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
@@ -127,7 +127,7 @@ class PreparedStreamResponse(web.StreamResponse):
         else:
             transport.writelines((head, answer.body))
         if transport.get_write_buffer_size() > LARGE:
-            # A reader that does not keep up holds its own next request, and no more than one body.
+            # A slow reader delays its own next request, and holds no more than one body in memory.
             await request.writer.drain()
         self._body_length = len(answer.body)
         return None
@@ -137,7 +137,7 @@ class PreparedStreamResponse(web.StreamResponse):
 
 
 def whole(answer: PreparedResponse, request_headers: bytes = b"") -> bytes:
-    """The response to a GET or POST of HTTP/1.1 on a connection that stays open; `extra` are further header lines."""
+    """All bytes of the response to a GET or POST of HTTP/1.1 on a connection that stays open."""
     return b"%b%bDate: %b\r\n\r\n%b" % (
         answer.head,
         request_headers,
@@ -150,7 +150,7 @@ _HEAD_END = {False: b"\r\n\r\n", True: b"\r\nConnection: keep-alive\r\n\r\n"}
 
 
 def not_modified(etag: str, **headers: str) -> PreparedResponse:
-    """304 for this ETag, with further headers that the whole answer would have had."""
+    """304 for this ETag, with further headers that the full response would have."""
     return PreparedResponse(304, b"", None, etag=etag, **headers)
 
 

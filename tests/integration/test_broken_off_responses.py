@@ -21,7 +21,7 @@ from flexportd.clock import Clock
 from flexportd.daemon import server
 from flexportd.errors import UnavailableError
 from flexportd.expose import streamed_response
-from flexportd.expose.feeds import csv_rows, export
+from flexportd.expose.feeds import export
 from flexportd.flexport.webhook_signature import sign
 from flexportd.http.connections import Timeouts
 from flexportd.settings import Settings
@@ -97,7 +97,7 @@ def fail_at(monkeypatch, call, error):
         return encode
 
     monkeypatch.setattr(export.Export, "encode", failing(export.Export.encode))
-    monkeypatch.setattr(csv_rows.CsvRowWriter, "encode", failing(csv_rows.CsvRowWriter.encode))
+    monkeypatch.setattr(export.CsvRowWriter, "encode", failing(export.CsvRowWriter.encode))
 
 
 @pytest.mark.parametrize("form", ["csv", "csv-bom", "ndjson"])
@@ -183,7 +183,7 @@ class Stalled:
 @pytest.fixture
 def endless(monkeypatch):
     much = b"x" * (4 << 20)  # more than what lies between takes
-    monkeypatch.setattr(csv_rows.CsvRowWriter, "encode", lambda *_: much)
+    monkeypatch.setattr(export.CsvRowWriter, "encode", lambda *_: much)
     monkeypatch.setattr(server, "SHUTDOWN_TIMEOUT", 0.1)
 
 
@@ -220,7 +220,7 @@ async def test_over_tls_an_http_1_0_client_gets_the_length_and_the_whole_body(tm
         async with daemon.http.post(url, data=body, ssl=context, headers=signed) as answer:
             assert answer.status == 200
         await daemon.settled()
-        monkeypatch.setattr(csv_rows.CsvRowWriter, "encode", lambda *_: b"x" * (4 << 20))
+        monkeypatch.setattr(export.CsvRowWriter, "encode", lambda *_: b"x" * (4 << 20))
         found, was_reset = await ask(daemon, "/shipments?format=csv", tls=context)
     assert not was_reset
     assert body_of(found).endswith(b"x" * (4 << 20))

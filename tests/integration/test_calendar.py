@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 import pytest
 
-from flexportd.expose.feeds import calendar as calendar_api
+from flexportd.expose.feeds import icalendar as calendar_api
 from flexportd.settings import Settings
 from tests import events
 from tests.strict_icalendar import checked

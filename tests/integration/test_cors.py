@@ -5,7 +5,7 @@ import pytest
 
 from flexportd.settings import Settings
 from tests.events import event, shipment
-from tests.integration.test_authorization_middleware import ask, new_key
+from tests.integration.test_middleware import ask, new_key
 from tests.under_test import start
 
 SITE = "https://app.example.com"

@@ -13,7 +13,6 @@ import pytest
 from aiohttp import web
 
 from flexportd.core.resources.documents import CUSTOMER_TYPES
-from flexportd.expose.context import CONTEXT
 from flexportd.expose.dashboard.pages import freight
 from flexportd.expose.openapi.document import openapi_document as description
 from flexportd.expose.security.opaque_values import OpaqueCodec
@@ -21,7 +20,7 @@ from flexportd.flexport.models.documents import TYPES
 from flexportd.settings import Settings
 from tests.crawling import crawl
 from tests.events import container, event, leg, shipment
-from tests.integration.test_authorization_middleware import ask, new_key
+from tests.integration.test_middleware import ask, new_key
 from tests.stored import put, record
 from tests.under_test import start
 
@@ -369,7 +368,7 @@ async def test_a_closed_exception_of_anothers_time_is_not_theirs(world, clock):
     query = "?shipment=3&state=closed&kind=late_departure"
     assert (await json_of(world, f"/exceptions{query}", world.acme))["data"] == []
     number = await world.daemon.db.read(lambda tx: tx.raw.execute("SELECT max(id) FROM exceptions").fetchone()[0])
-    codec = OpaqueCodec(world.daemon.parts.gate.signer, world.acme.split("_")[1])
+    codec = OpaqueCodec(world.daemon.parts.authenticator.signer, world.acme.split("_")[1])
     assert codec.encode_number(int(closed[0]["id"])) != number
     status, _, _ = await ask(world, f"/api/v1/exceptions/{codec.encode_number(int(closed[0]['id']))}", key=world.acme)
     assert status == 404
@@ -486,7 +485,7 @@ PAGE_QUERIES = ("", "?limit=1", "?cursor=abc", "?unknown=1", "?q=PO", "?%FF", "?
 def page_paths(daemon):
     """The path of every page of the dashboard, as the router has it."""
     app = web.Application()
-    app[CONTEXT] = daemon.daemon.parts
+    daemon.daemon.parts.add_to(app)
     freight.add_routes(app)
     return sorted({route.resource.canonical for route in app.router.routes() if route.method == "GET"})
 
@@ -574,7 +573,7 @@ async def test_exceptions_about_the_clients_costs_are_on_no_page_of_a_customer(w
     for path in ("/shipments/1", "/exceptions"):
         assert "Invoice overdue" in await page(world, path, world.admin)
         assert "Invoice overdue" not in await page(world, path, world.acme)
-    codec = OpaqueCodec(world.daemon.parts.gate.signer, world.acme.split("_")[1])
+    codec = OpaqueCodec(world.daemon.parts.authenticator.signer, world.acme.split("_")[1])
     await page(world, f"/exceptions/{number}", world.admin)
     await page(world, f"/exceptions/{codec.encode_number(int(number))}", world.acme, 404)
 

@@ -32,9 +32,10 @@ from flexportd.expose.api import file_requests as archive_api
 from flexportd.expose.api import files as files_api
 from flexportd.expose.api import queue as queue_api
 from flexportd.expose.api import shipments as shipments_api
-from flexportd.expose.authorization_middleware import auth_middleware
-from flexportd.expose.context import CONTEXT, AppContext
-from flexportd.expose.document_interfaces import FILES, FileServices
+from flexportd.expose.app import AppContext
+from flexportd.expose.context import ServerInfo
+from flexportd.expose.interfaces import FileServices
+from flexportd.expose.middleware import auth_middleware
 from flexportd.expose.openapi.router import register
 from flexportd.expose.routes import literal_first
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
@@ -118,10 +119,10 @@ class House:
             await self.queue.load()
             self.filing = FileServices(self.archive, self.held, self.archivist, verification)
             self.parts = AppContext(
-                db=self.db, queue=self.queue, cache=cache, registry=Registry(), clock=self.clock, webhook=None,
-                webhook_results=dict, task_failures=dict, started_at=self.clock.stamp(), jobs=None, files=self.filing,
+                db=self.db, queue=self.queue, cache=cache, registry=Registry(), clock=self.clock, webhooks=None,
+                server=ServerInfo(self.clock.stamp()), jobs=None, files=self.filing,
                 authenticator=None, freshness=None, broadcaster=None, indexer=None, exception_worker=None,
-                connections=None, bodies=BodyBudget(1 << 20), begin_webhook=lambda *_: None,
+                connections=None, bodies=BodyBudget(1 << 20),
             )  # fmt: skip
             await self._serve(stack)
             stack.push_async_callback(self.tasks.stop)
@@ -136,9 +137,8 @@ class House:
 
     async def _serve(self, stack):
         app = web.Application(middlewares=[auth_middleware])
-        app[CONTEXT] = self.parts
+        self.parts.add_to(app)
         app[ACCESS_POLICY] = AccessPolicy(self.clock, checks_hosts=False)
-        app[FILES] = self.filing
         routes = (*archive_api.ROUTES, *files_api.ROUTES, *shipments_api.ROUTES, *queue_api.ROUTES)
         register(app, literal_first(routes))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)

@@ -20,8 +20,7 @@ from flexportd.cli.commands.gaps import gaps as gaps_command
 from flexportd.clock import parse, stamp
 from flexportd.core.outages import health
 from flexportd.expose.api import gaps as gaps_api
-from flexportd.expose.authorization_middleware import auth_middleware
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.middleware import auth_middleware
 from flexportd.expose.openapi.router import register
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
 from flexportd.flexport.client import Client, ClientRules
@@ -141,7 +140,7 @@ async def verdict(daemon: UnderTest, clock: TurnedClock) -> tuple[str, str]:
 async def served(daemon: UnderTest, folder):
     """The handlers of gaps over HTTP on a socket of their own."""
     app = web.Application(middlewares=[auth_middleware])
-    app[CONTEXT] = daemon.daemon.parts
+    daemon.daemon.parts.add_to(app)
     app[ACCESS_POLICY] = AccessPolicy(daemon.daemon.parts.clock, checks_hosts=False)
     register(app, gaps_api.ROUTES)
     runner = web.AppRunner(app, access_log=None)

@@ -28,8 +28,8 @@ from flexportd.settings import Settings
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.exceptions import Exceptions
 from tests.events import container, event, leg, shipment
-from tests.integration.test_authorization_middleware import ask, new_key
 from tests.integration.test_daemon_sync import configured, ended
+from tests.integration.test_middleware import ask, new_key
 from tests.mirrored import KEY
 from tests.stored import AT, REGISTRY, put, record
 from tests.under_test import DatedClock, start

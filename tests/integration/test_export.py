@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from flexportd.errors import UnavailableError
-from flexportd.expose.feeds import csv_rows, export
+from flexportd.expose.feeds import export
 from flexportd.http.connections import Timeouts
 from tests.events import event, shipment
 
@@ -152,7 +152,7 @@ async def test_a_reader_that_stands_still_is_cut_off_and_holds_up_nobody(filled,
     pool = filled.daemon.parts.connections.network
     pool.timeouts = Timeouts(write=0.2, check=0.05)
     much = b"x" * (4 << 20)  # more than what lies between takes
-    monkeypatch.setattr(csv_rows.CsvRowWriter, "encode", lambda *_: much)
+    monkeypatch.setattr(export.CsvRowWriter, "encode", lambda *_: much)
     host, _, port = filled.url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
     try:
@@ -170,15 +170,15 @@ async def test_a_reader_that_stands_still_is_cut_off_and_holds_up_nobody(filled,
 
 async def test_an_export_may_take_longer_than_other_answers(filled, monkeypatch):
     """Its reader sets the pace; only a page must come within the limit."""
-    written = csv_rows.CsvRowWriter.encode
+    written = export.CsvRowWriter.encode
 
     def slowly(self, rows):
         time.sleep(0.1)
         return written(self, rows)
 
     monkeypatch.setattr("flexportd.expose.api.list_endpoint.ROWS_AT_ONCE", 2)
-    monkeypatch.setattr("flexportd.expose.authorization_middleware.TIME_LIMIT", 1.0)
-    monkeypatch.setattr(csv_rows.CsvRowWriter, "encode", slowly)
+    monkeypatch.setattr("flexportd.expose.middleware.TIME_LIMIT", 1.0)
+    monkeypatch.setattr(export.CsvRowWriter, "encode", slowly)
     _, body = await text(filled, "/shipments?format=csv&fields=id")
     assert len(body.splitlines()) == 24
 

@@ -8,7 +8,7 @@ import aiohttp
 
 from flexportd.expose.dashboard import render
 from flexportd.settings import Settings
-from tests.integration.test_authorization_middleware import new_key
+from tests.integration.test_middleware import new_key
 from tests.under_test import start
 
 # As Chromium 156 sends them with the form of a page.

@@ -16,8 +16,8 @@ import pytest
 from flexportd.flexport.webhook_signature import sign
 from flexportd.settings import Settings
 from tests.events import event, shipment
-from tests.integration.test_authorization_middleware import new_key
 from tests.integration.test_forms import CHROMIUM, TOKEN, WITHOUT_SITE
+from tests.integration.test_middleware import new_key
 from tests.nginx import certificate, needs_nginx, nginx
 from tests.under_test import SECRET, start
 

@@ -9,8 +9,8 @@ from flexportd.core.resources.documents import CUSTOMER_TYPES
 from flexportd.expose.openapi.document import openapi_document
 from flexportd.sandbox import Sandbox, SandboxOptions
 from tests.crawling import crawl
-from tests.integration.test_authorization_middleware import ask, new_key
 from tests.integration.test_daemon_sync import configured, ended
+from tests.integration.test_middleware import ask, new_key
 from tests.mirrored import KEY
 from tests.under_test import DatedClock, start
 

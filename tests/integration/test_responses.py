@@ -174,11 +174,11 @@ async def test_a_cached_answer_and_a_webhook_take_no_request_object_and_look_the
     second = await raw(filled, get(path))
     assert served == [path]
     assert [without_id(one) for one in (first, second)] == [without_id(first)] * 2
-    usual = filled.daemon.parts.webhook_results()["accepted"]
+    usual = filled.daemon.parts.webhooks.results["accepted"]
     assert (await filled.post(numbered(77)))[0] == 200
     assert (await filled.post(numbered(77)))[1]["status"] == "duplicate"
     assert served == [path]
-    assert filled.daemon.parts.webhook_results()["accepted"] == usual + 1
+    assert filled.daemon.parts.webhooks.results["accepted"] == usual + 1
     assert filled.daemon.parts.bodies.used == 0
 
 
@@ -230,7 +230,7 @@ async def test_a_webhook_whose_sender_has_gone_is_kept_and_nothing_is_left_behin
     writer.transport.abort()
     pool = filled.daemon.parts.connections.network
     async with asyncio.timeout(5):
-        while filled.daemon.parts.webhook_results()["accepted"] < 2 or len(pool) > 1:
+        while filled.daemon.parts.webhooks.results["accepted"] < 2 or len(pool) > 1:
             await filled.get("/queue")
     assert filled.daemon.parts.bodies.used == 0
 

@@ -11,7 +11,7 @@ import pytest
 
 from flexportd.settings import Settings
 from tests.events import event, shipment
-from tests.integration.test_authorization_middleware import new_key
+from tests.integration.test_middleware import new_key
 from tests.integration.test_stream import Client
 from tests.under_test import start
 

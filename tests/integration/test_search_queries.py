@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from tests.events import container, leg, place, shipment
-from tests.integration.test_authorization_middleware import new_key
+from tests.integration.test_middleware import new_key
 from tests.small_flexport import SmallFlexport, mirroring
 from tests.under_test import DatedClock
 

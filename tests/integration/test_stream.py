@@ -21,23 +21,21 @@ from flexportd.core.changes.stream_messages import StreamMessage
 from flexportd.core.exceptions.worker import ExceptionWorker
 from flexportd.daemon.after_commit import CommitHooks
 from flexportd.errors import RefusedError, UnavailableError
-from flexportd.expose.api.stream import ROUTES
-from flexportd.expose.authorization_middleware import error_middleware
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.middleware import error_middleware
 from flexportd.expose.openapi.router import register
 from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
 from flexportd.expose.security.authentication import MAX_CACHED_KEYS, KeyAuthenticator
 from flexportd.expose.security.opaque_values import OpaqueCodec
 from flexportd.expose.streaming import broadcaster as hubs
-from flexportd.expose.streaming.broadcaster import Broadcaster
-from flexportd.expose.streaming.sse import install
+from flexportd.expose.streaming.broadcaster import BROADCASTER, Broadcaster
+from flexportd.expose.streaming.sse import ROUTES, end_streams
 from flexportd.expose.usage_counters import UsageCounter
 from flexportd.http.connections import Timeouts
 from flexportd.settings import Settings
 from flexportd.storage.repositories.audiences import Audience
 from tests.events import event, leg, shipment
-from tests.integration.test_authorization_middleware import new_key
+from tests.integration.test_middleware import new_key
 from tests.under_test import start
 
 ACME = Audience("consignee", ("Acme",))
@@ -157,7 +155,7 @@ async def streaming(daemon, beat=0.15, viewer=UNRESTRICTED, door=None):
     @web.middleware
     async def admitted(request, handler):
         async def go_on(request):
-            request[PRINCIPAL] = door.enter(request, "read") if door else viewer
+            request[PRINCIPAL] = door.authenticate(request, "read") if door else viewer
             return await handler(request)
 
         return await error_middleware(request, go_on)
@@ -166,10 +164,11 @@ async def streaming(daemon, beat=0.15, viewer=UNRESTRICTED, door=None):
         Broadcaster(daemon.daemon.db, daemon.daemon.parts.registry, beat),
         web.Application(middlewares=[admitted]),
     )
-    app[CONTEXT] = daemon.daemon.parts
+    daemon.daemon.parts.add_to(app)
     if door:
         app[ACCESS_POLICY] = door
-    install(app, hub)
+    app[BROADCASTER] = hub
+    app.on_shutdown.append(end_streams)
     register(app, ROUTES)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=60)
     await runner.setup()
@@ -390,7 +389,8 @@ async def test_a_quiet_stream_shows_that_it_lives_and_moves_its_place(daemon):
 
 
 async def test_only_who_waits_and_has_seen_all_is_passed_over():
-    follower = hubs.Subscriber(None, stream_messages.StreamPosition(1), None)
+    follower = hubs.Subscriber(None, None, 0)
+    follower.position = stream_messages.StreamPosition(1)
     assert not follower.skip_to(stream_messages.StreamPosition(5))
     assert follower.position == stream_messages.StreamPosition(1)
     waiting = asyncio.create_task(follower.wait())
@@ -437,7 +437,7 @@ async def test_a_reader_that_takes_nothing_is_cut_off_and_can_go_on(daemon):
         served = Streaming(f"{daemon.url}/api/v1/stream", parts.broadcaster, http, None)
         with slow_reader(served, "0") as sock:
             async with asyncio.timeout(30):
-                while not served.hub.cuts:
+                while not served.hub.dropped:
                     await asyncio.sleep(0.01)
             taken = await asyncio.to_thread(rest_of, sock)
         assert len(served.hub) == 0
@@ -595,7 +595,7 @@ async def test_head_tells_the_kind_and_ends(daemon):
 
 
 async def test_a_commit_wakes_the_hub(daemon):
-    hub = Broadcaster(daemon.daemon.db, daemon.daemon.parts.registry, beat=3600.0)  # it would not look by itself
+    hub = Broadcaster(daemon.daemon.db, daemon.daemon.parts.registry, heartbeat=3600.0)  # it would not look by itself
     watching = CommitHooks(daemon.daemon.parts.cache)
     watching.on_commit.append(hub.wake)
     running = asyncio.create_task(hub.run())

@@ -6,18 +6,19 @@ from aiohttp.test_utils import make_mocked_request
 from flexportd.cli.addresses import is_loopback
 from flexportd.clock import Clock
 from flexportd.expose.base_url import base_url, reachable_url
-from flexportd.expose.context import CONTEXT, DisplaySettings
+from flexportd.expose.context import DISPLAY, SERVER_INFO, DisplaySettings, ServerInfo
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
 
 
 class _Parts:
     def __init__(self, addresses=("127.0.0.1:8080",), public_url=None, *, has_tls=False):
-        self.addresses, self.display, self.has_tls = list(addresses), DisplaySettings(public_url=public_url), has_tls
+        self.server = ServerInfo("", addresses=list(addresses), has_tls=has_tls)
+        self.display = DisplaySettings(public_url=public_url)
 
 
 def asked(parts, host, *, operator=False, unix=False, **headers):
     door = AccessPolicy(Clock(), checks_hosts=not operator)
-    app = {CONTEXT: parts, ACCESS_POLICY: door}
+    app = {DISPLAY: parts.display, SERVER_INFO: parts.server, ACCESS_POLICY: door}
     found = make_mocked_request("GET", "/", {"Host": host, **headers}, app=app)
     return found.clone(remote="" if unix else "192.0.2.7")
 

@@ -6,9 +6,8 @@ import random
 import pytest
 
 from flexportd.core.resources import registry
-from flexportd.expose.api import serialize
-from flexportd.expose.feeds.csv_rows import CsvRowWriter
-from flexportd.expose.feeds.export import Export
+from flexportd.expose import serialize
+from flexportd.expose.feeds.export import CsvRowWriter, Export
 
 DOMAINS = [domain for domain in registry.Registry() if domain.derived_values is None]
 TEXTS = [None, "", "a", "=1", '"', "a,b", "two\nlines", "\x00", "-5", "-12.50", "00123", "\u4e2d", "\ud800", " x", "+1"]

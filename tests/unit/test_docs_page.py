@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from flexportd.core.resources.registry import Registry
+from flexportd.expose.dashboard import render
 from flexportd.expose.openapi import docs_page, document
 from flexportd.expose.openapi.curl_examples import curl, example_body, example_url
 from flexportd.expose.routes import routes
@@ -26,7 +27,7 @@ def shown(described):
 
 @pytest.fixture(scope="module")
 def html(described):
-    return docs_page.render_docs(described, URL).decode()
+    return render.render_standalone("api.html", docs_page.api_page(described, URL)).decode()
 
 
 class Links(HTMLParser):

@@ -15,8 +15,8 @@ from flexportd.cli.exit_codes import Exit
 from flexportd.daemon import control_socket
 from flexportd.errors import ConflictError, FlexportdError, NotFoundError
 from flexportd.expose.api import jobs
-from flexportd.expose.authorization_middleware import auth_middleware
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import JOBS
+from flexportd.expose.middleware import auth_middleware
 from flexportd.expose.openapi.router import register
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
 from flexportd.jobs.job import Cron, Every, Job
@@ -74,11 +74,11 @@ async def served_from(parts, clock, folder: Path):
     place, config, tasks = folder / "j.sock", folder / "j.toml", Tasks()
     config.write_text(f'[storage]\ndata_dir = "d"\ncontrol_socket = "{place}"\n', encoding="utf-8")
     app = web.Application(middlewares=[auth_middleware])
-    app[CONTEXT] = parts
+    parts.add_to(app)
     app[ACCESS_POLICY] = AccessPolicy(clock, checks_hosts=False)
     async with Database.open(folder / "jobs") as db, aiohttp.ClientSession() as http:
         scheduler = Scheduler(db, clock, tasks, spread=0.0)
-        app[jobs.JOBS] = scheduler
+        app[JOBS] = scheduler
         register(app, jobs.ROUTES)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()

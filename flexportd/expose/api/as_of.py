@@ -15,8 +15,8 @@ from flexportd.core.history.provenance import FieldProvenance, field_provenance
 from flexportd.core.resources import shipments
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import NotFoundError
-from flexportd.expose.api import serialize
-from flexportd.expose.context import CONTEXT, AppContext
+from flexportd.expose import serialize
+from flexportd.expose.context import CLOCK, DB, READS
 from flexportd.expose.openapi.router import param
 from flexportd.expose.security import authorization
 from flexportd.storage.queries.table import Key, instant
@@ -34,16 +34,16 @@ async def object_document(request: web.Request, domain: ResourceType, key: Key) 
 
     With `as_of` it has that time as `known_at`, and the state that was known then. Raises NotFoundError, InvalidError.
     """
-    parts = request.app[CONTEXT]
+    db = request.app[DB]
     at, fields, included = param(request, "as_of"), param(request, "fields"), param(request, "include", ())
     authorization.check_includes(request, included)
     if at is None:
-        return await parts.db.read(lambda tx: _current_document(request, tx, (domain, key), fields, included))
+        return await db.read(lambda tx: _current_document(request, tx, (domain, key), fields, included))
     check_includes(included)
-    now = parts.clock.stamp()
+    now = request.app[CLOCK].stamp()
 
     def past(tx: Transaction) -> dict[str, Any]:
-        record = parts.reads.get(tx, domain, key)
+        record = request.app[READS].get(tx, domain, key)
         since = "" if record is None else authorization.visible_since(request, tx, domain, record).changed_at
         if at < since:
             named = key if isinstance(key, int) else repr(key[:50])
@@ -53,7 +53,7 @@ async def object_document(request: web.Request, domain: ResourceType, key: Key) 
         first = _first_arrival(request, tx, domain, row, at) if fields is None else {}
         return {**serialize.select_fields(document, fields), **first, "known_at": at}
 
-    return await parts.db.read(past)
+    return await db.read(past)
 
 
 def _current_document(
@@ -63,12 +63,12 @@ def _current_document(
     fields: Sequence[str] | None,
     included: Sequence[str],
 ) -> dict[str, Any]:
-    parts, (domain, key) = request.app[CONTEXT], named
-    record = parts.reads.get(tx, domain, key)
+    (domain, key) = named
+    record = request.app[READS].get(tx, domain, key)
     if record is None:
         raise NotFoundError(f"there is no {domain.label} {key if isinstance(key, int) else repr(key[:50])}")
     row = serialize.record_row(record, *(("raw",) if "raw" in included else ()))
-    document = serialize.serialize_resource(domain, row, parts.clock.now().date())
+    document = serialize.serialize_resource(domain, row, request.app[CLOCK].now().date())
     document = serialize.select_fields(document, None if fields is None else (*fields, *included))
     if fields is None:
         document |= _first_arrival(request, tx, domain, {**record.fields, "id": record.id})
@@ -86,9 +86,9 @@ def _redacted_cause(cause: FieldProvenance | None) -> FieldProvenance | None:
 
 
 @asynccontextmanager
-async def open_as_of(parts: AppContext, create: AsOfListFactory, at: str) -> AsyncIterator[AsOfList]:
+async def open_as_of(app: web.Application, create: AsOfListFactory, at: str) -> AsyncIterator[AsOfList]:
     """A list as it was at `at`; it can be read page by page inside the context."""
-    past = create(at, parts.clock.stamp())
+    past = create(at, app[CLOCK].stamp())
     try:
         yield past
     finally:

@@ -9,8 +9,8 @@ from flexportd.core.resources import shipments
 from flexportd.errors import NotFoundError
 from flexportd.expose.api.shipments import shipment_id, visible_shipment_id
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT
-from flexportd.expose.flexport_interfaces import require_flexport
+from flexportd.expose.context import DB, READS, UPSTREAM
+from flexportd.expose.interfaces import require_flexport
 from flexportd.expose.openapi.parameters import id_param
 from flexportd.expose.openapi.problem_types import UPSTREAM_PROBLEMS
 from flexportd.expose.openapi.route import Route
@@ -39,7 +39,7 @@ async def calculate(request: web.Request) -> web.StreamResponse:
     number = shipment_id(request)
     failed: list[LegWithoutCarbon] = [
         {"leg_id": one["leg_id"], "reason": one["reason"]}
-        for one in await require_flexport(request.app[CONTEXT].upstream).calculate_carbon(number)
+        for one in await require_flexport(request.app[UPSTREAM]).calculate_carbon(number)
     ]
     document = await _document(request, number)
     reasons = {one["leg_id"]: one["reason"] for one in failed}
@@ -51,15 +51,15 @@ async def calculate(request: web.Request) -> web.StreamResponse:
 
 
 async def _document(request: web.Request, number: int) -> ShipmentCarbon:
-    parts = request.app[CONTEXT]
+    reads = request.app[READS]
 
     def read(tx: Transaction) -> ShipmentCarbon:
-        shipment = parts.reads.get(tx, shipments.RESOURCE_TYPE, number)
+        shipment = reads.get(tx, shipments.RESOURCE_TYPE, number)
         if shipment is None:
             raise NotFoundError(f"there is no shipment {number}")
-        return carbon.document(shipment, parts.reads.children(tx, "legs", number), tx.carbon.of_shipment(number))
+        return carbon.document(shipment, reads.children(tx, "legs", number), tx.carbon.of_shipment(number))
 
-    return await parts.db.read(read)
+    return await request.app[DB].read(read)
 
 
 _ID = id_param(shipments.RESOURCE_TYPE)

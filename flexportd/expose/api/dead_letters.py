@@ -13,7 +13,7 @@ from flexportd.errors import NotFoundError
 from flexportd.expose.api.events import Attempt, RequeuedItem, payload
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import DB, QUEUE
 from flexportd.expose.openapi.enum_values import EVENT_TYPES, UnknownWords, check_words
 from flexportd.expose.openapi.parameters import TEXT, identifier
 from flexportd.expose.openapi.query_params import ListRules, list_params
@@ -108,8 +108,8 @@ def item_id(request: web.Request) -> int:
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/dead-letters/{id}`: the payload, and every try with its error and time."""
-    parts, number = request.app[CONTEXT], item_id(request)
-    return await respond(request, lambda: parts.db.read(lambda tx: detail(tx, number)))
+    number = item_id(request)
+    return await respond(request, lambda: request.app[DB].read(lambda tx: detail(tx, number)))
 
 
 def detail(tx: Transaction, number: int) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def detail(tx: Transaction, number: int) -> dict[str, Any]:
 
 async def retry(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/dead-letters/{id}/retry`: from the start."""
-    queue, number = request.app[CONTEXT].queue, item_id(request)
+    queue, number = request.app[QUEUE], item_id(request)
     revived = await queue.retry([number])
     if not revived:
         raise NotFoundError(f"there is no dead letter {number}")
@@ -140,13 +140,13 @@ async def retry(request: web.Request) -> web.StreamResponse:
 
 async def retry_many(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/dead-letters/retry?type=&error=`: all that match, at most a thousand at once."""
-    parts = request.app[CONTEXT]
+    queue = request.app[QUEUE]
     filters: dict[str, Any] = {"dead": (), "not_discarded": ()}
     filters |= {name: (text,) for name in ("type", "error") if (text := param(request, name)) is not None}
     if "type" in filters and filters["type"][0] not in EVENT_TYPES.known:
         await check_words(request, (UnknownWords("type", EVENT_TYPES, filters["type"]),), {}, None)
-    rows = await parts.queue.dead_letters(PageRequest(MAX_RETRIED, "id", descending=False, filters=filters))
-    revived = await parts.queue.retry([row["id"] for row in rows[:MAX_RETRIED]])
+    rows = await queue.dead_letters(PageRequest(MAX_RETRIED, "id", descending=False, filters=filters))
+    revived = await queue.retry([row["id"] for row in rows[:MAX_RETRIED]])
 
     async def build() -> RetriedDeadLetters:
         return {"retried": len(revived), "has_more": len(rows) > MAX_RETRIED}
@@ -156,9 +156,9 @@ async def retry_many(request: web.Request) -> web.StreamResponse:
 
 async def discard(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/dead-letters/{id}/discard` with `{"reason": …, "discarded_by": …}`: closed, and kept."""
-    parts, number, body = request.app[CONTEXT], item_id(request), json_body(request, DiscardRequest)
-    await parts.queue.discard(number, (body.discarded_by or "api").strip(), body.reason.strip())
-    return await respond(request, lambda: parts.db.read(lambda tx: detail(tx, number)))
+    number, body = item_id(request), json_body(request, DiscardRequest)
+    await request.app[QUEUE].discard(number, (body.discarded_by or "api").strip(), body.reason.strip())
+    return await respond(request, lambda: request.app[DB].read(lambda tx: detail(tx, number)))
 
 
 _ID = identifier("Number of the dead letter.", example="17")

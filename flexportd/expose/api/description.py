@@ -10,8 +10,8 @@ from aiohttp import web
 
 from flexportd.expose.base_url import configured_url
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT
-from flexportd.expose.openapi.route import Response, Route
+from flexportd.expose.context import DISPLAY, RENDER_PAGE, SERVER_INFO, PageRenderer
+from flexportd.expose.openapi.route import SERVED_ROUTES, Response, Route
 from flexportd.expose.security.access_policy import ACCESS_POLICY
 from flexportd.http.responses import HTML
 
@@ -46,16 +46,19 @@ async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/openapi.json`."""
     asks = request.app[ACCESS_POLICY].requires_key
     return await respond(
-        request, lambda: _cache_of(request).get(_openapi_json, request.app[CONTEXT].routes, asks), _cache_tags(request)
+        request, lambda: _cache_of(request).get(_openapi_json, request.app[SERVED_ROUTES], asks), _cache_tags(request)
     )
 
 
 async def read(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/docs`."""
-    parts, asks = request.app[CONTEXT], request.app[ACCESS_POLICY].requires_key
-    routes, url = parts.routes, configured_url(parts) or _LOCAL
+    asks = request.app[ACCESS_POLICY].requires_key
+    routes, url = request.app[SERVED_ROUTES], configured_url(request.app[DISPLAY], request.app[SERVER_INFO]) or _LOCAL
     return await respond(
-        request, lambda: _cache_of(request).get(_docs_html, routes, asks, url), _cache_tags(request), HTML
+        request,
+        lambda: _cache_of(request).get(_docs_html, routes, asks, url, request.app[RENDER_PAGE]),
+        _cache_tags(request),
+        HTML,
     )
 
 
@@ -74,10 +77,10 @@ def _openapi_json(routes: Sequence[Route], asks: bool) -> bytes:
     return msgspec.json.encode(_document(routes, asks))
 
 
-def _docs_html(routes: Sequence[Route], asks: bool, url: str) -> bytes:
-    from flexportd.expose.openapi.docs_page import render_docs  # noqa: PLC0415
+def _docs_html(routes: Sequence[Route], asks: bool, url: str, render: PageRenderer) -> bytes:
+    from flexportd.expose.openapi.docs_page import api_page  # noqa: PLC0415
 
-    return render_docs(_document(routes, asks), url)
+    return render("api.html", api_page(_document(routes, asks), url))
 
 
 ROUTES = (

@@ -10,7 +10,7 @@ from flexportd.core.events.applier import event_title
 from flexportd.errors import NotFoundError
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import CLOCK, DB, QUEUE
 from flexportd.expose.openapi.enum_values import EVENT_TYPES
 from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.query_params import ListRules, list_params
@@ -97,7 +97,7 @@ async def index(request: web.Request) -> web.StreamResponse:
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/events/{id}`: with the payload as it came and every failed try."""
-    parts, event_id = request.app[CONTEXT], request.match_info["id"]
+    event_id = request.match_info["id"]
 
     def read(tx: Transaction) -> dict[str, Any]:
         row = tx.events.by_id(event_id)
@@ -111,7 +111,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         document["dead_letter"] = str(item[0]) if item and item[1] == "dead" else None
         return document | payload(body)
 
-    return await respond(request, lambda: parts.db.read(read))
+    return await respond(request, lambda: request.app[DB].read(read))
 
 
 def payload(body: bytes) -> dict[str, Any]:
@@ -126,8 +126,8 @@ def payload(body: bytes) -> dict[str, Any]:
 
 async def replay(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/events/{id}/replay`: apply a kept event again. Newer states stay."""
-    parts, event_id = request.app[CONTEXT], request.match_info["id"]
-    at = parts.clock.stamp()
+    event_id = request.match_info["id"]
+    at = request.app[CLOCK].stamp()
 
     def work(tx: Transaction) -> int:
         row = tx.events.by_id(event_id)
@@ -143,7 +143,7 @@ async def replay(request: web.Request) -> web.StreamResponse:
         tx.events.reopen(row["seq"])
         return 1
 
-    parts.queue.added("event", await parts.db.write(work))
+    request.app[QUEUE].added("event", await request.app[DB].write(work))
 
     async def build() -> dict[str, Any]:
         return {"id": event_id, "state": "ready"}

@@ -15,10 +15,10 @@ from flexportd.core.exceptions.sentences import sentence, title
 from flexportd.core.json_types import Stamp
 from flexportd.core.resources import shipments
 from flexportd.errors import NotFoundError
-from flexportd.expose.api.list_endpoint import ListEndpoint
+from flexportd.expose.api.list_endpoint import ListEndpoint, restrict_as_of
 from flexportd.expose.api.shipments import record_of, visible_shipment_id
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import DB
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.parameters import id_param, identifier
 from flexportd.expose.openapi.query_params import ListRules, list_params
@@ -112,9 +112,7 @@ SHIPMENT_LIST = replace(LIST, rules=LIST.rules.without("shipment"))
 
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/exceptions`, the last opened first."""
-    return await _with_public_ids(request, authorization.restrict_as_of(request, LIST, shipments.TABLE)).respond(
-        request
-    )
+    return await _with_public_ids(request, restrict_as_of(request, LIST, shipments.TABLE)).respond(request)
 
 
 async def index_of_shipment(request: web.Request) -> web.StreamResponse:
@@ -167,11 +165,10 @@ def load_visible(request: web.Request, tx: Transaction) -> ExceptionRow:
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/exceptions/{id}`; one that was closed still answers."""
-    parts = request.app[CONTEXT]
     query_params.parse_unique(request.query, ())
 
     async def build() -> dict[str, Any]:
-        row = await parts.db.read(lambda tx: load_visible(request, tx))
+        row = await request.app[DB].read(lambda tx: load_visible(request, tx))
         return _document(codec_of(request), msgspec.structs.asdict(row))
 
     return await respond(request, build)

@@ -16,10 +16,9 @@ from flexportd.core.resources import documents, shipments
 from flexportd.core.resources.resource_type import MAX_ID_LENGTH
 from flexportd.errors import ConflictError, InvalidError, NotFoundError
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT
-from flexportd.expose.document_interfaces import FILES
+from flexportd.expose.context import CLOCK, DB, FILES
 from flexportd.expose.file_response import file_headers
-from flexportd.expose.flexport_interfaces import require_flexport
+from flexportd.expose.interfaces import require_flexport
 from flexportd.expose.openapi.parameters import id_param
 from flexportd.expose.openapi.route import Response, Route
 from flexportd.expose.openapi.router import json_body
@@ -100,10 +99,10 @@ class FileRequestsResponse(TypedDict):
 
 async def summary(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/documents/archive`: how many files are here, wanted and not to be had, and the last verification."""
-    parts, filing = request.app[CONTEXT], request.app[FILES]
+    filing = request.app[FILES]
 
     async def build() -> ArchiveSummary:
-        counts, volume = await parts.db.read(lambda tx: (tx.files.counts(), tx.files.total_size()))
+        counts, volume = await request.app[DB].read(lambda tx: (tx.files.counts(), tx.files.total_size()))
         rules = filing.requester.rules
         return {
             "archive": rules.archive,
@@ -188,7 +187,7 @@ async def export(request: web.Request) -> web.StreamResponse:
     entries = await _shipment_documents(request, number)
     response = StreamedResponse()
     response.headers.update(file_headers(f"FLEX-{number}-documents.zip", "application/zip"))
-    packed = zip_stream(request.app[FILES].archive, number, entries, request.app[CONTEXT].clock.stamp())
+    packed = zip_stream(request.app[FILES].archive, number, entries, request.app[CLOCK].stamp())
     return await send_chunks(request, response, _iterate_in_threads(packed))
 
 
@@ -235,7 +234,7 @@ async def _shipment_documents(request: web.Request, number: int) -> list[ZipItem
         entries = [(known[key], file) for key, file in found]
         return [_without_former_file(*entry) for entry in entries] if restricted else entries
 
-    found = await request.app[CONTEXT].db.read(read)
+    found = await request.app[DB].read(read)
     if found is None:
         raise NotFoundError(f"there is no shipment {number}")
     if len(found) > MAX_DOCUMENTS:

@@ -14,10 +14,9 @@ from flexportd.core.resources import documents
 from flexportd.errors import NotFoundError
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT
-from flexportd.expose.document_interfaces import FILES, FileServices
+from flexportd.expose.context import CLOCK, DB, FILES
 from flexportd.expose.file_response import FileBody, send
-from flexportd.expose.flexport_interfaces import require_flexport
+from flexportd.expose.interfaces import FileServices, require_flexport
 from flexportd.expose.openapi.parameters import id_param, text
 from flexportd.expose.openapi.query_params import ListRules, list_params
 from flexportd.expose.openapi.route import Parameter, Response, Route
@@ -123,7 +122,7 @@ async def _load_document(request: web.Request, key: str) -> tuple[Record | None,
     def read(tx: Transaction) -> tuple[Record | None, list[DocumentFile]]:
         return tx.resources.load(documents.TABLE, (key,)).get(key), tx.files.of_document(key)
 
-    document, rows = await request.app[CONTEXT].db.read(read)
+    document, rows = await request.app[DB].read(read)
     if authorization.audience_of(request) is not None:
         rows = [row for row in rows if row.current]  # those before may be of a time when it was another's
     if document is None and not rows:
@@ -138,7 +137,7 @@ async def _request_file(
     archivist, key = filing.requester, str(document.id)
     if not archivist.fetches:
         require_flexport(None)
-    now = request.app[CONTEXT].clock.now()
+    now = request.app[CLOCK].now()
     tried = row is not None and row.last_attempt_at is not None and now - parse(row.last_attempt_at) < _FAILURE_TTL
     if (
         row is not None
@@ -171,12 +170,12 @@ _OpenFile = tuple[FileBody, BinaryIO]
 
 async def _open_archived(request: web.Request, row: DocumentFile) -> _OpenFile | None:
     """The file from the archive, opened; None where it is not there, which is written down."""
-    parts, archive = request.app[CONTEXT], request.app[FILES].archive
+    archive = request.app[FILES].archive
     assert row.sha256 is not None
     file = await asyncio.to_thread(archive.open, row.sha256, row.size or 0)
     if file is None:
-        at, sha256 = parts.clock.stamp(), row.sha256
-        await parts.db.write(lambda tx: tx.files.mark_bad(sha256, "missing", "the archived file is missing", at))
+        at, sha256 = request.app[CLOCK].stamp(), row.sha256
+        await request.app[DB].write(lambda tx: tx.files.mark_bad(sha256, "missing", "the archived file is missing", at))
         return None
 
     async def read(offset: int, count: int) -> bytes:

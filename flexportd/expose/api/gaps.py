@@ -12,7 +12,7 @@ from flexportd.core.outages import DeliveryHealth, Detection, DetectionState, Ou
 from flexportd.expose import cursors
 from flexportd.expose.api.list_endpoint import ListEndpoint, bind_cursor
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import CLOCK, DB, DISPLAY
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.enum_values import EVENT_TYPES
 from flexportd.expose.openapi.query_params import ListRequest, ListRules, list_params
@@ -180,11 +180,10 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/gaps`: outages, newest first, each with its first events; and how events are heard of at present."""
-    parts = request.app[CONTEXT]
-    wanted = await bind_cursor(request, query_params.parse_list_params(request.query, OUTAGES, parts.display))
+    wanted = await bind_cursor(request, query_params.parse_list_params(request.query, OUTAGES, request.app[DISPLAY]))
 
     async def build() -> OutageList:
-        now, limit = parts.clock.now(), wanted.page.limit
+        now, limit = request.app[CLOCK].now(), wanted.page.limit
 
         def read(tx: Transaction) -> OutageList:
             found = outages(tx, wanted.page, now)
@@ -197,7 +196,7 @@ async def index(request: web.Request) -> web.StreamResponse:
                 "health": delivery_document(health(tx, now)),
             }
 
-        return await parts.db.read(read)
+        return await request.app[DB].read(read)
 
     return await respond(request, build)
 

@@ -8,10 +8,22 @@ from aiohttp import web
 
 from flexportd import file_limit
 from flexportd.clock import age
-from flexportd.expose.context import CONTEXT, AppContext
+from flexportd.expose.context import (
+    BODIES,
+    CONNECTIONS,
+    DB,
+    DISPLAY,
+    EXCEPTION_WORKER,
+    FILES,
+    INDEXER,
+    JOBS,
+    QUEUE,
+    SERVER_INFO,
+    TRUSTED_TIME,
+)
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.openapi.schemas import json_response
-from flexportd.expose.security.authentication import PROXY_UNKNOWN
+from flexportd.expose.security.authentication import AUTHENTICATOR, PROXY_UNKNOWN
 from flexportd.http.problems import problem
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
 from flexportd.settings import open_access_warning
@@ -40,7 +52,7 @@ async def healthz(_request: web.Request) -> web.StreamResponse:
 
 async def readyz(request: web.Request) -> web.StreamResponse:
     """`GET /readyz`: webhooks can be kept and are applied; else 503 with the reasons."""
-    reasons = not_ready_reasons(request.app[CONTEXT])
+    reasons = not_ready_reasons(request.app)
     if not reasons:
         return PreparedStreamResponse(_READY)
     return PreparedStreamResponse(problem(503, "not-ready", "; ".join(reasons), retry_after="5"))
@@ -49,58 +61,60 @@ async def readyz(request: web.Request) -> web.StreamResponse:
 _RECENT = 7 * 86_400.0  # seconds for which something that came is news
 
 
-def not_ready_reasons(parts: AppContext) -> list[str]:
+def not_ready_reasons(app: web.Application) -> list[str]:
     """Why the daemon is not ready, one sentence each; none when it is."""
     found = []
-    fault = parts.db.writer.fault
+    fault = app[DB].writer.fault
     if fault:
         found.append(f"The database is not writable: {fault.reason}")
-    if parts.db.stalled:
+    if app[DB].stalled:
         found.append("The disk does not respond: acknowledgements take too long")
-    found += [f"Items of kind {kind} cannot be processed: {why}" for kind, why in parts.queue.counters.errors.items()]
-    found += [f"The background task {name} has failed: {why}" for name, why in parts.task_failures().items()]
-    waiting = parts.queue.waiting("event")
-    if waiting >= parts.display.max_pending:
+    found += [f"Items of kind {kind} cannot be processed: {why}" for kind, why in app[QUEUE].counters.errors.items()]
+    found += [f"The background task {name} has failed: {why}" for name, why in app[SERVER_INFO].task_failures().items()]
+    waiting = app[QUEUE].waiting("event")
+    if waiting >= app[DISPLAY].max_pending:
         found.append(f"{waiting} events are waiting; no more are accepted")
     return found
 
 
-def warnings(parts: AppContext) -> list[str]:
+def warnings(app: web.Application) -> list[str]:
     """What works, but not as somebody would want it."""
     found = []
-    if not parts.display.has_secrets:
+    if not app[DISPLAY].has_secrets:
         found.append("No webhook secret is configured: every webhook is refused; see [webhook] secrets")
-    found += _connection_warnings(parts)
-    if parts.authenticator.exposures and not parts.authenticator.required:
-        found.append(open_access_warning(parts.authenticator.exposures))
-    if parts.authenticator.refused_forwarded:
+    found += _connection_warnings(app)
+    authenticator, trusted_time = app[AUTHENTICATOR], app[TRUSTED_TIME]
+    if authenticator.exposures and not authenticator.required:
+        found.append(open_access_warning(authenticator.exposures))
+    if authenticator.refused_forwarded:
         found.append(
-            f"{parts.authenticator.refused_forwarded} requests were refused since the daemon started. {PROXY_UNKNOWN}"
+            f"{authenticator.refused_forwarded} requests were refused since the daemon started. {PROXY_UNKNOWN}"
         )
-    if parts.trusted_time is not None and parts.trusted_time.problem:
-        found.append(parts.trusted_time.problem)
-    return found + _consumer_warnings(parts) + parts.jobs.problems()
+    if trusted_time is not None and trusted_time.problem:
+        found.append(trusted_time.problem)
+    return found + _consumer_warnings(app) + app[JOBS].problems()
 
 
-def _consumer_warnings(parts: AppContext) -> list[str]:
+def _consumer_warnings(app: web.Application) -> list[str]:
     """What the exceptions, the search index and the archive of documents lack."""
     found = []
-    if parts.files.requester.error:
-        found.append(f"Document files may be missing: {parts.files.requester.error}")
-    if parts.exception_worker.error:
-        found.append(f"Exceptions may be out of date: {parts.exception_worker.error}")
-    if parts.exception_worker.skipped_reason:
-        found.append(f"Exceptions are incomplete: {parts.exception_worker.skipped_reason}")
-    if parts.indexer is not None and parts.indexer.error:
-        found.append(f"Search may miss recent changes: {parts.indexer.error}")
-    if parts.indexer is not None and parts.indexer.skipped_reason:
-        found.append(f"Search is incomplete: {parts.indexer.skipped_reason}")
+    if app[FILES].requester.error:
+        found.append(f"Document files may be missing: {app[FILES].requester.error}")
+    worker, indexer = app[EXCEPTION_WORKER], app[INDEXER]
+    if worker.error:
+        found.append(f"Exceptions may be out of date: {worker.error}")
+    if worker.skipped_reason:
+        found.append(f"Exceptions are incomplete: {worker.skipped_reason}")
+    if indexer is not None and indexer.error:
+        found.append(f"Search may miss recent changes: {indexer.error}")
+    if indexer is not None and indexer.skipped_reason:
+        found.append(f"Search is incomplete: {indexer.skipped_reason}")
     return found
 
 
-def _connection_warnings(parts: AppContext) -> list[str]:
+def _connection_warnings(app: web.Application) -> list[str]:
     """What keeps clients out."""
-    pools, found = parts.connections, list(parts.start_warnings)
+    pools, found = app[CONNECTIONS], list(app[SERVER_INFO].start_warnings)
     pool = pools.network
     if pools.open_files < file_limit.LOW:
         found.append(
@@ -112,9 +126,9 @@ def _connection_warnings(parts: AppContext) -> list[str]:
             f"{pool.refused.total()} connections were refused, the latest within the last hour: too many at once "
             f"({len(pool)} of {pool.limits.total} now); see [server] max_connections"
         )
-    if parts.bodies.recently_refused:
+    if app[BODIES].recently_refused:
         found.append(
-            f"{parts.bodies.refused} request bodies were refused, the latest within the last hour: too many large ones "
+            f"{app[BODIES].refused} request bodies were refused, the latest within the last hour: too many large ones "
             "at once; Flexport sends refused webhooks again"
         )
     return found

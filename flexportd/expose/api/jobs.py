@@ -8,13 +8,11 @@ from msgspec import Meta
 
 from flexportd.core.json_types import Stamp
 from flexportd.expose.cached_response import respond
-from flexportd.expose.interfaces import JobControl
+from flexportd.expose.context import JOBS
 from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.openapi.schemas import json_response, list_schema
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
-
-JOBS: web.AppKey[JobControl] = web.AppKey("jobs", JobControl)
 
 RunCause = Annotated[
     Literal["schedule", "start", "catch_up", "manual"],

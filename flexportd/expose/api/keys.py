@@ -14,7 +14,7 @@ from flexportd.core.access.keys import AccessKey, NewKey, Principal, Scope
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.base_url import base_url
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import CLOCK, DB
 from flexportd.expose.openapi.blanks import NOT_BLANK
 from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.query_params import ListRules, list_params
@@ -23,6 +23,7 @@ from flexportd.expose.openapi.router import json_body
 from flexportd.expose.openapi.schemas import json_response, page_response
 from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.authentication import AUTHENTICATOR, MAX_CACHED_KEYS, KeyAuthenticator
+from flexportd.expose.streaming.broadcaster import BROADCASTER
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
 from flexportd.storage.repositories.keys import LISTING, StoredKey
 from flexportd.storage.transaction import Transaction
@@ -82,16 +83,16 @@ LIST = ListEndpoint(
 
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/keys`: every key there was, newest first; of a key itself nothing is shown."""
-    gate, now = request.app[AUTHENTICATOR], stamp(request.app[CONTEXT].clock.now())
+    gate, now = request.app[AUTHENTICATOR], stamp(request.app[CLOCK].now())
     view = replace(LIST, document=lambda row: dict(_document(gate, row, now)))
     return await view.respond(request)
 
 
 async def create(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/keys`: 201 with the key, which is shown this once."""
-    parts, gate, body = request.app[CONTEXT], request.app[AUTHENTICATOR], json_body(request, CreateKeyRequest)
+    gate, body = request.app[AUTHENTICATOR], json_body(request, CreateKeyRequest)
     viewer: Principal = request[PRINCIPAL]
-    now = parts.clock.now()
+    now = request.app[CLOCK].now()
     wanted = NewKey(
         body.name, body.scope, body.expires, body.consignees or (), body.metadata or {}, body.rate_limit
     )  # fmt: skip
@@ -106,7 +107,7 @@ async def create(request: web.Request) -> web.StreamResponse:
             tx.keys.with_digests(MAX_CACHED_KEYS),
         )
 
-    key, token, count, known = await parts.db.write(work)
+    key, token, count, known = await request.app[DB].write(work)
     gate.reload(known)
     path, base = f"/calendar.ics?token={gate.feed_token(key.id)}", base_url(request)
     document: CreatedAccessKey = {
@@ -122,26 +123,26 @@ async def create(request: web.Request) -> web.StreamResponse:
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/keys/{id}`: one key."""
-    parts, gate, key_id = request.app[CONTEXT], request.app[AUTHENTICATOR], request.match_info["id"]
+    gate, key_id = request.app[AUTHENTICATOR], request.match_info["id"]
 
     async def build() -> dict[str, Any]:
-        key = await parts.db.read(lambda tx: keys.get_key(tx, key_id))
-        return dict(_document(gate, msgspec.structs.asdict(key), stamp(parts.clock.now())))
+        key = await request.app[DB].read(lambda tx: keys.get_key(tx, key_id))
+        return dict(_document(gate, msgspec.structs.asdict(key), stamp(request.app[CLOCK].now())))
 
     return await respond(request, build)
 
 
 async def revoke(request: web.Request) -> web.StreamResponse:
     """`DELETE /api/v1/keys/{id}`: it opens nothing from now on, and stays in the list. Again: nothing changes."""
-    parts, gate, key_id = request.app[CONTEXT], request.app[AUTHENTICATOR], request.match_info["id"]
-    now = parts.clock.now()
+    gate, key_id = request.app[AUTHENTICATOR], request.match_info["id"]
+    now = request.app[CLOCK].now()
 
     def work(tx: Transaction) -> tuple[StoredKey, list[tuple[StoredKey, bytes]]]:
         return keys.revoke(tx, key_id, now), tx.keys.with_digests(MAX_CACHED_KEYS)
 
-    key, known = await parts.db.write(work)
+    key, known = await request.app[DB].write(work)
     gate.reload(known)
-    parts.broadcaster.disconnect_key(key_id)
+    request.app[BROADCASTER].disconnect_key(key_id)
     document = _document(gate, msgspec.structs.asdict(key), stamp(now))
     return PreparedStreamResponse(PreparedResponse(200, msgspec.json.encode(document)))
 

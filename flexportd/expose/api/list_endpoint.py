@@ -12,18 +12,18 @@ from multidict import MultiMapping
 from flexportd.core.history.as_of import check_filters, check_includes
 from flexportd.expose import cursors
 from flexportd.expose.api.as_of import AsOfListFactory, open_as_of
-from flexportd.expose.api.serialize import select_fields
 from flexportd.expose.cached_response import EncodedPage, encode_page, respond
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import DB, DISPLAY
 from flexportd.expose.cursors import Cursor
-from flexportd.expose.feeds.csv_rows import CsvRowWriter
-from flexportd.expose.feeds.export import ROWS_AT_ONCE, Export, send_export
+from flexportd.expose.feeds.export import ROWS_AT_ONCE, CsvRowWriter, Export, send_export
 from flexportd.expose.openapi.enum_values import check_words
 from flexportd.expose.openapi.query_params import ListRequest, ListRules
 from flexportd.expose.request_keys import QUERY
+from flexportd.expose.security import authorization
 from flexportd.expose.security.authorization import check_includes as check_own_includes
 from flexportd.expose.security.authorization import deny_list
 from flexportd.expose.security.opaque_values import OpaqueCodec, codec_of
+from flexportd.expose.serialize import select_fields
 from flexportd.storage.database import Database
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.queries.stable_pagination import SnapshotPages
@@ -61,7 +61,6 @@ class ListEndpoint:
 
     async def respond(self, request: web.Request, always: Filters | None = None) -> web.StreamResponse:
         """Respond to the request; `always` are filters that the path sets."""
-        context = request.app[CONTEXT]
         params = await authorized_request(request, request[QUERY], self, always)
         page = params.page
         extra = ("raw",) if "raw" in params.includes else ()
@@ -70,16 +69,16 @@ class ListEndpoint:
         if self.as_of_view is None or params.as_of is None:
             return await self.respond_to(request, params)
         check_includes(params.includes)
-        async with open_as_of(context, self.as_of_view, params.as_of) as past:
+        async with open_as_of(request.app, self.as_of_view, params.as_of) as past:
             check_filters(past.table, page.filters)
             if params.output_format != "json":
-                await context.db.read(past.prepare)  # before the response begins
+                await request.app[DB].read(past.prepare)  # before the response begins
             view = replace(self, read=past.read, as_of=past.as_of)
             return await view.respond_to(request, params)
 
     async def respond_to(self, request: web.Request, params: ListRequest) -> web.StreamResponse:
         """This page of the list, or an export of every page from here on."""
-        db = request.app[CONTEXT].db
+        db = request.app[DB]
         if params.output_format != "json":
             columns = (*(params.fields or tuple(self.rules.fields)), *params.includes)
             export = Export(params.output_format, columns, params.bom)
@@ -133,7 +132,7 @@ async def authorized_request(
     """
     codec = codec_of(request)
     decrypt = None if codec is None else functools.partial(_decrypt_cursor, codec)
-    params = ListRequest.of(values, view.rules, request.app[CONTEXT].display, decrypt)
+    params = ListRequest.of(values, view.rules, request.app[DISPLAY], decrypt)
     check_own_includes(request, params.includes)
     filters = {**params.page.filters, **(always or {})}
     filters |= await view.authorize(request, filters)
@@ -157,7 +156,7 @@ async def bind_cursor(request: web.Request, params: ListRequest) -> ListRequest:
     filters = params.page.filters
     await check_words(request, params.unknown_words, filters, params.as_of)
     binding = cursors.binding(_route_path(request), {**filters, "as_of": (params.as_of,)})
-    since, db = None, request.app[CONTEXT].db
+    since, db = None, request.app[DB]
     if params.cursor is not None:
         cursors.check_binding(params.cursor, binding)
         await cursors.check_origin(db, params.cursor)
@@ -177,3 +176,12 @@ def _decrypt_cursor(codec: OpaqueCodec, encrypted: str) -> str:
 def _route_path(request: web.Request) -> str:
     resource = request.match_info.route.resource
     return request.path if resource is None else resource.canonical
+
+
+def restrict_as_of(request: web.Request, endpoint: ListEndpoint, table: Table) -> ListEndpoint:
+    """The list of a table for this caller: its `as_of` is that of the newest state among the rows it may see."""
+    audience = authorization.audience_of(request)
+    if audience is None or not authorization.is_visible_to_audience(table):
+        return endpoint
+    filters = authorization.list_filters(request, table) if "as_of" not in request.query else {}
+    return replace(endpoint, as_of=lambda tx: tx.resources.newest_as_of_filtered(table, filters))

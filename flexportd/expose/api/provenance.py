@@ -14,7 +14,7 @@ from flexportd.escape import closest_match
 from flexportd.expose import cursors
 from flexportd.expose.api.events import Event, event
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import DB, REGISTRY
 from flexportd.expose.cursors import Cursor
 from flexportd.expose.openapi.parameters import CURSOR, identifier, integer, parse_object_id
 from flexportd.expose.openapi.route import Parameter, Route
@@ -51,7 +51,7 @@ class EventTrace(TypedDict):
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/why/{route}/{id}`: one step a cause, newest first. The route may be in the singular."""
-    domain = _domain(request.app[CONTEXT].registry, request.match_info["route"])
+    domain = _domain(request.app[REGISTRY], request.match_info["route"])
     try:
         return await _causes(request, domain)
     except NotFoundError:
@@ -61,12 +61,12 @@ async def show(request: web.Request) -> web.StreamResponse:
 
 
 async def _causes(request: web.Request, domain: ResourceType) -> web.StreamResponse:
-    parts, text = request.app[CONTEXT], request.match_info["id"]
+    db, text = request.app[DB], request.match_info["id"]
     key = parse_object_id(domain, text)
     if key is None:
         raise NotFoundError(f"there is no {domain.label} {text[:50]!r}")
     bound = cursors.binding(_PATH, {"route": (domain.route,), "id": (key,)})
-    limit, before = param(request, "limit", _STEPS), await _before(parts.db, param(request, "cursor"), bound)
+    limit, before = param(request, "limit", _STEPS), await _before(db, param(request, "cursor"), bound)
 
     def read(tx: Transaction) -> ObjectTrace:
         steps, more = trace_object(tx, domain, key, limit, before)
@@ -77,7 +77,7 @@ async def _causes(request: web.Request, domain: ResourceType) -> web.StreamRespo
             "history_from": tx.changes.history_start(),
         }
 
-    return await respond(request, lambda: parts.db.read(read))
+    return await respond(request, lambda: db.read(read))
 
 
 async def _before(db: Database, text: str | None, bound: str) -> int | None:
@@ -92,10 +92,10 @@ async def _before(db: Database, text: str | None, bound: str) -> int | None:
 
 async def show_event(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/why/events/{id}`: how it came, what became of it, what it changed and what followed."""
-    parts, event_id = request.app[CONTEXT], request.match_info["id"]
+    event_id = request.match_info["id"]
 
     def read(tx: Transaction) -> EventTrace:
-        row, steps = trace_event(tx, parts.registry, event_id)
+        row, steps = trace_event(tx, request.app[REGISTRY], event_id)
         history_from = tx.changes.history_start()
         return {
             "event": cast(Event, event(row)),
@@ -105,7 +105,7 @@ async def show_event(request: web.Request) -> web.StreamResponse:
             "history_from": history_from,
         }
 
-    return await respond(request, lambda: parts.db.read(read))
+    return await respond(request, lambda: request.app[DB].read(read))
 
 
 def _domain(registry: Registry, name: str) -> ResourceType:

@@ -9,7 +9,7 @@ from msgspec import Meta
 from flexportd.core.json_types import Stamp
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import QUEUE
 from flexportd.expose.openapi.query_params import ListRules, list_params
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.openapi.schemas import json_response, page_response
@@ -67,12 +67,12 @@ async def items(request: web.Request) -> web.StreamResponse:
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/queue`: how many are ready, leased and dead, and the age of the oldest of each."""
-    return await respond(request, request.app[CONTEXT].queue.stats)
+    return await respond(request, request.app[QUEUE].stats)
 
 
 async def set_paused(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/queue/pause` and `/resume`."""
-    queue = request.app[CONTEXT].queue
+    queue = request.app[QUEUE]
     await queue.set_paused(paused=request.path.endswith("/pause"))
     return await respond(request, queue.stats)
 

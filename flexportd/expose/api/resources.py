@@ -17,13 +17,13 @@ from flexportd.core.history.as_of import AsOfList
 from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import FlexportdError, NotFoundError
-from flexportd.expose.api import serialize
+from flexportd.expose import serialize
 from flexportd.expose.api.as_of import INCLUDES, object_document
-from flexportd.expose.api.list_endpoint import ListEndpoint
+from flexportd.expose.api.list_endpoint import ListEndpoint, restrict_as_of
 from flexportd.expose.api.resource_filters import list_definition
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT
-from flexportd.expose.flexport_interfaces import require_flexport
+from flexportd.expose.context import CLOCK, DB, READS, UPSTREAM
+from flexportd.expose.interfaces import require_flexport
 from flexportd.expose.openapi.parameters import id_param, parse_object_id
 from flexportd.expose.openapi.problem_types import UPSTREAM_PROBLEMS
 from flexportd.expose.openapi.query_params import ListRules, list_params, object_params
@@ -126,7 +126,7 @@ class ResourceEndpoints:
     def view(self, request: web.Request) -> ListEndpoint:
         """The list as it is shown on the day that is asked for, today or that of `as_of`. Raises InvalidError."""
         at = param(request, "as_of")
-        today = request.app[CONTEXT].clock.now().date()
+        today = request.app[CLOCK].now().date()
         return replace(self.list, document=self._document(today if at is None else date.fromisoformat(at[:10])))
 
     def _document(self, today: date) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
@@ -134,7 +134,7 @@ class ResourceEndpoints:
 
     async def index(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/v1/{route}`, last changed first."""
-        return await authorization.restrict_as_of(request, self.view(request), self.definition.table).respond(request)
+        return await restrict_as_of(request, self.view(request), self.definition.table).respond(request)
 
     async def show(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/v1/{route}/{id}`; what Flexport no longer has still answers, with `removed_at`."""
@@ -151,7 +151,7 @@ class ResourceEndpoints:
         self, request: web.Request, record: Record, fields: tuple[str, ...] | None, includes: tuple[str, ...]
     ) -> dict[str, Any]:
         row = serialize.record_row(record, *includes)
-        document = serialize.serialize_resource(self.domain, row, request.app[CONTEXT].clock.now().date())
+        document = serialize.serialize_resource(self.domain, row, request.app[CLOCK].now().date())
         return serialize.select_fields(document, None if fields is None else (*fields, *includes))
 
     async def history(self, request: web.Request) -> web.StreamResponse:
@@ -170,7 +170,7 @@ class ResourceEndpoints:
         await authorization.check_access(request, self.domain, key)
         fields, includes = param(request, "fields"), param(request, "include", ())
         try:
-            outcome = await require_flexport(request.app[CONTEXT].upstream).refresh(self.domain, key)
+            outcome = await require_flexport(request.app[UPSTREAM]).refresh(self.domain, key)
         except FlexportdError as error:
             if error.slug != _NOT_FOUND_AT_FLEXPORT:
                 raise
@@ -189,9 +189,8 @@ class ResourceEndpoints:
 
     async def record(self, request: web.Request, key: Key) -> Record:
         """The newest known state of an object. Raises NotFoundError; ForbiddenError for whoever may see none."""
-        parts = request.app[CONTEXT]
         await authorization.check_access(request, self.domain, key)
-        found = await parts.db.read(lambda tx: parts.reads.get(tx, self.domain, key))
+        found = await request.app[DB].read(lambda tx: request.app[READS].get(tx, self.domain, key))
         if found is None:
             named = repr(key[:50]) if isinstance(key, str) else key
             raise NotFoundError(f"there is no {self.domain.label} {named}")

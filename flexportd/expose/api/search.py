@@ -5,7 +5,7 @@ from aiohttp import web
 from flexportd.core.search.fields import KINDS
 from flexportd.core.search.query import SearchResults, search
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import DB
 from flexportd.expose.openapi.parameters import csv_of, integer, text
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.openapi.router import param
@@ -17,12 +17,12 @@ _DEFAULT_LIMIT, _MAX_LIMIT = 5, 50  # of each kind
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/search?q=`: by kind, the best first."""
-    parts, seen = request.app[CONTEXT], authorization.audience_of(request)
+    seen = authorization.audience_of(request)
     wanted, limit = param(request, "q"), param(request, "limit", _DEFAULT_LIMIT)
     kinds = param(request, "kind")
 
     async def build() -> SearchResults:
-        return await parts.db.read(lambda tx: search(tx, wanted, kinds=kinds, limit=limit, audience=seen))
+        return await request.app[DB].read(lambda tx: search(tx, wanted, kinds=kinds, limit=limit, audience=seen))
 
     return await respond(request, build)
 

@@ -19,7 +19,7 @@ from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.shipments import shipment_id
 from flexportd.expose.base_url import NO_BASE_URL, base_url
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import CLOCK, DB, READS
 from flexportd.expose.openapi.parameters import id_param, identifier
 from flexportd.expose.openapi.query_params import ListRules, list_params
 from flexportd.expose.openapi.route import Route
@@ -79,19 +79,19 @@ LIST = ListEndpoint(
 
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shares`: every link there was, newest first."""
-    now = stamp(request.app[CONTEXT].clock.now())
+    now = stamp(request.app[CLOCK].now())
     return await replace(LIST, document=lambda row: dict(_document(request, row, now))).respond(request)
 
 
 async def create(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/shipments/{id}/shares`: 201 with the link."""
-    parts, number, body = request.app[CONTEXT], shipment_id(request), json_body(request, CreateShareRequest)
+    number, body = shipment_id(request), json_body(request, CreateShareRequest)
     viewer: Principal = request[PRINCIPAL]
-    now = parts.clock.now()
+    now = request.app[CLOCK].now()
     if base_url(request) is None:
         raise ConflictError(NO_BASE_URL)
     wanted = NewShare(body.expires, body.label)
-    share = await parts.db.write(lambda tx: shares.create(tx, number, wanted, viewer, now))
+    share = await request.app[DB].write(lambda tx: shares.create(tx, number, wanted, viewer, now))
     document = _document(request, msgspec.structs.asdict(share), stamp(now))
     location = f"/api/v1/shares/{share.id}"
     return PreparedStreamResponse(PreparedResponse(201, msgspec.json.encode(document), location=location))
@@ -99,20 +99,20 @@ async def create(request: web.Request) -> web.StreamResponse:
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shares/{id}`: one link as its owner sees it."""
-    parts, share_id = request.app[CONTEXT], request.match_info["id"]
+    share_id = request.match_info["id"]
 
     async def build() -> dict[str, Any]:
-        share = await parts.db.read(lambda tx: shares.get_share(tx, share_id))
-        return dict(_document(request, msgspec.structs.asdict(share), stamp(parts.clock.now())))
+        share = await request.app[DB].read(lambda tx: shares.get_share(tx, share_id))
+        return dict(_document(request, msgspec.structs.asdict(share), stamp(request.app[CLOCK].now())))
 
     return await respond(request, build)
 
 
 async def revoke(request: web.Request) -> web.StreamResponse:
     """`DELETE /api/v1/shares/{id}`: it shows nothing from now on, and stays in the list. Again: nothing changes."""
-    parts, share_id = request.app[CONTEXT], request.match_info["id"]
-    now = parts.clock.now()
-    share = await parts.db.write(lambda tx: shares.revoke(tx, share_id, now))
+    share_id = request.match_info["id"]
+    now = request.app[CLOCK].now()
+    share = await request.app[DB].write(lambda tx: shares.revoke(tx, share_id, now))
     document = _document(request, msgspec.structs.asdict(share), stamp(now))
     return PreparedStreamResponse(PreparedResponse(200, msgspec.json.encode(document)))
 
@@ -132,18 +132,18 @@ async def open_share(request: web.Request) -> SharedShipmentView:
 
     Raises NotFoundError, or RefusedError once the link expired or was revoked.
     """
-    parts, gate = request.app[CONTEXT], request.app[AUTHENTICATOR]
-    now = parts.clock.now()
+    gate = request.app[AUTHENTICATOR]
+    now = request.app[CLOCK].now()
     share_id = shares.verify_token(gate.signer, request.match_info["token"], now)
 
     def read(tx: Transaction) -> SharedShipmentView:
         share = shares.live_share(tx, share_id)
-        family = parts.reads.shipment_bundle(tx, share.shipment_id)
+        family = request.app[READS].shipment_bundle(tx, share.shipment_id)
         if family is None:
             raise NotFoundError("the shipment of this link no longer exists")
         return {"shipment": share_view.document(family), "expires_at": share.expires_at}
 
-    seen = await parts.db.read(read)
+    seen = await request.app[DB].read(read)
     if request.method == hdrs.METH_GET:
         gate.usage.shares.record(share_id, now)
     return seen

@@ -17,13 +17,13 @@ from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.search.query import use_index
 from flexportd.core.timeline import TimelineEntry, timeline
 from flexportd.errors import ForbiddenError, NotFoundError
-from flexportd.expose.api import serialize
+from flexportd.expose import serialize
 from flexportd.expose.api.as_of import INCLUDES, object_document
-from flexportd.expose.api.list_endpoint import ListEndpoint
+from flexportd.expose.api.list_endpoint import ListEndpoint, restrict_as_of
 from flexportd.expose.api.resource_filters import REMOVED
 from flexportd.expose.api.resources import HISTORY, ChangeRecord, history_view
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import DB, READS
 from flexportd.expose.openapi.enum_values import column_vocabulary
 from flexportd.expose.openapi.parameters import id_param
 from flexportd.expose.openapi.query_params import ListRules, list_params, object_params
@@ -96,7 +96,7 @@ async def visible_shipment_id(request: web.Request) -> int:
 
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shipments`."""
-    return await authorization.restrict_as_of(request, LIST, TABLE).respond(request)
+    return await restrict_as_of(request, LIST, TABLE).respond(request)
 
 
 async def show(request: web.Request) -> web.StreamResponse:
@@ -118,8 +118,7 @@ def _serialize(
 
 async def record_of(request: web.Request, number: int) -> Record:
     """The newest known state of a shipment. Raises NotFoundError."""
-    parts = request.app[CONTEXT]
-    record = await parts.db.read(lambda tx: parts.reads.get(tx, shipments.RESOURCE_TYPE, number))
+    record = await request.app[DB].read(lambda tx: request.app[READS].get(tx, shipments.RESOURCE_TYPE, number))
     if record is None:
         raise NotFoundError(f"there is no shipment {number}")
     return record
@@ -127,10 +126,10 @@ async def record_of(request: web.Request, number: int) -> Record:
 
 async def show_timeline(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shipments/{id}/timeline`: planned and actual, in order of time."""
-    parts, number = request.app[CONTEXT], await visible_shipment_id(request)
+    number = await visible_shipment_id(request)
 
     async def build() -> dict[str, Any]:
-        family = await parts.db.read(lambda tx: parts.reads.shipment_bundle(tx, number))
+        family = await request.app[DB].read(lambda tx: request.app[READS].shipment_bundle(tx, number))
         if family is None:
             raise NotFoundError(f"there is no shipment {number}")
         shown = replace(family, events=authorization.visible_events(request, family.events))
@@ -161,15 +160,15 @@ async def show_containers(request: web.Request) -> web.StreamResponse:
 
 
 async def _nested_list(request: web.Request, name: str, table: Table) -> web.StreamResponse:
-    parts, number = request.app[CONTEXT], await visible_shipment_id(request)
+    reads, number = request.app[READS], await visible_shipment_id(request)
     fields, includes = param(request, "fields"), param(request, "include", ())
     authorization.check_includes(request, includes)
 
     def read(tx: Transaction) -> tuple[Record | None, list[Record]]:
-        return parts.reads.get(tx, shipments.RESOURCE_TYPE, number), parts.reads.children(tx, name, number)
+        return reads.get(tx, shipments.RESOURCE_TYPE, number), reads.children(tx, name, number)
 
     async def build() -> dict[str, Any]:
-        shipment, found = await parts.db.read(read)
+        shipment, found = await request.app[DB].read(read)
         if shipment is None:
             raise NotFoundError(f"there is no shipment {number}")
         records = sort_legs(found) if name == "legs" else found

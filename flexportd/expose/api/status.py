@@ -14,10 +14,24 @@ from flexportd.core.resources import shipments
 from flexportd.expose.api.gaps import EventDelivery, delivery_document
 from flexportd.expose.api.health import not_ready_reasons, version_warnings, warnings
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT, AppContext
-from flexportd.expose.flexport_interfaces import FlexportState, SyncForecast
+from flexportd.expose.context import (
+    BODIES,
+    CACHE,
+    CLOCK,
+    CONNECTIONS,
+    DB,
+    DISPLAY,
+    INDEXER,
+    QUEUE,
+    SERVER_INFO,
+    UPSTREAM,
+    WEBHOOK_REFUSALS,
+    WEBHOOKS,
+)
+from flexportd.expose.interfaces import FlexportState, SyncForecast
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.openapi.schemas import json_response
+from flexportd.expose.streaming.broadcaster import BROADCASTER
 from flexportd.expose.webhook_refusals import hint, refusal_warnings
 from flexportd.queue.queue import QueueState
 from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
@@ -150,16 +164,17 @@ class DaemonStatus(TypedDict):
     connections: ConnectionStatus
 
 
-def _sync_warnings(parts: AppContext, held: dict[str, tuple[int, str]], hearing: DeliveryHealth) -> list[str]:
+def _sync_warnings(app: web.Application, held: dict[str, tuple[int, str]], hearing: DeliveryHealth) -> list[str]:
     """What of the mirror needs a person."""
-    if parts.upstream is None:
+    upstream = app[UPSTREAM]
+    if upstream is None:
         return ["No Flexport API key is configured: data is updated only by webhooks; see [flexport] api_key"]
     found = [
         f"{count} {name.replace('_', ' ')} missing from Flexport's list need review: flexportd sync accept "
         f"{name.replace('_', '-')}"
         for name, (count, _) in held.items()
     ]
-    state = parts.upstream.state()
+    state = upstream.state()
     if state["breaker"]["state"] != "closed":
         found.append(f"No requests to Flexport since {state['breaker']['since']}: {state['breaker']['reason']}")
     if state["auth"].get("reason"):
@@ -171,61 +186,64 @@ def _sync_warnings(parts: AppContext, held: dict[str, tuple[int, str]], hearing:
 
 async def status(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/status`."""
-    parts = request.app[CONTEXT]
-    return await respond(request, lambda: document(parts))
+    return await respond(request, lambda: document(request.app))
 
 
-async def document(parts: AppContext) -> dict[str, Any]:
+def shipment_counts(tx: Transaction) -> dict[str, Any]:
+    """Shipments in all, by status and by mode."""
+    by_status = tx.resources.counts(shipments.TABLE, "status")
+    return {
+        "total": sum(by_status.values()),
+        "by_status": by_status,
+        "by_mode": tx.resources.counts(shipments.TABLE, "mode"),
+        "as_of": tx.resources.newest_as_of(shipments.TABLE),
+    }
+
+
+async def document(app: web.Application) -> dict[str, Any]:
     """Everything an operator asks first."""
-    now = parts.clock.now()
+    now = app[CLOCK].now()
 
     def read(tx: Transaction) -> tuple[Any, ...]:
         return (
             tx.events.counts(),
             tx.events.newest(),
-            tx.resources.counts(shipments.TABLE, "status"),
-            tx.resources.counts(shipments.TABLE, "mode"),
-            tx.resources.newest_as_of(shipments.TABLE),
+            shipment_counts(tx),
             tx.sync.list_states(),
             tx.sync.held_counts(),
             health(tx, now),
             tx.events.versions(),
         )
 
-    counts, (_, created_at), by_status, by_mode, as_of, lists, held, hearing, versions = await parts.db.read(read)
-    reasons, upstream = not_ready_reasons(parts), parts.upstream
+    counts, (_, created_at), shipment_count, lists, held, hearing, versions = await app[DB].read(read)
+    reasons, upstream, writer = not_ready_reasons(app), app[UPSTREAM], app[DB].writer
     forecast = upstream.forecast(lists) if upstream else None
     return {
         "version": __version__,
-        "started_at": parts.started_at,
-        "uptime_seconds": round(age(parts.started_at, parts.clock.now()) or 0.0, 3),
+        "started_at": app[SERVER_INFO].started_at,
+        "uptime_seconds": round(age(app[SERVER_INFO].started_at, app[CLOCK].now()) or 0.0, 3),
         "ready": not reasons,
         "reasons": reasons,
         "warnings": [
-            *warnings(parts),
-            *refusal_warnings(parts, hearing.signals.last_webhook_at),
+            *warnings(app),
+            *refusal_warnings(app, hearing.signals.last_webhook_at),
             *version_warnings(versions, now),
-            *_sync_warnings(parts, held, hearing),
+            *_sync_warnings(app, held, hearing),
         ],
-        "queue": await parts.queue.stats(),
+        "queue": await app[QUEUE].stats(),
         "webhook": {
-            "path": parts.display.webhook_path,
-            "has_secrets": parts.display.has_secrets,
+            "path": app[DISPLAY].webhook_path,
+            "has_secrets": app[DISPLAY].has_secrets,
             "last_received_at": hearing.signals.last_webhook_at,
             "last_created_at": created_at,
-            "deliveries": parts.webhook_results(),
-            "rejected": [_refused_webhooks(one, parts) for one in parts.webhook_refusals()],
+            "deliveries": dict(app[WEBHOOKS].results),
+            "rejected": [_refused_webhooks(one, app) for one in app[WEBHOOK_REFUSALS]()],
         },
         "events": {**_events(counts), "other_versions": {one.version: one.count for one in versions}},
-        "shipments": {
-            "total": sum(by_status.values()),
-            "by_status": by_status,
-            "by_mode": by_mode,
-            "as_of": as_of,
-        },
+        "shipments": shipment_count,
         "storage": {
-            "wal_bytes": parts.db.writer.wal_bytes(),
-            "error": parts.db.writer.fault.reason if parts.db.writer.fault else None,
+            "wal_bytes": writer.wal_bytes(),
+            "error": writer.fault.reason if writer.fault else None,
         },
         "flexport": upstream.state() if upstream else None,
         "sync": {
@@ -236,19 +254,19 @@ async def document(parts: AppContext) -> dict[str, Any]:
             "unavailable": {name: one.unavailable_reason for name, one in lists.items() if one.unavailable_at},
         },
         "event_delivery": delivery_document(hearing),
-        "cache": {"bytes": parts.cache.size, "hits": parts.cache.hits, "misses": parts.cache.misses},
-        "search": _search(parts),
+        "cache": {"bytes": app[CACHE].size, "hits": app[CACHE].hits, "misses": app[CACHE].misses},
+        "search": _search(app),
         "stream": {
-            "open": len(parts.broadcaster),
-            "sent": parts.broadcaster.sent,
-            "dropped": parts.broadcaster.dropped,
-            "error": parts.broadcaster.error,
+            "open": len(app[BROADCASTER]),
+            "sent": app[BROADCASTER].sent,
+            "dropped": app[BROADCASTER].dropped,
+            "error": app[BROADCASTER].error,
         },
-        "connections": _connections(parts),
+        "connections": _connections(app),
     }
 
 
-def _refused_webhooks(one: WebhookRefusal, parts: AppContext) -> RejectedWebhooks:
+def _refused_webhooks(one: WebhookRefusal, app: web.Application) -> RejectedWebhooks:
     return {
         "reason": one.reason,
         "count": one.count,
@@ -256,16 +274,16 @@ def _refused_webhooks(one: WebhookRefusal, parts: AppContext) -> RejectedWebhook
         "last_at": one.last_at,
         "last_address": one.last_address,
         "last_path": one.last_path,
-        "hint": hint(one, parts.display),
+        "hint": hint(one, app[DISPLAY]),
     }
 
 
-def _connections(parts: AppContext) -> ConnectionStatus:
-    pool, bodies = parts.connections.network, parts.bodies
+def _connections(app: web.Application) -> ConnectionStatus:
+    pool, bodies = app[CONNECTIONS].network, app[BODIES]
     return {
         "open": len(pool),
         "limit": pool.limits.total,
-        "open_files_limit": parts.connections.open_files,
+        "open_files_limit": app[CONNECTIONS].open_files,
         "refused": dict(pool.refused),
         "closed": dict(pool.closed),
         "unsent_response_bytes": pool.unsent,
@@ -274,8 +292,8 @@ def _connections(parts: AppContext) -> ConnectionStatus:
     }
 
 
-def _search(parts: AppContext) -> SearchStatus:
-    indexer = parts.indexer
+def _search(app: web.Application) -> SearchStatus:
+    indexer = app[INDEXER]
     if indexer is None:
         return {"complete": False, "lag_commits": 0, "error": "search is not available: this SQLite has no FTS5"}
     return {

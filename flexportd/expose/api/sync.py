@@ -14,8 +14,8 @@ from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT, AppContext
-from flexportd.expose.flexport_interfaces import FlexportState, SyncForecast, require_flexport
+from flexportd.expose.context import CLOCK, DB, REGISTRY, UPSTREAM
+from flexportd.expose.interfaces import FlexportState, SyncForecast, require_flexport
 from flexportd.expose.openapi.enum_values import not_allowed_message
 from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.query_params import ListRules, list_params
@@ -171,28 +171,27 @@ RUNS = ListEndpoint(
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/sync`: the last runs, every list, the budget, and the length of the next full sync."""
-    parts = request.app[CONTEXT]
-    return await respond(request, lambda: document(parts))
+    return await respond(request, lambda: document(request.app))
 
 
-async def document(parts: AppContext) -> dict[str, Any]:
+async def document(app: web.Application) -> dict[str, Any]:
     """The state of the whole sync."""
-    now = parts.clock.now()
+    now = app[CLOCK].now()
 
     def read(tx: Transaction) -> dict[str, Any]:
         runs = {kind: tx.sync.running(kind) or tx.sync.last(kind) for kind in ("full", "incremental")}
         states, held, unreadable = tx.sync.list_states(), tx.sync.held_counts(), tx.unreadable.counts()
         return {
-            "full": _run(parts, tx, runs["full"]),
-            "incremental": _run(parts, tx, runs["incremental"]),
+            "full": _run(app, tx, runs["full"]),
+            "incremental": _run(app, tx, runs["incremental"]),
             "states": states,
-            "resources": [_list(domain, states, held, unreadable) for domain in parts.registry],
+            "resources": [_list(domain, states, held, unreadable) for domain in app[REGISTRY]],
             "shipment_details": _details(tx),
             "api_calls": {"last_24_hours": tx.api_usage.since(stamp(now - _DAY)[:13])},
         }
 
-    found = await parts.db.read(read)
-    states, upstream = found.pop("states"), parts.upstream
+    found = await app[DB].read(read)
+    states, upstream = found.pop("states"), app[UPSTREAM]
     found["forecast"] = upstream.forecast(states) if upstream else None
     return {"configured": upstream is not None, **found, "flexport": upstream.state() if upstream else None}
 
@@ -209,14 +208,14 @@ def _details(tx: Transaction) -> dict[str, Any]:
     }
 
 
-def _run(parts: AppContext, tx: Transaction, run: Run | None) -> dict[str, Any] | None:
+def _run(app: web.Application, tx: Transaction, run: Run | None) -> dict[str, Any] | None:
     if run is None:
         return None
-    return run_document(msgspec.structs.asdict(run)) | {"results": _receipts(parts, tx, run.id)}
+    return run_document(msgspec.structs.asdict(run)) | {"results": _receipts(app, tx, run.id)}
 
 
-def _receipts(parts: AppContext, tx: Transaction, run_id: int) -> list[dict[str, Any]]:
-    domains = {domain.name: domain for domain in parts.registry}
+def _receipts(app: web.Application, tx: Transaction, run_id: int) -> list[dict[str, Any]]:
+    domains = {domain.name: domain for domain in app[REGISTRY]}
     order = list(domains)
     found = sorted(
         tx.sync.receipts(run_id), key=lambda one: order.index(one.resource) if one.resource in order else len(order)
@@ -250,11 +249,11 @@ async def runs(request: web.Request) -> web.StreamResponse:
 
 async def show_run(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/sync/runs/{id}`: one run with its receipts."""
-    parts, text = request.app[CONTEXT], request.match_info["id"]
+    text = request.match_info["id"]
 
     async def build() -> dict[str, Any]:
         number = int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0
-        found = await parts.db.read(lambda tx: _run(parts, tx, tx.sync.run(number)))
+        found = await request.app[DB].read(lambda tx: _run(request.app, tx, tx.sync.run(number)))
         if found is None:
             raise NotFoundError(f"there is no sync run {text[:50]!r}")
         return found
@@ -264,19 +263,18 @@ async def show_run(request: web.Request) -> web.StreamResponse:
 
 async def run(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/sync/run`: begin a full sync, or join the one that runs; 202 with the run."""
-    parts = request.app[CONTEXT]
-    number = await require_flexport(parts.upstream).begin_sync()
-    found = await parts.db.read(lambda tx: _run(parts, tx, tx.sync.run(number)))
+    number = await require_flexport(request.app[UPSTREAM]).begin_sync()
+    found = await request.app[DB].read(lambda tx: _run(request.app, tx, tx.sync.run(number)))
     location = f"{request.path.removesuffix('/run')}/runs/{number}"
     return PreparedStreamResponse(PreparedResponse(202, msgspec.json.encode(found), location=location))
 
 
-def resource_by_name(parts: AppContext, name: str | None) -> ResourceType:
+def resource_by_name(app: web.Application, name: str | None) -> ResourceType:
     """The resource that a request names. Raises InvalidError."""
-    for domain in parts.registry:
+    for domain in app[REGISTRY]:
         if name == domain.route:
             return domain
-    known = [domain.route for domain in parts.registry]
+    known = [domain.route for domain in app[REGISTRY]]
     if name is None:
         raise InvalidError(f"resource is missing; allowed are {', '.join(known)}", "resource")
     raise InvalidError(not_allowed_message("resource", name, known), "resource")

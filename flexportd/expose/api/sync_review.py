@@ -12,8 +12,8 @@ from flexportd.core.resources.registry import RESOURCE_TYPES
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.sync import resource_by_name
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT
-from flexportd.expose.flexport_interfaces import require_flexport
+from flexportd.expose.context import DB, UPSTREAM
+from flexportd.expose.interfaces import require_flexport
 from flexportd.expose.openapi.parameters import choice
 from flexportd.expose.openapi.query_params import ListRules, list_params
 from flexportd.expose.openapi.route import Route
@@ -80,11 +80,10 @@ async def unreadable(request: web.Request) -> web.StreamResponse:
 
 async def pending_removals(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/sync/pending-removals?resource=legs`: what a list lacks, and a person has to decide on."""
-    parts = request.app[CONTEXT]
-    domain = resource_by_name(parts, param(request, "resource"))
+    domain = resource_by_name(request.app, param(request, "resource"))
 
     async def build() -> dict[str, object]:
-        keys = await parts.db.read(lambda tx: tx.sync.held_keys(domain.name, _MAX_PENDING))
+        keys = await request.app[DB].read(lambda tx: tx.sync.held_keys(domain.name, _MAX_PENDING))
         data: list[PendingRemoval] = [{"resource": domain.route, "id": str(key)} for key in keys]
         return {"data": data, "next": None, "as_of": None}
 
@@ -93,9 +92,8 @@ async def pending_removals(request: web.Request) -> web.StreamResponse:
 
 async def confirm_removals(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/sync/pending-removals/accept` `{"resource": "legs"}`: what its list lacks is gone."""
-    parts = request.app[CONTEXT]
-    domain = resource_by_name(parts, json_body(request, AcceptRemovalsRequest).resource)
-    removed = await require_flexport(parts.upstream).confirm_removals(domain)
+    domain = resource_by_name(request.app, json_body(request, AcceptRemovalsRequest).resource)
+    removed = await require_flexport(request.app[UPSTREAM]).confirm_removals(domain)
 
     async def build() -> AcceptedRemovals:
         return {"resource": domain.route, "removed": removed}

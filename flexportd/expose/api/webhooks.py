@@ -4,7 +4,7 @@ from typing import Literal, TypedDict
 
 from aiohttp import web
 
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import WEBHOOKS
 from flexportd.expose.openapi.route import Parameter, Route
 from flexportd.expose.openapi.schemas import json_response
 
@@ -20,7 +20,7 @@ class WebhookAcknowledgement(TypedDict):
 
 async def receive(request: web.Request) -> web.StreamResponse:
     """Keep what Flexport sends."""
-    return await request.app[CONTEXT].webhook(request)
+    return await request.app[WEBHOOKS].receive(request)
 
 
 def routes(path: str) -> tuple[Route, ...]:

@@ -19,15 +19,15 @@ from flexportd.errors import (
     UnavailableError,
 )
 from flexportd.escape import escape_control
-from flexportd.expose.authorization_middleware import AUDIENCE_ALLOWED, principal_of
 from flexportd.expose.cached_response import Producer
-from flexportd.expose.context import CONTEXT, AppContext
+from flexportd.expose.context import CACHE, CLOCK, DB, DISPLAY
 from flexportd.expose.dashboard import render
 from flexportd.expose.dashboard.pages.exceptions import count_open
 from flexportd.expose.dashboard.pages.failures import customer_failure, failure_page, link_failure, public_failure
 from flexportd.expose.dashboard.view import alerts
 from flexportd.expose.dashboard.view.alerts import Alert, PageContext, RuntimeStatus, StoredStatus
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
+from flexportd.expose.middleware import AUDIENCE_ALLOWED, principal_of
 from flexportd.expose.security import authorization, csrf
 from flexportd.http.problems import STATUS_OF
 from flexportd.http.responses import HTML, PreparedResponse, PreparedStreamResponse
@@ -84,8 +84,7 @@ async def failure(request: web.Request, status: int, detail: str) -> bytes:
 
 async def public_error_page(request: web.Request, status: int, detail: str) -> bytes:
     """The same without a way into the dashboard: for who follows a link, and where there is none."""
-    parts = request.app[CONTEXT]
-    sight, title, path = view_context(parts), site_title(parts), request.rel_url.raw_path
+    sight, title, path = view_context(request.app), site_title(request.app), request.rel_url.raw_path
 
     def work() -> bytes:
         is_link = path.startswith(SHARE_PREFIX)
@@ -105,13 +104,12 @@ async def _error_response(request: web.Request, error: FlexportdError, section: 
 
 async def _error_page(request: web.Request, status: int, detail: str, section: str, *, is_customer: bool) -> bytes:
     """Made without the store, which may be what fails."""
-    parts = request.app[CONTEXT]
     if is_customer:
         lost = customer_failure(status, detail)
-        return await _render(parts, "failure.html", "", lambda: ((), lost), is_customer=True)
-    sight, said = view_context(parts), alerts.runtime_status(parts)
+        return await _render(request.app, "failure.html", "", lambda: ((), lost), is_customer=True)
+    sight, said = view_context(request.app), alerts.runtime_status(request.app)
     made = lambda: (alerts.current_alerts(said, None, sight), failure_page(status, detail, section))  # noqa: E731
-    return await _render(parts, "failure.html", section, made)
+    return await _render(request.app, "failure.html", section, made)
 
 
 def is_customer(request: web.Request) -> bool:
@@ -130,9 +128,8 @@ async def page(
 
     `aside` is called between the two, on the event loop, for what only the daemon can say of what is noted.
     """
-    parts = request.app[CONTEXT]
-    sight, said = view_context(parts), alerts.runtime_status(parts)
-    found, noted = await parts.db.read(lambda tx: (read(tx), alerts.read(tx, sight.now)))
+    sight, said = view_context(request.app), alerts.runtime_status(request.app)
+    found, noted = await request.app[DB].read(lambda tx: (read(tx), alerts.read(tx, sight.now)))
     aside(noted)
 
     def made() -> tuple[tuple[Alert, ...], Any]:
@@ -141,14 +138,16 @@ async def page(
 
     section = _SECTIONS.get(template, template.partition(".")[0])
     token = csrf.form_token(request)
-    return await _render(parts, template, section, made, noted, form_token=token, is_customer=is_customer(request))
+    return await _render(
+        request.app, template, section, made, noted, form_token=token, is_customer=is_customer(request)
+    )
 
 
 _SECTIONS = {"shipment.html": "shipments"}
 
 
 async def _render(
-    parts: AppContext,
+    app: web.Application,
     template: str,
     section: str,
     made: Callable[[], tuple[tuple[Alert, ...], Any]],
@@ -158,7 +157,7 @@ async def _render(
     is_customer: bool = False,
 ) -> bytes:
     """Words and markup are made in a thread: they take milliseconds, and may read a time zone from disk."""
-    title, zone, simulated = site_title(parts), escape_control(parts.display.timezone, 40), _demo_clock(parts.clock)
+    title, zone, simulated = site_title(app), escape_control(app[DISPLAY].timezone, 40), _demo_clock(app[CLOCK])
 
     def work() -> bytes:
         needs, model = made()
@@ -190,15 +189,15 @@ def _demo_clock(clock: Clock) -> render.DemoClock | None:
     return render.DemoClock(stamp(clock.started), f"{clock.speed:g}")
 
 
-def site_title(parts: AppContext) -> str:
+def site_title(app: web.Application) -> str:
     """What people call this place."""
-    return escape_control(parts.display.title, 80)
+    return escape_control(app[DISPLAY].title, 80)
 
 
-def view_context(parts: AppContext) -> ViewContext:
+def view_context(app: web.Application) -> ViewContext:
     """The view: the dashboard's zone and the present."""
-    now = parts.clock.now()
-    return ViewContext(find_zone(parts.display.timezone) or now.tzinfo, now)  # type: ignore[arg-type]  # the clock is aware
+    now = app[CLOCK].now()
+    return ViewContext(find_zone(app[DISPLAY].timezone) or now.tzinfo, now)  # type: ignore[arg-type]  # the clock is aware
 
 
 def cached_page(request: web.Request, build: Callable[[], Awaitable[bytes]]) -> Producer:
@@ -209,16 +208,21 @@ def cached_page(request: web.Request, build: Callable[[], Awaitable[bytes]]) -> 
     """
     if is_customer(request):
         return build  # what others see is not what this caller sees
-    parts = request.app[CONTEXT]
-    quarter = int(parts.clock.now().timestamp()) // _DELAY_PERIOD
+    cache = request.app[CACHE]
+    quarter = int(request.app[CLOCK].now().timestamp()) // _DELAY_PERIOD
 
     async def found() -> bytes:
-        key = ("page", request.raw_path, quarter, _alert_texts(alerts.runtime_status(parts), view_context(parts)))
-        answer, epoch = parts.cache.get(key), parts.cache.epoch
+        key = (
+            "page",
+            request.raw_path,
+            quarter,
+            _alert_texts(alerts.runtime_status(request.app), view_context(request.app)),
+        )
+        answer, epoch = cache.get(key), cache.epoch
         if answer is not None:
             return answer.body
         body = await build()
-        parts.cache.put(key, PreparedResponse(200, body, HTML), _TAGS, epoch)
+        cache.put(key, PreparedResponse(200, body, HTML), _TAGS, epoch)
         return body
 
     return found

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flexportd.expose.dashboard import render
 from flexportd.expose.openapi.curl_examples import curl, example_url
 from flexportd.expose.openapi.problem_types import AUTH_PROBLEMS, COMMON_PROBLEMS
 
@@ -115,13 +114,8 @@ class ApiPage:
     models: tuple[Model, ...]
 
 
-def render_docs(document: Mapping[str, Any], url: str) -> bytes:
-    """The page of a description; `url` is where people reach the API."""
-    return render.render_standalone("api.html", api_page(document, url))
-
-
 def api_page(document: Mapping[str, Any], url: str) -> ApiPage:
-    """A description as the page words it."""
+    """The view of `api.html` for an OpenAPI document; `url` is the base URL of the API."""
     common = _common(document)
     by_tag: dict[str, list[Operation]] = {}
     for path, method, found in _operations(document):

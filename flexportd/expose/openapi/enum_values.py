@@ -12,7 +12,7 @@ from flexportd.core.resources.known_values import event_types, known_values
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import InvalidError
 from flexportd.escape import closest_match
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import DB
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.queries.table import Table
 from flexportd.storage.transaction import Transaction
@@ -93,7 +93,7 @@ async def check_words(
                 return InvalidError(not_allowed_message(one.parameter, word, allowed), one.parameter)
         return None
 
-    error = await request.app[CONTEXT].db.read(read)
+    error = await request.app[DB].read(read)
     if error is not None:
         raise error
 

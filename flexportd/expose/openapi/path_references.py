@@ -5,7 +5,7 @@ from aiohttp import web
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.search.lookup import lookup
 from flexportd.errors import ConflictError
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import DB, READS
 from flexportd.expose.security import authorization
 from flexportd.storage.queries.table import Key
 from flexportd.storage.transaction import Transaction
@@ -25,16 +25,16 @@ async def resolve_reference(request: web.Request, domain: ResourceType, text: st
     None also if the text is the id of an object that the caller may see; the id of another's object is treated as a
     reference. Raises AmbiguousError, which lists the ids.
     """
-    parts, seen = request.app[CONTEXT], authorization.audience_of(request)
+    seen = authorization.audience_of(request)
     key = domain.parse_id(text.upper().removeprefix("FLEX-") if domain.name == "shipments" else text)
 
     def read(tx: Transaction) -> list[tuple[Key, str]]:
-        record = None if key is None else parts.reads.get(tx, domain, key)
+        record = None if key is None else request.app[READS].get(tx, domain, key)
         if record is not None and authorization.is_visible(request, tx, domain, record):
             return []
         return [(hit.key, hit.title) for hit in lookup(tx, domain, text, seen)]
 
-    matches = await parts.db.read(read)
+    matches = await request.app[DB].read(read)
     if len(matches) > 1:
         listed = ", ".join(f"{key} ({title[:60]})" for key, title in matches[:_MAX_LISTED])
         more = f" and {len(matches) - _MAX_LISTED} more" if len(matches) > _MAX_LISTED else ""

@@ -101,3 +101,7 @@ class Route:
     def path_names(self) -> list[str]:
         """The names of what the path leaves open, in order."""
         return re.findall(r"\{(\w+)\}", self.path)
+
+
+SERVED_ROUTES: web.AppKey[Sequence[Route]] = web.AppKey("served_routes")
+"""All declared routes of the application."""

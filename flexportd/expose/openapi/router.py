@@ -11,17 +11,17 @@ from multidict import MultiMapping
 
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import InvalidError, NotFoundError, RefusedError
-from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi.path_references import resolve_reference
 from flexportd.expose.openapi.query_params import parse_unique
 from flexportd.expose.openapi.route import Handler, Parameter, Route
-from flexportd.expose.request_keys import BODY, CANONICAL_PATH, QUERY
-from flexportd.expose.security.access_policy import ACCESS_POLICY
-from flexportd.http.request_bodies import READ_BODY
+from flexportd.expose.request_keys import CANONICAL_PATH, QUERY
+from flexportd.expose.security.access_policy import read_body
 
 T = TypeVar("T")
 
 MAX_BODY = 1 << 20  # bytes of a JSON body
+
+_BODY: web.RequestKey[object] = web.RequestKey("body")  # the decoded body
 
 
 def register(app: web.Application, routes: Iterable[Route]) -> None:
@@ -72,7 +72,7 @@ def bind(route: Route) -> Handler:
                 raise InvalidError(f"{name} is missing; it is required", name)
         request[QUERY] = {name: read(name, given[name]) for name, read in readers.items() if name in given}
         if route.body is not None:
-            request[BODY] = await _read_body(request, route)
+            request[_BODY] = await _read_body(request, route)
         if named is not None and route.method != hdrs.METH_GET:
             # Before anything is done, or asked of Flexport, by a name that is no id.
             await resolve_path_reference(request, named.name, _domain(named))
@@ -132,7 +132,7 @@ def param(request: web.Request, name: str, default: Any = None) -> Any:
 
 def json_body(request: web.Request, kind: type[T]) -> T:
     """The body, which the route declares to be of this type."""
-    found = request[BODY]
+    found = request[_BODY]
     if not isinstance(found, kind):
         raise TypeError(f"the route declares another body than {kind.__name__}")
     return found
@@ -167,11 +167,3 @@ async def _uncompressed_body(request: web.Request) -> bytes:
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() not in ("", "identity"):
         raise RefusedError(415, "unsupported-media-type", "The body must not be compressed.")
     return await read_body(request, MAX_BODY)
-
-
-async def read_body(request: web.Request, most: int) -> bytes:
-    """The body. Raises RefusedError: 413 for more than `most` bytes, 408, 503."""
-    door = request.app[ACCESS_POLICY]
-    with request.app[CONTEXT].bodies.reserve(lambda: door.client(request)) as reservation:
-        request[READ_BODY] = body = b"".join(await reservation.read(request, most))
-        return body

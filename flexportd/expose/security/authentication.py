@@ -1,4 +1,4 @@
-"""The gate: every key in memory, so that who asks is known without waiting."""
+"""Authentication by API key, from keys in memory, without waiting for the database."""
 
 import base64
 import binascii
@@ -26,7 +26,7 @@ PROXY_UNKNOWN = (
     "A proxy forwarded this request, but no proxy is configured. Set [server] trusted_proxies and public_url to "
     "require keys, or [api] require_key = false to give everyone who reaches the proxy full access."
 )
-"""Why a forwarded request is refused on a loopback listener that asks for no key."""
+"""Why a forwarded request is refused on a loopback listener that needs no key."""
 
 _PROXY_PREFIXES = (
     "x-forward", "forwarded", "http-x-forward", "x-original-", "x-originating-", "x-real-", "x-proxy",
@@ -40,66 +40,66 @@ _PROXY_HEADERS = frozenset(
         "x-url-scheme", "front-end-https", "x-varnish", "x-nginx-proxy", "x-rewrite-url", "surrogate-capability",
     }
 )  # fmt: skip
-"""Headers that proxies add, and all that begin as in _FORWARDED, with underscores as hyphens. Forwarded: RFC 7239; Via:
+"""Headers that proxies add, besides those with _PROXY_PREFIXES; underscores count as hyphens. Forwarded: RFC 7239; Via:
 RFC 9110, 7.6.3; CDN-Loop: RFC 8586; the others are conventions of single programs."""
 
 BEARER_CHALLENGE = 'Bearer realm="flexportd"'
-"""The value of `WWW-Authenticate` with every 401 of the gate."""
+"""The value of `WWW-Authenticate` with every 401."""
 
 BASIC_CHALLENGE = 'Basic realm="flexportd", charset="UTF-8"'
-"""A browser that looks for a page gets this one: it then asks for a password, which is the key."""
+"""The same for browsers that request a page: they ask for a password, which is the key."""
 
-MAX_CACHED_KEYS = 2 * keys.MAX_KEYS  # keys in memory: those that may be used, and the last that may not any more
-_MAX_HEADER = 400  # characters of a header; a user's name may stand beside the key
+MAX_CACHED_KEYS = 2 * keys.MAX_KEYS  # valid keys, and the last ones that were revoked or have expired
+_MAX_HEADER = 400  # characters of a header; it may contain a user name besides the key
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _CachedKey:
-    viewer: Principal
+    principal: Principal
     digest: bytes
     expires_at: datetime | None
     revoked: bool
 
 
 class KeyAuthenticator:
-    """Says who holds a key. `required`: whether every caller needs one; it may change while running.
+    """Authenticates callers by key. `required`: whether every caller needs one; it may change while running.
 
-    `exposures` are the settings and sockets by which callers from elsewhere can come in. `open_on_loopback`: no key is
-    needed only because there are none, so a request that a proxy has forwarded is not let in without one.
+    `exposures` are the settings and sockets that make the server reachable from other machines. `open_on_loopback`: no
+    key is needed only because there are none, so a request that a proxy has forwarded is refused without one.
 
-    `uses` counts, for whoever runs us: start `uses.run`, and `uses.flush` at the end.
+    The owner runs `usage.run`, and `usage.flush` at the end.
     """
 
-    def __init__(self, signer: Signer, uses: UsageCounters, *, required: bool) -> None:
+    def __init__(self, signer: Signer, usage: UsageCounters, *, required: bool) -> None:
         self.required = required
         self.exposures: tuple[str, ...] = ()
         self.open_on_loopback = False
         self.refused_forwarded = 0
         self.signer = signer
-        self.usage = uses
+        self.usage = usage
         self._failures = FailureLimiter()
         self._cached_keys: dict[str, _CachedKey] = {}
 
     @classmethod
     async def open(cls, db: Database, clock: Clock, *, required: bool) -> "KeyAuthenticator":
-        """With the keys of the store."""
+        """Load the keys from the database."""
 
         def work(tx: Transaction) -> tuple[Signer, list[tuple[StoredKey, bytes]]]:
             return Signer.load(tx), tx.keys.with_digests(MAX_CACHED_KEYS)
 
-        signer, known = await db.write(work)
-        gate = cls(signer, UsageCounters(db, clock), required=required)
-        gate.reload(known)
-        return gate
+        signer, stored = await db.write(work)
+        authenticator = cls(signer, UsageCounters(db, clock), required=required)
+        authenticator.reload(stored)
+        return authenticator
 
     def configure(self, require_key: bool | None, exposures: Iterable[str]) -> None:
-        """Decide whether keys are needed: as `require_key` says, else where callers from elsewhere can come in."""
+        """Set whether keys are needed: as `require_key` says, by default if other machines can reach the server."""
         self.exposures = tuple(exposures)
         self.required = bool(self.exposures) if require_key is None else require_key
         self.open_on_loopback = require_key is None and not self.required
 
-    def reload(self, known: Iterable[tuple[StoredKey, bytes]]) -> None:
-        """Take the keys as they are now (`tx.keys.known(KNOWN)`, after the write that changed one)."""
+    def reload(self, stored: Iterable[tuple[StoredKey, bytes]]) -> None:
+        """Replace the keys in memory with `tx.keys.with_digests(MAX_CACHED_KEYS)`; call it after each change."""
         self._cached_keys = {
             key.id: _CachedKey(
                 keys.principal(key),
@@ -107,15 +107,15 @@ class KeyAuthenticator:
                 parse(key.expires_at) if key.expires_at else None,
                 key.revoked_at is not None,
             )
-            for key, digest in known
+            for key, digest in stored
         }
 
     def allows_anonymous(self, headers: Mapping[str, str]) -> bool:
-        """Whether a request without a key is let in, for everything."""
+        """Whether a request without a key has full access."""
         return not self.required and not (self.open_on_loopback and is_forwarded(headers))
 
     def authenticate(self, headers: MultiMapping[str], now: datetime, address: str) -> Principal:
-        """Who asks. Raises RefusedError: 401, or 429 for an address from which too many wrong keys come.
+        """The caller. Raises RefusedError: 401, or 429 for an address that sent too many invalid keys.
 
         The key is a bearer token, or the password of HTTP Basic with any user, so that browsers can send it.
         """
@@ -128,71 +128,70 @@ class KeyAuthenticator:
                 raise RefusedError(403, "untrusted-proxy", PROXY_UNKNOWN)
             return UNRESTRICTED
         token = _token(given)
-        found = keys.KEY_PATTERN.fullmatch(token) if token is not None else None
-        if token is None or found is None:
+        match = keys.KEY_PATTERN.fullmatch(token) if token is not None else None
+        if token is None or match is None:
             error = _unauthorised(
                 "key-unknown", "The Authorization header contains no valid key. Expected: Bearer fxd_..."
             )
             raise self._failures.count(error, address, now)
-        known = self._cached_keys.get(found[1])
-        if known is None or not hmac.compare_digest(known.digest, keys.digest(token)):
+        key = self._cached_keys.get(match[1])
+        if key is None or not hmac.compare_digest(key.digest, keys.digest(token)):
             raise self._failures.count(_unauthorised("key-unknown", "Unknown key."), address, now)
-        return self._accept(known, now)
+        return self._accept(key, now)
 
     def authenticate_feed(self, token: str, now: datetime, address: str) -> Principal:
-        """Who asks with the token of a calendar's address; as `admit`, and it opens what can be read alone."""
-        found = keys.FEED_PATTERN.fullmatch(token)
-        known = self._cached_keys.get(found[1]) if found is not None else None
-        if found is None or known is None or not hmac.compare_digest(keys.feed_token(self.signer, found[1]), token):
+        """The caller by the token of a calendar URL, with read access only. Raises as `authenticate`."""
+        match = keys.FEED_PATTERN.fullmatch(token)
+        key = self._cached_keys.get(match[1]) if match is not None else None
+        if match is None or key is None or not hmac.compare_digest(keys.feed_token(self.signer, match[1]), token):
             raise self._failures.count(_unauthorised("key-unknown", "Unknown calendar address."), address, now)
-        viewer = self._accept(known, now)
-        return Principal(viewer.key_id, viewer.name, frozenset({"read"}), viewer.audience, viewer.rate)
+        principal = self._accept(key, now)
+        return Principal(principal.key_id, principal.name, frozenset({"read"}), principal.audience, principal.rate)
 
     def feed_token(self, key_id: str) -> str:
-        """What the address of a calendar holds in place of this key."""
+        """The token of the calendar URL of this key."""
         return keys.feed_token(self.signer, key_id)
 
-    def still_valid(self, viewer: Principal, now: datetime) -> bool:
-        """Whether who was let in would be let in again, and see the same; it counts as no use."""
-        if viewer.key_id is None:
+    def still_valid(self, principal: Principal, now: datetime) -> bool:
+        """Whether an accepted caller would be accepted again with the same access; it does not count as a use."""
+        if principal.key_id is None:
             return not self.required
-        known = self._cached_keys.get(viewer.key_id)
-        if known is None or known.revoked or (known.expires_at is not None and known.expires_at <= now):
+        key = self._cached_keys.get(principal.key_id)
+        if key is None or key.revoked or (key.expires_at is not None and key.expires_at <= now):
             return False
-        return known.viewer == viewer
+        return key.principal == principal
 
-    def _accept(self, known: _CachedKey, now: datetime) -> Principal:
-        if known.revoked:
+    def _accept(self, key: _CachedKey, now: datetime) -> Principal:
+        if key.revoked:
             raise _unauthorised("key-revoked", "This key was revoked.")
-        if known.expires_at is not None and known.expires_at <= now:
-            raise _unauthorised("key-expired", f"This key expired at {stamp(known.expires_at)}.")
-        viewer = known.viewer
-        self.usage.keys.record(viewer.key_id or "", now)
-        return viewer
+        if key.expires_at is not None and key.expires_at <= now:
+            raise _unauthorised("key-expired", f"This key expired at {stamp(key.expires_at)}.")
+        self.usage.keys.record(key.principal.key_id or "", now)
+        return key.principal
 
 
 def is_forwarded(headers: Mapping[str, str]) -> bool:
-    """Whether a proxy has forwarded the request that has these headers, as far as they say."""
+    """Whether the headers show that a proxy has forwarded the request."""
     return _has_proxy_header(tuple(headers))
 
 
-@functools.lru_cache(maxsize=256)  # one client sends the same names each time
+@functools.lru_cache(maxsize=256)  # a client sends the same names each time
 def _has_proxy_header(names: tuple[str, ...]) -> bool:
     plain = [name.lower().replace("_", "-") for name in names]
     return any(name in _PROXY_HEADERS or name.startswith(_PROXY_PREFIXES) for name in plain)
 
 
-def require_scope(viewer: Principal, scope: Scope) -> None:
-    """Raises RefusedError (403) unless the viewer has this scope."""
-    if scope not in viewer.scopes:
-        has = ", ".join(one for one in keys.SCOPES if one in viewer.scopes)
+def require_scope(principal: Principal, scope: Scope) -> None:
+    """Raises RefusedError (403) unless the caller has this scope."""
+    if scope not in principal.scopes:
+        has = ", ".join(name for name in keys.SCOPES if name in principal.scopes)
         raise RefusedError(
             403, "insufficient-scope", f"This requires a key with the scope {scope}; this key has {has}."
         )
 
 
 def _token(given: list[str]) -> str | None:
-    """The key in the header, as far as it can be one."""
+    """The key in the header; None if it cannot be one."""
     text = given[0]
     if len(given) > 1 or len(text) > _MAX_HEADER or not text.isascii():
         return None
@@ -212,5 +211,5 @@ def _unauthorised(slug: str, sentence: str) -> RefusedError:
     return RefusedError(401, slug, sentence, headers={"www_authenticate": BEARER_CHALLENGE})
 
 
-AUTHENTICATOR: web.AppKey[KeyAuthenticator] = web.AppKey("gate", KeyAuthenticator)
-"""On the control socket as well, where keys are made and revoked though none is asked for."""
+AUTHENTICATOR = web.AppKey("authenticator", KeyAuthenticator)
+"""Also set on the control socket, where keys are managed though none is needed."""

@@ -1,9 +1,9 @@
-"""Which pages may send a request that changes something: ours, and those of the configured origins.
+"""Origins: which pages may read responses and send requests that change something, ours and the configured ones.
 
-A browser says where a request comes from in `Sec-Fetch-Site` (https://www.w3.org/TR/fetch-metadata/), which no page can
+A browser reports the origin of a request in `Sec-Fetch-Site` (https://www.w3.org/TR/fetch-metadata/), which no page can
 set, and in `Origin` (https://fetch.spec.whatwg.org/#origin-header). The first is missing in Safari before 16.4, and in
-every browser where the page has neither TLS nor a loopback address. The second is `null` where a page or an extension
-forbids to name it. A form that is sent without either needs a token (`expose/security/csrf.py`).
+every browser if the page has neither TLS nor a loopback address. The second is `null` where a page or an extension
+hides it. A form that is sent without either needs a token (`expose/security/csrf.py`).
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -13,16 +13,28 @@ from yarl import URL
 
 FETCH_SITE = "Sec-Fetch-Site"
 _OWN_SITES = frozenset({"same-origin", "none"})
+_EXPOSED_HEADERS = (
+    "ETag, Link, Age, Location, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, Content-Disposition, "
+    "Content-Range, Accept-Ranges"
+)
+_ALLOWED_HEADERS = (
+    "Authorization, Content-Type, If-None-Match, If-Range, Range, Idempotency-Key, Last-Event-ID, X-Request-Id"
+)
+_CORS_HEADERS: dict[str, str] = {
+    hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*",
+    hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: _EXPOSED_HEADERS,
+}
+_VARY_ORIGIN: dict[str, str] = {hdrs.VARY: "Origin"}
 _USUAL_PORTS = {"http": ":80", "https": ":443"}
 _MAX_SHOWN = 100  # characters of a header in a message
 _PROGRAM_HINT = "programs send Authorization: Bearer"
 
 PROXY_FIX = "let the proxy pass on the Host header that it receives (nginx: proxy_set_header Host $http_host)"
-"""What to do where a proxy hides the name that people use."""
+"""The fix where a proxy replaces the host name that people use."""
 
 
 def origin_of(url: str) -> str:
-    """The origin of a checked http(s) address, as browsers write it."""
+    """The origin of a valid http(s) URL, as browsers write it."""
     return str(URL(url).origin())
 
 
@@ -32,11 +44,42 @@ def normalise_origin(scheme: str, host: str) -> str:
     return f"{scheme}://{host.removesuffix(_USUAL_PORTS.get(scheme, ''))}"
 
 
+def cors_headers(request: web.BaseRequest, allowed: Collection[str]) -> Mapping[str, str]:
+    """The headers that let a page of an allowed origin read the response.
+
+    Where they depend on the origin, `Vary` keeps caches from giving the response to another page.
+    https://fetch.spec.whatwg.org/#cors-protocol-and-http-caches
+    """
+    if not allowed or not request.path.startswith("/api/"):
+        return {}
+    if "*" in allowed:
+        return _CORS_HEADERS
+    origin = request.headers.get(hdrs.ORIGIN)
+    if origin is None or origin not in allowed:
+        return _VARY_ORIGIN
+    return {**_CORS_HEADERS, **_VARY_ORIGIN, hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin}
+
+
+def preflight_headers(request: web.BaseRequest, allowed: Collection[str]) -> Mapping[str, str] | None:
+    """The headers of the response to a CORS preflight request; None for all other requests."""
+    if request.method != hdrs.METH_OPTIONS or hdrs.ACCESS_CONTROL_REQUEST_METHOD not in request.headers:
+        return None
+    headers = cors_headers(request, allowed)
+    if hdrs.ORIGIN not in request.headers or hdrs.ACCESS_CONTROL_ALLOW_ORIGIN not in headers:
+        return None
+    return {
+        **headers,
+        hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, HEAD, POST, PATCH, DELETE",
+        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _ALLOWED_HEADERS,
+        hdrs.ACCESS_CONTROL_MAX_AGE: "3600",
+    }
+
+
 def request_origins(request: web.BaseRequest, *, is_trusted: bool) -> list[str]:
-    """The origins that this request may have been sent to, the one of its own Host first.
+    """The origins that this request may have been sent to, that of its Host header first.
 
     `is_trusted`: a trusted proxy sent it, so `X-Forwarded-Host` and `X-Forwarded-Proto` count, which are what the proxy
-    received. Where neither TLS nor the proxy shows the scheme, it can be either: a proxy may have ended TLS.
+    received. Where neither TLS nor the proxy shows the scheme, it can be both: a proxy may have terminated TLS.
     """
     headers = request.headers
     hosts, schemes = [headers.get(hdrs.HOST, "")], ["https"] if request.secure else []
@@ -59,7 +102,7 @@ def forwarded_schemes(request: web.BaseRequest) -> list[str]:
 
 
 def is_allowed_origin(request: web.BaseRequest, own: Iterable[str], allowed: Collection[str]) -> bool | None:
-    """Whether a page of an own or `allowed` origin, or no browser, sent this; None where a browser does not say."""
+    """Whether a page of an own or `allowed` origin, or no browser, sent this; None if the browser does not say."""
     origins = request.headers.getall(hdrs.ORIGIN, [])
     if origins and all(origin in allowed for origin in origins):
         return True
@@ -75,9 +118,9 @@ def is_allowed_origin(request: web.BaseRequest, own: Iterable[str], allowed: Col
 
 
 def foreign_origin_message(headers: Mapping[str, str], own: str, public: str | None) -> str:
-    """Why a request that another site's page sent is refused, and what to mend if the page is ours.
+    """Why a request of another site's page is refused, and the fix if the page is flexportd's.
 
-    `own` is the origin that the request was sent to, `public` the one of public_url.
+    `own` is the origin that the request was sent to, `public` that of public_url.
     """
     site, origin, own = headers.get(FETCH_SITE), headers.get(hdrs.ORIGIN, "")[:_MAX_SHOWN], own[:_MAX_SHOWN]
     set_to = f"[server] public_url is {public}" if public else "[server] public_url is not set"
@@ -99,7 +142,7 @@ def foreign_origin_message(headers: Mapping[str, str], own: str, public: str | N
 
 
 def unknown_host_message(reached: str, public: str | None) -> str:
-    """Why a request to a name that is not ours is refused, and what to mend."""
+    """Why a request to an unknown host name is refused, and the fix."""
     scheme, _, host = reached.partition("://")
     shown = host[:_MAX_SHOWN]
     set_to = f"[server] public_url is {public}" if public else "[server] public_url is not set"
@@ -110,7 +153,7 @@ def unknown_host_message(reached: str, public: str | None) -> str:
 
 
 def _is_browser(headers: Mapping[str, str]) -> bool:
-    """Whether a browser can have sent this. All name themselves so, and no page can change it without asking first."""
+    """Whether a browser may have sent this. No page can change these headers without a CORS preflight."""
     return headers.get(hdrs.USER_AGENT, "").startswith("Mozilla/") or "text/html" in headers.get(hdrs.ACCEPT, "")
 
 

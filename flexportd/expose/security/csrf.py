@@ -1,8 +1,8 @@
-"""Forms that the dashboard's pages send: their fields, and the token that proves that one of our pages sent them.
+"""Forms of the dashboard: their fields, and the CSRF token which proves that one of its pages sent them.
 
-The token is a signature of the day and of the caller's key, made with the secret of the store: it holds over a restart,
-needs no cookie and no script, and is of no use with another key. It decides only where the browser does not say where a
-request comes from (`expose/security/cors.py`).
+The token is a signature of the day and the caller's key with the secret of the database: it survives a restart, needs
+no cookie and no script, and is useless with another key. It is only checked where the browser does not report the
+origin of a request (`expose/security/cors.py`).
 """
 
 import base64
@@ -16,17 +16,18 @@ from aiohttp import hdrs, web
 from flexportd.core.access.keys import UNRESTRICTED
 from flexportd.core.access.signatures import Signer
 from flexportd.errors import ForbiddenError, RefusedError
-from flexportd.expose.context import CONTEXT
-from flexportd.expose.openapi.router import read_body
+from flexportd.expose.context import CLOCK
 from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security import cors
+from flexportd.expose.security.access_policy import read_body
+from flexportd.expose.security.authentication import AUTHENTICATOR
 
 TOKEN_FIELD = "form_token"  # noqa: S105 (the name of a field)
 MEDIA_TYPE = "application/x-www-form-urlencoded"
 MAX_FORM = 64 << 10  # bytes
 MAX_FIELDS = 100
 
-_VALID_DAYS = 7  # a page that stays open without scripts is not loaded again
+_VALID_DAYS = 7  # an open page without scripts does not reload
 _BYTES = 18
 _DAY = 86400  # seconds
 
@@ -36,19 +37,17 @@ _FIELDS: web.RequestKey[Fields] = web.RequestKey("fields", Mapping)
 
 
 def form_token(request: web.Request) -> str:
-    """The token for forms of a page that answers this request."""
-    parts = request.app[CONTEXT]
-    return _token(parts.authenticator.signer, request, _day(parts.clock.machine.now()))
+    """The token for the forms on a page for this caller."""
+    return _token(request.app[AUTHENTICATOR].signer, request, _day(request.app[CLOCK].machine.now()))
 
 
 async def check_form_token(request: web.Request) -> None:
-    """Refuse a form that none of our pages has sent. Raises RefusedError, ForbiddenError."""
+    """Refuse a form that none of the dashboard's pages sent. Raises RefusedError, ForbiddenError."""
     given = (await form_fields(request) or {}).get(TOKEN_FIELD, ()) if request.content_type == MEDIA_TYPE else ()
-    parts = request.app[CONTEXT]
     token = given[0] if len(given) == 1 and given[0].isascii() else ""
-    today, day = _day(parts.clock.machine.now()), token.partition(".")[0]
+    today, day = _day(request.app[CLOCK].machine.now()), token.partition(".")[0]
     number = int(day) if len(day) <= 6 and day.isdigit() else 0
-    if not hmac.compare_digest(_token(parts.authenticator.signer, request, number), token):
+    if not hmac.compare_digest(_token(request.app[AUTHENTICATOR].signer, request, number), token):
         raise ForbiddenError(
             _refusal(request, "carries no token of a page" if not token else "has a token that is not valid")
         )
@@ -57,7 +56,7 @@ async def check_form_token(request: web.Request) -> None:
 
 
 async def form_fields(request: web.Request) -> Fields | None:
-    """The fields of the form that was sent; None where they cannot be read. They are read once.
+    """The fields of the submitted form, read once; None if they are malformed.
 
     Raises RefusedError for a form that is too large, of another type, or does not arrive in time.
     """
@@ -67,11 +66,11 @@ async def form_fields(request: web.Request) -> Fields | None:
     if text and request.content_type != MEDIA_TYPE:
         raise RefusedError(415, "unsupported-media-type", f"A form must be {MEDIA_TYPE}.")
     try:
-        found = parse_qs(text.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
+        fields = parse_qs(text.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
     except ValueError:
         return None
-    request[_FIELDS] = found
-    return found
+    request[_FIELDS] = fields
+    return fields
 
 
 def _token(signer: Signer, request: web.Request, day: int) -> str:

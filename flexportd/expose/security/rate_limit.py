@@ -1,6 +1,6 @@
-"""How often somebody may ask: a bucket for each key that fills evenly, and one for the failures of each address.
+"""Rate limits: a token bucket per key, and one for the invalid keys from each address.
 
-All in whole numbers (the generic cell rate algorithm), so that nothing drifts; all in memory and bounded.
+In whole numbers (the generic cell rate algorithm), so that nothing drifts; in memory and bounded.
 """
 
 import math
@@ -16,7 +16,7 @@ from flexportd.settings import Rate
 
 MAX_KEYS = 20_000  # more than there can be keys
 MAX_ADDRESSES = 10_000
-FAILURE_RATE = Rate(20, 60)  # wrong keys from one address
+FAILURE_RATE = Rate(20, 60)  # invalid keys from one address
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
@@ -25,7 +25,7 @@ _SECOND = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class RateLimitResult:
-    """What became of one request. `reset_seconds`: until all may be asked again; for a refused one, until one may."""
+    """The result for one request. `reset_seconds`: until the bucket is full; for a refused request, until the next."""
 
     allowed: bool
     limit: int
@@ -35,7 +35,7 @@ class RateLimitResult:
 
     @property
     def sentence(self) -> str:
-        """For who was refused."""
+        """The error for a refused request."""
         return (
             f"This key has used all {self.limit} requests allowed per {self.window_seconds} s; "
             f"retry after {self.reset_seconds} s."
@@ -43,9 +43,9 @@ class RateLimitResult:
 
 
 class _TokenBuckets:
-    """The fill of each bucket, by name; beyond `most` the one longest unused is forgotten, and so full again.
+    """Token buckets by name; beyond `most` the least recently used is dropped, and so full again.
 
-    What is kept is the time at which the bucket will be full, in microseconds times the rate's count.
+    The state of a bucket is the time when it will be full, in microseconds times the rate's count.
     """
 
     def __init__(self, most: int) -> None:
@@ -56,12 +56,12 @@ class _TokenBuckets:
         return len(self._full_at)
 
     def acquire(self, name: str, rate: Rate, now: datetime) -> RateLimitResult:
-        """Take one, if there is one."""
+        """Take a token if there is one."""
         at = (now - _EPOCH) // _TICK * rate.requests
         size = rate.seconds * _SECOND * rate.requests
         each = rate.seconds * _SECOND
         known, full_at = self._full_at.pop(name, (rate, at))
-        # A rate that was changed begins anew; so does a clock that was set back far.
+        # After a change of the rate the bucket starts full, and so it does when the clock was set back far.
         full_at = max(full_at, at) if known == rate and full_at <= at + size else at
         allowed = full_at + each <= at + size
         if allowed:
@@ -76,29 +76,29 @@ class _TokenBuckets:
 
 
 class KeyRateLimiter:
-    """The rate of each key. Who needs no key is not limited."""
+    """Limits requests by key; callers without a key are not limited."""
 
     def __init__(self, default: Callable[[], Rate]) -> None:
-        """`default` is the rate of the settings, which may change while running."""
+        """`default` returns the configured rate, which may change while running."""
         self._default = default
         self._buckets = _TokenBuckets(MAX_KEYS)
 
-    def acquire(self, viewer: Principal, now: datetime) -> RateLimitResult | None:
-        """Count a request; None where there is no limit."""
-        if viewer.key_id is None:
+    def acquire(self, principal: Principal, now: datetime) -> RateLimitResult | None:
+        """Count a request; None if there is no limit."""
+        if principal.key_id is None:
             return None
-        rate = self._default() if viewer.rate is None else viewer.rate
-        return self._buckets.acquire(viewer.key_id, rate, now) if rate.requests else None
+        rate = self._default() if principal.rate is None else principal.rate
+        return self._buckets.acquire(principal.key_id, rate, now) if rate.requests else None
 
 
 class FailureLimiter:
-    """Limits wrong keys by client address; a right key from the same address is accepted all the same."""
+    """Limits invalid keys by client address; a valid key from the same address is still accepted."""
 
     def __init__(self) -> None:
         self._buckets = _TokenBuckets(MAX_ADDRESSES)
 
     def count(self, error: RefusedError, client: str, now: datetime) -> RefusedError:
-        """The error to raise: the given one, or 429 after too many from this client (`peers.Client.name`)."""
+        """The error to raise: the given one, or 429 after too many from this client (`RemoteClient.name`)."""
         taken = self._buckets.acquire(_bucket_name(client), FAILURE_RATE, now)
         if taken.allowed:
             return error
@@ -109,6 +109,6 @@ class FailureLimiter:
 
 
 def _bucket_name(client: str) -> str:
-    """The bucket of a client (`peers.Client.name`): that of its site where it has an address."""
+    """The bucket of a client (`RemoteClient.name`): that of its network (`site_of`) if it has an address."""
     address = client_at(client).address
     return client if address is None else str(site_of(address))

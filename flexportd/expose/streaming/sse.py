@@ -1,9 +1,8 @@
-"""The stream: what happens, as it happens, as Server-Sent Events.
+"""`GET /api/v1/stream`: a live stream of changes as Server-Sent Events.
 
-https://html.spec.whatwg.org/multipage/server-sent-events.html says how they are framed and read. An event's `id` is
-its place in the order of all: a client that sends the last one it has seen as `Last-Event-ID` goes on behind it, also
-after a restart of the daemon. Where nothing was for a client, a block with an `id` alone moves its place: by the
-standard nothing is dispatched then.
+https://html.spec.whatwg.org/multipage/server-sent-events.html defines the format. The `id` of an event is its position
+in the stream: a client that sends the last one as `Last-Event-ID` continues after it, also after a restart of the
+daemon. Where no message was for a client, a block with only an `id` moves its position, and dispatches nothing.
 """
 
 import asyncio
@@ -19,32 +18,51 @@ from aiohttp import hdrs, web
 
 from flexportd.core.access.audience_messages import for_audience
 from flexportd.core.access.keys import UNRESTRICTED, Principal
-from flexportd.core.changes.stream_messages import UNKNOWN_POSITION, EncodedMessage, StreamPosition, parse_position
-from flexportd.core.changes.topics import ALL_TOPICS, Patterns
+from flexportd.core.changes.stream_messages import (
+    POSITION_PATTERN,
+    UNKNOWN_POSITION,
+    EncodedMessage,
+    StreamMessage,
+    StreamPosition,
+    parse_position,
+)
+from flexportd.core.changes.topics import (
+    ALL_TOPICS,
+    EXCEPTION_TOPICS,
+    FIELD_TOPICS,
+    MAX_PATTERNS,
+    PATTERN,
+    SYSTEM_TOPICS,
+    Patterns,
+    parse_patterns,
+)
 from flexportd.errors import InvalidError, UnavailableError
-from flexportd.expose.context import CONTEXT
-from flexportd.expose.request_keys import PRINCIPAL, QUERY
+from flexportd.expose.context import DB, REGISTRY
+from flexportd.expose.openapi.parameters import filter_param
+from flexportd.expose.openapi.route import Parameter, Response, Route, Schema
+from flexportd.expose.openapi.router import param
+from flexportd.expose.openapi.schemas import Ref
+from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.access_policy import ACCESS_POLICY
 from flexportd.expose.security.authorization import is_visible_to_audience
 from flexportd.expose.security.opaque_values import codec_of
-from flexportd.expose.streaming.broadcaster import Broadcaster, Subscriber
+from flexportd.expose.streaming.broadcaster import BROADCASTER, Subscriber
 from flexportd.http.connections import was_aborted
 from flexportd.http.responses import add_security_headers
+from flexportd.storage.queries.filters import number
 from flexportd.storage.repositories.audiences import Audience
 
 log = structlog.get_logger(__name__)
 
-BROADCASTER: web.AppKey[Broadcaster] = web.AppKey("hub", Broadcaster)
-
 RESET = "reset"
-_RETRY = 3000  # milliseconds until a client that was cut off connects again
+_RETRY = 3000  # milliseconds until a disconnected client reconnects
 _CHUNK_SIZE = 64 << 10  # bytes written at once
 _SEND_BUFFER = 128 << 10  # bytes that the kernel holds for one reader
 _LAST_EVENT_ID = "Last-Event-ID"
 _EXPIRED = "Earlier messages are no longer stored. Read the lists again."
 _RESTORED = "Last-Event-ID is of another database, or of this one before it was restored: read the lists again."
-_OPAQUE_ID = re.compile(r"[A-Za-z0-9_-]{64,400}")  # as `OpaqueCodec.encode` makes it
-_FROM_START = "0"  # any caller may ask for everything that it may see
+_OPAQUE_ID = re.compile(r"[A-Za-z0-9_-]{64,400}")  # of an audience key, as `OpaqueCodec.encode` makes it
+_FROM_START = "0"  # available to every caller: it gets what it may see
 
 
 class StreamReset(TypedDict):
@@ -56,7 +74,7 @@ class StreamReset(TypedDict):
 
 @dataclass(frozen=True)
 class Subscription:
-    """What a client wants to be told."""
+    """The messages that a client wants."""
 
     topics: Patterns
     shipment: int | None
@@ -65,197 +83,186 @@ class Subscription:
     hidden: frozenset[str] = frozenset()  # resources that are not for an audience
 
     def may_match(self, topics: Collection[str], shipments: Collection[int | None]) -> bool:
-        """Whether messages of these topics and shipments can be among it."""
+        """Whether any message of these topics and shipments can match."""
         if self.shipment is not None and self.shipment not in shipments:
             return False
         return any(self.topics.match(topic) for topic in topics)
 
-    def matches(self, one: EncodedMessage) -> bool:
-        """Whether a message is among it, as far as the message itself tells."""
-        if self.shipment is not None and one.shipment_id != self.shipment:
+    def matches(self, message: EncodedMessage) -> bool:
+        """Whether a message matches, as far as the message itself shows."""
+        if self.shipment is not None and message.shipment_id != self.shipment:
             return False
-        if self.audience is not None and (one.shipment_id is None or one.resource in self.hidden):
+        if self.audience is not None and (message.shipment_id is None or message.resource in self.hidden):
             return False
-        return self.topics.match(one.topic)
+        return self.topics.match(message.topic)
 
 
-def install(app: web.Application, hub: Broadcaster) -> None:
-    """Let an application tell from this hub; its streams end as soon as it shuts down."""
-
-    async def close(_: web.Application) -> None:
-        hub.close()
-
-    app[BROADCASTER] = hub
-    app.on_shutdown.append(close)
+async def end_streams(app: web.Application) -> None:
+    """End all streams when the application shuts down; it would wait for them."""
+    app[BROADCASTER].close()
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
-    """Tell until the client has gone, its key does not open this any more, it is too slow, or the daemon stops."""
-    hub, wish = request.app[BROADCASTER], _subscription(request)
+    """Stream until the client disconnects, its key becomes invalid, it reads too slowly, or the daemon stops."""
+    broadcaster, subscription = request.app[BROADCASTER], _subscription(request)
     if request.method == hdrs.METH_HEAD:
-        await hub.start_position(wish.after)
+        await broadcaster.start_position(subscription.after)
         return await _open_response(request)
-    follower = await hub.subscribe(wish.after, _principal(request).key_id)
+    subscriber = await broadcaster.subscribe(subscription.after, _principal(request).key_id)
     try:
         response = await _open_response(request)
-        follower.abort = lambda: _abort(request)
-        follower.filter = wish.may_match
+        subscriber.abort = lambda: _abort(request)
+        subscriber.filter = subscription.may_match
         try:
-            await _SseConnection(request, response, wish, follower).run()
+            await _SseConnection(request, response, subscription, subscriber).run()
             await response.write_eof()
-        except ConnectionError:  # the reader has gone, or did not read
+        except ConnectionError:  # the client has disconnected, or did not read
             if was_aborted(request):
-                hub.dropped += 1
-                log.info("stream_dropped", reason="the client does not read", position=follower.position.text)
+                broadcaster.dropped += 1
+                log.info("stream_dropped", reason="the client does not read", position=subscriber.position.text)
         except UnavailableError as error:
-            log.warning("stream_dropped", reason=str(error), position=follower.position.text)
+            log.warning("stream_dropped", reason=str(error), position=subscriber.position.text)
             _abort(request)
         except Exception:
-            log.exception("stream_dropped", position=follower.position.text)
+            log.exception("stream_dropped", position=subscriber.position.text)
             _abort(request)
     finally:
-        hub.unsubscribe(follower)
+        broadcaster.unsubscribe(subscriber)
     return response
 
 
 class _SseConnection:
-    """One stream that has begun."""
+    """One open stream."""
 
     def __init__(
-        self, request: web.Request, response: web.StreamResponse, wish: Subscription, follower: Subscriber
+        self, request: web.Request, response: web.StreamResponse, subscription: Subscription, subscriber: Subscriber
     ) -> None:
         self._request = request
-        self._response = response
-        self._subscription = wish
-        self._subscriber = follower
-        self._last_position = follower.position  # what the client has as its last id
+        self._write = response.write
+        self._subscription = subscription
+        self._subscriber = subscriber
+        self._last_position = subscriber.position  # of the last id that the client got
         self._codec = codec_of(request)
 
     async def run(self) -> None:
-        """Tell until the follower ends. Raises ConnectionError."""
-        follower = self._subscriber
-        here = self._id_block(self._last_position)
-        if follower.is_reset:
-            # The new id comes with the reset: a client that has the one has the other.
+        """Write messages until the subscriber is stopped. Raises ConnectionError."""
+        subscriber = self._subscriber
+        start_id = self._id_block(self._last_position)
+        if subscriber.is_reset:
+            # The new id comes with the reset, so a client that has one has the other.
             reset = _reset(self._event_id(self._last_position, vary=True), _RESTORED)
-            await self._write(b"retry: %d\n\n%b%b" % (_RETRY, here, reset))
+            await self._write(b"retry: %d\n\n%b%b" % (_RETRY, start_id, reset))
         else:
-            await self._write(b"retry: %d\n%b\n" % (_RETRY, here))
+            await self._write(b"retry: %d\n%b\n" % (_RETRY, start_id))
         was_lost = False
-        while not follower.stopped:
-            found = await follower.next_batch()
-            if found.lost and not was_lost:
-                await self._write(_reset(self._event_id(found.position, vary=True), _EXPIRED))
-            was_lost = found.lost
-            for piece in _chunks(await self._visible(found.messages)):
-                await self._write(b"".join(map(self._frame, piece)))
-                self._last_position = piece[-1].position
-            if follower.heartbeat_due:
+        while not subscriber.stopped:
+            batch = await subscriber.next_batch()
+            if batch.lost and not was_lost:
+                await self._write(_reset(self._event_id(batch.position, vary=True), _EXPIRED))
+            was_lost = batch.lost
+            for chunk in _chunks(await self._visible(batch.messages)):
+                await self._write(b"".join(map(self._frame, chunk)))
+                self._last_position = chunk[-1].position
+            if subscriber.heartbeat_due:
                 await self._heartbeat()
-            if found.more:
-                await asyncio.sleep(0)  # others have their turn, also when none of it was for this client
+            if batch.more:
+                await asyncio.sleep(0)  # lets others run, also when no message was for this client
             else:
-                await follower.wait()
+                await subscriber.wait()
 
     async def _heartbeat(self) -> None:
-        """A sign of life, with the place where nothing up to it was for this client."""
+        """Send a comment, or the position if it has moved without a message for this client."""
         self._subscriber.heartbeat_due = False
         if not _still_authorized(self._request):
             self._subscriber.stop()
         elif self._codec is not None or self._subscriber.position != self._last_position:
-            # Some see a new id each time: whether there was something for others must not show.
+            # An audience key gets a new id each time: it must not show whether there were messages for others.
             self._last_position = self._subscriber.position
             await self._write(self._id_block(self._last_position) + b"\n")
         else:
             await self._write(b":\n\n")
 
-    async def _visible(self, told: Sequence[EncodedMessage]) -> Sequence[EncodedMessage]:
-        found = [one for one in told if self._subscription.matches(one)]
+    async def _visible(self, messages: Sequence[EncodedMessage]) -> Sequence[EncodedMessage]:
+        matching = [message for message in messages if self._subscription.matches(message)]
         audience = self._subscription.audience
-        if audience is None or not found:
-            return found
-        own = await self._request.app[CONTEXT].db.read(lambda tx: for_audience(tx, audience, found))
-        return [msgspec.structs.replace(one, data=self._redacted(one, document)) for one, document in own]
+        if audience is None or not matching:
+            return matching
+        visible = await self._request.app[DB].read(lambda tx: for_audience(tx, audience, matching))
+        return [
+            msgspec.structs.replace(message, data=self._redacted(message, document)) for message, document in visible
+        ]
 
-    def _redacted(self, one: EncodedMessage, document: dict[str, Any]) -> bytes:
-        """The data of a message for a key that sees some shipments only: numbers of ours do not show as they are."""
-        document["id"] = self._event_id(one.position)
+    def _redacted(self, message: EncodedMessage, document: dict[str, Any]) -> bytes:
+        """The data of a message for an audience key, with encrypted ids."""
+        document["id"] = self._event_id(message.position)
         if self._codec is not None and "exception_id" in document:
             document["exception_id"] = str(self._codec.encode_number(int(document["exception_id"])))
         return msgspec.json.encode(document)
 
-    def _event_id(self, place: StreamPosition, *, vary: bool = False) -> str:
-        """A place as this client gets it. `vary`: it does not show whether it is the same as another."""
-        return place.text if self._codec is None else self._codec.encode(place.text, vary=vary)
+    def _event_id(self, position: StreamPosition, *, vary: bool = False) -> str:
+        """A position as this client gets it. `vary`: encrypted differently each time."""
+        return position.text if self._codec is None else self._codec.encode(position.text, vary=vary)
 
-    def _id_block(self, place: StreamPosition) -> bytes:
-        return b"id: %b\n" % self._event_id(place, vary=True).encode()
+    def _id_block(self, position: StreamPosition) -> bytes:
+        return b"id: %b\n" % self._event_id(position, vary=True).encode()
 
-    def _frame(self, one: EncodedMessage) -> bytes:
-        return b"id: %b\nevent: %b\ndata: %b\n\n" % (
-            self._event_id(one.position).encode(),
-            one.topic.encode(),
-            one.data,
-        )
-
-    async def _write(self, data: bytes) -> None:
-        await self._response.write(data)
+    def _frame(self, message: EncodedMessage) -> bytes:
+        event_id = self._event_id(message.position).encode()
+        return b"id: %b\nevent: %b\ndata: %b\n\n" % (event_id, message.topic.encode(), message.data)
 
 
-def _chunks(told: Sequence[EncodedMessage]) -> Iterator[Sequence[EncodedMessage]]:
-    """Runs of messages of a size that is written at once."""
+def _chunks(messages: Sequence[EncodedMessage]) -> Iterator[Sequence[EncodedMessage]]:
+    """Split messages into runs that are written together."""
     start = size = 0
-    for number, one in enumerate(told, 1):
-        size += len(one.data)
-        if size >= _CHUNK_SIZE or number == len(told):
-            yield told[start:number]
-            start, size = number, 0
+    for count, message in enumerate(messages, 1):
+        size += len(message.data)
+        if size >= _CHUNK_SIZE or count == len(messages):
+            yield messages[start:count]
+            start, size = count, 0
 
 
 def _reset(oldest: str, detail: str) -> bytes:
-    told: StreamReset = {"oldest": oldest, "detail": detail}
-    return b"event: %b\ndata: %b\n\n" % (RESET.encode(), msgspec.json.encode(told))
+    data: StreamReset = {"oldest": oldest, "detail": detail}
+    return b"event: %b\ndata: %b\n\n" % (RESET.encode(), msgspec.json.encode(data))
 
 
 def _principal(request: web.Request) -> Principal:
-    found: Principal = request.get(PRINCIPAL, UNRESTRICTED)
-    return found
+    principal: Principal = request.get(PRINCIPAL, UNRESTRICTED)
+    return principal
 
 
 def _still_authorized(request: web.Request) -> bool:
     """Whether the key that opened this stream would open the same one now."""
-    door = request.app.get(ACCESS_POLICY)
-    if door is None or door.authenticator is None:
+    policy = request.app.get(ACCESS_POLICY)
+    if policy is None or policy.authenticator is None:
         return True
-    return door.authenticator.still_valid(_principal(request), door.clock.now())
+    return policy.authenticator.still_valid(_principal(request), policy.clock.now())
 
 
 def _subscription(request: web.Request) -> Subscription:
-    audience, asked = _principal(request).audience, request[QUERY]
-    registry = () if audience is None else request.app[CONTEXT].registry
+    audience = _principal(request).audience
+    registry = () if audience is None else request.app[REGISTRY]
     hidden = frozenset(domain.name for domain in registry if not is_visible_to_audience(domain.table))
-    return Subscription(
-        asked.get("topics", ALL_TOPICS), asked.get("shipment"), _resume_position(request), audience, hidden
-    )
+    topics, shipment = param(request, "topics", ALL_TOPICS), param(request, "shipment")
+    return Subscription(topics, shipment, _resume_position(request), audience, hidden)
 
 
 def _resume_position(request: web.Request) -> StreamPosition | None:
-    """The place to go on from. The header counts more: a browser connects again to the same URL."""
-    found = request.headers.getall(_LAST_EVENT_ID, [])
-    if len(found) > 1:
+    """The position to continue from. The header has priority: a browser reconnects to the same URL."""
+    sent = request.headers.getall(_LAST_EVENT_ID, [])
+    if len(sent) > 1:
         raise InvalidError(f"{_LAST_EVENT_ID} is given more than once", "last_event_id")
-    text = parse_event_id("last_event_id", found[0]) if found and found[0] else request[QUERY].get("last_event_id")
+    text = parse_event_id("last_event_id", sent[0]) if sent and sent[0] else param(request, "last_event_id")
     if text is None:
         return None
     codec = codec_of(request)
     if codec is None or text == _FROM_START:
         return parse_position(text) or UNKNOWN_POSITION
-    plain = codec.decode(text)
-    return UNKNOWN_POSITION if plain is None else parse_position(plain) or UNKNOWN_POSITION
+    return parse_position(codec.decode(text) or "") or UNKNOWN_POSITION
 
 
 def parse_event_id(name: str, text: str) -> str:
-    """The id of an event that a client names, as this or another database may have given it. Raises InvalidError."""
+    """An event id from a client, of this or another database. Raises InvalidError for other text."""
     if _OPAQUE_ID.fullmatch(text) is None and parse_position(text) is None:
         raise InvalidError(
             f"{name} is {text[:50]!r}; the id of an event of this stream is allowed, such as "
@@ -281,3 +288,98 @@ async def _open_response(request: web.Request) -> web.StreamResponse:
 def _abort(request: web.Request) -> None:
     if request.transport is not None:
         request.transport.abort()
+
+
+# --- the route ---
+
+_EVENT_ID_PATTERN = f"{POSITION_PATTERN}|{_OPAQUE_ID.pattern}"
+_EVENT_ID = {"type": "string", "pattern": f"^({_EVENT_ID_PATTERN})$"}
+_OPTIONAL_EVENT_ID = {"type": "string", "pattern": f"^({_EVENT_ID_PATTERN})?$"}  # browsers send an empty one at first
+
+_EVENT = Schema(
+    name="StreamEvent",
+    schema={
+        "type": "object",
+        "description": "One event of the stream, as a Server-Sent Events client parses it.",
+        "required": ["event", "data"],
+        "properties": {
+            "id": {"type": "string", "description": "Position in the stream; the same message always has the same id."},
+            "event": {"type": "string", "description": "The topic, or `reset`."},
+            "data": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": Ref(StreamMessage),
+                "description": "One line of JSON: a StreamMessage; for `reset`, a StreamReset.",
+            },
+        },
+    },
+    refs=(StreamMessage, StreamReset),
+)
+
+_TOPIC_LIST = (*(field.topic for field in FIELD_TOPICS), *EXCEPTION_TOPICS, *SYSTEM_TOPICS)
+_TOPICS = "\n".join(f"- `{topic.name}`: {topic.meaning}" for topic in _TOPIC_LIST)
+
+_ABOUT = f"""\
+Server-Sent Events, which browsers read with `EventSource`. Each event has a topic as its `event`, one line of JSON as
+its `data`, and an `id`. To resume, send the last `id` as `Last-Event-ID`: the stream continues after it, also after a
+restart of the daemon. No message is left out; a repeated message has the same `id`.
+
+Without `Last-Event-ID` the stream starts now; `0` starts with the oldest stored message. Messages are kept for 30 days,
+but no longer than the history and the events. If some messages after the `id` are deleted, the stream sends one
+`event: reset` first: read the lists again. The stream also sends `reset` for an `id` from before a restore of the
+database or from another database, and continues with new messages. For a key limited to some shipments, ids are
+encrypted and valid only for that key. The stream sends a heartbeat every 15 s: a comment, or only an `id`. A client
+that reads nothing for 30 s is disconnected.
+
+Topics are `<thing>.created`, `<thing>.updated` and `<thing>.removed` for every resource (`container_leg.updated`),
+`milestone.<name>` for every Flexport event (the part of its type after `#`), and these:
+
+{_TOPICS}
+"""
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/stream",
+        handler=stream,
+        name="stream_changes",
+        tag="stream",
+        summary="Live stream of changes (Server-Sent Events)",
+        description=_ABOUT,
+        query=(
+            Parameter(
+                name="topics",
+                description="Limit to these topics (comma-separated); `*` is a wildcard: `shipment.*`, `*.created`.",
+                schema={
+                    "type": "array",
+                    "items": {"type": "string", "pattern": PATTERN},
+                    "minItems": 1,
+                    "maxItems": MAX_PATTERNS,
+                },
+                parse=parse_patterns,
+                example=["shipment.*", "milestone.*"],
+            ),
+            filter_param("shipment", number("shipment_id", "Limit to this shipment.")),
+            Parameter(
+                name="last_event_id",
+                description="Same as `Last-Event-ID`, for clients that cannot send headers; the header has priority.",
+                schema=_EVENT_ID,
+                parse=parse_event_id,  # decrypted by the handler, with the key
+                example="0",
+            ),
+        ),
+        headers=(
+            Parameter(
+                name="Last-Event-ID",
+                description="The `id` of the last event received: the stream continues after it.",
+                schema=_OPTIONAL_EVENT_ID,
+                where="header",
+                example="0",
+            ),
+        ),
+        returns=(Response(description="An endless stream of events.", model=_EVENT, media=("text/event-stream",)),),
+        problems=("too-many-streams",),
+        streams=True,
+        audience_allowed=True,
+    ),
+)

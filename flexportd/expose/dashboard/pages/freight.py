@@ -11,7 +11,7 @@ from flexportd.expose.api.health import not_ready_reasons
 from flexportd.expose.api.list_endpoint import authorized_params, bind_cursor
 from flexportd.expose.api.shipments import LIST, visible_shipment_id
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import CLOCK, DB, DISPLAY, QUEUE, REGISTRY, UPSTREAM, WEBHOOK_REFUSALS
 from flexportd.expose.dashboard.double_submit import SUBMIT_GUARD, DoubleSubmitGuard
 from flexportd.expose.dashboard.page_handler import (
     cached_page,
@@ -51,41 +51,42 @@ def add_routes(app: web.Application) -> None:
 
 async def _overview(request: web.Request) -> web.StreamResponse:
     """`GET /`; a customer's first page is the list of shipments. Not kept: it shows the present state of the daemon."""
-    parts = request.app[CONTEXT]
+    display, registry = request.app[DISPLAY], request.app[REGISTRY]
     query_params.parse_unique(request.query, ())
     if is_customer(request):
         return PreparedStreamResponse(PreparedResponse(303, b"", None, location="/shipments"))
 
     async def build() -> bytes:
-        fault, upstream = parts.db.writer.fault, parts.upstream
+        fault, upstream = request.app[DB].writer.fault, request.app[UPSTREAM]
         running = overview.RuntimeData(
-            paused=parts.queue.paused,
+            paused=request.app[QUEUE].paused,
             fault=fault.reason if fault else None,
-            reasons=not_ready_reasons(parts),
-            has_secrets=parts.display.has_secrets,
-            domains=tuple(parts.registry),
+            reasons=not_ready_reasons(request.app),
+            has_secrets=display.has_secrets,
+            domains=tuple(registry),
             state=upstream.state() if upstream else None,
-            refusals=parts.webhook_refusals(),
+            refusals=request.app[WEBHOOK_REFUSALS](),
         )
         unread: list[str] = []
 
         def foretell(noted: StoredStatus) -> None:
             unread.extend(upstream.forecast(noted.lists)["never_synced"] if upstream else ())
 
-        to_connect = setup_hint(parts.display, has_key=upstream is not None)
+        to_connect = setup_hint(display, has_key=upstream is not None)
 
         def model(found: overview.OverviewData, look: PageContext) -> overview.OverviewPage:
             said = replace(running, unread=unread)
             return overview.overview_page(found, said, look, None if found.by_status else to_connect)
 
-        return await page(request, "overview.html", lambda tx: overview.read(tx, parts.clock.now()), model, foretell)
+        return await page(
+            request, "overview.html", lambda tx: overview.read(tx, request.app[CLOCK].now()), model, foretell
+        )
 
     return await respond(request, build, (), HTML)
 
 
 async def _shipments(request: web.Request) -> web.StreamResponse:
     """`GET /shipments`."""
-    parts = request.app[CONTEXT]
     query = query_params.parse_unique(request.query, ("limit", "cursor", "sort", *shipments.FILTERS))
     try:
         asked = await authorized_params(request, MultiDict(shipments.normalise_form(query)), _LIST)
@@ -95,7 +96,11 @@ async def _shipments(request: web.Request) -> web.StreamResponse:
         return await _invalid_filters(request, query, str(error))
 
     async def build() -> bytes:
-        to_connect = None if is_customer(request) else setup_hint(parts.display, has_key=parts.upstream is not None)
+        to_connect = (
+            None
+            if is_customer(request)
+            else setup_hint(request.app[DISPLAY], has_key=request.app[UPSTREAM] is not None)
+        )
 
         def model(found: shipments.ShipmentsData, look: PageContext) -> shipments.ShipmentsPage:
             return shipments.shipments_page(found, asked, query, (look.view, None if found.is_any else to_connect))
@@ -140,13 +145,14 @@ async def _shipment(request: web.Request) -> web.StreamResponse:
 
 async def _queue(request: web.Request) -> web.StreamResponse:
     """`GET /queue`. Not kept: it is about this moment."""
-    parts = request.app[CONTEXT]
     query = query_params.parse_unique(request.query, ("limit", "cursor", "discarded", "done"))
     listed = {"discarded": "false", **{name: value for name, value in query.items() if name != "done"}}
-    asked = await bind_cursor(request, query_params.parse_list_params(MultiDict(listed), queue.RULES, parts.display))
+    asked = await bind_cursor(
+        request, query_params.parse_list_params(MultiDict(listed), queue.RULES, request.app[DISPLAY])
+    )
 
     def model(found: queue.QueueData, look: PageContext) -> queue.QueuePage:
-        return queue.queue_page(found, asked, query, (look.view, parts.queue.paused))
+        return queue.queue_page(found, asked, query, (look.view, request.app[QUEUE].paused))
 
     async def build() -> bytes:
         return await page(request, "queue.html", lambda tx: queue.read(tx, asked), model)
@@ -157,7 +163,7 @@ async def _queue(request: web.Request) -> web.StreamResponse:
 async def _set_paused(request: web.Request) -> web.StreamResponse:
     """`POST /queue/pause`, `/queue/resume`."""
     paused = request.path.endswith("/pause")
-    await request.app[CONTEXT].queue.set_paused(paused=paused)
+    await request.app[QUEUE].set_paused(paused=paused)
     return redirect("/queue", "paused" if paused else "resumed")
 
 
@@ -166,7 +172,7 @@ async def _retry(request: web.Request) -> web.StreamResponse:
     number = _dead_letter_id(request)
 
     async def retry() -> None:
-        if not await request.app[CONTEXT].queue.retry([number]):
+        if not await request.app[QUEUE].retry([number]):
             raise NotFoundError(f"there is no dead letter {number}; it may already have been retried")
 
     await request.app[SUBMIT_GUARD].once(request, retry)
@@ -179,7 +185,7 @@ async def _discard(request: web.Request) -> web.StreamResponse:
     why = await form_field(request, "why", 500)
     if why is None:
         raise InvalidError("The reason is longer than 500 characters", "why")
-    reason, queue = why.strip() or "no reason given", request.app[CONTEXT].queue
+    reason, queue = why.strip() or "no reason given", request.app[QUEUE]
     await request.app[SUBMIT_GUARD].once(request, lambda: queue.discard(number, "dashboard", reason), reason)
     return redirect("/queue", "discarded")
 

@@ -13,12 +13,23 @@ from flexportd.expose.api.health import not_ready_reasons, warnings
 from flexportd.expose.api.list_endpoint import bind_cursor
 from flexportd.expose.api.sync import resource_by_name
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT, AppContext
+from flexportd.expose.context import (
+    CACHE,
+    CLOCK,
+    DB,
+    DISPLAY,
+    EXCEPTION_WORKER,
+    JOBS,
+    REGISTRY,
+    SERVER_INFO,
+    UPSTREAM,
+    WEBHOOK_REFUSALS,
+)
 from flexportd.expose.dashboard.double_submit import SUBMIT_GUARD
 from flexportd.expose.dashboard.page_handler import form_field, html_errors, is_customer, page, redirect
 from flexportd.expose.dashboard.pages import exceptions, gaps, sync, system
 from flexportd.expose.dashboard.view.alerts import PageContext, StoredStatus
-from flexportd.expose.flexport_interfaces import require_flexport
+from flexportd.expose.interfaces import require_flexport
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.parameters import parse_integer
 from flexportd.http.responses import HTML
@@ -42,55 +53,54 @@ def add_routes(app: web.Application) -> None:
 
 async def _sync(request: web.Request) -> web.StreamResponse:
     """`GET /sync`. Not kept: it tells how far a run is."""
-    parts = request.app[CONTEXT]
     query = query_params.parse_unique(request.query, ("done", "run"))
     run = parse_integer("run", query["run"], 1, 2**63 - 1) if "run" in query else None
 
     async def build() -> bytes:
-        upstream, jobs, domains = parts.upstream, parts.jobs.list_jobs(), tuple(parts.registry)
+        upstream, jobs, registry = request.app[UPSTREAM], request.app[JOBS].list_jobs(), request.app[REGISTRY]
         state, ahead = upstream.state() if upstream else None, dict[str, Any]()
 
         def foretell(noted: StoredStatus) -> None:
             ahead.update(upstream.forecast(noted.lists) if upstream else {})
 
         def model(found: sync.SyncData, look: PageContext) -> sync.SyncPage:
-            around = sync.sync_runtime(domains, state, ahead or None, jobs)
+            around = sync.sync_runtime(tuple(registry), state, ahead or None, jobs)
             return sync.sync_page(found, around, query, look)
 
-        return await page(request, "sync.html", lambda tx: sync.read(tx, parts.clock.now(), run), model, foretell)
+        return await page(
+            request, "sync.html", lambda tx: sync.read(tx, request.app[CLOCK].now(), run), model, foretell
+        )
 
     return await respond(request, build, (), HTML)
 
 
 async def _run_sync(request: web.Request) -> web.StreamResponse:
     """`POST /sync/run`: begin a full sync, or join the one that runs."""
-    await request.app[SUBMIT_GUARD].once(request, require_flexport(request.app[CONTEXT].upstream).begin_sync)
+    await request.app[SUBMIT_GUARD].once(request, require_flexport(request.app[UPSTREAM]).begin_sync)
     return redirect("/sync", "begun")
 
 
 async def _accept(request: web.Request) -> web.StreamResponse:
     """`POST /sync/accept`, with the list in the field `resource`: what it lacks is gone."""
-    parts = request.app[CONTEXT]
     name = await form_field(request, "resource", _MAX_NAME)
     if not name:
         raise InvalidError("resource is missing; name a list", "resource")
-    upstream, resource = require_flexport(parts.upstream), resource_by_name(parts, name)
+    upstream, resource = require_flexport(request.app[UPSTREAM]), resource_by_name(request.app, name)
     await request.app[SUBMIT_GUARD].once(request, lambda: upstream.confirm_removals(resource), name)
     return redirect("/sync", "accepted")
 
 
 async def _gaps(request: web.Request) -> web.StreamResponse:
     """`GET /gaps`. Not kept: how long webhooks have been missing grows by itself."""
-    parts = request.app[CONTEXT]
     given = {"limit": str(gaps.MOST), **query_params.parse_unique(request.query, ("cursor",))}
-    asked = await bind_cursor(request, query_params.parse_list_params(MultiDict(given), OUTAGES, parts.display))
-    has_key = parts.upstream is not None
+    asked = await bind_cursor(request, query_params.parse_list_params(MultiDict(given), OUTAGES, request.app[DISPLAY]))
+    has_key = request.app[UPSTREAM] is not None
 
     async def build() -> bytes:
         return await page(
             request,
             "gaps.html",
-            lambda tx: gaps.read(tx, asked, parts.clock.now()),
+            lambda tx: gaps.read(tx, asked, request.app[CLOCK].now()),
             lambda found, look: gaps.gaps_page(found, look.stored, asked, look.view, has_key=has_key),
         )
 
@@ -99,7 +109,6 @@ async def _gaps(request: web.Request) -> web.StreamResponse:
 
 async def _exceptions(request: web.Request) -> web.StreamResponse:
     """`GET /exceptions`. Not kept: it says how long each has stood."""
-    parts = request.app[CONTEXT]
     query_params.parse_unique(request.query, ())
     allowed = await authorize_list(request, {})
 
@@ -114,7 +123,7 @@ async def _exceptions(request: web.Request) -> web.StreamResponse:
             "exceptions.html",
             read,
             lambda found, look: exceptions.exceptions_page(
-                found, look.view, is_complete=parts.exception_worker.is_complete
+                found, look.view, is_complete=request.app[EXCEPTION_WORKER].is_complete
             ),
         )
 
@@ -123,11 +132,10 @@ async def _exceptions(request: web.Request) -> web.StreamResponse:
 
 async def _system(request: web.Request) -> web.StreamResponse:
     """`GET /system`. Not kept: it is about this moment."""
-    parts = request.app[CONTEXT]
     query = query_params.parse_unique(request.query, ("done",))
 
     async def build() -> bytes:
-        daemon = _system_runtime(parts)
+        daemon = _system_runtime(request.app)
         return await page(
             request,
             "system.html",
@@ -138,18 +146,18 @@ async def _system(request: web.Request) -> web.StreamResponse:
     return await respond(request, build, (), HTML)
 
 
-def _system_runtime(parts: AppContext) -> system.SystemRuntime:
-    fault, cache = parts.db.writer.fault, parts.cache
+def _system_runtime(app: web.Application) -> system.SystemRuntime:
+    fault, cache = app[DB].writer.fault, app[CACHE]
     return system.SystemRuntime(
         version=__version__,
-        started_at=parts.started_at,
-        reasons=not_ready_reasons(parts),
-        warnings=warnings(parts),
-        refusals=parts.webhook_refusals(),
-        shown=parts.display,
-        jobs=parts.jobs.list_jobs(),
+        started_at=app[SERVER_INFO].started_at,
+        reasons=not_ready_reasons(app),
+        warnings=warnings(app),
+        refusals=app[WEBHOOK_REFUSALS](),
+        shown=app[DISPLAY],
+        jobs=app[JOBS].list_jobs(),
         fault=fault.reason if fault else None,
-        wal_bytes=parts.db.writer.wal_bytes(),
+        wal_bytes=app[DB].writer.wal_bytes(),
         memory=(cache.hits, cache.misses, cache.size),
         disk=cache.disk_stats(),
     )
@@ -157,7 +165,7 @@ def _system_runtime(parts: AppContext) -> system.SystemRuntime:
 
 async def _run_job(request: web.Request) -> web.StreamResponse:
     """`POST /system/jobs/{id}/run`."""
-    jobs, name = request.app[CONTEXT].jobs, request.match_info["id"]
+    jobs, name = request.app[JOBS], request.match_info["id"]
     await request.app[SUBMIT_GUARD].once(request, lambda: jobs.run_now(name))
     return redirect("/system", "started")
 
@@ -165,5 +173,5 @@ async def _run_job(request: web.Request) -> web.StreamResponse:
 async def _set_job_paused(request: web.Request) -> web.StreamResponse:
     """`POST /system/jobs/{id}/pause`, `/resume`."""
     paused = request.path.endswith("/pause")
-    await request.app[CONTEXT].jobs.set_paused(request.match_info["id"], paused=paused)
+    await request.app[JOBS].set_paused(request.match_info["id"], paused=paused)
     return redirect("/system", "paused" if paused else "resumed")

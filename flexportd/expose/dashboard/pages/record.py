@@ -10,7 +10,7 @@ from aiohttp import web
 
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.expose.api.exceptions import visible_rows
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import READS, REGISTRY
 from flexportd.expose.dashboard.pages.exceptions import ExceptionListRow, shipment_exceptions
 from flexportd.expose.dashboard.view import related
 from flexportd.expose.dashboard.view.changes import changes_of, event_types
@@ -80,7 +80,7 @@ class RecordPage:
 
 def read(request: web.Request, tx: Transaction, domain: ResourceType, record: Record) -> RecordData:
     """What the caller may see of an object that the caller may see."""
-    registry = request.app[CONTEXT].registry
+    registry = request.app[REGISTRY]
     changes = changes_of(request, tx, domain, record, _CHANGES)
     return RecordData(
         domain,
@@ -99,8 +99,8 @@ def _shipment(request: web.Request, tx: Transaction, domain: ResourceType, recor
     number = authorization.shipment_of(domain, record)
     if number is None:
         return None
-    shipments = request.app[CONTEXT].registry["shipments"]
-    known = request.app[CONTEXT].reads.get(tx, shipments, number)
+    shipments = request.app[REGISTRY]["shipments"]
+    known = request.app[READS].get(tx, shipments, number)
     return Text(f"FLEX-{number}", url=None if known is None else f"/shipments/{number}")
 
 

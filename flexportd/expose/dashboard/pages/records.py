@@ -16,7 +16,7 @@ from flexportd.expose.api.exceptions import load_visible, public_id
 from flexportd.expose.api.list_endpoint import authorized_params
 from flexportd.expose.api.resources import HISTORY, ResourceEndpoints, resources
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import READS, REGISTRY
 from flexportd.expose.dashboard.page_handler import cached_page, html_errors, page
 from flexportd.expose.dashboard.pages import details, record
 from flexportd.expose.dashboard.pages.exceptions import names_of
@@ -36,7 +36,7 @@ _MAX_REVIEW = 200
 
 def add_routes(app: web.Application) -> None:
     """The pages of every resource, and of what is about them."""
-    for resource in resources(app[CONTEXT].registry).values():
+    for resource in resources(app[REGISTRY]).values():
         pages, domain = RecordPages(resource), resource.domain
         seen = authorization.is_visible_to_audience(domain.table)
         path, section = f"/{domain.route}", "shipments" if domain.name == "shipments" else domain.route
@@ -116,7 +116,7 @@ class RecordPages:
 
     def _load_visible(self, request: web.Request, tx: Transaction, known: Record) -> Record:
         """The object in the snapshot of the page: it may have become another's since the request was let in."""
-        found = request.app[CONTEXT].reads.get(tx, self._domain, known.id)
+        found = request.app[READS].get(tx, self._domain, known.id)
         if found is None or not authorization.is_visible(request, tx, self._domain, found):
             raise NotFoundError(f"there is no {self._domain.label} {request.match_info['id'][:50]!r}")
         return found
@@ -142,7 +142,7 @@ async def _exception(request: web.Request) -> web.StreamResponse:
 
 async def _event(request: web.Request) -> web.StreamResponse:
     """`GET /events/{id}`: what it was, and what became of it."""
-    registry, event_id = request.app[CONTEXT].registry, request.match_info["id"]
+    registry, event_id = request.app[REGISTRY], request.match_info["id"]
     query_params.parse_unique(request.query, ())
 
     def read(tx: Transaction) -> details.EventData:
@@ -174,7 +174,7 @@ def _links(tx: Transaction, registry: Registry, row: Mapping[str, Any]) -> dict[
 
 async def _dead_letter(request: web.Request) -> web.StreamResponse:
     """`GET /queue/dead-letters/{id}`: what failed, and every attempt."""
-    registry, number = request.app[CONTEXT].registry, item_id(request)
+    registry, number = request.app[REGISTRY], item_id(request)
     query_params.parse_unique(request.query, ())
 
     def read(tx: Transaction) -> tuple[dict[str, Any], dict[str, Text]]:
@@ -197,7 +197,7 @@ async def _review(request: web.Request) -> web.StreamResponse:
     """`GET /sync/pending-removals/{route}`: the objects that are missing from Flexport's list of this resource."""
     name = request.match_info["route"]
     query_params.parse_unique(request.query, ())
-    domain = next((one for one in request.app[CONTEXT].registry if one.route == name), None)
+    domain = next((one for one in request.app[REGISTRY] if one.route == name), None)
     if domain is None:
         raise NotFoundError(f"there is no list {name[:50]!r}")
 

@@ -5,7 +5,6 @@ import asyncio
 from aiohttp import hdrs, web
 
 from flexportd.expose.api import shares
-from flexportd.expose.context import CONTEXT
 from flexportd.expose.dashboard import render
 from flexportd.expose.dashboard.page_handler import site_title, view_context
 from flexportd.expose.dashboard.pages import share
@@ -18,10 +17,9 @@ from flexportd.http.responses import HTML, NO_REFERRER, PreparedResponse, Prepar
 async def read(request: web.Request) -> web.StreamResponse:
     """`GET /s/{token}`. Never kept: each look counts, and says how old it is."""
     seen = await shares.open_share(request)
-    parts = request.app[CONTEXT]
     sight, title, coding = (
-        view_context(parts),
-        site_title(parts),
+        view_context(request.app),
+        site_title(request.app),
         negotiate(request.headers.get(hdrs.ACCEPT_ENCODING, "")),
     )
 

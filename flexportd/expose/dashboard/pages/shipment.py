@@ -9,7 +9,7 @@ from aiohttp import web
 from flexportd.core.resources.itinerary import sort_legs
 from flexportd.core.timeline import ShipmentBundle, timeline
 from flexportd.expose.api.exceptions import visible_rows
-from flexportd.expose.context import CONTEXT
+from flexportd.expose.context import READS, REGISTRY
 from flexportd.expose.dashboard.pages.exceptions import ExceptionListRow, shipment_exceptions
 from flexportd.expose.dashboard.pages.shipments import StopRow, date_cell, shipment_date_cell
 from flexportd.expose.dashboard.view import related
@@ -93,15 +93,15 @@ class ShipmentPage:
 
 def read(request: web.Request, tx: Transaction, number: int) -> ShipmentData | None:
     """A shipment that the caller may see, with what the caller may see of it; None for one that is not known."""
-    parts = request.app[CONTEXT]
-    family = parts.reads.shipment_bundle(tx, number)
-    if family is None or not authorization.is_visible(request, tx, parts.registry["shipments"], family.shipment):
+    registry = request.app[REGISTRY]
+    family = request.app[READS].shipment_bundle(tx, number)
+    if family is None or not authorization.is_visible(request, tx, registry["shipments"], family.shipment):
         return None  # it may have become another's since the request was let in
     family = replace(family, events=authorization.visible_events(request, family.events))
     children = [("legs", leg) for leg in family.legs] + [("containers", box) for box in family.containers]
-    changes = {("shipments", number): changes_of(request, tx, parts.registry["shipments"], family.shipment, _CHANGES)}
+    changes = {("shipments", number): changes_of(request, tx, registry["shipments"], family.shipment, _CHANGES)}
     for resource, child in children[:_CHILDREN]:
-        found = changes_of(request, tx, parts.registry[resource], child, _CHANGES_OF_CHILD)
+        found = changes_of(request, tx, registry[resource], child, _CHANGES_OF_CHILD)
         changes[resource, int(child.id)] = found
     types = {event["id"]: event["type"] for event in family.events}
     types |= event_types(request, tx, {row["event_id"] for rows in changes.values() for row in rows} - types.keys())
@@ -110,8 +110,8 @@ def read(request: web.Request, tx: Transaction, number: int) -> ShipmentData | N
         changes,
         types,
         visible_rows(request, tx, tx.exceptions.of_shipments([number])),
-        related.read(request, tx, parts.registry, (parts.registry["shipments"], number), _SHOWN_ELSEWHERE),
-        related.links(request, tx, parts.registry, family.shipment),
+        related.read(request, tx, registry, (registry["shipments"], number), _SHOWN_ELSEWHERE),
+        related.links(request, tx, registry, family.shipment),
     )
 
 

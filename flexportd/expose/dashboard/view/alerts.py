@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from aiohttp import web
+
 from flexportd.clock import parse
 from flexportd.core import outages
 from flexportd.escape import escape_control
 from flexportd.expose.api.health import not_ready_reasons
-from flexportd.expose.context import AppContext, DisplaySettings
+from flexportd.expose.context import DISPLAY, JOBS, UPSTREAM, WEBHOOK_REFUSALS, DisplaySettings
 from flexportd.expose.dashboard.view.dates import ViewContext
 from flexportd.expose.dashboard.view.labels import missing_objects_text
 from flexportd.expose.webhook_refusals import current_refusals
@@ -87,15 +89,16 @@ class PageContext:
     alerts: tuple[Alert, ...] = ()
 
 
-def runtime_status(parts: AppContext) -> RuntimeStatus:
+def runtime_status(app: web.Application) -> RuntimeStatus:
     """What the parts say at this moment, without asking the store."""
+    upstream = app[UPSTREAM]
     return RuntimeStatus(
-        reasons=not_ready_reasons(parts),
-        has_secrets=parts.display.has_secrets,
-        flexport=parts.upstream.state() if parts.upstream else None,
-        failing_jobs=parts.jobs.problems(),
-        refusals=parts.webhook_refusals(),
-        shown=parts.display,
+        reasons=not_ready_reasons(app),
+        has_secrets=app[DISPLAY].has_secrets,
+        flexport=upstream.state() if upstream else None,
+        failing_jobs=app[JOBS].problems(),
+        refusals=app[WEBHOOK_REFUSALS](),
+        shown=app[DISPLAY],
     )
 
 

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from flexportd.expose import authorization_middleware
+from flexportd.expose import middleware
 from flexportd.expose.api import description
 from flexportd.http import client_ip
 from flexportd.settings import Settings
@@ -347,14 +347,14 @@ async def test_two_hosts_are_one_too_many(open_daemon, path):
 
 async def test_who_goes_away_in_the_middle_of_a_body_is_no_error_of_ours(open_daemon, monkeypatch):
     """Else anybody could fill the log."""
-    logged, ended, told = [], asyncio.Event(), authorization_middleware.as_problem
+    logged, ended, told = [], asyncio.Event(), middleware.as_problem
     monkeypatch.setattr("flexportd.http.problems.log.error", lambda *_, **more: logged.append(more), raising=False)
 
     def watched(request, error):
         ended.set()
         return told(request, error)
 
-    monkeypatch.setattr("flexportd.expose.authorization_middleware.as_problem", watched)
+    monkeypatch.setattr("flexportd.expose.middleware.as_problem", watched)
     host, port = open_daemon.daemon.addresses[0].rsplit(":", 1)
     _, writer = await asyncio.open_connection(host, int(port))
     head = b"POST /api/v1/dead-letters/1/discard HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -401,7 +401,7 @@ async def test_an_answer_that_takes_too_long_is_given_up(open_daemon, monkeypatc
     async def forever(*_):
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("flexportd.expose.authorization_middleware.TIME_LIMIT", 0.05)
+    monkeypatch.setattr("flexportd.expose.middleware.TIME_LIMIT", 0.05)
     monkeypatch.setattr(open_daemon.daemon.parts.db, "read", forever)
     status, headers, body = await ask(open_daemon, "/api/v1/shipments")
     assert (status, json.loads(body)["type"]) == (503, "urn:flexportd:problem:response-timeout")
