@@ -14,16 +14,16 @@ import structlog
 from flexportd import __version__, file_limit
 from flexportd.cache import Cache, DiskCache
 from flexportd.clock import Clock
-from flexportd.core.events.applier import EventApplier, FollowUp
+from flexportd.core.events.applier import EventApplier, WriteSet
 from flexportd.core.field_rebuild import VERSION as FIELDS_VERSION
 from flexportd.core.field_rebuild import FieldRebuild
-from flexportd.core.resources.registry import REGISTRY, Registry
+from flexportd.core.resources.registry import REGISTRY
 from flexportd.core.trusted_time import TrustedTime
 from flexportd.daemon import malloc, permissions
-from flexportd.daemon.after_commit import CommitHooks
+from flexportd.daemon.after_commit import CommitBus, ImportRecorder, cache_invalidation
 from flexportd.daemon.consumers import ChangeConsumers
 from flexportd.daemon.documents_service import DocumentsDeps, DocumentsService
-from flexportd.daemon.flexport_service import FlexportDeps, FlexportService, open_flexport, refetch_after_events
+from flexportd.daemon.flexport_service import FlexportDeps, FlexportService, open_flexport
 from flexportd.daemon.http_security import HttpSecurity, open_security
 from flexportd.daemon.server import listen
 from flexportd.errors import ConfigError, UnavailableError
@@ -73,7 +73,6 @@ class Daemon:
     consumers: ChangeConsumers
     security: HttpSecurity
     upstream: FlexportService | None
-    applier: EventApplier
     retention: RetentionPeriods
     scheduler: Scheduler
     addresses: list[str] = field(default_factory=list)
@@ -89,7 +88,6 @@ class Daemon:
         )
         if self.upstream is not None:
             self.upstream.reload(settings)
-            self.applier.follow_up = _follow_up(settings, self.upstream, self.parts.registry)
         # The path of the webhook is part of the routes, which need a restart.
         shown = replace(_display_settings(settings), webhook_path=self.parts.display.webhook_path)
         vars(self.parts.display).update(vars(shown))
@@ -185,26 +183,35 @@ async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]
         refusals = await stack.enter_async_context(WebhookRefusalLog.open(db, clock))
         tasks, registry = Tasks(), REGISTRY
         queue = Queue(db, clock, _retry_policy(settings))
-        applier, watcher = EventApplier(registry, clock), CommitHooks(cache)
+        bus, scheduler = CommitBus(), Scheduler(db, clock, tasks)
+        recorder = ImportRecorder(bus)
         upstream = await stack.enter_async_context(
-            open_flexport(settings, FlexportDeps(db, registry, clock, watcher, queue))
+            open_flexport(settings, FlexportDeps(db, registry, clock, recorder, queue, scheduler))
         )
         stack.push_async_callback(tasks.stop)  # while the client is still open: what asks Flexport must have ended
-        scheduler, kept = Scheduler(db, clock, tasks), retention_from(settings)
+        kept = retention_from(settings)
         trusted = TrustedTime(db, clock, _flexport_clock(settings, upstream))
         with contextlib.suppress(UnavailableError):  # the writer says so itself, and the next look does it
             await trusted.check()
         scheduler.add(*maintenance_jobs(db, clock, kept, settings.storage.control_socket, trusted))
-        applied = lambda: _after_batch(queue, watcher, applier)  # noqa: E731
-        queue.add(BatchHandler(name=EVENT, apply=applier, on_dead=applier.on_dead, on_commit=applied))
+        applier = EventApplier(registry, clock, upstream.follow_up if upstream else None)
+        queue.add(
+            BatchHandler(
+                name=EVENT,
+                apply=applier,
+                on_dead=applier.on_dead,
+                on_commit=lambda written: bus.after_commit(written or WriteSet()),
+            )
+        )
         if upstream is not None:
             _register_flexport(upstream, queue, scheduler, settings)
-        following = ChangeConsumers(db, registry, clock, queue, settings)
+        following = ChangeConsumers(db, registry, clock, queue, settings, bus, reads_lists=upstream is not None)
         papers = DocumentsService(
             settings, DocumentsDeps(db, queue, cache, clock, tasks), upstream.client if upstream else None
         )
-        watcher.on_documents = papers.requester.on_documents
-        applier.follow_up = _follow_up(settings, upstream, registry)
+        bus.subscribe(cache_invalidation(cache), papers.after_commit, following.after_commit)
+        if upstream is not None:
+            bus.subscribe(upstream.after_commit)
         await queue.load()
         bodies = BodyBudget(settings.webhook.max_body)
         receiver = WebhookReceiver(
@@ -246,11 +253,10 @@ async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]
         front.start(tasks)
         tasks.start("webhook_rejections", refusals.run)
         tasks.start("check_connections", connections.run)
-        following.examiner.reads_lists, following.examiner.on_written = upstream is not None, watcher.on_exceptions
-        following.start(tasks, watcher.on_commit, FieldRebuild(db, registry, clock, watcher))
+        following.start(tasks, FieldRebuild(db, registry, clock, recorder))
         await papers.start()
         daemon = Daemon(
-            settings, db, queue, tasks, parts, receiver, papers, following, front, upstream, applier, kept, scheduler
+            settings, db, queue, tasks, parts, receiver, papers, following, front, upstream, kept, scheduler
         )
         stack.push_async_callback(scheduler.stop)
         await scheduler.start()
@@ -286,21 +292,8 @@ def _flexport_clock(settings: Settings, upstream: FlexportService | None) -> Cal
     return upstream.client.server_clock.now
 
 
-def _follow_up(settings: Settings, upstream: FlexportService | None, registry: Registry) -> FollowUp | None:
-    wanted = settings.sync.refresh_after_event and upstream is not None
-    return refetch_after_events(registry) if wanted else None
-
-
-def _after_batch(queue: Queue, watcher: CommitHooks, applier: EventApplier) -> None:
-    """A batch of events is in the store."""
-    watcher.after_commit(applier.written, applier.shipments)
-    if applier.follow_up is not None:
-        queue.gates[REFRESH].wake()
-
-
 def _register_flexport(upstream: FlexportService, queue: Queue, scheduler: Scheduler, settings: Settings) -> None:
     """What needs Flexport: the fetch after an event, and the jobs."""
-    upstream.scheduler = scheduler
     queue.add(ItemHandler(name=REFRESH, handle=upstream.refetcher.handle))
     scheduler.add(*upstream.jobs(settings))
 

@@ -1,17 +1,18 @@
 """Who follows what is written: the stream's hub, the search index and the exceptions; and how fresh all of it is."""
 
 import asyncio
-from collections.abc import Callable
 
 import structlog
 
 from flexportd.clock import Clock
 from flexportd.core.changes.consumer import run_consumer
+from flexportd.core.events.applier import WriteSet
 from flexportd.core.exceptions.model import ExceptionRules
 from flexportd.core.exceptions.worker import ExceptionWorker
 from flexportd.core.field_rebuild import FieldRebuild
 from flexportd.core.resources.registry import Registry
 from flexportd.core.search.indexer import Indexer
+from flexportd.daemon.after_commit import CommitBus
 from flexportd.errors import UnavailableError
 from flexportd.expose.data_age import Freshness
 from flexportd.expose.streaming.broadcaster import Broadcaster
@@ -45,23 +46,44 @@ def exception_rules(settings: Settings) -> ExceptionRules:
 class ChangeConsumers:
     """The followers of one store."""
 
-    def __init__(self, db: Database, registry: Registry, clock: Clock, queue: Queue, settings: Settings) -> None:
+    def __init__(
+        self,
+        db: Database,
+        registry: Registry,
+        clock: Clock,
+        queue: Queue,
+        settings: Settings,
+        bus: CommitBus,
+        *,
+        reads_lists: bool,
+    ) -> None:
         self._clock = clock
         self._queue = queue
         self.hub = Broadcaster(db, registry)
         parts = substring_index.supported_index()
         self.indexer = None if parts is None else Indexer(db, registry, clock, parts, self._wait_for_idle_queue)
-        self.examiner = ExceptionWorker(db, clock, exception_rules(settings), self._wait_for_idle_queue)
+        self.examiner = ExceptionWorker(
+            db,
+            clock,
+            exception_rules(settings),
+            self._wait_for_idle_queue,
+            reads_lists=reads_lists,
+            on_written=lambda: bus.after_commit(WriteSet({"exceptions": frozenset()})),
+        )
         self.freshness = Freshness(db, clock, registry)
         self._index_wake, self._exceptions_wake = asyncio.Event(), asyncio.Event()
         if parts is None:
             log.warning("search_disabled", reason="this SQLite has no FTS5: nothing can be searched")
 
     def wake(self) -> None:
-        """Something was committed; to be called on the event loop."""
+        """Look at the change log; to be called on the event loop."""
         self.hub.wake()
         self._index_wake.set()
         self._exceptions_wake.set()
+
+    def after_commit(self, _written: WriteSet) -> None:
+        """Look at the change log."""
+        self.wake()
 
     def reload(self, settings: Settings) -> None:
         """Take over what can change while running."""
@@ -75,8 +97,8 @@ class ChangeConsumers:
                 return
             await self._clock.sleep(_POLL_INTERVAL)
 
-    def start(self, tasks: Tasks, on_commit: list[Callable[[], None]], rebuild: FieldRebuild) -> None:
-        """The loops in the background; they are woken by what is called after each commit.
+    def start(self, tasks: Tasks, rebuild: FieldRebuild) -> None:
+        """Start the loops in the background.
 
         Exceptions are judged once all fields are as this version derives them: else some would open that do not stand.
         """
@@ -89,7 +111,6 @@ class ChangeConsumers:
                 log.exception("field_rebuild_failed")  # exceptions must be judged all the same
             await run_consumer(self.examiner, self._exceptions_wake, self._clock)
 
-        on_commit.append(self.wake)
         tasks.start("stream", self.hub.run)
         tasks.start("freshness", self.freshness.run)
         tasks.start("exceptions", examine, vital=False)

@@ -9,6 +9,7 @@ from flexportd.cache import Cache
 from flexportd.clock import Clock
 from flexportd.core.documents.integrity_check import IntegrityCheck
 from flexportd.core.documents.requests import DOCUMENT_FILE, ArchiveRules, CachedFiles
+from flexportd.core.events.applier import WriteSet
 from flexportd.expose.document_interfaces import FileServices
 from flexportd.ingest.document_fetcher import FileFetcher, FileSource, FileTargets
 from flexportd.ingest.document_requester import DocumentRequester
@@ -65,6 +66,11 @@ class DocumentsService:
             loop = ItemWorker(self._deps.queue, self._handler, self._deps.tasks, LeaseLimits(_CONCURRENCY, self._lease))
             self._deps.tasks.start("document_files", loop.run)
             self._deps.tasks.start("document_requests", self.requester.run)
+
+    def after_commit(self, written: WriteSet) -> None:
+        """Look whether files of the documents that were written are missing."""
+        if keys := written.objects.get("documents"):
+            self.requester.on_documents(keys)
 
     def reload(self, settings: Settings) -> None:
         """Take over `[documents]`."""

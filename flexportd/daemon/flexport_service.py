@@ -1,14 +1,14 @@
 """The way to Flexport: the client, what asks through it, and by which clock. Built for the composition root."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from flexportd import __version__
 from flexportd.clock import Clock
-from flexportd.core.events.applier import EventSubject
+from flexportd.core.events.applier import EventSubject, WriteSet
 from flexportd.core.importer.importer import Importer, ImportObserver
 from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import ResourceType
@@ -54,8 +54,9 @@ class FlexportDeps:
     db: Database
     registry: Registry
     clock: Clock
-    watcher: ImportObserver
+    observer: ImportObserver
     queue: Queue
+    scheduler: Scheduler
 
 
 class FlexportService:
@@ -64,7 +65,7 @@ class FlexportService:
     def __init__(self, client: Client, ground: FlexportDeps, settings: Settings) -> None:
         clock, registry = ground.clock, ground.registry
         self.client = client
-        self.intake = Importer(ground.db, clock, ground.watcher)
+        self.intake = Importer(ground.db, clock, ground.observer)
         self._deps = ground
         self._sync_deps = SyncDeps(ground.db, client, registry, self.intake, clock)
         self.options = SyncOptions(settings.sync.resources, settings.sync.overlap)
@@ -75,7 +76,9 @@ class FlexportService:
         self.poller = EventPoller(client, ground.queue, settings.sync.overlap, settings.storage.event_retention)
         self._carbon = CarbonCalculator(client, ground.db, registry, clock)
         self._every = settings.sync.full_interval
-        self.scheduler: Scheduler | None = None
+        self._scheduler = ground.scheduler
+        self._detailed = {domain.name for domain in registry if LISTS[domain.object_name].has_detail}
+        self._refetches = settings.sync.refresh_after_event
 
     def jobs(self, settings: Settings) -> list[Job]:
         """The jobs that need Flexport."""
@@ -144,18 +147,17 @@ class FlexportService:
         try:
             return await self.full.run(job)
         finally:
-            if self.scheduler is not None and not job.stopping.is_set():
-                self.scheduler.start_if_idle(DETAILS)
+            if not job.stopping.is_set():
+                self._scheduler.start_if_idle(DETAILS)
                 with contextlib.suppress(FlexportdError):  # it runs already, or the daemon stops
-                    await self.scheduler.run_now("cache_warm")
+                    await self._scheduler.run_now("cache_warm")
 
     async def _incremental_sync(self, job: JobRun) -> str:
         try:
             return await self.incremental.run(job)
         finally:
             self._deps.queue.gates[REFRESH].wake()
-            if self.scheduler is not None:
-                self.scheduler.start_if_idle(DETAILS)
+            self._scheduler.start_if_idle(DETAILS)
 
     async def _poll(self, span: Window) -> str:
         return str(await self.poller.poll(span))
@@ -166,9 +168,29 @@ class FlexportService:
         self._every = settings.sync.full_interval
         self.client.secrets = Secrets(settings.secrets)
         self.poller.overlap, self.poller.kept_for = settings.sync.overlap, settings.storage.event_retention
-        if self.scheduler is not None:
-            for job in self.jobs(settings):
-                self.scheduler.reschedule(job.name, job.schedule)
+        self._refetches = settings.sync.refresh_after_event
+        for job in self.jobs(settings):
+            self._scheduler.reschedule(job.name, job.schedule)
+
+    # --- after events ---
+
+    def follow_up(self, told: Sequence[EventSubject], at: str) -> list[NewItem]:
+        """What to fetch after events were applied: each object that one was about, once."""
+        if not self._refetches:
+            return []
+        requests = {
+            (subject.domain, subject.key): RefetchRequest(
+                subject.domain, subject.key, event_id=subject.event_id, since=at
+            )
+            for subject in told
+            if subject.domain in self._detailed
+        }
+        return [refetch_item(request, at, EVENTS) for request in requests.values()]
+
+    def after_commit(self, written: WriteSet) -> None:
+        """Wake the worker that fetches what events are about."""
+        if written.has_follow_ups:
+            self._deps.queue.gates[REFRESH].wake()
 
     async def save_usage(self) -> None:
         """Write down what was asked since the last time."""
@@ -206,13 +228,12 @@ class FlexportService:
 
     async def begin_sync(self) -> int:
         """Begin a full sync, or join the one that runs; the number of its run."""
-        assert self.scheduler is not None
         if self.full.current is not None:
             return self.full.current
-        await self.scheduler.wait_until_idle("full_sync")  # one that has read everything is not joined
+        await self._scheduler.wait_until_idle("full_sync")  # one that has read everything is not joined
         before = self.full.last
         with contextlib.suppress(ConflictError):  # it began in between
-            await self.scheduler.run_now("full_sync")
+            await self._scheduler.run_now("full_sync")
         return await self.full.wait_started(before)
 
     async def confirm_removals(self, domain: ResourceType) -> int:
@@ -259,18 +280,3 @@ def _auth(settings: Settings) -> Auth | None:
     )
     path = settings.storage.data_dir / "token.json"
     return ClientCredentials(credentials, path, flexport.timeout.total_seconds())
-
-
-def refetch_after_events(registry: Registry) -> Callable[[Sequence[EventSubject], str], list[NewItem]]:
-    """What is to be fetched after events were applied: each object that one was about, once."""
-    shown = {domain.name for domain in registry if LISTS[domain.object_name].has_detail}
-
-    def items(told: Sequence[EventSubject], at: str) -> list[NewItem]:
-        wanted = {
-            (one.domain, one.key): RefetchRequest(one.domain, one.key, event_id=one.event_id, since=at)
-            for one in told
-            if one.domain in shown
-        }
-        return [refetch_item(one, at, EVENTS) for one in wanted.values()]
-
-    return items

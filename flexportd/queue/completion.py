@@ -23,6 +23,7 @@ class BatchResult:
     finished: int
     dead: int
     retried: int
+    effects: Any = None  # for the handler's `on_commit`
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,9 @@ class Completion:
     on_dead: OnDead
     clock: Clock
 
-    def complete(self, tx: Transaction, done: Iterable[tuple[Item, Outcome]], *, counted: bool) -> BatchResult:
+    def complete(
+        self, tx: Transaction, done: Iterable[tuple[Item, Outcome]], *, counted: bool, effects: Any = None
+    ) -> BatchResult:
         """Finish, postpone or bury each. `counted`: the item's `attempts` has this try in it already."""
         finished: list[Item] = []
         notices: list[dict[str, Any]] = []
@@ -56,7 +59,7 @@ class Completion:
                 finished.append(item)
         tx.items.finish(finished)
         tx.journal.add(self.clock.stamp(), notices=notices)
-        return BatchResult(len(finished) + len(notices), len(notices), retried)
+        return BatchResult(len(finished) + len(notices), len(notices), retried, effects)
 
     def _stamp_after(self, seconds: float) -> str:
         return stamp(self.clock.after(seconds))

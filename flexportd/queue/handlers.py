@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from flexportd.outcome import Outcome
 from flexportd.storage.repositories.items import Item
@@ -21,14 +22,15 @@ def _no_op(tx: Transaction, item: Item, error: str, at: str) -> None:
 class BatchHandler:
     """Items whose effect is in the database alone: run in batches, effect and completion in one transaction.
 
-    No lease is needed: a crash undoes both. `apply` asks its last argument between items whether to end early, and
-    leaves the rest untouched.
+    No lease is needed: a crash undoes both. Between items, `apply` calls its last argument to learn whether to end
+    early; it then leaves the rest untouched. It returns the outcomes and its effects, which `on_commit` receives after
+    the commit, or None when only the state of items has changed.
     """
 
     name: str
-    apply: Callable[[Transaction, Sequence[Item], Callable[[], bool]], list[tuple[Item, Outcome]]]
+    apply: Callable[[Transaction, Sequence[Item], Callable[[], bool]], tuple[Sequence[tuple[Item, Outcome]], Any]]
     on_dead: OnDead = _no_op
-    on_commit: Callable[[], None] = lambda: None
+    on_commit: Callable[[Any], None] = lambda _: None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -108,9 +108,9 @@ class BatchWorker:
         """How many of these were applied, from the first on, and what became of them."""
         queue = self._queue
         queue.db.marker.put([(item.id, item.attempts) for item in items])
-        done = self._handler.apply(tx, items, queue.db.writer.urgent_waiting if may_end_early else _never)
+        done, effects = self._handler.apply(tx, items, queue.db.writer.urgent_waiting if may_end_early else _never)
         settling = Completion(queue.policy, self._handler.on_dead, queue.clock)
-        return len(done), settling.complete(tx, done, counted=False)
+        return len(done), settling.complete(tx, done, counted=False, effects=effects)
 
     # --- when something unforeseen happens ---
 
@@ -194,7 +194,7 @@ class BatchWorker:
         self._queue.counters.errors.pop(self._handler.name, None)
         _count(self._queue, self._handler.name, settled)
         if settled.finished or settled.retried:
-            self._handler.on_commit()
+            self._handler.on_commit(settled.effects)
 
 
 def _never() -> bool:

@@ -49,7 +49,7 @@ class Webhooks:
         def work(tx):
             store_webhook(tx, some)
             items = tx.items.due(EVENT, "9999", 1000)
-            done = self.applier(tx, items, lambda: False)
+            done, _ = self.applier(tx, items, lambda: False)
             Completion(Policy(), self.applier.on_dead, self.mirror.clock).complete(tx, done, counted=False)
 
         await self.mirror.db.write(work)

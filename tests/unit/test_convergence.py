@@ -53,7 +53,7 @@ class Store:
             self.raw.execute("BEGIN IMMEDIATE")
             store_webhook(self.tx, some)
             items = self.tx.items.due(EVENT, "9999", 1000)
-            done = self.applier(self.tx, items, lambda: False)
+            done, _ = self.applier(self.tx, items, lambda: False)
             Completion(Policy(), self.applier.on_dead, self.clock).complete(self.tx, done, counted=False)
             self.raw.execute("COMMIT")
             outcomes += [outcome for _, outcome in done]

@@ -53,9 +53,8 @@ class Store:
         self.raw.execute("PRAGMA synchronous = OFF")
         self.tx = Transaction(self.raw)
         self.clock = HurriedClock()
-        self.applier = EventApplier(REGISTRY, self.clock)
         self.told = []
-        self.applier.follow_up = lambda told, _: self.told.extend(told) or []
+        self.applier = EventApplier(REGISTRY, self.clock, lambda told, _: self.told.extend(told) or [])
 
     def receive(self, *events, way="singly"):
         bodies = [json.dumps(one).encode() for one in events]
@@ -80,7 +79,7 @@ class Store:
 
     def work(self):
         items = self.tx.items.due(EVENT, "9999", 1000)
-        done = self.applier(self.tx, items, lambda: False)
+        done, _ = self.applier(self.tx, items, lambda: False)
         assert {type(outcome).__name__ for _, outcome in done} <= {"Applied", "Coalesced"}
         Completion(Policy(), self.applier.on_dead, self.clock).complete(self.tx, done, counted=False)
 
