@@ -72,6 +72,11 @@ class Cache(ResponseCache):
         super().invalidate(texts)
         self._disk.invalidate(texts)
 
+    def reload(self, ttls: Mapping[str, float]) -> None:
+        """Apply other times to live; nothing that earlier settings made is kept."""
+        self.ttls = ttls
+        self.invalidate_all()
+
     def invalidate_all(self) -> None:
         """Forget every answer and file, as when the settings that they show have changed."""
         super().invalidate(())

@@ -4,7 +4,6 @@ import asyncio
 
 import structlog
 
-from flexportd.clock import Clock
 from flexportd.core.changes.consumer import run_consumer
 from flexportd.core.events.applier import WriteSet
 from flexportd.core.exceptions.model import ExceptionRules
@@ -20,7 +19,6 @@ from flexportd.ingest.event_store import EVENT
 from flexportd.queue.queue import Queue
 from flexportd.settings import Settings
 from flexportd.storage import substring_index
-from flexportd.storage.database import Database
 from flexportd.tasks import Tasks
 
 _POLL_INTERVAL, _MAX_POLLS = 0.05, 100  # seconds, and how often
@@ -29,34 +27,13 @@ _RETRY_DELAY = 2.0  # seconds
 log = structlog.get_logger(__name__)
 
 
-def exception_rules(settings: Settings) -> ExceptionRules:
-    """From when on something is an exception."""
-    found = settings.exceptions
-    return ExceptionRules(
-        eta_slip_days=found.eta_slip_days,
-        free_time_days=found.free_time_days,
-        empty_return_days=found.empty_return_days,
-        silent_days=found.silent_days,
-        invoice_due_days=found.invoice_due_days,
-        booking_days=found.booking_days,
-        required=found.required(),
-    )
-
-
 class ChangeConsumers:
     """The followers of one store."""
 
     def __init__(
-        self,
-        db: Database,
-        registry: Registry,
-        clock: Clock,
-        queue: Queue,
-        settings: Settings,
-        bus: CommitBus,
-        *,
-        reads_lists: bool,
+        self, settings: Settings, queue: Queue, registry: Registry, bus: CommitBus, *, reads_lists: bool
     ) -> None:
+        db, clock = queue.db, queue.clock
         self._clock = clock
         self._queue = queue
         self.hub = Broadcaster(db, registry)
@@ -65,7 +42,7 @@ class ChangeConsumers:
         self.examiner = ExceptionWorker(
             db,
             clock,
-            exception_rules(settings),
+            ExceptionRules.from_settings(settings),
             self._wait_for_idle_queue,
             reads_lists=reads_lists,
             on_written=lambda: bus.after_commit(WriteSet({"exceptions": frozenset()})),
@@ -87,7 +64,7 @@ class ChangeConsumers:
 
     def reload(self, settings: Settings) -> None:
         """Take over what can change while running."""
-        self.examiner.rules = exception_rules(settings)
+        self.examiner.rules = ExceptionRules.from_settings(settings)
         self._exceptions_wake.set()
 
     async def _wait_for_idle_queue(self) -> None:

@@ -24,6 +24,7 @@ from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
 from flexportd.ingest.event_store import EVENT, IncomingEvent, body_id
 from flexportd.ingest.webhook_refusals import WebhookRefusalLog
 from flexportd.queue.queue import Queue
+from flexportd.settings import Settings
 from flexportd.storage.readers import FOR_OPERATOR
 from flexportd.storage.repositories.events import ReceivedEvent
 
@@ -41,6 +42,20 @@ class WebhookRules:
     max_pending: int
     allowed_networks: tuple[Network, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "WebhookRules":
+        """What `[webhook]` says, and `[server] trusted_proxies`."""
+        webhook = settings.webhook
+        secrets = [secret.get_secret_value() for secret in webhook.secrets]
+        return cls(
+            verifier=Verifier(secrets, allow_sha1=webhook.allow_sha1),
+            has_secrets=bool(secrets),
+            max_body=webhook.max_body,
+            max_pending=webhook.max_pending,
+            allowed_networks=tuple(webhook.allowed_networks),
+            trusted_proxies=tuple(settings.server.trusted_proxies),
+        )
 
 
 class WebhookReceiver:
@@ -63,6 +78,10 @@ class WebhookReceiver:
         self._refusals = refusals
         self.rules = rules
         self.results: Counter[str] = Counter()
+
+    def reload(self, settings: Settings) -> None:
+        """Apply the settings that can change while running."""
+        self.rules = WebhookRules.from_settings(settings)
 
     async def receive(self, request: web.Request) -> web.StreamResponse:
         """Keep the delivery and answer 200; raises RefusedError for what is not taken."""

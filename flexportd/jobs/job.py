@@ -87,7 +87,7 @@ class JobRun:
             raise StoppedError("The daemon was stopped; the job resumes at the next start")
 
 
-Work = Callable[[JobRun], Awaitable[str | None]]
+JobFunction = Callable[[JobRun], Awaitable[str | None]]
 """Does the job; a sentence on what it did, or None. Raises FlexportdError when it failed with that sentence."""
 
 
@@ -101,7 +101,7 @@ class Job:
 
     name: str
     title: str
-    run: Work
+    run: JobFunction
     schedule: Schedule
     limit: float
     jitter: float = 0.0

@@ -1,11 +1,13 @@
 """The job `retention`: what is older than is kept goes, in steps so small that nobody waits."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from flexportd.clock import Clock, stamp
 from flexportd.core.trusted_time import EARLIEST, TrustedTime
 from flexportd.jobs.job import JobRun
+from flexportd.settings import Settings
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.changes import HISTORY_FROM
 from flexportd.storage.repositories.retention import RetentionWindow
@@ -19,25 +21,34 @@ _SLACK = timedelta(days=1)  # that a time may lie ahead and still be believed
 JOURNAL_KEPT = timedelta(days=30)  # whoever follows it must ask at least so often
 
 
+@dataclass(frozen=True, slots=True)
 class RetentionPeriods:
-    """For how long things are kept; None: for ever. May change while running."""
+    """How long events and history are kept; None: forever."""
 
-    def __init__(self, events: timedelta | None, history: timedelta | None) -> None:
-        self.events = events
-        self.history = history
+    events: timedelta | None
+    history: timedelta | None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "RetentionPeriods":
+        """What `[storage]` says."""
+        return cls(settings.storage.event_retention, settings.storage.history_retention)
 
 
 class RetentionJob:
-    """Forgets the oldest events and history."""
+    """Deletes the oldest events and history."""
 
-    def __init__(self, db: Database, clock: Clock, keep: RetentionPeriods, time: TrustedTime | None = None) -> None:
+    def __init__(self, db: Database, clock: Clock, periods: RetentionPeriods, time: TrustedTime) -> None:
         self._db = db
         self._clock = clock
-        self._keep = keep
-        self._time = time or TrustedTime(db, clock)
+        self._keep = periods
+        self._time = time
+
+    def reload(self, settings: Settings) -> None:
+        """Apply other periods from the next run on."""
+        self._keep = RetentionPeriods.from_settings(settings)
 
     async def run(self, job: JobRun) -> str:
-        """Forget until nothing is too old. Raises StoppedError."""
+        """Delete until nothing is too old. Raises StoppedError."""
         await self._time.check()
         events = await self._delete_events(job)
         rows = await self._delete_history(job)

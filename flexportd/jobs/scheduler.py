@@ -148,6 +148,11 @@ class Scheduler:
         self._timer.change(name, schedule, job.jitter, due)
         self._store.change(name, next_due_at=_stamp(due))
 
+    def reschedule_all(self, jobs: Iterable[Job]) -> None:
+        """Apply the schedules of these jobs."""
+        for job in jobs:
+            self.reschedule(job.name, job.schedule)
+
     def tick(self) -> None:
         """Begin what is due by the wall clock, which may have jumped either way; at most one run a job."""
         now = self._clock.now()

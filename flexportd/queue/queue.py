@@ -1,6 +1,7 @@
 """The queue as its owner and its callers see it: kinds, loops, pause and resume, dead letters."""
 
 import asyncio
+import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,12 +11,13 @@ from typing import Any, TypedDict
 import structlog
 
 from flexportd.clock import Clock, age, stamp
-from flexportd.errors import ConflictError, NotFoundError
+from flexportd.errors import ConflictError, NotFoundError, UnavailableError
 from flexportd.outcome import Dead
 from flexportd.queue.completion import Completion
 from flexportd.queue.gate import PauseGate
 from flexportd.queue.handlers import BatchHandler, Handler
 from flexportd.queue.retry_policy import Policy
+from flexportd.settings import Settings
 from flexportd.storage.database import Database
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.items import Item
@@ -26,6 +28,7 @@ log = structlog.get_logger(__name__)
 _PAUSED = "queue_paused"
 _MAX_WAIT = timedelta(days=2)  # that an item may have to wait: Flexport may ask for a day
 _SLACK = timedelta(seconds=5)
+_MAINTENANCE_INTERVAL = 15.0  # seconds between looks for expired leases
 
 MAX_DEATHS = 3  # so often may the process end while an item alone is in work, before it becomes a dead letter
 
@@ -75,6 +78,10 @@ class Queue:
         """Kind -> the items that were in work when the last process ended: each is tried once, by itself."""
         self.isolation = asyncio.Lock()
         """Held by the one kind that tries its suspects, so that no two are in work when the process ends again."""
+
+    def reload(self, settings: Settings) -> None:
+        """Apply `[queue]` as it can change while running."""
+        self.policy = Policy.from_settings(settings)
 
     def add(self, kind: Handler) -> None:
         """Make a kind known, before `load`."""
@@ -128,6 +135,15 @@ class Queue:
                 settling.complete(tx, [(item, Dead(error))], counted=False)
         self.db.marker.put([])
         return in_work
+
+    async def run_maintenance(self) -> None:
+        """Return expired leases and correct the counts, until cancelled."""
+        while True:
+            await self.clock.sleep(_MAINTENANCE_INTERVAL)
+            with contextlib.suppress(UnavailableError):  # the writer logs it, and it is tried again
+                await self.reclaim_expired_leases()
+                await self.release_misdated()
+                await self.recount()
 
     async def recount(self) -> None:
         """Count the unfinished items afresh."""

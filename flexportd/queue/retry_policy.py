@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from flexportd.outcome import Dead, Retry
+from flexportd.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +13,12 @@ class Policy:
     max_attempts: int = 8
     base_delay: float = 2.0
     max_delay: float = 900.0
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Policy":
+        """What `[queue]` says."""
+        queue = settings.queue
+        return cls(queue.max_attempts, queue.base_delay.total_seconds(), queue.max_delay.total_seconds())
 
 
 def next_delay(attempt: int, failure: Retry, policy: Policy, jitter: float) -> float | Dead:

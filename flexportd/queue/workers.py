@@ -13,6 +13,7 @@ from flexportd.outcome import Dead, Outcome, Retry
 from flexportd.queue.completion import BatchResult, Completion
 from flexportd.queue.handlers import BatchHandler, ItemHandler
 from flexportd.queue.queue import Queue
+from flexportd.settings import Settings
 from flexportd.storage.connection import is_data_error
 from flexportd.storage.repositories.items import Item
 from flexportd.storage.transaction import Transaction
@@ -332,6 +333,11 @@ class LeaseLimits:
 
     workers: int = 4
     lease: float = 60.0
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "LeaseLimits":
+        """What `[queue]` says."""
+        return cls(settings.queue.workers, settings.queue.lease.total_seconds())
 
 
 def _count(queue: Queue, kind: str, settled: BatchResult) -> None:
