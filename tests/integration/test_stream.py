@@ -18,8 +18,8 @@ from flexportd.core.access import keys
 from flexportd.core.access.keys import UNRESTRICTED, Principal
 from flexportd.core.changes import stream_messages
 from flexportd.core.changes.stream_messages import StreamMessage
-from flexportd.core.exceptions.worker import ExceptionWorker
 from flexportd.core.events.applier import WriteSet
+from flexportd.core.exceptions.worker import ExceptionWorker
 from flexportd.daemon.after_commit import CommitBus
 from flexportd.errors import RefusedError, UnavailableError
 from flexportd.expose.api.stream import ROUTES
