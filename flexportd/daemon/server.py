@@ -15,12 +15,11 @@ from flexportd.daemon.http_security import HttpSecurity
 from flexportd.daemon.sockets import (
     BoundSocket,
     UnavailableAddressError,
-    activated_sockets,
     bind,
     resolve_addresses,
     tls_context,
 )
-from flexportd.daemon.systemd import is_already_bound, is_bound_to
+from flexportd.daemon.systemd import activated_sockets, is_already_bound, is_bound_to
 from flexportd.errors import ConfigError
 from flexportd.expose.app import create_app
 from flexportd.expose.context import AppContext
