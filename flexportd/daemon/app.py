@@ -36,9 +36,8 @@ from flexportd.jobs.definitions import define_jobs
 from flexportd.jobs.job import JobFunction
 from flexportd.jobs.retention import RetentionJob, RetentionPeriods
 from flexportd.jobs.scheduler import Scheduler
-from flexportd.queue.handlers import BatchHandler
+from flexportd.queue.handlers import BatchHandler, Policy
 from flexportd.queue.queue import Queue
-from flexportd.queue.retry_policy import Policy
 from flexportd.queue.workers import BatchWorker
 from flexportd.settings import Settings, changed_keys, environment_note
 from flexportd.storage.database import Database

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from flexportd.core.events.applier import REDELIVERED
-from flexportd.queue.completion import DEAD_LETTER
-from flexportd.queue.handlers import EVENTS, WEBHOOK
+from flexportd.queue.handlers import DEAD_LETTER, EVENTS, WEBHOOK
 from flexportd.storage.repositories.events import ReceivedEvent
 from flexportd.storage.transaction import Transaction
 

@@ -1,4 +1,4 @@
-"""The job `retention`: what is older than is kept goes, in steps so small that nobody waits."""
+"""The job `retention`: deletes expired events and history, in small transactions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ BATCH_SIZE = 200  # rows in one transaction
 _PAUSE = 0.02  # seconds between transactions
 _CALLS_KEPT = timedelta(days=400)
 _MIN_TIME = datetime(1, 1, 2, tzinfo=UTC)
-_SLACK = timedelta(days=1)  # that a time may lie ahead and still be believed
-JOURNAL_KEPT = timedelta(days=30)  # whoever follows it must ask at least so often
+_SLACK = timedelta(days=1)  # how far ahead a time may be to count
+JOURNAL_KEPT = timedelta(days=30)  # a stream client must reconnect within this time
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,10 @@ class RetentionJob:
         times, count = self._window(self._keep.history), 0
 
         def work(tx: Transaction, old: Sequence[int]) -> int:
-            gone = tx.retention.delete_changes(times.before, BATCH_SIZE, old)
-            if gone:
-                tx.meta.put(HISTORY_FROM, times.before)  # what was known before that can no longer be told
-            return gone
+            deleted = tx.retention.delete_changes(times.before, BATCH_SIZE, old)
+            if deleted:
+                tx.meta.put(HISTORY_FROM, times.before)  # earlier states can no longer be reconstructed
+            return deleted
 
         while old := await self._db.read(lambda tx: tx.retention.old_changes(times, BATCH_SIZE)):
             job.check_stop()
@@ -101,9 +101,9 @@ class RetentionJob:
     async def _delete_exceptions(self, job: JobRun, times: RetentionWindow) -> None:
         while True:
             job.check_stop()
-            gone = await self._db.write(
+            deleted = await self._db.write(
                 lambda tx: tx.exceptions.delete_closed(times.before, BATCH_SIZE, times.earliest)
             )
-            if gone < BATCH_SIZE:
+            if deleted < BATCH_SIZE:
                 return
             await self._clock.sleep(_PAUSE)

@@ -9,8 +9,7 @@ import pytest
 
 from flexportd.core.events.applier import EventApplier
 from flexportd.ingest.event_store import EVENT, IncomingEvent, store_webhook
-from flexportd.queue.completion import Completion
-from flexportd.queue.retry_policy import Policy
+from flexportd.queue.handlers import Completion, Policy
 from flexportd.storage.repositories.events import ReceivedEvent
 from tests.mirrored import mirrored, world_of
 

@@ -43,9 +43,8 @@ from flexportd.flexport.oauth.auth import ApiKeyAuth
 from flexportd.http.request_bodies import BodyBudget
 from flexportd.ingest.document_fetcher import FileFetcher, FileTargets
 from flexportd.ingest.document_requester import DocumentRequester
-from flexportd.queue.handlers import ItemHandler
+from flexportd.queue.handlers import ItemHandler, Policy
 from flexportd.queue.queue import Queue
-from flexportd.queue.retry_policy import Policy
 from flexportd.queue.workers import ItemWorker, LeaseLimits
 from flexportd.storage.database import Database
 from flexportd.storage.file_store import Archive

@@ -20,8 +20,7 @@ from flexportd.core.unit_of_work import ChangeCause
 from flexportd.flexport.models.events import parse_heads
 from flexportd.ingest.event_poller.rows import parse_rows
 from flexportd.ingest.event_store import EVENT, IncomingEvent, store_polled, store_webhook
-from flexportd.queue.completion import Completion
-from flexportd.queue.retry_policy import Policy
+from flexportd.queue.handlers import Completion, Policy
 from flexportd.storage.connection import open_writer
 from flexportd.storage.migrate import migrate, migrations, split_statements
 from flexportd.storage.repositories.events import ReceivedEvent

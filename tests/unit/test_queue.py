@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from flexportd.clock import Clock
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from flexportd.outcome import Applied, Dead, Ignored, Retry, Snooze
-from flexportd.queue.handlers import BatchHandler, ItemHandler
+from flexportd.queue.handlers import BatchHandler, ItemHandler, Policy, next_delay
 from flexportd.queue.queue import MAX_DEATHS, Queue
-from flexportd.queue.retry_policy import Policy, next_delay
 from flexportd.queue.workers import BatchWorker, ItemWorker, LeaseLimits
 from flexportd.storage.batch_marker import BatchMarker
 from flexportd.storage.database import Database
