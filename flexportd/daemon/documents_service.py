@@ -9,7 +9,8 @@ from flexportd.core.documents.integrity_check import IntegrityCheck
 from flexportd.core.documents.requests import DOCUMENT_FILE, ArchiveRules, CachedFiles
 from flexportd.core.events.applier import WriteSet
 from flexportd.expose.document_interfaces import FileServices
-from flexportd.ingest.document_fetcher import FileFetcher, FileSource, FileTargets
+from flexportd.flexport.client import Client
+from flexportd.ingest.document_fetcher import FileFetcher
 from flexportd.ingest.document_requester import DocumentRequester
 from flexportd.queue.handlers import ItemHandler
 from flexportd.queue.queue import Queue
@@ -20,15 +21,15 @@ from flexportd.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
-_CONCURRENCY = 2  # files: lists and refreshes share the way to Flexport
-_TIMEOUT_FACTOR = 10  # times the time-out of one request, as the client allows a download
-_LEASE_MARGIN = 120.0  # seconds for waiting its turn, and for the disk
+_CONCURRENCY = 2  # files at once: lists and refetches share the rate limit
+_TIMEOUT_FACTOR = 10  # times the timeout of a request, as the client allows for a download
+_LEASE_MARGIN = 120.0  # seconds for the rate limit and the disk
 
 
 class DocumentsService:
     """Keeps the files of documents. Must be created before the queue is loaded. `client` is None without Flexport."""
 
-    def __init__(self, settings: Settings, queue: Queue, cache: Cache, tasks: Tasks, client: FileSource | None) -> None:
+    def __init__(self, settings: Settings, queue: Queue, cache: Cache, tasks: Tasks, client: Client | None) -> None:
         db, clock = queue.db, queue.clock
         self._queue = queue
         self._tasks = tasks
@@ -41,7 +42,7 @@ class DocumentsService:
         self._fetcher: FileFetcher | None = None
         self._handler: ItemHandler | None = None
         if client is not None:
-            self._fetcher = FileFetcher(client, db, FileTargets(self._archive, held), rules, clock)
+            self._fetcher = FileFetcher(client, db, clock, rules, archive=self._archive, cache=held)
             self._handler = ItemHandler(name=DOCUMENT_FILE, handle=self._fetcher.handle, on_dead=self._fetcher.on_dead)
             queue.add(self._handler)
 

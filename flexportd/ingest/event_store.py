@@ -1,4 +1,4 @@
-"""Keeping what came: the event, its bytes and the item that applies it, in one transaction for many."""
+"""Stores received events: the event, its bytes and the item that applies it, many in one transaction."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,21 +14,21 @@ EVENT = "event"  # the kind of item that applies an event
 
 
 class IncomingEvent(msgspec.Struct, frozen=True, gc=False):
-    """One event as it came. `broken` says why these signed bytes are no event."""
+    """An event as it arrived. `error` says why these signed bytes are not an event."""
 
     event: ReceivedEvent
     error: str | None = None
 
 
 def body_id(body: bytes) -> str:
-    """The name of bytes that have no event id: the same bytes sent again are a duplicate."""
+    """The id of bytes without an event id: the same bytes sent again are a duplicate."""
     return "body-" + hashlib.sha256(body).hexdigest()[:24]
 
 
 def store_webhook(tx: Transaction, received: Sequence[IncomingEvent]) -> list[bool]:
-    """Keep and queue what a webhook brought; which of them were new.
+    """Store and queue what webhooks delivered; which of them were new.
 
-    Signed bytes that are no event go to the dead letters. A duplicate may be of an event that polling found first.
+    Signed bytes that are not an event become dead letters. A duplicate may be an event that polling found first.
     """
     seqs = _store(tx, received, WEBHOOK)
     if None in seqs:
@@ -38,7 +38,7 @@ def store_webhook(tx: Transaction, received: Sequence[IncomingEvent]) -> list[bo
 
 
 def store_polled(tx: Transaction, found: Sequence[IncomingEvent]) -> list[int | None]:
-    """Keep and queue what polling found, after what webhooks bring; the places of what was new, None for the rest."""
+    """Store and queue what polling found, at lower priority; the sequence number of each new one, None for the rest."""
     return _store(tx, found, EVENTS)
 
 

@@ -1,4 +1,4 @@
-"""The webhook receiver: checks, keeps, answers. Nothing is acknowledged before its bytes are on disk.
+"""The webhook receiver: checks, stores, responds. Nothing is acknowledged before its bytes are on disk.
 
 limits on network, type and size ─▶ the body, and the signature over its bytes ─▶ id and type ─▶ group commit ─▶ 200
 """
@@ -84,7 +84,7 @@ class WebhookReceiver:
         self.rules = WebhookRules.from_settings(settings)
 
     async def receive(self, request: web.Request) -> web.StreamResponse:
-        """Keep the delivery and answer 200; raises RefusedError for what is not taken."""
+        """Store the delivery and respond 200. Raises RefusedError for one that is not accepted."""
         try:
             with self._budget.reserve(lambda: self._client(request)) as reservation:
                 body = await self._signed_body(request, reservation)
@@ -98,14 +98,14 @@ class WebhookReceiver:
             raise
 
     def count_unavailable(self, error: UnavailableError) -> None:
-        """A delivery was refused because the disk cannot be written."""
+        """Count a delivery that was refused because the disk cannot be written."""
         self.results["unavailable"] += 1
         log.debug("webhook_store_failed", reason=str(error))
 
     def begin(self, headers: Mapping[str, str], body: bytes, client: Callable[[], str]) -> "PendingDelivery | None":
-        """Accept a delivery as nearly all are: one event in a small body that has added and is signed.
+        """Accept a usual delivery: one event in a small, signed body that has arrived.
 
-        None for any other, which changes nothing: `receive` is for those. Costs half of what a request of its own does.
+        None for any other, which changes nothing: `receive` handles those. It costs half as much as a request object.
         """
         rules = self.rules
         if len(body) > min(MAX_SMALL, rules.max_body) or rules.allowed_networks or not rules.has_secrets:
@@ -132,8 +132,8 @@ class WebhookReceiver:
     async def is_misdirected(self, request: web.Request) -> bool:
         """Whether a delivery with a valid signature arrived at a path that is not the webhook's; it is counted.
 
-        To be asked of requests that are refused anyway. It reads the body, within the bounds of the webhook's own,
-        unless the handler that refused it has read it.
+        Only for requests that are refused anyway. It reads the body, up to the webhook's limit, unless the handler that
+        refused it has done so.
         """
         rules, headers = self.rules, request.headers
         if not rules.has_secrets or (SHA256_HEADER not in headers and SHA1_HEADER not in headers):
@@ -149,7 +149,7 @@ class WebhookReceiver:
             else:
                 with self._budget.reserve(lambda: self._client(request)) as reservation:
                     await reservation.read(request, rules.max_body, check.update)
-        except Exception:  # noqa: BLE001 (whatever is wrong with its body, the request is refused anyway)
+        except Exception:  # noqa: BLE001 (whatever is wrong with the body, the request is refused anyway)
             return False
         if not check.matches():
             return False
@@ -164,7 +164,7 @@ class WebhookReceiver:
         return client_of(request, self.rules.trusted_proxies).name
 
     async def _signed_body(self, request: web.Request, reservation: Reservation) -> bytes:
-        """The body. What can be refused without it is; its signature is computed while it arrives."""
+        """The body, refused as early as possible; its signature is computed while it arrives."""
         rules, headers = self.rules, request.headers
         if rules.allowed_networks and not FOR_OPERATOR.get():
             client = client_of(request, rules.trusted_proxies)
@@ -199,7 +199,7 @@ class WebhookReceiver:
             )
 
     def _check_signature(self, check: SignatureCheck) -> None:
-        """Refuse what no body can make right."""
+        """Refuse what does not depend on the body."""
         if not self.rules.has_secrets:
             raise RefusedError(401, "webhook-secret-missing", "No webhook secret is configured: [webhook] secrets.")
         if check.problem == "sha1_only":
@@ -239,7 +239,7 @@ class WebhookReceiver:
         return await self._store_all(found, at, headers)
 
     async def _store_all(self, found: Sequence[Head], at: str, headers: str) -> web.StreamResponse:
-        """Keep the events of a list; its elements that are no events become dead letters by themselves."""
+        """Store the events of a list; elements that are not events become dead letters."""
         names = [head.id for head in found]
         if any(head.error is not None for head in found):
             names = await asyncio.to_thread(lambda: [head.id or body_id(head.body) for head in found])
@@ -247,7 +247,7 @@ class WebhookReceiver:
             IncomingEvent(ReceivedEvent(name, head.type or None, "webhook", at, headers, head.body), head.error)
             for name, head in zip(names, found, strict=True)
         ]
-        new = await asyncio.gather(*(self._store_event(one) for one in received))
+        new = await asyncio.gather(*(self._store_event(event) for event in received))
         broken = sum(fresh for fresh, head in zip(new, found, strict=True) if head.error is not None)
         return PreparedStreamResponse(self.answer(names, new, queued=sum(new) - broken))
 
@@ -260,9 +260,9 @@ class WebhookReceiver:
         event_type: str | None = None,
         queued: int | None = None,
     ) -> PreparedResponse:
-        """The 200 for committed events, which are counted.
+        """The 200 for committed events; it counts them.
 
-        `queued` is how many wait to be applied; None: all that are new, unless they are broken.
+        `queued` is how many wait to be applied; None: all that are new, unless they are malformed.
         """
         fresh = sum(new)
         if queued is None:
@@ -271,7 +271,7 @@ class WebhookReceiver:
             self._queue.added(EVENT, queued)
         status = "accepted" if fresh else "duplicate"
         self.results["malformed" if broken and fresh else status] += 1
-        if _stdlib_log.isEnabledFor(logging.DEBUG):  # a line that is not wanted must cost nothing
+        if _stdlib_log.isEnabledFor(logging.DEBUG):  # a suppressed line must cost nothing
             name = "webhook_accepted" if fresh else "webhook_duplicate"
             log.debug(name, event_id=",".join(ids)[:200], event_type=event_type, malformed=broken)
         body = b'{"status":"%b","id":"%b"}' % (status.encode(), ids[0].encode())
@@ -281,7 +281,7 @@ class WebhookReceiver:
 
 
 class PendingDelivery:
-    """A delivery whose commit is under way: `stored` is done when it is on disk, or the disk has refused."""
+    """A delivery whose commit is in progress: `stored` is done when it is on disk, or the disk has refused."""
 
     __slots__ = ("_head", "_receiver", "_reservation", "stored")
 
@@ -312,6 +312,6 @@ def _refused_network(client: RemoteClient) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _headers(content_type: str | None, user_agent: str | None) -> str:
-    """The headers that matter, as kept with the event; never the signature."""
-    found = {"Content-Type": content_type, "User-Agent": user_agent}
-    return msgspec.json.encode({name: value[:512] for name, value in found.items() if value}).decode()
+    """The headers that are stored with the event; never the signature."""
+    headers = {"Content-Type": content_type, "User-Agent": user_agent}
+    return msgspec.json.encode({name: value[:512] for name, value in headers.items() if value}).decode()

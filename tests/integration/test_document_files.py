@@ -41,7 +41,7 @@ from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
 from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.oauth.auth import ApiKeyAuth
 from flexportd.http.request_bodies import BodyBudget
-from flexportd.ingest.document_fetcher import FileFetcher, FileTargets
+from flexportd.ingest.document_fetcher import FileFetcher
 from flexportd.ingest.document_requester import DocumentRequester
 from flexportd.queue.handlers import ItemHandler, Policy
 from flexportd.queue.queue import Queue
@@ -109,8 +109,9 @@ class House:
             self.archive = Archive(self.folder / "data")
             await asyncio.to_thread(self.archive.remove_incomplete)
             self.held = CachedFiles(cache)
-            shelves = FileTargets(self.archive, self.held)
-            self.fetcher = FileFetcher(self.client, self.db, shelves, self.rules, self.clock)
+            self.fetcher = FileFetcher(
+                self.client, self.db, self.clock, self.rules, archive=self.archive, cache=self.held
+            )
             self.archivist = DocumentRequester(self.db, self.queue, self.rules, self.clock, fetches=key)
             verification = IntegrityCheck(self.archive, self.db, self.clock, self.tasks, self.archivist.refetch_lost)
             self.queue.add(ItemHandler(name=DOCUMENT_FILE, handle=self.fetcher.handle, on_dead=self.fetcher.on_dead))
