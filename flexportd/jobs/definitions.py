@@ -13,7 +13,7 @@ def define_jobs(settings: Settings, functions: Mapping[str, JobFunction]) -> lis
     """The jobs that have a function, in the order in which people see them. Those from `full_sync` on need Flexport.
 
     `GET /events` is read in three windows: a narrow one often, wide ones for events that Flexport records long after
-    they happened.
+    they happened. Raises ValueError for a function without a definition.
     """
     full = settings.sync.full_interval.total_seconds()
     changes = settings.sync.incremental_interval.total_seconds()
@@ -29,6 +29,9 @@ def define_jobs(settings: Settings, functions: Mapping[str, JobFunction]) -> lis
         ("events_wide", "Check the last 14 days for missed events", Every(_HOUR), 30 * _MINUTE, _MINUTE, "no"),
         ("events_deep", "Check the last 45 days for missed events", Cron("15 2 * * *"), 12 * _HOUR, 10 * _MINUTE, "no"),
     )  # fmt: skip
+    unknown = functions.keys() - {row[0] for row in table}
+    if unknown:
+        raise ValueError(f"no definition of the jobs {', '.join(sorted(unknown))}")
     return [
         Job(
             name=name,
