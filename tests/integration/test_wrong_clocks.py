@@ -255,7 +255,7 @@ async def test_a_clock_that_was_set_back_is_noticed_at_once_and_after_a_restart(
 
     async def once(time):
         clock.sleep = lambda _: asyncio.Event().wait()
-        await time.look()
+        await time.check()
         task = asyncio.create_task(time.run(set_back))
         async with asyncio.timeout(10):
             while time._was_set_back:
