@@ -118,7 +118,7 @@ class House:
             await self.queue.load()
             self.filing = FileServices(self.archive, self.held, self.archivist, verification)
             self.parts = AppContext(
-                db=self.db, queue=self.queue, cache=cache, registry=Registry(), clock=self.clock, webhook=None, begin_webhook=None,
+                db=self.db, queue=self.queue, cache=cache, registry=Registry(), clock=self.clock, webhook=None,
                 webhook_results=dict, task_failures=dict, started_at=self.clock.stamp(), jobs=None, files=self.filing,
                 authenticator=None, freshness=None, broadcaster=None, indexer=None, exception_worker=None,
                 connections=None, bodies=BodyBudget(1 << 20), begin_webhook=lambda *_: None,
