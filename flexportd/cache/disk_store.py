@@ -175,10 +175,10 @@ class DiskStore:
 
     def _is_in_place(self) -> bool:
         try:
-            found = (self._folder / _DATABASE).stat()
+            status = (self._folder / _DATABASE).stat()
         except OSError:
             return False
-        return (found.st_dev, found.st_ino) == self._file
+        return (status.st_dev, status.st_ino) == self._file
 
     def _lock_folder(self) -> None:
         """Create and lock the folder: two daemons would use each other's responses."""
@@ -189,18 +189,18 @@ class DiskStore:
             raise OSError("the path of the cache must not contain $ or ~")
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        found = os.fstat(self._lock)
-        if found.st_uid != os.geteuid():
+        status = os.fstat(self._lock)
+        if status.st_uid != os.geteuid():
             raise PermissionError(f"{path} belongs to another user")
-        if found.st_mode & 0o077:
+        if status.st_mode & 0o077:
             os.fchmod(self._lock, 0o700)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _open_database(self) -> None:
         path = str(self._folder)
         self._cache = diskcache.Cache(path, timeout=1, disk=BytesDisk, size_limit=self._size_limit, **_SETTINGS)
-        found = (self._folder / _DATABASE).stat()
-        self._file = (found.st_dev, found.st_ino)
+        status = (self._folder / _DATABASE).stat()
+        self._file = (status.st_dev, status.st_ino)
         self._count()
         self._last_error = ""
 

@@ -174,7 +174,8 @@ async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]
         await daemon.start()
         daemon.addresses += await listen(stack, settings, daemon.parts, security)
         yield daemon
-        await daemon.wind_down()  # the web servers, entered last, close first and finish the requests that they have
+        await daemon.wind_down()
+        # Now the stack closes: first the web servers, which finish the requests that they have.
 
 
 def _app_context(daemon: Daemon) -> AppContext:

@@ -1,4 +1,4 @@
-"""Who follows what is written: the stream's hub, the search index and the exceptions; and how fresh all of it is."""
+"""The consumers of the change log: stream, search index, exceptions; and the freshness of all data."""
 
 import asyncio
 
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 class ChangeConsumers:
-    """The followers of one store."""
+    """Consumes the change log of one database."""
 
     def __init__(
         self, settings: Settings, queue: Queue, registry: Registry, bus: CommitBus, *, reads_lists: bool
@@ -63,12 +63,12 @@ class ChangeConsumers:
         self.wake()
 
     def reload(self, settings: Settings) -> None:
-        """Take over what can change while running."""
+        """Apply the settings that can change while running."""
         self.examiner.rules = ExceptionRules.from_settings(settings)
         self._exceptions_wake.set()
 
     async def _wait_for_idle_queue(self) -> None:
-        """While events wait to be applied, what they change is better indexed once than again and again."""
+        """Wait while events are to be applied: what they change is better processed once than repeatedly."""
         for _ in range(_MAX_POLLS):
             if self._queue.paused or not self._queue.waiting(EVENT):
                 return
@@ -77,27 +77,27 @@ class ChangeConsumers:
     def start(self, tasks: Tasks, rebuild: FieldRebuild) -> None:
         """Start the loops in the background.
 
-        Exceptions are judged once all fields are as this version derives them: else some would open that do not stand.
+        Exceptions are evaluated once all fields are rebuilt by this version: otherwise wrong ones would open.
         """
 
-        async def examine() -> None:
+        async def evaluate() -> None:
             try:
                 while not await _rebuild_fields(rebuild):
                     await self._clock.sleep(_RETRY_DELAY)
             except Exception:
-                log.exception("field_rebuild_failed")  # exceptions must be judged all the same
+                log.exception("field_rebuild_failed")  # exceptions must be evaluated nevertheless
             await run_consumer(self.examiner, self._exceptions_wake, self._clock)
 
         tasks.start("stream", self.hub.run)
         tasks.start("freshness", self.freshness.run)
-        tasks.start("exceptions", examine, vital=False)
+        tasks.start("exceptions", evaluate, vital=False)
         indexer = self.indexer
         if indexer is not None:
             tasks.start("search_index", lambda: run_consumer(indexer, self._index_wake, self._clock), vital=False)
 
 
 async def _rebuild_fields(rebuild: FieldRebuild) -> bool:
-    """Rebuild fields; False while the disk refuses, which the writer has logged."""
+    """Rebuild fields; False while the disk refuses, which the writer logs."""
     try:
         await rebuild.run()
     except UnavailableError:

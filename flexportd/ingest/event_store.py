@@ -32,31 +32,32 @@ def store_webhook(tx: Transaction, received: Sequence[IncomingEvent]) -> list[bo
     """
     seqs = _store(tx, received, WEBHOOK)
     if None in seqs:
-        known = [one.event.id for seq, one in zip(seqs, received, strict=True) if seq is None]
+        known = [incoming.event.id for seq, incoming in zip(seqs, received, strict=True) if seq is None]
         tx.gaps.mark_delivered(received[-1].event.received_at, known)
     return [seq is not None for seq in seqs]
 
 
-def store_polled(tx: Transaction, found: Sequence[IncomingEvent]) -> list[int | None]:
+def store_polled(tx: Transaction, polled: Sequence[IncomingEvent]) -> list[int | None]:
     """Store and queue what polling found, at lower priority; the sequence number of each new one, None for the rest."""
-    return _store(tx, found, EVENTS)
+    return _store(tx, polled, EVENTS)
 
 
 def _store(tx: Transaction, received: Sequence[IncomingEvent], priority: int) -> list[int | None]:
-    seqs = tx.events.add([one.event for one in received])
+    seqs = tx.events.add([incoming.event for incoming in received])
     at = received[-1].event.received_at
-    whole = [seq for seq, one in zip(seqs, received, strict=True) if seq is not None and one.error is None]
-    tx.items.add_refs(at, EVENT, priority, whole)
-    for seq, one in zip(seqs, received, strict=True):
-        if seq is None or one.error is None:
+    valid = [seq for seq, incoming in zip(seqs, received, strict=True) if seq is not None and incoming.error is None]
+    tx.items.add_refs(at, EVENT, priority, valid)
+    for seq, incoming in zip(seqs, received, strict=True):
+        event, error = incoming.event, incoming.error
+        if seq is None or error is None:
             continue
-        if tx.events.deleted_ids([one.event.id]):
+        if tx.events.deleted_ids([event.id]):
             tx.events.finish(at, seq, "ignored", REDELIVERED)
             tx.events.count({("", "ignored"): 1})
         else:
-            letter = tx.items.add_dead(at, EVENT, seq, one.error)
-            notice = {"topic": DEAD_LETTER, "dead_letter_id": str(letter), "kind": EVENT, "detail": one.error}
+            letter = tx.items.add_dead(at, EVENT, seq, error)
+            notice = {"topic": DEAD_LETTER, "dead_letter_id": str(letter), "kind": EVENT, "detail": error}
             tx.journal.add(at, notices=[notice])
-            tx.events.finish(at, seq, "dead", one.error)
+            tx.events.finish(at, seq, "dead", error)
             tx.events.count({("", "dead"): 1})
     return seqs

@@ -194,9 +194,11 @@ class Refetcher:
 
     async def _fetch(self, domain: ResourceType, key: Key, purpose: Purpose, cause: ChangeCause) -> RefetchResult:
         start = await self._importer.request_start()
-        found = await self._client.get(LISTS[domain.object_name].path, str(key), purpose)
-        times = (found.started_at, found.date)
-        taken = await self._importer.import_batch(self._importer.make_batch(domain, [found.text], times, start), cause)
+        response = await self._client.get(LISTS[domain.object_name].path, str(key), purpose)
+        times = (response.started_at, response.date)
+        taken = await self._importer.import_batch(
+            self._importer.make_batch(domain, [response.text], times, start), cause
+        )
         if taken.comparison.failures:
             failure = taken.comparison.failures[0]
             raise MalformedError(f"Flexport's {domain.label} {key} cannot be read: {failure.error}")

@@ -7,7 +7,7 @@ import asyncio
 import functools
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -117,17 +117,17 @@ class WebhookReceiver:
             if check.problem is not None or not check.matches():
                 return None
             self._check_room()
-            found = parse_heads(body)
-            if len(found) != 1:
+            heads = parse_heads(body)
+            if len(heads) != 1:
                 return None
             reservation = self._budget.reserve(client)
             self._budget.acquire(reservation, len(body))
         except (RefusedError, MalformedError):
             return None
-        kept = _headers(headers.get(hdrs.CONTENT_TYPE), headers.get(hdrs.USER_AGENT))
-        head = found[0]
-        arrival = ReceivedEvent(head.id, head.type, "webhook", self._clock.stamp(), kept, head.body)
-        return PendingDelivery(self, reservation, head, self._store_event(IncomingEvent(arrival)))
+        stored_headers = _headers(headers.get(hdrs.CONTENT_TYPE), headers.get(hdrs.USER_AGENT))
+        head = heads[0]
+        event = ReceivedEvent(head.id, head.type, "webhook", self._clock.stamp(), stored_headers, head.body)
+        return PendingDelivery(self, reservation, head, self._store_event(IncomingEvent(event)))
 
     async def is_misdirected(self, request: web.Request) -> bool:
         """Whether a delivery with a valid signature arrived at a path that is not the webhook's; it is counted.
@@ -217,39 +217,21 @@ class WebhookReceiver:
             )
 
     async def _store(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        """Store the events of a delivery; what is not an event becomes a dead letter."""
         headers = _headers(request.headers.get(hdrs.CONTENT_TYPE), request.headers.get(hdrs.USER_AGENT))
-        at = self._clock.stamp()
-        try:
-            found = await asyncio.to_thread(parse_heads, body) if len(body) > THREAD_THRESHOLD else parse_heads(body)
-        except MalformedError as error:
-            try:
-                found = await asyncio.to_thread(recover_heads, body)
-            except MalformedError:
-                name = await asyncio.to_thread(body_id, body) if len(body) > THREAD_THRESHOLD else body_id(body)
-                received = IncomingEvent(ReceivedEvent(name, None, "webhook", at, headers, body), error=str(error))
-                return PreparedStreamResponse(
-                    self.answer([name], [await self._store_event(received)], broken=str(error))
-                )
-        if len(found) == 1:
-            head = found[0]
-            new = await self._store_event(
-                IncomingEvent(ReceivedEvent(head.id, head.type, "webhook", at, headers, head.body))
-            )
-            return PreparedStreamResponse(self.answer([head.id], [new], event_type=head.type))
-        return await self._store_all(found, at, headers)
-
-    async def _store_all(self, found: Sequence[Head], at: str, headers: str) -> web.StreamResponse:
-        """Store the events of a list; elements that are not events become dead letters."""
-        names = [head.id for head in found]
-        if any(head.error is not None for head in found):
-            names = await asyncio.to_thread(lambda: [head.id or body_id(head.body) for head in found])
+        at, heads = self._clock.stamp(), await _heads(body)
+        names = [head.id for head in heads]
+        if any(head.error is not None for head in heads):
+            names = await asyncio.to_thread(lambda: [head.id or body_id(head.body) for head in heads])
         received = [
             IncomingEvent(ReceivedEvent(name, head.type or None, "webhook", at, headers, head.body), head.error)
-            for name, head in zip(names, found, strict=True)
+            for name, head in zip(names, heads, strict=True)
         ]
         new = await asyncio.gather(*(self._store_event(event) for event in received))
-        broken = sum(fresh for fresh, head in zip(new, found, strict=True) if head.error is not None)
-        return PreparedStreamResponse(self.answer(names, new, queued=sum(new) - broken))
+        malformed = sum(fresh for fresh, head in zip(new, heads, strict=True) if head.error is not None)
+        only = heads[0] if len(heads) == 1 else Head("", "", b"")
+        response = self.answer(names, new, broken=only.error, event_type=only.type or None, queued=sum(new) - malformed)
+        return PreparedStreamResponse(response)
 
     def answer(
         self,
@@ -262,11 +244,11 @@ class WebhookReceiver:
     ) -> PreparedResponse:
         """The 200 for committed events; it counts them.
 
-        `queued` is how many wait to be applied; None: all that are new, unless they are malformed.
+        `queued` is how many wait to be applied; None: all that are new. `broken` is why the only one is not an event.
         """
         fresh = sum(new)
         if queued is None:
-            queued = 0 if broken else fresh
+            queued = fresh
         if queued:
             self._queue.added(EVENT, queued)
         status = "accepted" if fresh else "duplicate"
@@ -302,6 +284,17 @@ class PendingDelivery:
                 self._receiver.count_unavailable(error)
                 raise
             return self._receiver.answer([self._head.id], [new], event_type=self._head.type)
+
+
+async def _heads(body: bytes) -> list[Head]:
+    """The events in a body, one with an error if it holds none."""
+    try:
+        return await asyncio.to_thread(parse_heads, body) if len(body) > THREAD_THRESHOLD else parse_heads(body)
+    except MalformedError as error:
+        try:
+            return await asyncio.to_thread(recover_heads, body)
+        except MalformedError:
+            return [Head("", "", body, str(error))]
 
 
 def _refused_network(client: RemoteClient) -> str:

@@ -151,8 +151,8 @@ class BatchWorker:
 
     def _apply_by_id(self, tx: Transaction, ids: Sequence[int]) -> tuple[int, BatchResult]:
         """On the writer's thread: how many of these are done, from the first on, and the result."""
-        found = [tx.items.by_id(item_id) for item_id in ids]
-        items = [item for item in found if item is not None and item.state == "ready"]
+        rows = [tx.items.by_id(item_id) for item_id in ids]
+        items = [item for item in rows if item is not None and item.state == "ready"]
         if not items:
             return len(ids), BatchResult(0, 0, 0)
         count, settled = self._apply(tx, items, may_end_early=True)
