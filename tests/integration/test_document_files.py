@@ -250,8 +250,8 @@ async def test_everything_that_is_lacking_is_archived_by_itself(house):
 
     # A document that comes later is noticed by the commit that brings it.
     class Noticing(ImportObserver):
-        def committed(self, touched):
-            house.archivist.noticed(touched.get("documents", ()))
+        def after_commit(self, touched):
+            house.archivist.on_documents(touched.get("documents", ()))
 
     house.files["c"] = answer(PDF, Content_Type="application/pdf")
     await house.take(wire("c"), watcher=Noticing())
