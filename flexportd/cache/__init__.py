@@ -1,6 +1,6 @@
-"""Finished answers: in memory, and behind that on disk; dropped the moment that what they show changes.
+"""The response cache: in memory, with a disk cache behind it; invalidated when what a response shows changes.
 
-May import only the leaves of ours (`answers`, `clock`, `logs`). What is exported here is all that others use.
+Other packages use only what is exported here.
 """
 
 from flexportd.cache.disk_cache import DiskCache, DiskStats

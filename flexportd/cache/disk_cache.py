@@ -1,8 +1,7 @@
-"""The disk layer as the event loop sees it: one thread owns the folder, and nothing here ever waits for the disk.
+"""The disk layer of the cache as the event loop uses it: one thread owns the folder, and the loop never waits for it.
 
-Writes are handed over and forgotten; more than fit are not kept. Look-ups go first and are given up after a moment.
-Whether an entry may be shown is decided here, on the loop, by what has been dropped since (`drops.Drops`): so a drop
-needs no disk and cannot come too late.
+Writes are queued; those that do not fit are dropped. Look-ups go first and time out. Whether an entry is stale is
+decided here, on the loop (`invalidation.TagVersions`), so invalidation needs no disk and takes effect at once.
 """
 
 import asyncio
@@ -21,13 +20,13 @@ from flexportd.cache.entries import CacheEntry
 from flexportd.cache.invalidation import TagVersions
 from flexportd.clock import Clock
 
-_MAX_WRITES = 512  # waiting at once
+_MAX_WRITES = 512  # queued
 _MAX_WRITE_BYTES = 64 << 20
 _BATCH_SIZE = 32  # writes in one transaction
-_MAX_LOOKUPS = 256  # look-ups waiting at once
-_LOOKUP_TIMEOUT = 1.0  # seconds for a look-up: reading from the store takes less
-_OPEN_TIMEOUT = 10.0  # seconds, then it goes without
-_CLOSE_TIMEOUT = 5.0  # seconds for what waits to be written, and the seal
+_MAX_LOOKUPS = 256  # look-ups queued
+_LOOKUP_TIMEOUT = 1.0  # seconds; reading from the database takes less
+_OPEN_TIMEOUT = 10.0  # seconds, then the disk is not used
+_CLOSE_TIMEOUT = 5.0  # seconds for the queued writes and the token
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +37,15 @@ class DiskStats:
     bytes: int
     hits: int
     misses: int
-    dropped: int  # too large, or no room in the queue
+    dropped: int  # too large, or the queue was full
     errors: int
-    reopened: int  # the folder was gone
+    reopened: int  # the folder was missing
 
 
 class DiskCache:
-    """Bytes by key, each with tags and a time to live. Before `open` and after `close` it keeps and finds nothing.
+    """Bytes by key, each with tags and a time to live. Before `open` and after `close` it stores and finds nothing.
 
-    `edition` says what the entries are made by and from (version, settings that show): those of another are not used.
+    `edition` identifies what made the entries (version, settings that they show): those of another one are not used.
     """
 
     def __init__(
@@ -68,20 +67,20 @@ class DiskCache:
 
     @property
     def epoch(self) -> int:
-        """To be taken before reading what an entry is built from, and handed to `put`."""
+        """Read before building an entry, and passed to `put`."""
         return self._versions.epoch
 
-    async def open(self, seal: str | None) -> None:
-        """Start. What is on disk is kept only if `seal` is what `close` gave last; otherwise all of it is dropped.
+    async def open(self, token: str | None) -> None:
+        """Start. The entries on disk are kept only if `token` is what `close` returned last; otherwise all are deleted.
 
-        The caller must have forgotten the seal, durably, before: after a crash nobody knows what was dropped.
+        The caller must have deleted the token, durably, before: after a crash nobody knows what was invalidated.
         """
         if self._worker is not None:
             return
         worker = _Worker(self._store)
         try:
             async with asyncio.timeout(_OPEN_TIMEOUT):
-                state = await worker.call(lambda: self._store.open(seal))
+                state = await worker.call(lambda: self._store.open(token))
         except TimeoutError:
             worker.abandon()
             return
@@ -90,36 +89,36 @@ class DiskCache:
         self._worker = worker
 
     async def close(self) -> str | None:
-        """Write what waits, and stop. A fresh seal to remember, or None when nothing can be used again.
+        """Write the queued entries, and stop. A new token to store, or None when nothing can be used again.
 
-        The seal covers what was dropped until now: what changes later must not be sealed.
+        The token covers the invalidations until now: nothing may change after this call.
         """
         worker, self._worker = self._worker, None
         if worker is None:
             return None
-        seal, state = secrets.token_hex(16), self._versions.state()
+        token, state = secrets.token_hex(16), self._versions.state()
         self._versions = TagVersions()
         try:
             async with asyncio.timeout(_CLOSE_TIMEOUT):
-                kept: bool = await worker.end(lambda: self._store.close(seal, state))
+                kept: bool = await worker.end(lambda: self._store.close(token, state))
         except TimeoutError:
             return None
-        return seal if kept else None
+        return token if kept else None
 
     async def get(self, key: str) -> bytes | None:
         """The value, or None."""
-        found = await self.find(key)
-        return None if found is None else found[0].value
+        hit = await self.find(key)
+        return None if hit is None else hit[0].value
 
     async def find(self, key: str) -> tuple[CacheEntry, float] | None:
-        """The entry with the seconds that are left to it, or None."""
-        found: tuple[CacheEntry, float] | None = None
+        """The entry and its remaining seconds, or None."""
+        hit: tuple[CacheEntry, float] | None = None
         if self._worker is not None and self._worker.pending < _MAX_LOOKUPS:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOKUP_TIMEOUT):
-                    found = await self._worker.call(lambda: self._store.get(key))
-        if found is not None:
-            entry, expires = found
+                    hit = await self._worker.call(lambda: self._store.get(key))
+        if hit is not None:
+            entry, expires = hit
             left = expires - self._clock.now().timestamp()
             if left > 0 and not self._versions.is_stale(entry.tags, entry.epoch):
                 self._hits += 1
@@ -128,7 +127,7 @@ class DiskCache:
         return None
 
     def put(self, key: str, value: bytes, ttl: float, tags: tuple[str, ...], epoch: int) -> None:
-        """Keep a value for `ttl` seconds, unless what it shows changed since `epoch`. Returns at once."""
+        """Store a value for `ttl` seconds, unless one of its tags was invalidated since `epoch`. Returns at once."""
         if self._worker is None or ttl <= 0 or self._versions.is_stale(tags, epoch):
             return
         write = Write(key, CacheEntry(epoch, tags, value), ttl)
@@ -136,15 +135,15 @@ class DiskCache:
             self._refused += 1
 
     def invalidate(self, tags: Iterable[str]) -> None:
-        """Show nothing any more that was built before now and has one of these tags."""
+        """Make all entries with one of these tags stale."""
         self._versions.invalidate(tags)
 
     def invalidate_all(self) -> None:
-        """Show nothing any more that was built before now."""
+        """Make all entries stale."""
         self._versions.invalidate_all()
 
     async def clear(self) -> None:
-        """Show nothing any more that was built before now, and delete it."""
+        """Make all entries stale, and delete them."""
         self.invalidate_all()
         if self._worker is not None:
             self._worker.drop_writes()
@@ -153,16 +152,16 @@ class DiskCache:
                     await self._worker.call(self._store.clear)
 
     def stats(self) -> DiskStats:
-        """How it does."""
-        shelf = self._store
+        """The current counts."""
+        store = self._store
         return DiskStats(
-            entries=shelf.entries,
-            bytes=shelf.bytes,
+            entries=store.entries,
+            bytes=store.bytes,
             hits=self._hits,
             misses=self._misses,
             dropped=self._refused,
-            errors=shelf.errors,
-            reopened=shelf.reopened,
+            errors=store.errors,
+            reopened=store.reopened,
         )
 
 
@@ -173,12 +172,12 @@ class _Lookup:
 
 
 class _Worker:
-    """The thread. A daemon, so that a disk that hangs cannot hold up the exit."""
+    """The thread. It is a daemon thread, so that a disk that hangs cannot delay the exit."""
 
-    def __init__(self, shelf: DiskStore) -> None:
-        self._store = shelf
+    def __init__(self, store: DiskStore) -> None:
+        self._store = store
         self._ready = threading.Condition()
-        self._questions: deque[_Lookup] = deque()
+        self._lookups: deque[_Lookup] = deque()
         self._writes: deque[Write] = deque()
         self._bytes = 0
         self._last: _Lookup | None = None
@@ -187,18 +186,18 @@ class _Worker:
 
     @property
     def pending(self) -> int:
-        return len(self._questions)
+        return len(self._lookups)
 
     async def call(self, work: Callable[[], Any]) -> Any:
-        """What `work` returns, before any write that waits."""
-        question = _Lookup(work, asyncio.get_running_loop().create_future())
+        """The result of `work`, which runs before any queued write."""
+        lookup = _Lookup(work, asyncio.get_running_loop().create_future())
         with self._ready:
-            self._questions.append(question)
+            self._lookups.append(lookup)
             self._ready.notify()
-        return await question.future
+        return await lookup.future
 
     def enqueue(self, write: Write) -> bool:
-        """Write it some time; False when too much waits already."""
+        """Queue a write; False when the queue is full."""
         size = len(write.entry.value)
         with self._ready:
             full = self._bytes + size > _MAX_WRITE_BYTES and self._writes
@@ -215,21 +214,21 @@ class _Worker:
             self._bytes = 0
 
     async def end(self, work: Callable[[], Any]) -> Any:
-        """What `work` returns, after everything else; the thread ends with it."""
-        question = _Lookup(work, asyncio.get_running_loop().create_future())
+        """The result of `work`, which runs last and ends the thread."""
+        lookup = _Lookup(work, asyncio.get_running_loop().create_future())
         with self._ready:
-            self._last = question
+            self._last = lookup
             self._ready.notify()
         try:
-            answer = await question.future
+            result = await lookup.future
         except asyncio.CancelledError:
             self.drop_writes()
             raise
         self._thread.join(timeout=1.0)
-        return answer
+        return result
 
     def abandon(self) -> None:
-        """End when the disk lets go, without another word."""
+        """End after the current I/O; do not wait."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         future.cancel()
         with self._ready:
@@ -237,34 +236,34 @@ class _Worker:
             self._ready.notify()
 
     def _run(self) -> None:
-        while (found := self._next()) is not None:
-            if isinstance(found, _Lookup):
-                _execute(found)
+        while (work := self._next()) is not None:
+            if isinstance(work, _Lookup):
+                _execute(work)
             else:
-                self._store.put(found)
+                self._store.put(work)
         if self._last is not None:
             _execute(self._last)
         self._store.release()
 
     def _next(self) -> _Lookup | list[Write] | None:
-        """The next thing to do; None when the last has come."""
+        """The next look-up or batch of writes; None at the end."""
         with self._ready:
-            while not (self._questions or self._writes or self._last):
+            while not (self._lookups or self._writes or self._last):
                 self._ready.wait()
-            if self._questions:
-                return self._questions.popleft()
+            if self._lookups:
+                return self._lookups.popleft()
             writes = [self._writes.popleft() for _ in range(min(_BATCH_SIZE, len(self._writes)))]
             self._bytes -= sum(len(write.entry.value) for write in writes)
             return writes or None
 
 
-def _execute(question: _Lookup) -> None:
-    if question.future.done():  # given up
+def _execute(lookup: _Lookup) -> None:
+    if lookup.future.done():  # timed out
         return
-    result = question.work()
-    # A loop that is closed waits for nothing any more.
+    result = lookup.work()
+    # A closed loop does not wait for the result.
     with contextlib.suppress(RuntimeError):
-        question.future.get_loop().call_soon_threadsafe(_set_result, question.future, result)
+        lookup.future.get_loop().call_soon_threadsafe(_set_result, lookup.future, result)
 
 
 def _set_result(future: asyncio.Future[Any], result: Any) -> None:

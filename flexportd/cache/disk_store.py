@@ -1,9 +1,9 @@
-"""One folder of stored answers, as the thread that owns it sees it. Whatever goes wrong is a miss.
+"""One folder of stored responses, used by the thread that owns it. Every error is a miss.
 
 The folder may be deleted, emptied or damaged at any moment. Deleted: the open file stays usable but is no longer the
-one in the folder, so it is looked at before each use and opened anew. Damaged: all of it is thrown away. Nothing in it
-survives a crash either (see `open`), so SQLite need not be careful: no fsync, a journal in memory, and nothing mapped
-into memory, because reading a mapped file that somebody cuts off kills the process.
+one in the folder, so this is checked before each use, and the folder reopened. Damaged: everything in it is deleted.
+Nothing in it survives a crash either (see `open`), so SQLite runs without fsync and with its journal in memory. No file
+is memory-mapped, because reading a mapped file that is truncated kills the process.
 """
 
 import contextlib
@@ -31,10 +31,10 @@ T = TypeVar("T")
 _DATABASE = "cache.db"
 _SHUTDOWN_FILE = "seal"
 _OWN_FILES = re.compile(r"cache\.db(-journal|-wal|-shm)?|seal(\.new)?|[0-9a-f]{2}")
-_RETRY_DELAY = 30.0  # seconds before a folder that cannot be used is tried again
+_RETRY_DELAY = 30.0  # seconds until a folder that cannot be used is retried
 _MAX_TOKEN_BYTES = 64 << 20  # bytes
 _SETTINGS = {
-    "eviction_policy": "least-recently-stored",  # others write on each look-up
+    "eviction_policy": "least-recently-stored",  # the other policies write on each look-up
     "cull_limit": 10,
     "statistics": 0,
     "tag_index": 0,
@@ -48,7 +48,7 @@ _SETTINGS = {
 
 
 class Write(NamedTuple):
-    """An entry that waits to be stored."""
+    """An entry that is queued to be stored."""
 
     key: str
     entry: CacheEntry
@@ -64,7 +64,7 @@ class _CleanShutdown(msgspec.Struct, array_like=True):
 
 
 class DiskStore:
-    """Used by one thread alone; only the counts may be read from elsewhere. Raises nothing."""
+    """Used by one thread; other threads may read only the counts. Raises nothing."""
 
     def __init__(self, folder: Path, size_limit: int, edition: str, now: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
@@ -82,19 +82,16 @@ class DiskStore:
         self.errors = 0
         self.reopened = 0
 
-    def open(self, seal: str | None) -> TagVersionsState | None:
-        """Keep what is there if it was closed with this seal and made by this edition; else throw it away."""
+    def open(self, token: str | None) -> TagVersionsState | None:
+        """Keep the entries if they were closed with this token and made by this edition; otherwise delete them."""
 
         def work() -> TagVersionsState | None:
             self._lock_folder()
-            sealed = self._read_clean_shutdown()
-            if (
-                seal is not None
-                and sealed is not None
-                and (sealed.clean_shutdown_token, sealed.edition) == (seal, self._edition)
-            ):
+            last = self._read_clean_shutdown()
+            expected = (token, self._edition)
+            if token is not None and last is not None and (last.clean_shutdown_token, last.edition) == expected:
                 self._open_database()
-                return TagVersionsState(sealed.epoch, sealed.floor, sealed.at)
+                return TagVersionsState(last.epoch, last.floor, last.at)
             self._reset()
             return None
 
@@ -125,7 +122,7 @@ class DiskStore:
         self._safely(work, None)
 
     def clear(self) -> None:
-        """Throw everything away."""
+        """Delete everything."""
 
         def work() -> None:
             if self._is_ready():
@@ -133,15 +130,15 @@ class DiskStore:
 
         self._safely(work, None)
 
-    def close(self, seal: str, drops: TagVersionsState) -> bool:
-        """Leave everything for the next start; False when there is nothing that could be trusted then."""
+    def close(self, token: str, versions: TagVersionsState) -> bool:
+        """Keep everything for the next start; False when it could not be trusted then."""
 
         def work() -> bool:
             if not self._is_ready():
                 return False
             self._close_database()
             fresh = self._folder / f"{_SHUTDOWN_FILE}.new"
-            fresh.write_bytes(msgspec.msgpack.encode(_CleanShutdown(seal, self._edition, *drops)))
+            fresh.write_bytes(msgspec.msgpack.encode(_CleanShutdown(token, self._edition, *versions)))
             fresh.replace(self._folder / _SHUTDOWN_FILE)
             return True
 
@@ -150,7 +147,7 @@ class DiskStore:
         return done
 
     def release(self) -> None:
-        """Let go of everything."""
+        """Close the database and unlock the folder."""
         self._close_database()
         if self._lock >= 0:
             os.close(self._lock)
@@ -159,7 +156,7 @@ class DiskStore:
     def _safely(self, work: Callable[[], T], otherwise: T) -> T:
         try:
             return work()
-        except Exception as error:  # noqa: BLE001  (whatever a cache fails with, it is a miss)
+        except Exception as error:  # noqa: BLE001  (every error of a cache is a miss)
             self._on_error(error)
             return otherwise
 
@@ -170,7 +167,7 @@ class DiskStore:
             self.reopened += 1
             self.release()
             self._lock_folder()
-            self._reset()  # files of values may be left where only the database is gone
+            self._reset()  # value files may be left if only the database is missing
         elif self._now() >= self._retry_at:
             self._lock_folder()
             self._open_database()
@@ -178,32 +175,32 @@ class DiskStore:
 
     def _is_in_place(self) -> bool:
         try:
-            found = (self._folder / _DATABASE).stat()
+            status = (self._folder / _DATABASE).stat()
         except OSError:
             return False
-        return (found.st_dev, found.st_ino) == self._file
+        return (status.st_dev, status.st_ino) == self._file
 
     def _lock_folder(self) -> None:
-        """Make the folder and lock it: two daemons would show each other's answers."""
+        """Create and lock the folder: two daemons would use each other's responses."""
         if self._lock >= 0:
             return
         path = str(self._folder)
         if os.path.expandvars(os.path.expanduser(path)) != path:  # noqa: PTH111  (as diskcache does with it)
-            raise OSError("the cache cannot lie in a folder with $ or ~ in its name")
+            raise OSError("the path of the cache must not contain $ or ~")
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        found = os.fstat(self._lock)
-        if found.st_uid != os.geteuid():
+        status = os.fstat(self._lock)
+        if status.st_uid != os.geteuid():
             raise PermissionError(f"{path} belongs to another user")
-        if found.st_mode & 0o077:
+        if status.st_mode & 0o077:
             os.fchmod(self._lock, 0o700)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _open_database(self) -> None:
         path = str(self._folder)
         self._cache = diskcache.Cache(path, timeout=1, disk=BytesDisk, size_limit=self._size_limit, **_SETTINGS)
-        found = (self._folder / _DATABASE).stat()
-        self._file = (found.st_dev, found.st_ino)
+        status = (self._folder / _DATABASE).stat()
+        self._file = (status.st_dev, status.st_ino)
         self._count()
         self._last_error = ""
 
@@ -214,7 +211,7 @@ class DiskStore:
                 cache.close()
 
     def _reset(self) -> None:
-        """Delete what diskcache and we have made, and nothing else. The folder is locked."""
+        """Delete the files of diskcache and ours, and nothing else. The folder is locked."""
         self._close_database()
         for path in list(self._folder.iterdir()):
             if not _OWN_FILES.fullmatch(path.name):
@@ -226,7 +223,7 @@ class DiskStore:
         self._open_database()
 
     def _read_clean_shutdown(self) -> _CleanShutdown | None:
-        """The seal, which is good once: what comes after it is not covered by it."""
+        """The token of the last clean shutdown. It is valid once: it does not cover later changes."""
         path = self._folder / _SHUTDOWN_FILE
         try:
             with path.open("rb") as file:
@@ -250,10 +247,10 @@ class DiskStore:
         often = now - self._failed_at < _RETRY_DELAY
         self._failed_at = now
         if not isinstance(error, OSError) and not often and self._lock >= 0:
-            # Damaged: what is left cannot be told from what is sound.
+            # Damaged: nothing shows which entries are intact.
             try:
                 self._reset()
-            except Exception:  # noqa: BLE001  (as above; it is tried again later)
+            except Exception:  # noqa: BLE001  (as above; it is retried later)
                 self.errors += 1
             else:
                 return

@@ -1,4 +1,4 @@
-"""What lies on disk: an answer as bytes, with its tags, its epoch and a check sum. Made with msgspec, never pickle."""
+"""Entries of the disk cache: bytes with tags, epoch and checksum. Encoded with msgspec, never pickle."""
 
 import zlib
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from flexportd.http.responses import PreparedResponse
 
 
 class CacheEntry(NamedTuple):
-    """One thing that is stored. `epoch` is the one in which its building began."""
+    """A stored value. `epoch` is the one in which building it began."""
 
     epoch: int
     tags: tuple[str, ...]
@@ -36,27 +36,27 @@ _decode_packed = msgspec.msgpack.Decoder(_Packed).decode
 
 
 def encode_entry(entry: CacheEntry) -> bytes:
-    """An entry as it is stored."""
+    """Encode an entry."""
     return _encode(_Stored(entry.epoch, entry.tags, zlib.crc32(entry.value), entry.value))
 
 
 def decode_entry(content: bytes) -> CacheEntry:
-    """An entry that was stored. Raises ValueError for what the disk has mangled."""
-    found = _decode_stored(content)  # its ValidationError is a ValueError
-    if zlib.crc32(found.value) != found.check:
-        raise ValueError("the check sum of a stored answer is wrong")
-    return CacheEntry(found.epoch, found.tags, found.value)
+    """Decode an entry. Raises ValueError if it is damaged."""
+    stored = _decode_stored(content)  # its ValidationError is a ValueError
+    if zlib.crc32(stored.value) != stored.check:
+        raise ValueError("the checksum of a stored entry is wrong")
+    return CacheEntry(stored.epoch, stored.tags, stored.value)
 
 
-def encode_response(answer: PreparedResponse) -> bytes:
-    """An answer as it is stored."""
-    return _encode(_Packed(answer.status, answer.etag, answer.head, answer.body))
+def encode_response(response: PreparedResponse) -> bytes:
+    """Encode a response."""
+    return _encode(_Packed(response.status, response.etag, response.head, response.body))
 
 
 def decode_response(content: bytes) -> PreparedResponse:
-    """An answer that was stored, byte by byte what it was. Raises ValueError for anything else."""
-    found = _decode_packed(content)
-    # Its constructor makes the head anew from headers, which are not known any more.
-    answer = PreparedResponse.__new__(PreparedResponse)
-    answer.status, answer.etag, answer.head, answer.body = found.status, found.etag, found.head, found.body
-    return answer
+    """Decode a response, byte for byte as it was. Raises ValueError for anything else."""
+    packed = _decode_packed(content)
+    # The constructor would build the head from headers, which are not stored.
+    response = PreparedResponse.__new__(PreparedResponse)
+    response.status, response.etag, response.head, response.body = packed.status, packed.etag, packed.head, packed.body
+    return response

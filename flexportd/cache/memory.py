@@ -1,4 +1,4 @@
-"""The memory layer: finished answers, dropped the moment that what they show changes."""
+"""The memory layer of the cache: responses, invalidated by tag when what they show changes."""
 
 import math
 import time
@@ -8,25 +8,25 @@ from typing import TypeAlias
 
 from flexportd.http.responses import PreparedResponse
 
-_OVERHEAD = 400  # bytes of bookkeeping for one answer
-_DEFAULT_KIND = "page"  # the type of what has none of its own
+_OVERHEAD = 400  # bytes of overhead for one response
+_DEFAULT_KIND = "page"  # the type of a response without one
 
 _Entry: TypeAlias = tuple[PreparedResponse, tuple[Hashable, ...], float]
 
 
 def kind_of(tags: tuple[Hashable, ...]) -> str:
-    """The type of an answer, as `[cache] ttl` names it, by its first tag: `("companies", 7)` is a `company`."""
+    """The type of a response, as `[cache] ttl` names it, from its first tag: `("companies", 7)` is a `company`."""
     first = tags[0] if tags else _DEFAULT_KIND
     name = str(first[0] if isinstance(first, tuple) else first)
     return f"{name[:-3]}y" if name.endswith("ies") else name.removesuffix("s")
 
 
 class ResponseCache:
-    """Least recently used answers go first; never more than `limit` bytes.
+    """At most `limit` bytes of responses; the least recently used are evicted first.
 
-    An answer is stored with tags; `drop` by tag is called when a batch has been committed. Whoever builds an answer
-    takes `epoch` before reading, so that an answer read before a change is not stored after it. `ttls` are seconds by
-    type of answer, and may be replaced while running; a type without one is kept as long as a page is.
+    A response is stored with tags, which are invalidated after each commit. A handler reads `epoch` before it builds a
+    response, so that one built before a change is not stored after it. `ttls` are seconds by type of response, and may
+    be replaced while running; a type without one is kept as long as a page.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class ResponseCache:
         return len(self._entries)
 
     def get(self, key: Hashable) -> PreparedResponse | None:
-        """The answer, or None."""
+        """The response, or None."""
         entry = self._entries.get(key)
         if entry is None or entry[2] <= self._now():
             self.misses += 1
@@ -59,47 +59,47 @@ class ResponseCache:
         return entry[0]
 
     async def fetch_behind(self, _key: Hashable, _kind: str) -> PreparedResponse | None:
-        """What the layer behind this one has, for a key that `get` has just missed: nothing, where there is none."""
+        """The response of the layer behind this one, after a miss of `get`: None without such a layer."""
         return None
 
     def put(
-        self, key: Hashable, answer: PreparedResponse, tags: tuple[Hashable, ...], epoch: int, kind: str | None = None
+        self, key: Hashable, response: PreparedResponse, tags: tuple[Hashable, ...], epoch: int, kind: str | None = None
     ) -> None:
-        """Keep an answer, unless something changed since `epoch` or it is too large to be worth it."""
+        """Store a response, unless something changed since `epoch` or it is too large."""
         if epoch == self.epoch:
-            self._insert(key, answer, tags, self._lifetime(kind))
+            self._insert(key, response, tags, self._lifetime(kind))
 
     def invalidate(self, tags: Iterable[Hashable]) -> None:
-        """Forget every answer with one of these tags."""
+        """Drop every response with one of these tags."""
         self.epoch += 1
         for tag in tags:
             for key in list(self._by_tag.get(tag, ())):
                 self._remove(key)
 
     def _lifetime(self, kind: str | None) -> float:
-        found = self.ttls.get(kind or _DEFAULT_KIND)
-        return self.ttls.get(_DEFAULT_KIND, math.inf) if found is None else found
+        ttl = self.ttls.get(kind or _DEFAULT_KIND)
+        return self.ttls.get(_DEFAULT_KIND, math.inf) if ttl is None else ttl
 
-    def _insert(self, key: Hashable, answer: PreparedResponse, tags: tuple[Hashable, ...], seconds: float) -> None:
+    def _insert(self, key: Hashable, response: PreparedResponse, tags: tuple[Hashable, ...], seconds: float) -> None:
         self._remove(key)
-        if seconds <= 0 or not self._fits(answer):
+        if seconds <= 0 or not self._fits(response):
             return
-        self._entries[key] = (answer, tags, self._now() + seconds)
-        self.size += answer.size() + _OVERHEAD
+        self._entries[key] = (response, tags, self._now() + seconds)
+        self.size += response.size() + _OVERHEAD
         for tag in tags:
             self._by_tag.setdefault(tag, set()).add(key)
         while self.size > self._limit:
             self._remove(next(iter(self._entries)))
 
-    def _fits(self, answer: PreparedResponse) -> bool:
-        return answer.size() <= self._limit // 8
+    def _fits(self, response: PreparedResponse) -> bool:
+        return response.size() <= self._limit // 8
 
     def _remove(self, key: Hashable) -> None:
         entry = self._entries.pop(key, None)
         if entry is None:
             return
-        answer, tags, _ = entry
-        self.size -= answer.size() + _OVERHEAD
+        response, tags, _ = entry
+        self.size -= response.size() + _OVERHEAD
         for tag in tags:
             keys = self._by_tag.get(tag)
             if keys is not None:

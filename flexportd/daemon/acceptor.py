@@ -1,7 +1,7 @@
-"""Accepting connections: as many as the pool has room for, and never none for good.
+"""Accepts connections: as many as the pool has room for. It resumes after a shortage of file descriptors or memory.
 
-The event loop's own server accepts whatever comes, counts no connection before its TLS handshake has ended, and may
-stop listening when no file descriptor is left.
+The event loop's own server accepts every connection, counts none before its TLS handshake has ended, and may stop
+listening when no file descriptor is left. aiohttp's server gets our request pipeline and bounded connections.
 """
 
 import asyncio
@@ -9,22 +9,47 @@ import contextlib
 import errno
 import socket
 import ssl
+from typing import cast
 
 import structlog
 from aiohttp import web
 
-from flexportd.daemon.protocol import Server
-from flexportd.http.connections import ClientConnection, ConnectionPool
+from flexportd.expose.middleware import RequestPipeline
+from flexportd.http.connections import ClientConnection, ConnectionPool, ImmediateHandler
 from flexportd.http.problems import problem
 
 log = structlog.get_logger(__name__)
 
-_BATCH = 64  # connections accepted before others have their turn
+_BATCH = 64  # connections accepted before other work gets its turn
 _PAUSE = 0.2  # seconds without accepting, when there is no descriptor or memory for a connection
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 _BUSY = problem(503, "overloaded", "There are too many connections; try again later.", retry_after="5")
 _BUSY_BYTES = _BUSY.head + b"Connection: close\r\n\r\n" + _BUSY.body
+
+
+class Server(web.Server):
+    """Creates the connections."""
+
+    immediate: ImmediateHandler
+
+    def __call__(self) -> ClientConnection:
+        """A connection that is not yet open."""
+        connection = ClientConnection(self, loop=self._loop, **self._kwargs)
+        connection.immediate = self.immediate
+        return connection
+
+
+def install_pipeline(runner: web.AppRunner, pipeline: RequestPipeline) -> Server:
+    """Put a request pipeline in front of the application of a runner that is set up; its server."""
+    server = runner.server
+    if server is None:
+        raise RuntimeError("the runner is not set up")
+    server.__class__ = Server
+    server.request_handler = pipeline.handle  # type: ignore[assignment]
+    ours = cast(Server, server)
+    ours.immediate = pipeline.at_once
+    return ours
 
 
 class Acceptor(web.BaseSite):
@@ -54,13 +79,13 @@ class Acceptor(web.BaseSite):
         return str(self._sock.getsockname())
 
     async def start(self) -> None:
-        """Begin to accept."""
+        """Start accepting."""
         await super().start()
         self._sock.setblocking(False)  # systemd may hand over a blocking one, whose accept would stop the event loop
         self._loop.add_reader(self._sock.fileno(), self._accept)
 
     async def stop(self) -> None:
-        """Accept no more, and give up handshakes."""
+        """Stop accepting, and cancel handshakes."""
         if self._resume is not None:
             self._resume.cancel()
         self._loop.remove_reader(self._sock.fileno())
@@ -78,7 +103,7 @@ class Acceptor(web.BaseSite):
                 return
             except OSError as error:
                 if error.errno not in _OUT_OF_RESOURCES:
-                    continue  # it has gone already
+                    continue  # the client has gone
                 log.warning("connection_accept_failed", reason=error.strerror)
                 self._pool.out_of_files()
                 self._loop.remove_reader(self._sock.fileno())
@@ -109,7 +134,7 @@ class Acceptor(web.BaseSite):
             await self._loop.connect_accepted_socket(
                 lambda: connection, sock, ssl=self._ssl_context, ssl_handshake_timeout=limit
             )
-        except OSError:  # it has gone, or speaks no TLS
+        except OSError:  # the client has gone, or does not speak TLS
             self._pool.remove(connection)
             sock.close()
         except BaseException:

@@ -3,143 +3,233 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import cast
-
-import structlog
 
 from flexportd import __version__, file_limit
 from flexportd.cache import Cache, DiskCache
 from flexportd.clock import Clock
-from flexportd.core.events.applier import EventApplier, FollowUp
+from flexportd.core.events.applier import EventApplier, WriteSet
 from flexportd.core.field_rebuild import VERSION as FIELDS_VERSION
 from flexportd.core.field_rebuild import FieldRebuild
-from flexportd.core.resources.registry import REGISTRY, Registry
+from flexportd.core.resources.registry import REGISTRY
 from flexportd.core.trusted_time import TrustedTime
 from flexportd.daemon import malloc, permissions
-from flexportd.daemon.after_commit import CommitHooks
+from flexportd.daemon.after_commit import CommitBus, ImportRecorder, cache_invalidation
 from flexportd.daemon.consumers import ChangeConsumers, RequestLoad
-from flexportd.daemon.documents_service import DocumentsDeps, DocumentsService
-from flexportd.daemon.flexport_service import FlexportDeps, FlexportService, open_flexport, refetch_after_events
-from flexportd.daemon.http_security import HttpSecurity, open_security
+from flexportd.daemon.documents_service import DocumentsService
+from flexportd.daemon.flexport_service import FlexportService, open_flexport
+from flexportd.daemon.http_security import HttpSecurity
 from flexportd.daemon.server import listen
 from flexportd.errors import ConfigError, UnavailableError
 from flexportd.expose.app import AppContext
 from flexportd.expose.context import DisplaySettings, ServerInfo
 from flexportd.expose.routes import routes
 from flexportd.expose.streamed_response import SpoolFiles
-from flexportd.flexport.webhook_signature import Verifier
 from flexportd.http.connections import ConnectionLimits, ConnectionPools
 from flexportd.http.request_bodies import BodyBudget
 from flexportd.ingest.event_store import EVENT, store_webhook
-from flexportd.ingest.refetch import REFRESH
 from flexportd.ingest.webhook import WebhookReceiver, WebhookRules
 from flexportd.ingest.webhook_refusals import WebhookRefusalLog
-from flexportd.jobs.definitions import maintenance_jobs, retention_from
-from flexportd.jobs.retention import RetentionPeriods
+from flexportd.jobs.cache_warm import CacheWarmer, LoopbackClient
+from flexportd.jobs.definitions import define_jobs
+from flexportd.jobs.job import JobFunction
+from flexportd.jobs.retention import RetentionJob, RetentionPeriods
 from flexportd.jobs.scheduler import Scheduler
-from flexportd.queue.handlers import BatchHandler, ItemHandler
+from flexportd.queue.handlers import BatchHandler, Policy
 from flexportd.queue.queue import Queue
-from flexportd.queue.retry_policy import Policy
-from flexportd.queue.workers import BatchWorker, ItemWorker, LeaseLimits
+from flexportd.queue.workers import BatchWorker
 from flexportd.settings import Settings, changed_keys, environment_note
 from flexportd.storage.database import Database
 from flexportd.storage.migrate import migrations
 from flexportd.storage.transaction import Transaction
 from flexportd.tasks import Tasks
 
-log = structlog.get_logger(__name__)
-
 _CLEAN_SHUTDOWN = "cache_seal"
-SOFT_STOP = 5.0  # seconds for requests under way to be answered
-_USAGE_INTERVAL = 10.0  # seconds between entries in the budget book
-_QUEUE_INTERVAL = 15.0  # seconds between looks for expired leases
-_MEMORY_INTERVAL = 5.0  # seconds between moments in which memory may be given back
-_IDLE_SECONDS = 0.5  # seconds without work for the writer that make such a moment
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Daemon:
-    """A running daemon, as its owner sees it."""
+    """A running daemon: its parts, each built from the settings and the parts before it."""
 
     settings: Settings
-    db: Database
-    queue: Queue
+    clock: Clock
     tasks: Tasks
-    parts: AppContext
-    receiver: WebhookReceiver
+    db: Database
+    cache: Cache
+    security: HttpSecurity
+    refusals: WebhookRefusalLog
+    connections: ConnectionPools
+    queue: Queue
+    scheduler: Scheduler
+    flexport: FlexportService | None
+    trusted_time: TrustedTime
     documents: DocumentsService
     consumers: ChangeConsumers
-    security: HttpSecurity
-    upstream: FlexportService | None
-    applier: EventApplier
-    retention: RetentionPeriods
-    scheduler: Scheduler
+    events: BatchHandler
+    receiver: WebhookReceiver
+    bodies: BodyBudget
+    retention: RetentionJob
+    jobs: Mapping[str, JobFunction]
+    rebuild: FieldRebuild
     addresses: list[str] = field(default_factory=list)
+    parts: AppContext = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.parts = _app_context(self)
+
+    async def start(self) -> None:
+        """Start the loops in the background and the jobs."""
+        tasks, queue = self.tasks, self.queue
+        tasks.start("clock_check", lambda: self.trusted_time.run(self._on_clock_set_back))
+        tasks.start("apply_events", BatchWorker(queue, self.events).run)
+        tasks.start("database_maintenance", lambda: self.db.maintain(self.clock))
+        tasks.start("queue_maintenance", queue.run_maintenance)
+        tasks.start("memory_maintenance", lambda: malloc.trim_when_idle(self.db.writer, self.clock))
+        tasks.start("webhook_rejections", self.refusals.run)
+        tasks.start("check_connections", self.connections.run)
+        if self.flexport is not None:
+            self.flexport.start(tasks, self.settings)
+        self.security.start(tasks)
+        self.consumers.start(tasks, self.rebuild)
+        await self.documents.start()
+        await self.scheduler.start()
 
     def reload(self, settings: Settings) -> tuple[list[str], list[str]]:
-        """Take over what can change while running; (changed, needs a restart), as dotted keys."""
-        now, later = changed_keys(self.settings, settings)
-        self.receiver.rules = _webhook_rules(settings)
-        self.queue.policy = _retry_policy(settings)
-        self.retention.events, self.retention.history = (
-            settings.storage.event_retention,
-            settings.storage.history_retention,
-        )
-        if self.upstream is not None:
-            self.upstream.reload(settings)
-            self.applier.follow_up = _follow_up(settings, self.upstream, self.parts.registry)
-        # The path of the webhook is part of the routes, which need a restart.
-        shown = replace(_display_settings(settings), webhook_path=self.parts.display.webhook_path)
-        vars(self.parts.display).update(vars(shown))
-        self.parts.cache.ttls = settings.cache.seconds()
-        self.parts.cache.invalidate_all()
-        self.documents.reload(settings)
-        self.consumers.reload(settings)
-        self.security.reload(settings)
-        self.parts.connections.network.set_trusted(settings.server.trusted_proxies)
+        """Apply what can change while running: the changed keys, and those that need a restart."""
+        changed, needs_restart = changed_keys(self.settings, settings)
+        for part in (
+            self.receiver, self.queue, self.retention, self.flexport, self.parts.display, self.documents,
+            self.consumers, self.security,
+        ):  # fmt: skip
+            if part is not None:
+                part.reload(settings)
+        self.scheduler.reschedule_all(define_jobs(settings, self.jobs))
+        self.cache.reload(settings.cache.seconds())
+        self.connections.network.set_trusted(settings.server.trusted_proxies)
         self.settings = settings
-        return now, later
+        return changed, needs_restart
+
+    async def wind_down(self) -> None:
+        """Start nothing new, and let the jobs end. The queue finishes the items that it has begun."""
+        self.scheduler.wind_down()
+        self.tasks.wind_down()
+        for gate in self.queue.gates.values():
+            gate.close()
+        await self.scheduler.stop()  # a job may be sending requests to this very daemon
+
+    async def _on_clock_set_back(self) -> None:
+        """Release what waits for a time that was computed by the wrong clock."""
+        await self.queue.release_misdated(timedelta())
+        self.cache.invalidate_all()
+        self.consumers.examiner.reevaluate()
+        self.consumers.wake()
 
 
-def _webhook_rules(settings: Settings) -> WebhookRules:
-    webhook = settings.webhook
-    secrets = [secret.get_secret_value() for secret in webhook.secrets]
-    return WebhookRules(
-        verifier=Verifier(secrets, allow_sha1=webhook.allow_sha1),
-        has_secrets=bool(secrets),
-        max_body=webhook.max_body,
-        max_pending=webhook.max_pending,
-        allowed_networks=tuple(webhook.allowed_networks),
-        trusted_proxies=tuple(settings.server.trusted_proxies),
+@asynccontextmanager
+async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
+    """A daemon from its first open file to its last closed one. Raises FlexportdError when it cannot start."""
+    await asyncio.to_thread(_check_permissions, settings)
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        tasks, bus, registry = Tasks(), CommitBus(), REGISTRY
+        recorder = ImportRecorder(bus)
+        db = await enter(Database.open(settings.storage.data_dir))
+        cache = await enter(_cache(settings, db, clock))  # closed after the last commit
+        security = await enter(HttpSecurity.open(settings, db, clock))
+        refusals = await enter(WebhookRefusalLog.open(db, clock))
+        queue, scheduler = Queue(db, clock, Policy.from_settings(settings)), Scheduler(db, clock, tasks)
+        flexport = await enter(
+            open_flexport(settings, queue, registry=registry, observer=recorder, scheduler=scheduler)
+        )
+        stack.push_async_callback(tasks.stop)  # before the client closes: no task may still be sending a request
+        connections = _connections(settings)
+        trusted_time = TrustedTime(db, clock, _flexport_clock(settings, flexport))
+        documents = DocumentsService(settings, queue, cache, tasks, flexport.client if flexport else None)
+        consumers = ChangeConsumers(
+            settings, queue, registry, bus,
+            load=RequestLoad(connections.requests_so_far), reads_lists=flexport is not None,
+        )  # fmt: skip
+        bus.subscribe(cache_invalidation(cache), documents.after_commit, consumers.after_commit)
+        if flexport is not None:
+            bus.subscribe(flexport.after_commit)
+        events = _event_handler(EventApplier(registry, clock, flexport.follow_up if flexport else None), bus)
+        queue.add(events)
+        retention = RetentionJob(db, clock, RetentionPeriods.from_settings(settings), trusted_time)
+        warmer = CacheWarmer(db, LoopbackClient(settings.storage.control_socket))
+        jobs = {"cache_warm": warmer.run, "retention": retention.run} | (flexport.jobs() if flexport else {})
+        scheduler.add(*define_jobs(settings, jobs))
+        bodies = BodyBudget(settings.webhook.max_body)
+        receiver = WebhookReceiver(
+            db.writer.batched(store_webhook), queue, clock, WebhookRules.from_settings(settings), bodies,
+            refusals=refusals,
+        )  # fmt: skip
+        daemon = Daemon(
+            settings=settings, clock=clock, tasks=tasks, db=db, cache=cache, security=security, refusals=refusals,
+            connections=connections, queue=queue, scheduler=scheduler, flexport=flexport, trusted_time=trusted_time,
+            documents=documents, consumers=consumers, events=events, receiver=receiver, bodies=bodies,
+            retention=retention, jobs=jobs, rebuild=FieldRebuild(db, registry, clock, recorder),
+        )  # fmt: skip
+        with contextlib.suppress(UnavailableError):  # the writer logs it, and the next check does it
+            await trusted_time.check()
+        await queue.load()
+        stack.push_async_callback(scheduler.stop)
+        await daemon.start()
+        daemon.addresses += await listen(stack, settings, daemon.parts, security)
+        yield daemon
+        await daemon.wind_down()
+        # Now the stack closes: first the web servers, which finish the requests that they have.
+
+
+def _app_context(daemon: Daemon) -> AppContext:
+    settings, consumers = daemon.settings, daemon.consumers
+    return AppContext(
+        db=daemon.db,
+        queue=daemon.queue,
+        cache=daemon.cache,
+        registry=REGISTRY,
+        clock=daemon.clock,
+        server=ServerInfo(daemon.clock.stamp(), lambda: _task_failures(daemon.tasks), _start_warnings(settings)),
+        webhooks=daemon.receiver,
+        jobs=daemon.scheduler,
+        files=daemon.documents.files,
+        authenticator=daemon.security.authenticator,
+        freshness=consumers.freshness,
+        broadcaster=consumers.hub,
+        indexer=consumers.indexer,
+        exception_worker=consumers.examiner,
+        connections=daemon.connections,
+        bodies=daemon.bodies,
+        upstream=daemon.flexport,
+        display=DisplaySettings.from_settings(settings),
+        routes=routes(REGISTRY, settings.webhook.path),
+        access_log=daemon.security.access_log,
+        webhook_refusals=daemon.refusals.all,
+        spool_files=SpoolFiles(settings.storage.cache_dir),
+        trusted_time=daemon.trusted_time,
     )
+
+
+def _event_handler(applier: EventApplier, bus: CommitBus) -> BatchHandler:
+    def publish(written: WriteSet | None) -> None:
+        bus.after_commit(written or WriteSet())
+
+    return BatchHandler(name=EVENT, apply=applier, on_dead=applier.on_dead, on_commit=publish)
+
+
+def _check_permissions(settings: Settings) -> None:
+    storage = settings.storage
+    problems = list(permissions.problems(storage.data_dir, storage.cache_dir, storage.control_socket))
+    if problems:
+        raise ConfigError(problems)
 
 
 def _connections(settings: Settings) -> ConnectionPools:
     server = settings.server
     limits = ConnectionLimits(server.max_connections, server.max_connections_per_address, server.trusted_proxies)
     return ConnectionPools.create(limits, file_limit.current()[0])
-
-
-def _retry_policy(settings: Settings) -> Policy:
-    queue = settings.queue
-    return Policy(queue.max_attempts, queue.base_delay.total_seconds(), queue.max_delay.total_seconds())
-
-
-def _display_settings(settings: Settings) -> DisplaySettings:
-    return DisplaySettings(
-        page_size=settings.api.page_size,
-        max_page_size=settings.api.max_page_size,
-        title=settings.dashboard.title,
-        timezone=settings.dashboard.timezone,
-        webhook_path=settings.webhook.path,
-        has_secrets=bool(settings.webhook.secrets),
-        max_pending=settings.webhook.max_pending,
-        public_url=str(settings.server.public_url).rstrip("/") if settings.server.public_url else None,
-    )
 
 
 def _task_failures(tasks: Tasks) -> dict[str, str]:
@@ -150,6 +240,13 @@ def _start_warnings(settings: Settings) -> list[str]:
     has_key = settings.flexport.api_key is not None or settings.flexport.client_id is not None
     note = environment_note(settings.flexport.proxy, os.environ) if has_key else None
     return [] if note is None else [note]
+
+
+def _flexport_clock(settings: Settings, flexport: FlexportService | None) -> Callable[[], datetime | None]:
+    """The current time at Flexport, from its responses. The time of a sandbox is simulated and not used."""
+    if flexport is None or settings.flexport.environment == "sandbox":
+        return lambda: None
+    return flexport.client.server_clock.now
 
 
 @asynccontextmanager
@@ -163,7 +260,7 @@ async def _cache(settings: Settings, db: Database, clock: Clock) -> AsyncIterato
 
     steps = await asyncio.to_thread(migrations)
     schema = f"{len(steps)}.{FIELDS_VERSION}"  # answers of another are of another shape
-    edition = f"{__version__} {schema} {settings.keys_required} {_display_settings(settings)}"
+    edition = f"{__version__} {schema} {settings.keys_required} {DisplaySettings.from_settings(settings)}"
     disk = DiskCache(settings.storage.cache_dir / "answers", settings.cache.size_limit, edition, clock.machine)
     cache = Cache(disk, ttls=settings.cache.seconds())
     await cache.open(await db.write(take))
@@ -173,166 +270,3 @@ async def _cache(settings: Settings, db: Database, clock: Clock) -> AsyncIterato
         seal = await cache.close()
         if seal is not None:
             await db.write(lambda tx: tx.meta.put(_CLEAN_SHUTDOWN, seal))
-
-
-@asynccontextmanager
-async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
-    """A daemon from its first open file to its last closed one. Raises FlexportdError when it cannot start."""
-    storage = settings.storage
-    loose = await asyncio.to_thread(
-        lambda: list(permissions.problems(storage.data_dir, storage.cache_dir, storage.control_socket))
-    )
-    if loose:
-        raise ConfigError(loose)
-    async with AsyncExitStack() as stack:
-        db = await stack.enter_async_context(Database.open(settings.storage.data_dir))
-        cache = await stack.enter_async_context(_cache(settings, db, clock))  # closed after the last commit
-        front = await stack.enter_async_context(open_security(settings, db, clock))
-        refusals = await stack.enter_async_context(WebhookRefusalLog.open(db, clock))
-        tasks, registry = Tasks(), REGISTRY
-        queue = Queue(db, clock, _retry_policy(settings))
-        applier, watcher = EventApplier(registry, clock), CommitHooks(cache)
-        upstream = await stack.enter_async_context(
-            open_flexport(settings, FlexportDeps(db, registry, clock, watcher, queue))
-        )
-        stack.push_async_callback(tasks.stop)  # while the client is still open: what asks Flexport must have ended
-        scheduler, kept = Scheduler(db, clock, tasks), retention_from(settings)
-        trusted = TrustedTime(db, clock, _flexport_clock(settings, upstream))
-        with contextlib.suppress(UnavailableError):  # the writer says so itself, and the next look does it
-            await trusted.check()
-        scheduler.add(*maintenance_jobs(db, clock, kept, settings.storage.control_socket, trusted))
-        applied = lambda: _after_batch(queue, watcher, applier)  # noqa: E731
-        queue.add(BatchHandler(name=EVENT, apply=applier, on_dead=applier.on_dead, on_commit=applied))
-        if upstream is not None:
-            _register_flexport(upstream, queue, scheduler, settings)
-        connections = _connections(settings)
-        following = ChangeConsumers(db, registry, clock, queue, settings, load=RequestLoad(connections.requests_so_far))
-        papers = DocumentsService(
-            settings, DocumentsDeps(db, queue, cache, clock, tasks), upstream.client if upstream else None
-        )
-        watcher.on_documents = papers.requester.on_documents
-        applier.follow_up = _follow_up(settings, upstream, registry)
-        await queue.load()
-        bodies = BodyBudget(settings.webhook.max_body)
-        receiver = WebhookReceiver(
-            db.writer.batched(store_webhook), queue, clock, _webhook_rules(settings), bodies, refusals=refusals
-        )
-        parts = AppContext(
-            db=db,
-            queue=queue,
-            cache=cache,
-            registry=registry,
-            clock=clock,
-            webhooks=receiver,
-            server=ServerInfo(clock.stamp(), lambda: _task_failures(tasks), _start_warnings(settings)),
-            jobs=scheduler,
-            files=papers.files,
-            authenticator=front.gate,
-            freshness=following.freshness,
-            broadcaster=following.hub,
-            indexer=following.indexer,
-            exception_worker=following.examiner,
-            connections=connections,
-            bodies=bodies,
-            upstream=upstream,
-            display=_display_settings(settings),
-            routes=routes(registry, settings.webhook.path),
-            access_log=front.access_log,
-            webhook_refusals=refusals.all,
-            spool_files=SpoolFiles(settings.storage.cache_dir),
-            trusted_time=trusted,
-        )
-        tasks.start("clock_check", lambda: trusted.run(lambda: _on_clock_set_back(queue, cache, following)))
-        _start_loops(tasks, queue, upstream, settings)
-        front.start(tasks)
-        tasks.start("webhook_rejections", refusals.run)
-        tasks.start("check_connections", connections.run)
-        following.examiner.reads_lists, following.examiner.on_written = upstream is not None, watcher.on_exceptions
-        following.start(tasks, watcher.on_commit, FieldRebuild(db, registry, clock, watcher))
-        await papers.start()
-        daemon = Daemon(
-            settings, db, queue, tasks, parts, receiver, papers, following, front, upstream, applier, kept, scheduler
-        )
-        stack.push_async_callback(scheduler.stop)
-        await scheduler.start()
-        daemon.addresses += await listen(stack, settings, parts, front.policies)
-        yield daemon
-        # Soft stop: nothing begins any more; the web servers, entered last, leave first and answer what they have.
-        scheduler.wind_down()
-        tasks.wind_down()
-        for gate in queue.gates.values():
-            gate.close()
-        await scheduler.stop()  # a job may be asking this very daemon
-
-
-def _start_loops(tasks: Tasks, queue: Queue, upstream: FlexportService | None, settings: Settings) -> None:
-    """The loops in the background."""
-    for kind in queue.handlers.values():
-        if isinstance(kind, BatchHandler):
-            tasks.start("apply_events", BatchWorker(queue, kind).run)
-    tasks.start("database_maintenance", lambda: queue.db.maintain(queue.clock))
-    tasks.start("queue_maintenance", lambda: _queue_maintenance(queue))
-    tasks.start("memory_maintenance", lambda: _memory_maintenance(queue))
-    if upstream is not None:
-        limits = LeaseLimits(settings.queue.workers, settings.queue.lease.total_seconds())
-        fetching = ItemWorker(queue, cast(ItemHandler, queue.handlers[REFRESH]), tasks, limits)
-        tasks.start("refresh", fetching.run)
-        tasks.start("api_usage", lambda: _usage_loop(upstream, queue.clock))
-
-
-def _flexport_clock(settings: Settings, upstream: FlexportService | None) -> Callable[[], datetime | None]:
-    """The present by Flexport's answers. A sandbox simulates its time, which says nothing about our clock."""
-    if upstream is None or settings.flexport.environment == "sandbox":
-        return lambda: None
-    return upstream.client.server_clock.now
-
-
-def _follow_up(settings: Settings, upstream: FlexportService | None, registry: Registry) -> FollowUp | None:
-    wanted = settings.sync.refresh_after_event and upstream is not None
-    return refetch_after_events(registry) if wanted else None
-
-
-def _after_batch(queue: Queue, watcher: CommitHooks, applier: EventApplier) -> None:
-    """A batch of events is in the store."""
-    watcher.after_commit(applier.written, applier.shipments)
-    if applier.follow_up is not None:
-        queue.gates[REFRESH].wake()
-
-
-def _register_flexport(upstream: FlexportService, queue: Queue, scheduler: Scheduler, settings: Settings) -> None:
-    """What needs Flexport: the fetch after an event, and the jobs."""
-    upstream.scheduler = scheduler
-    queue.add(ItemHandler(name=REFRESH, handle=upstream.refetcher.handle))
-    scheduler.add(*upstream.jobs(settings))
-
-
-async def _usage_loop(upstream: FlexportService, clock: Clock) -> None:
-    while True:
-        await clock.sleep(_USAGE_INTERVAL)
-        with contextlib.suppress(UnavailableError):  # the writer says so itself, and the next look adds it
-            await upstream.save_usage()
-
-
-async def _on_clock_set_back(queue: Queue, cache: Cache, following: ChangeConsumers) -> None:
-    """The clock was set back: what waits for a time by the old one goes on now."""
-    await queue.release_misdated(timedelta())
-    cache.invalidate_all()
-    following.examiner.reevaluate()
-    following.wake()
-
-
-async def _queue_maintenance(queue: Queue) -> None:
-    while True:
-        await queue.clock.sleep(_QUEUE_INTERVAL)
-        with contextlib.suppress(UnavailableError):  # the writer says so itself, and it is tried again
-            await queue.reclaim_expired_leases()
-            await queue.release_misdated()
-            await queue.recount()
-
-
-async def _memory_maintenance(queue: Queue) -> None:
-    """What a burst or a large list has taken goes back when it is over."""
-    while True:
-        await queue.clock.sleep(_MEMORY_INTERVAL)
-        if queue.db.writer.idle(_IDLE_SECONDS):
-            await asyncio.to_thread(malloc.trim)  # other threads that allocate meanwhile wait for it

@@ -1,4 +1,4 @@
-"""Who follows what is written: the stream's hub, the search index and the exceptions; and how fresh all of it is."""
+"""The consumers of the change log: stream, search index, exceptions; and the freshness of all data."""
 
 import asyncio
 import time
@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import structlog
 
-from flexportd.clock import Clock
 from flexportd.core.changes.consumer import run_consumer
+from flexportd.core.events.applier import WriteSet
 from flexportd.core.exceptions.model import ExceptionRules
 from flexportd.core.exceptions.worker import ExceptionWorker
 from flexportd.core.field_rebuild import FieldRebuild
 from flexportd.core.resources.registry import Registry
 from flexportd.core.search.indexer import Indexer
+from flexportd.daemon.after_commit import CommitBus
 from flexportd.errors import UnavailableError
 from flexportd.expose.data_age import Freshness
 from flexportd.expose.streaming.broadcaster import Broadcaster
@@ -20,7 +21,6 @@ from flexportd.ingest.event_store import EVENT
 from flexportd.queue.queue import Queue
 from flexportd.settings import Settings
 from flexportd.storage import substring_index
-from flexportd.storage.database import Database
 from flexportd.tasks import Tasks
 
 _POLL_INTERVAL, _MAX_POLLS = 0.05, 100  # seconds, and how often
@@ -32,22 +32,8 @@ _SHORTEST = 0.02  # seconds over which a rate is measured
 log = structlog.get_logger(__name__)
 
 
-def exception_rules(settings: Settings) -> ExceptionRules:
-    """From when on something is an exception."""
-    found = settings.exceptions
-    return ExceptionRules(
-        eta_slip_days=found.eta_slip_days,
-        free_time_days=found.free_time_days,
-        empty_return_days=found.empty_return_days,
-        silent_days=found.silent_days,
-        invoice_due_days=found.invoice_due_days,
-        booking_days=found.booking_days,
-        required=found.required(),
-    )
-
-
 class RequestLoad:
-    """How many requests are served a second, measured between looks. `count` is how many there were so far."""
+    """The rate of requests, measured between two calls of `is_high`. `count` returns how many have arrived so far."""
 
     def __init__(self, count: Callable[[], int], now: Callable[[], float] = time.monotonic) -> None:
         self._count = count
@@ -56,7 +42,7 @@ class RequestLoad:
         self.rate = 0.0
 
     def is_high(self) -> bool:
-        """Whether there are so many that background work should wait before it goes on."""
+        """Whether background work should wait because many requests are served."""
         now, count = self._now(), self._count()
         seconds = now - self._last[0]
         if seconds >= _SHORTEST:
@@ -66,39 +52,58 @@ class RequestLoad:
 
 
 class ChangeConsumers:
-    """The followers of one store. `load` is that of the web server."""
+    """Consumes the change log of one database; `load` is that of the web server."""
 
     def __init__(
-        self, db: Database, registry: Registry, clock: Clock, queue: Queue, settings: Settings, *, load: RequestLoad
+        self,
+        settings: Settings,
+        queue: Queue,
+        registry: Registry,
+        bus: CommitBus,
+        *,
+        load: RequestLoad,
+        reads_lists: bool,
     ) -> None:
+        db, clock = queue.db, queue.clock
         self._clock = clock
         self._queue = queue
         self._load = load
         self.hub = Broadcaster(db, registry)
         parts = substring_index.supported_index()
         self.indexer = None if parts is None else Indexer(db, registry, clock, parts, self._wait_for_idle_queue)
-        self.examiner = ExceptionWorker(db, clock, exception_rules(settings), self._wait_for_idle_queue)
+        self.examiner = ExceptionWorker(
+            db,
+            clock,
+            ExceptionRules.from_settings(settings),
+            self._wait_for_idle_queue,
+            reads_lists=reads_lists,
+            on_written=lambda: bus.after_commit(WriteSet({"exceptions": frozenset()})),
+        )
         self.freshness = Freshness(db, clock, registry)
         self._index_wake, self._exceptions_wake = asyncio.Event(), asyncio.Event()
         if parts is None:
             log.warning("search_disabled", reason="this SQLite has no FTS5: nothing can be searched")
 
     def wake(self) -> None:
-        """Something was committed; to be called on the event loop."""
+        """Look at the change log; to be called on the event loop."""
         self.hub.wake()
         self._index_wake.set()
         self._exceptions_wake.set()
 
+    def after_commit(self, _written: WriteSet) -> None:
+        """Look at the change log."""
+        self.wake()
+
     def reload(self, settings: Settings) -> None:
-        """Take over what can change while running."""
-        self.examiner.rules = exception_rules(settings)
+        """Apply the settings that can change while running."""
+        self.examiner.rules = ExceptionRules.from_settings(settings)
         self._exceptions_wake.set()
 
     async def _wait_for_idle_queue(self) -> None:
-        """Before each step: let events that wait be applied first, for what they change is better followed once.
+        """Wait before each step while events are to be applied: what they change is better processed once.
 
-        While many requests are served, the step waits a moment, so that they have nearly all of the CPU. Both waits
-        have an end, so whatever comes is followed.
+        While many requests are served, the step waits longer, so that they have nearly all of the CPU. Both waits are
+        bounded, so every change is consumed.
         """
         for _ in range(_MAX_POLLS):
             if self._queue.paused or not self._queue.waiting(EVENT):
@@ -107,31 +112,30 @@ class ChangeConsumers:
         if self._load.is_high():
             await self._clock.sleep(_YIELD)
 
-    def start(self, tasks: Tasks, on_commit: list[Callable[[], None]], rebuild: FieldRebuild) -> None:
-        """The loops in the background; they are woken by what is called after each commit.
+    def start(self, tasks: Tasks, rebuild: FieldRebuild) -> None:
+        """Start the loops in the background.
 
-        Exceptions are judged once all fields are as this version derives them: else some would open that do not stand.
+        Exceptions are evaluated once all fields are rebuilt by this version: otherwise wrong ones would open.
         """
 
-        async def examine() -> None:
+        async def evaluate() -> None:
             try:
                 while not await _rebuild_fields(rebuild):
                     await self._clock.sleep(_RETRY_DELAY)
             except Exception:
-                log.exception("field_rebuild_failed")  # exceptions must be judged all the same
+                log.exception("field_rebuild_failed")  # exceptions must be evaluated nevertheless
             await run_consumer(self.examiner, self._exceptions_wake, self._clock)
 
-        on_commit.append(self.wake)
         tasks.start("stream", self.hub.run)
         tasks.start("freshness", self.freshness.run)
-        tasks.start("exceptions", examine, vital=False)
+        tasks.start("exceptions", evaluate, vital=False)
         indexer = self.indexer
         if indexer is not None:
             tasks.start("search_index", lambda: run_consumer(indexer, self._index_wake, self._clock), vital=False)
 
 
 async def _rebuild_fields(rebuild: FieldRebuild) -> bool:
-    """Rebuild fields; False while the disk refuses, which the writer has logged."""
+    """Rebuild fields; False while the disk refuses, which the writer logs."""
     try:
         await rebuild.run()
     except UnavailableError:

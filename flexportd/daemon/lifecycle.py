@@ -1,4 +1,4 @@
-"""Running one daemon in this process: signals, reload, the end."""
+"""Runs one daemon in this process: signals, reload, exit code."""
 
 import asyncio
 import gc
@@ -14,7 +14,7 @@ from flexportd import __version__, file_limit, logs
 from flexportd.clock import Clock
 from flexportd.daemon import malloc, sighup
 from flexportd.daemon.app import Daemon, open_daemon
-from flexportd.daemon.sockets import sd_notify
+from flexportd.daemon.systemd import sd_notify
 from flexportd.errors import ConfigError
 from flexportd.escape import escape_control
 from flexportd.settings import LoadedConfig, Settings, load
@@ -36,12 +36,12 @@ def run(loaded: LoadedConfig, named: Path | None, ready: Callable[[Daemon], None
     files = file_limit.raise_limit()
     log.info("open_files_limit_set", limit=files.soft, before=files.before, hard=files.hard)
     log_notes(loaded)
-    # What is loaded by now stays for good; looking through it again and again costs a tenth of all work. What is young
-    # is looked through a little at a time: everything stands still meanwhile.
+    # What is loaded by now stays; collecting it again and again costs a tenth of all CPU time. Young objects are
+    # collected in small steps, since a collection stops everything.
     gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 80, 50)
-    # A sync keeps two threads busy. Whenever a webhook comes, the loop waits for each of them, and so does the writer
+    # A sync keeps two threads busy. When a webhook arrives, the loop waits for each of them, and so does the writer
     # after every statement of the acknowledgement.
     sys.setswitchinterval(_SWITCH_INTERVAL)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -49,7 +49,7 @@ def run(loaded: LoadedConfig, named: Path | None, ready: Callable[[Daemon], None
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Uvloop where there is one; asyncio's own loop works too."""
+    """Uvloop if it is installed, otherwise asyncio's own loop."""
     try:
         import uvloop  # noqa: PLC0415
     except ImportError:
@@ -58,12 +58,12 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def configure_logs(settings: Settings) -> None:
-    """Log as configured, with every configured secret known to the redactor."""
+    """Log as configured, with every configured secret redacted."""
     logs.configure(settings.log.level, settings.log.format, settings.secrets)
 
 
 def log_notes(loaded: LoadedConfig) -> None:
-    """Log what the owner of the configuration should know."""
+    """Log the warnings about the configuration."""
     for note in loaded.notes:
         log.warning("configuration_warned", warning=note)
 
@@ -77,7 +77,7 @@ async def _serve(loaded: LoadedConfig, named: Path | None, ready: Callable[[Daem
         daemon.tasks.start("reload", reloads.run)
         # Not a handler of the loop, which would reset SIGHUP to its default when it closes: that ends the process.
         signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(reloads.request))
-        # Thousands of signals fill the socket that wakes the loop; it wakes all the same, without a warning for each.
+        # Thousands of signals fill the socket that wakes the loop; it still wakes, without a warning for each.
         signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
         log.info("daemon_started", version=__version__, listen=daemon.addresses, data_dir=str(daemon.db.data_dir.path))
         await asyncio.to_thread(sd_notify, "READY=1")
@@ -104,7 +104,7 @@ async def wait_any(*events: asyncio.Event) -> None:
 
 
 class Reloader:
-    """Re-reads the configuration on request, one reload at a time; requests during one lead to one more."""
+    """Re-reads the configuration on request, one reload at a time; requests during a reload cause one more."""
 
     def __init__(self, daemon: Daemon, named: Path | None) -> None:
         self._daemon = daemon
@@ -116,11 +116,11 @@ class Reloader:
         self._requested.set()
 
     async def run(self) -> None:
-        """Serve requests until cancelled. systemd is always told that a reload has ended, and how."""
+        """Reload on request until cancelled. systemd is always notified that a reload has ended, and how."""
         while True:
             await self._requested.wait()
             self._requested.clear()
-            # systemd matches the reload by the time at which it began (sd_notify(3), CLOCK_MONOTONIC).
+            # systemd identifies the reload by its start time (sd_notify(3), CLOCK_MONOTONIC).
             await asyncio.to_thread(sd_notify, f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
             try:
                 result = await self._reload()
@@ -130,19 +130,17 @@ class Reloader:
             await asyncio.to_thread(sd_notify, f"READY=1\nSTATUS={escape_control(result, _MAX_STATUS)}")
 
     async def _reload(self) -> str:
-        """Apply the configuration, or leave the one in force; what happened, in one line."""
+        """Apply the configuration, or keep the current one; the result, in one line."""
         try:
             loaded = await asyncio.to_thread(load, self._named)
         except ConfigError as error:
-            log.error("configuration_reload_rejected", errors=error.problems)  # noqa: TRY400 (a person's mistake, no traceback)
+            log.error("configuration_reload_rejected", errors=error.problems)  # noqa: TRY400 (a user's mistake needs no traceback)
             more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
             return f"Reload refused, the previous configuration remains in force: {error.problems[0]}{more}"
-        now, later = self._daemon.reload(loaded.settings)
+        changed, needs_restart = self._daemon.reload(loaded.settings)
         configure_logs(loaded.settings)
         log_notes(loaded)
-        log.info("configuration_reloaded", changed=now, needs_restart=later)
-        return (
-            f"Configuration reloaded; a restart is needed for: {', '.join(later)}"
-            if later
-            else ("Configuration reloaded")
-        )
+        log.info("configuration_reloaded", changed=changed, needs_restart=needs_restart)
+        if needs_restart:
+            return f"Configuration reloaded; a restart is needed for: {', '.join(needs_restart)}"
+        return "Configuration reloaded"

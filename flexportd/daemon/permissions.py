@@ -1,8 +1,8 @@
-"""Whether others on this machine could read or replace what the daemon keeps: owners and modes of what exists.
+"""Checks owners and modes: whether other users of this machine could read or replace the daemon's files.
 
-Nothing is changed here: loose modes may be a mistake that its author should hear of. What a folder has held while it
-was open to others is for its owner to judge. The modes of files in a private folder do not matter, since nobody else
-gets there: a copy of a backup has the mode that `cp` gives it.
+Nothing is changed here: a loose mode may be a mistake that its author should know about, and only the owner can judge
+what others have seen. The modes of files in a private folder do not matter, since no other user can reach them: a copy
+of a backup has the mode that `cp` gives it.
 """
 
 import os
@@ -40,35 +40,35 @@ def _check_folder(
     key: str, path: Path, denied: int, directive: str | None = None, *,
     may_be_link: bool = True, root_may_own: bool = False,
 ) -> Iterator[str]:  # fmt: skip
-    found = _stat(path, follow=may_be_link)
-    if found is None:
+    status = _stat(path, follow=may_be_link)
+    if status is None:
         return
-    if stat.S_ISLNK(found.st_mode):
+    if stat.S_ISLNK(status.st_mode):
         yield f"{key}: {path} is a symbolic link, which is not followed: replace it with the directory itself"
         return
-    if denied and found.st_mode & stat.S_ISVTX and found.st_mode & _OTHERS_WRITE:
+    if denied and status.st_mode & stat.S_ISVTX and status.st_mode & _OTHERS_WRITE:
         yield f"{key}: {path} is shared by all users of this machine: choose a separate directory"
         return
-    foreign = _wrong_owner(key, path, found, root_may_own=root_may_own)
+    foreign = _wrong_owner(key, path, status, root_may_own=root_may_own)
     if foreign:
         yield f"{foreign}, or choose another directory"
         return
-    loose = stat.S_IMODE(found.st_mode) & denied
+    loose = stat.S_IMODE(status.st_mode) & denied
     if loose:
-        mode = "0700" if denied == _OTHERS else f"{stat.S_IMODE(found.st_mode) & ~denied & 0o777:04o}"
+        mode = "0700" if denied == _OTHERS else f"{stat.S_IMODE(status.st_mode) & ~denied & 0o777:04o}"
         hint = f"; in a systemd unit, set {directive}={mode}" if directive else ""
-        yield f"{key}: {_describe_access(loose)} {path} (mode {_mode(found)}): run chmod {mode} {_quote(path)}{hint}"
+        yield f"{key}: {_describe_access(loose)} {path} (mode {_mode(status)}): run chmod {mode} {_quote(path)}{hint}"
 
 
 def _check_file(key: str, path: Path) -> Iterator[str]:
-    found = _stat(path, follow=False)
-    if found is None:
+    status = _stat(path, follow=False)
+    if status is None:
         return
-    if not stat.S_ISREG(found.st_mode):
-        what = "a symbolic link, which is not followed" if stat.S_ISLNK(found.st_mode) else "not a regular file"
+    if not stat.S_ISREG(status.st_mode):
+        what = "a symbolic link, which is not followed" if stat.S_ISLNK(status.st_mode) else "not a regular file"
         yield f"{key}: {path} is {what}: remove it"
         return
-    foreign = _wrong_owner(key, path, found)
+    foreign = _wrong_owner(key, path, status)
     if foreign:
         yield foreign
 
@@ -77,14 +77,14 @@ def _stat(path: Path, *, follow: bool) -> os.stat_result | None:
     try:
         return path.stat() if follow else path.lstat()
     except (OSError, ValueError):
-        return None  # not there; what cannot be reached is reported where it is used
+        return None  # missing; an unreachable path is reported where it is used
 
 
-def _wrong_owner(key: str, path: Path, found: os.stat_result, *, root_may_own: bool = False) -> str | None:
+def _wrong_owner(key: str, path: Path, status: os.stat_result, *, root_may_own: bool = False) -> str | None:
     us = os.geteuid()
-    if found.st_uid == us or (root_may_own and found.st_uid == 0):
+    if status.st_uid == us or (root_may_own and status.st_uid == 0):
         return None
-    owner, command = _user(found.st_uid), f"chown {_user(us)} {_quote(path)}"
+    owner, command = _user(status.st_uid), f"chown {_user(us)} {_quote(path)}"
     return f"{key}: {path} belongs to {owner}, but flexportd runs as {_user(us)}: run {command}"
 
 
@@ -101,8 +101,8 @@ def _describe_access(loose: int) -> str:
     return f"{who} can {'read and change' if reads and writes else 'change' if writes else 'read'}"
 
 
-def _mode(found: os.stat_result) -> str:
-    return f"{stat.S_IMODE(found.st_mode):04o}"
+def _mode(status: os.stat_result) -> str:
+    return f"{stat.S_IMODE(status.st_mode):04o}"
 
 
 def _quote(path: Path) -> str:

@@ -1,7 +1,7 @@
-"""SIGHUP that waits: it neither ends the process nor interrupts it until it can be handled.
+"""Defers SIGHUP: until it can be handled, it neither ends nor interrupts the process.
 
-A blocked signal stays pending, any number of them as one. Threads inherit the signal mask of the thread that starts
-them, so it is blocked before there is a second thread.
+A blocked signal stays pending; several count as one. Threads inherit the signal mask of the thread that starts them, so
+it is blocked before there is a second thread.
 """
 
 import signal
@@ -10,18 +10,18 @@ _HANGUP = (signal.SIGHUP,)
 
 
 def defer() -> None:
-    """Let SIGHUP wait until `deliver`."""
+    """Block SIGHUP until `deliver`."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _HANGUP)
 
 
 def deliver() -> None:
-    """Handle what waits, and from now on each SIGHUP when it arrives."""
+    """Handle a pending SIGHUP, and from now on each one when it arrives."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANGUP)
 
 
 def ignore() -> None:
-    """Ignore SIGHUP until the process ends: the loop, its threads and the interpreter close, nothing can be reloaded.
+    """Ignore SIGHUP until the process ends: nothing can be reloaded any more.
 
-    The interpreter resets handlers that are functions when it ends, and leaves this one.
+    The interpreter resets handlers that are functions when it ends, but leaves this one.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -1,7 +1,7 @@
 """What handlers use, each under a typed key of the application: `request.app[DB]`. `expose.app` sets them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from aiohttp import web
@@ -19,6 +19,7 @@ from flexportd.http.access_log import AccessLog
 from flexportd.http.connections import ConnectionPools
 from flexportd.http.request_bodies import BodyBudget
 from flexportd.queue.queue import Queue
+from flexportd.settings import Settings
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
 
@@ -35,6 +36,26 @@ class DisplaySettings:
     has_secrets: bool = True
     max_pending: int = 100_000
     public_url: str | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "DisplaySettings":
+        """What the settings say."""
+        return cls(
+            page_size=settings.api.page_size,
+            max_page_size=settings.api.max_page_size,
+            title=settings.dashboard.title,
+            timezone=settings.dashboard.timezone,
+            webhook_path=settings.webhook.path,
+            has_secrets=bool(settings.webhook.secrets),
+            max_pending=settings.webhook.max_pending,
+            public_url=str(settings.server.public_url).rstrip("/") if settings.server.public_url else None,
+        )
+
+    def reload(self, settings: Settings) -> None:
+        """Apply the settings that can change while running; the path of the webhook is part of the routes."""
+        changed = replace(self.from_settings(settings), webhook_path=self.webhook_path)
+        for field_ in fields(self):
+            setattr(self, field_.name, getattr(changed, field_.name))
 
 
 @dataclass

@@ -1,11 +1,10 @@
-"""Fetching the files of documents: streamed, checked, hashed, and kept whole or not at all.
+"""Fetches the files of documents: streamed, checked, hashed, and stored completely or not at all.
 
-wish (core.archive) ─ item ─▶ GET /documents/{id}/download ─ size, type, SHA-256 ─▶ archive, or the cache ─▶ row
+request ─ item ─▶ GET /documents/{id}/download ─ size, type, SHA-256 ─▶ archive or cache ─▶ row
 
-An answer that is not the file (cut, too long, a web page, another type) is refused and its row says why; it is asked
-for again later, since what Flexport has may change. What fails here becomes no dead letter: it would come by the
-thousand, and the row of the document is the place where people look. Only an item that ends the process again and again
-becomes one (`queue/queue.py`).
+A response that is not the file (cut, too long, a web page, another type) is refused, and the row says why; it is
+requested again later, since the file at Flexport may change. A failure is not a dead letter: there could be thousands,
+and people look at the document. Only an item that ends the process repeatedly becomes one (`queue/queue.py`).
 """
 
 import asyncio
@@ -13,7 +12,6 @@ import contextlib
 import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
 from urllib.parse import quote
 
 import msgspec
@@ -33,6 +31,7 @@ from flexportd.core.documents.requests import (
 )
 from flexportd.core.resources import documents
 from flexportd.errors import FlexportdError
+from flexportd.flexport.client import Client
 from flexportd.flexport.download import Downloaded, Sink
 from flexportd.flexport.errors import (
     FlexportError,
@@ -46,35 +45,28 @@ from flexportd.flexport.usage import Purpose
 from flexportd.outcome import Applied, Dead, Ignored, Outcome, Snooze
 from flexportd.queue.handlers import INTERACTIVE
 from flexportd.storage.database import Database
-from flexportd.storage.file_store import Archive, Upload
+from flexportd.storage.file_store import Archive
 from flexportd.storage.repositories.document_files import DocumentFile, FetchedFile, FetchFailure, State
 from flexportd.storage.repositories.items import Item
 from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 
-_RETRY_DELAY = 30.0  # seconds until Flexport or the disk is tried again, twice as long with each failure
+_RETRY_DELAY = 30.0  # seconds until a retry for Flexport or the disk, doubled with each failure
 _MAX_RETRY_DELAY = 3600.0
-_MIN_FREE_BYTES = 64 << 20  # bytes of the disk that files leave free: the database needs them more
-_UNEXPECTED_ATTEMPTS = 5  # failures that such a one counts for: it is tried again after days
+_MIN_FREE_BYTES = 64 << 20  # bytes of the disk that files leave free for the database
+_UNEXPECTED_ATTEMPTS = 5  # failures that an unexpected one counts as: it is retried after days
 _REQUEUE_AFTER = timedelta(hours=1)
 
 
-class FileSource(Protocol):
-    """The client, as far as files go."""
-
-    async def download(self, path: str, purpose: Purpose, sink: Sink, max_size: int) -> Downloaded:
-        """Pass a file's bytes on. Raises FlexportError, and what the sink raises."""
-
-
 class WrongFileError(FlexportdError):
-    """What came is not the file that the document speaks of."""
+    """The response is not the file of the document."""
 
     slug = "file-access-denied"
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """One file to be fetched."""
+    """One file to fetch."""
 
     order: FetchFile
     document: Record
@@ -90,29 +82,21 @@ class _Task:
         return f"/documents/{quote(str(self.document.id), safe='').replace('.', '%2E')}/download"
 
 
-@dataclass(frozen=True)
-class FileTargets:
-    """Where files are put."""
-
-    archive: Archive
-    cache: CachedFiles
-
-
 class FileFetcher:
     """The queue's handler of the kind `document_file`. `rules` may be replaced while running."""
 
     def __init__(
-        self, client: FileSource, db: Database, shelves: FileTargets, rules: ArchiveRules, clock: Clock
+        self, client: Client, db: Database, clock: Clock, rules: ArchiveRules, *, archive: Archive, cache: CachedFiles
     ) -> None:
         self.rules = rules
         self._client = client
         self._db = db
-        self._archive = shelves.archive
-        self._held = shelves.cache
+        self._archive = archive
+        self._cache = cache
         self._clock = clock
 
     async def handle(self, item: Item) -> Outcome:
-        """Fetch one file, and write down what became of it."""
+        """Fetch one file, and store the result."""
         try:
             order = msgspec.json.decode(item.payload or "", type=FetchFile)
         except ValueError as error:
@@ -134,7 +118,7 @@ class FileFetcher:
         return Applied()
 
     def on_dead(self, tx: Transaction, item: Item, error: str, at: str) -> None:
-        """An item gave up, for a reason that nobody foresaw: the document's file says so too."""
+        """Record on the document's file that its item became a dead letter."""
         with contextlib.suppress(ValueError):
             order = msgspec.json.decode(item.payload or "", type=FetchFile)
             tx.files.record_failure(
@@ -142,16 +126,16 @@ class FileFetcher:
             )
 
     async def _is_present(self, task: _Task) -> bool:
-        """Whether there is nothing to do any more: two that asked at once need one fetch."""
+        """Whether the file is there already: two concurrent requests need one fetch."""
         row = task.row
         if row is not None and row.state == "fetched" and row.is_kept and row.matches(declared_file(task.document)):
             return True
-        if task.order.keep == "archive" or await self._held.get(task.document) is None:
+        if task.order.keep == "archive" or await self._cache.get(task.document) is None:
             return False
         await self._db.write(lambda tx: tx.files.cancel_request(task.order.document))
         return True
 
-    # --- what became of it ---
+    # --- failures ---
 
     async def _failure_outcome(self, task: _Task, error: Exception) -> Outcome:
         if isinstance(error, OSError):
@@ -164,7 +148,7 @@ class FileFetcher:
         return await self._record_failure(task, "refused" if refused else "failed", str(error))
 
     async def _record_failure(self, task: _Task, state: State, error: str, *, by_rule: bool = False) -> Outcome:
-        """For the time being there is nothing more to do; without `by_rule` it is tried again some time."""
+        """Store a failure; unless `by_rule`, the file is requested again later."""
         at = self._clock.stamp()
         attempts = (task.row.attempts if task.row else 0) + 1
         why = FetchFailure(state, error, None if by_rule else next_attempt_at(at, attempts))
@@ -172,11 +156,11 @@ class FileFetcher:
         return Ignored(error)
 
     async def _retry_later(self, task: _Task, error: str, after: float | None) -> Outcome:
-        """It waits in the queue for Flexport, or for the disk; what is for the cache alone is asked for anew."""
+        """Wait in the queue for Flexport or the disk. A file for the cache alone is requested again by its reader."""
         at = self._clock.stamp()
         attempts = task.row.attempts if task.row else 0
         seconds = max(after or 0.0, min(_RETRY_DELAY * 2.0 ** min(attempts, 16), _MAX_RETRY_DELAY))
-        # Past the snooze: an item that is lost is made anew, one that waits is not disturbed.
+        # After the snooze: a lost item is queued again, a waiting one is left alone.
         retry_at = stamp(parse(at) + timedelta(seconds=seconds) + _REQUEUE_AFTER)
         await self._db.write(
             lambda tx: tx.files.record_failure(task.order.document, FetchFailure("failed", error, retry_at), at)
@@ -195,88 +179,70 @@ class FileFetcher:
         expected = task.document.fields["size"] or 0
         if await asyncio.to_thread(self._archive.free_bytes) < expected + _MIN_FREE_BYTES:
             raise OSError(28, "the disk of data_dir is full")
-        incoming = self._archive.begin()
+        upload = self._archive.begin()
         try:
-            pour = _CheckedDownload(_ToDisk(incoming))
-            kind = await self._download(task, pour, self.rules.max_size)
-            kept = await asyncio.to_thread(incoming.commit)
+            download = _CheckedDownload(lambda chunk: asyncio.to_thread(upload.write, chunk))
+            kind = await self._download(task, download, self.rules.max_size)
+            stored = await asyncio.to_thread(upload.commit)
         except BaseException:
-            # Also where it is cancelled: nothing half stays behind.
-            await asyncio.shield(asyncio.to_thread(incoming.discard))
+            # Also when cancelled: no incomplete file stays behind.
+            await asyncio.shield(asyncio.to_thread(upload.discard))
             raise
-        found = FetchedFile(kept, kind, document_file_name(task.document, kind), declared_file(task.document))
+        fetched = FetchedFile(stored, kind, document_file_name(task.document, kind), declared_file(task.document))
         at = self._clock.stamp()
-        await self._db.write(lambda tx: tx.files.record_fetched(task.order.document, found, at))
+        await self._db.write(lambda tx: tx.files.record_fetched(task.order.document, fetched, at))
 
     async def _to_cache(self, task: _Task) -> None:
-        epoch, content = self._held.epoch, bytearray()
-        pour = _CheckedDownload(_ToMemory(content))
-        kind = await self._download(task, pour, min(self.rules.max_size, MAX_CACHED_SIZE))
+        epoch, content = self._cache.epoch, bytearray()
+
+        async def append(chunk: bytes) -> None:
+            content.extend(chunk)
+
+        kind = await self._download(task, _CheckedDownload(append), min(self.rules.max_size, MAX_CACHED_SIZE))
         whole = bytes(content)
         digest = await asyncio.to_thread(lambda: hashlib.sha256(whole).hexdigest())
-        held = CachedFile(digest, kind, document_file_name(task.document, kind), self._clock.stamp(), whole)
-        self._held.put(task.document, held, epoch)
+        file = CachedFile(digest, kind, document_file_name(task.document, kind), self._clock.stamp(), whole)
+        self._cache.put(task.document, file, epoch)
         await self._db.write(lambda tx: tx.files.cancel_request(task.order.document))
 
-    async def _download(self, task: _Task, pour: "_CheckedDownload", most: int) -> str:
-        """Download and check; the media type. Raises FlexportError, NotTheFileError, OSError."""
+    async def _download(self, task: _Task, download: "_CheckedDownload", max_size: int) -> str:
+        """Download and check; the media type. Raises FlexportError, WrongFileError, OSError."""
         try:
-            got = await self._client.download(task.path, task.purpose, pour.write, most)
+            downloaded = await self._client.download(task.path, task.purpose, download.write, max_size)
         except MalformedResponseError as error:
-            if pour.size and not error.permanent:  # it began well, and broke off
+            if download.size and not error.permanent:  # it broke off midway
                 raise FlexportUnavailableError(str(error), error.response_details, detail=error.detail) from error
             raise
-        return await asyncio.to_thread(pour.checked_type, got)
-
-
-class _ByteSink(Protocol):
-    async def __call__(self, chunk: bytes) -> None:
-        """Take these bytes."""
-
-
-class _ToDisk:
-    def __init__(self, incoming: Upload) -> None:
-        self._incoming = incoming
-
-    async def __call__(self, chunk: bytes) -> None:
-        await asyncio.to_thread(self._incoming.write, chunk)
-
-
-class _ToMemory:
-    def __init__(self, content: bytearray) -> None:
-        self._content = content
-
-    async def __call__(self, chunk: bytes) -> None:
-        self._content += chunk
+        return await asyncio.to_thread(download.checked_type, downloaded)
 
 
 class _CheckedDownload:
-    """Bytes on their way, watched.
+    """Passes bytes on, and checks them.
 
-    A size that differs from what the document declares is no reason to have no file: it is kept, and the row says so. A
-    file that breaks off is known by the answer's own length.
+    A size that differs from the declared one is no reason to reject a file: it is kept, and the row says so. The
+    response's own length shows whether a file is complete.
     """
 
-    def __init__(self, taking: _ByteSink) -> None:
-        self._taking = taking
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
         self.size = 0
         self.head = b""
 
     async def write(self, chunk: bytes) -> None:
-        """Take these bytes; the first of them tell what it is."""
+        """Pass these bytes on; the first of them show the type."""
         self.size += len(chunk)
         if len(self.head) < HEAD_SIZE:
             self.head += chunk[: HEAD_SIZE - len(self.head)]
-        await self._taking(chunk)
+        await self._sink(chunk)
 
-    def checked_type(self, got: Downloaded) -> str:
-        """The media type. Raises NotTheFileError for what came whole, and is not what it should be."""
-        found = reject_reason(got.media_type, self.head)
-        if found is not None:
-            raise WrongFileError(found)
-        return media_type(got.media_type, self.head)
+    def checked_type(self, downloaded: Downloaded) -> str:
+        """The media type. Raises WrongFileError for a complete response that is not the file."""
+        problem = reject_reason(downloaded.media_type, self.head)
+        if problem is not None:
+            raise WrongFileError(problem)
+        return media_type(downloaded.media_type, self.head)
 
 
 def _load_document(tx: Transaction, key: str) -> tuple[Record | None, DocumentFile | None]:
-    """A document, and its present file."""
+    """A document and its current file."""
     return tx.resources.load(documents.TABLE, (key,)).get(key), tx.files.current((key,)).get(key)

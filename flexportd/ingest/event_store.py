@@ -1,4 +1,4 @@
-"""Keeping what came: the event, its bytes and the item that applies it, in one transaction for many."""
+"""Stores received events: the event, its bytes and the item that applies it, many in one transaction."""
 
 import hashlib
 from collections.abc import Sequence
@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from flexportd.core.events.applier import REDELIVERED
-from flexportd.queue.completion import DEAD_LETTER
-from flexportd.queue.handlers import EVENTS, WEBHOOK
+from flexportd.queue.handlers import DEAD_LETTER, EVENTS, WEBHOOK
 from flexportd.storage.repositories.events import ReceivedEvent
 from flexportd.storage.transaction import Transaction
 
@@ -15,49 +14,50 @@ EVENT = "event"  # the kind of item that applies an event
 
 
 class IncomingEvent(msgspec.Struct, frozen=True, gc=False):
-    """One event as it came. `broken` says why these signed bytes are no event."""
+    """An event as it arrived. `error` says why these signed bytes are not an event."""
 
     event: ReceivedEvent
     error: str | None = None
 
 
 def body_id(body: bytes) -> str:
-    """The name of bytes that have no event id: the same bytes sent again are a duplicate."""
+    """The id of bytes without an event id: the same bytes sent again are a duplicate."""
     return "body-" + hashlib.sha256(body).hexdigest()[:24]
 
 
 def store_webhook(tx: Transaction, received: Sequence[IncomingEvent]) -> list[bool]:
-    """Keep and queue what a webhook brought; which of them were new.
+    """Store and queue what webhooks delivered; which of them were new.
 
-    Signed bytes that are no event go to the dead letters. A duplicate may be of an event that polling found first.
+    Signed bytes that are not an event become dead letters. A duplicate may be an event that polling found first.
     """
     seqs = _store(tx, received, WEBHOOK)
     if None in seqs:
-        known = [one.event.id for seq, one in zip(seqs, received, strict=True) if seq is None]
+        known = [incoming.event.id for seq, incoming in zip(seqs, received, strict=True) if seq is None]
         tx.gaps.mark_delivered(received[-1].event.received_at, known)
     return [seq is not None for seq in seqs]
 
 
-def store_polled(tx: Transaction, found: Sequence[IncomingEvent]) -> list[int | None]:
-    """Keep and queue what polling found, after what webhooks bring; the places of what was new, None for the rest."""
-    return _store(tx, found, EVENTS)
+def store_polled(tx: Transaction, polled: Sequence[IncomingEvent]) -> list[int | None]:
+    """Store and queue what polling found, at lower priority; the sequence number of each new one, None for the rest."""
+    return _store(tx, polled, EVENTS)
 
 
 def _store(tx: Transaction, received: Sequence[IncomingEvent], priority: int) -> list[int | None]:
-    seqs = tx.events.add([one.event for one in received])
+    seqs = tx.events.add([incoming.event for incoming in received])
     at = received[-1].event.received_at
-    whole = [seq for seq, one in zip(seqs, received, strict=True) if seq is not None and one.error is None]
-    tx.items.add_refs(at, EVENT, priority, whole)
-    for seq, one in zip(seqs, received, strict=True):
-        if seq is None or one.error is None:
+    valid = [seq for seq, incoming in zip(seqs, received, strict=True) if seq is not None and incoming.error is None]
+    tx.items.add_refs(at, EVENT, priority, valid)
+    for seq, incoming in zip(seqs, received, strict=True):
+        event, error = incoming.event, incoming.error
+        if seq is None or error is None:
             continue
-        if tx.events.deleted_ids([one.event.id]):
+        if tx.events.deleted_ids([event.id]):
             tx.events.finish(at, seq, "ignored", REDELIVERED)
             tx.events.count({("", "ignored"): 1})
         else:
-            letter = tx.items.add_dead(at, EVENT, seq, one.error)
-            notice = {"topic": DEAD_LETTER, "dead_letter_id": str(letter), "kind": EVENT, "detail": one.error}
+            letter = tx.items.add_dead(at, EVENT, seq, error)
+            notice = {"topic": DEAD_LETTER, "dead_letter_id": str(letter), "kind": EVENT, "detail": error}
             tx.journal.add(at, notices=[notice])
-            tx.events.finish(at, seq, "dead", one.error)
+            tx.events.finish(at, seq, "dead", error)
             tx.events.count({("", "dead"): 1})
     return seqs

@@ -1,4 +1,4 @@
-"""The webhook receiver: checks, keeps, answers. Nothing is acknowledged before its bytes are on disk.
+"""The webhook receiver: checks, stores, responds. Nothing is acknowledged before its bytes are on disk.
 
 limits on network, type and size ─▶ the body, and the signature over its bytes ─▶ id and type ─▶ group commit ─▶ 200
 """
@@ -7,7 +7,7 @@ import asyncio
 import functools
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -24,6 +24,7 @@ from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
 from flexportd.ingest.event_store import EVENT, IncomingEvent, body_id
 from flexportd.ingest.webhook_refusals import WebhookRefusalLog
 from flexportd.queue.queue import Queue
+from flexportd.settings import Settings
 from flexportd.storage.readers import FOR_OPERATOR
 from flexportd.storage.repositories.events import ReceivedEvent
 
@@ -41,6 +42,20 @@ class WebhookRules:
     max_pending: int
     allowed_networks: tuple[Network, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "WebhookRules":
+        """What `[webhook]` says, and `[server] trusted_proxies`."""
+        webhook = settings.webhook
+        secrets = [secret.get_secret_value() for secret in webhook.secrets]
+        return cls(
+            verifier=Verifier(secrets, allow_sha1=webhook.allow_sha1),
+            has_secrets=bool(secrets),
+            max_body=webhook.max_body,
+            max_pending=webhook.max_pending,
+            allowed_networks=tuple(webhook.allowed_networks),
+            trusted_proxies=tuple(settings.server.trusted_proxies),
+        )
 
 
 class WebhookReceiver:
@@ -64,8 +79,12 @@ class WebhookReceiver:
         self.rules = rules
         self.results: Counter[str] = Counter()
 
+    def reload(self, settings: Settings) -> None:
+        """Apply the settings that can change while running."""
+        self.rules = WebhookRules.from_settings(settings)
+
     async def receive(self, request: web.Request) -> web.StreamResponse:
-        """Keep the delivery and answer 200; raises RefusedError for what is not taken."""
+        """Store the delivery and respond 200. Raises RefusedError for one that is not accepted."""
         try:
             with self._budget.reserve(lambda: self._client(request)) as reservation:
                 body = await self._signed_body(request, reservation)
@@ -79,14 +98,14 @@ class WebhookReceiver:
             raise
 
     def count_unavailable(self, error: UnavailableError) -> None:
-        """A delivery was refused because the disk cannot be written."""
+        """Count a delivery that was refused because the disk cannot be written."""
         self.results["unavailable"] += 1
         log.debug("webhook_store_failed", reason=str(error))
 
     def begin(self, headers: Mapping[str, str], body: bytes, client: Callable[[], str]) -> "PendingDelivery | None":
-        """Accept a delivery as nearly all are: one event in a small body that has arrived and is signed.
+        """Accept a usual delivery: one event in a small, signed body that has arrived.
 
-        None for any other, which changes nothing: `receive` is for those. Costs half of what a request of its own does.
+        None for any other, which changes nothing: `receive` handles those. It costs half as much as a request object.
         """
         rules = self.rules
         if len(body) > min(MAX_SMALL, rules.max_body) or rules.allowed_networks or not rules.has_secrets:
@@ -98,23 +117,23 @@ class WebhookReceiver:
             if check.problem is not None or not check.matches():
                 return None
             self._check_room()
-            found = parse_heads(body)
-            if len(found) != 1:
+            heads = parse_heads(body)
+            if len(heads) != 1:
                 return None
             reservation = self._budget.reserve(client)
             self._budget.acquire(reservation, len(body))
         except (RefusedError, MalformedError):
             return None
-        kept = _headers(headers.get(hdrs.CONTENT_TYPE), headers.get(hdrs.USER_AGENT))
-        head = found[0]
-        arrival = ReceivedEvent(head.id, head.type, "webhook", self._clock.stamp(), kept, head.body)
-        return PendingDelivery(self, reservation, head, self._store_event(IncomingEvent(arrival)))
+        stored_headers = _headers(headers.get(hdrs.CONTENT_TYPE), headers.get(hdrs.USER_AGENT))
+        head = heads[0]
+        event = ReceivedEvent(head.id, head.type, "webhook", self._clock.stamp(), stored_headers, head.body)
+        return PendingDelivery(self, reservation, head, self._store_event(IncomingEvent(event)))
 
     async def is_misdirected(self, request: web.Request) -> bool:
         """Whether a delivery with a valid signature arrived at a path that is not the webhook's; it is counted.
 
-        To be asked of requests that are refused anyway. It reads the body, within the bounds of the webhook's own,
-        unless the handler that refused it has read it.
+        Only for requests that are refused anyway. It reads the body, up to the webhook's limit, unless the handler that
+        refused it has done so.
         """
         rules, headers = self.rules, request.headers
         if not rules.has_secrets or (SHA256_HEADER not in headers and SHA1_HEADER not in headers):
@@ -130,7 +149,7 @@ class WebhookReceiver:
             else:
                 with self._budget.reserve(lambda: self._client(request)) as reservation:
                     await reservation.read(request, rules.max_body, check.update)
-        except Exception:  # noqa: BLE001 (whatever is wrong with its body, the request is refused anyway)
+        except Exception:  # noqa: BLE001 (whatever is wrong with the body, the request is refused anyway)
             return False
         if not check.matches():
             return False
@@ -145,7 +164,7 @@ class WebhookReceiver:
         return client_of(request, self.rules.trusted_proxies).name
 
     async def _signed_body(self, request: web.Request, reservation: Reservation) -> bytes:
-        """The body. What can be refused without it is; its signature is computed while it arrives."""
+        """The body, refused as early as possible; its signature is computed while it arrives."""
         rules, headers = self.rules, request.headers
         if rules.allowed_networks and not FOR_OPERATOR.get():
             client = client_of(request, rules.trusted_proxies)
@@ -180,7 +199,7 @@ class WebhookReceiver:
             )
 
     def _check_signature(self, check: SignatureCheck) -> None:
-        """Refuse what no body can make right."""
+        """Refuse what does not depend on the body."""
         if not self.rules.has_secrets:
             raise RefusedError(401, "webhook-secret-missing", "No webhook secret is configured: [webhook] secrets.")
         if check.problem == "sha1_only":
@@ -198,39 +217,21 @@ class WebhookReceiver:
             )
 
     async def _store(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        """Store the events of a delivery; what is not an event becomes a dead letter."""
         headers = _headers(request.headers.get(hdrs.CONTENT_TYPE), request.headers.get(hdrs.USER_AGENT))
-        at = self._clock.stamp()
-        try:
-            found = await asyncio.to_thread(parse_heads, body) if len(body) > THREAD_THRESHOLD else parse_heads(body)
-        except MalformedError as error:
-            try:
-                found = await asyncio.to_thread(recover_heads, body)
-            except MalformedError:
-                name = await asyncio.to_thread(body_id, body) if len(body) > THREAD_THRESHOLD else body_id(body)
-                received = IncomingEvent(ReceivedEvent(name, None, "webhook", at, headers, body), error=str(error))
-                return PreparedStreamResponse(
-                    self.answer([name], [await self._store_event(received)], broken=str(error))
-                )
-        if len(found) == 1:
-            head = found[0]
-            new = await self._store_event(
-                IncomingEvent(ReceivedEvent(head.id, head.type, "webhook", at, headers, head.body))
-            )
-            return PreparedStreamResponse(self.answer([head.id], [new], event_type=head.type))
-        return await self._store_all(found, at, headers)
-
-    async def _store_all(self, found: Sequence[Head], at: str, headers: str) -> web.StreamResponse:
-        """Keep the events of a list; its elements that are no events become dead letters by themselves."""
-        names = [head.id for head in found]
-        if any(head.error is not None for head in found):
-            names = await asyncio.to_thread(lambda: [head.id or body_id(head.body) for head in found])
+        at, heads = self._clock.stamp(), await _heads(body)
+        names = [head.id for head in heads]
+        if any(head.error is not None for head in heads):
+            names = await asyncio.to_thread(lambda: [head.id or body_id(head.body) for head in heads])
         received = [
             IncomingEvent(ReceivedEvent(name, head.type or None, "webhook", at, headers, head.body), head.error)
-            for name, head in zip(names, found, strict=True)
+            for name, head in zip(names, heads, strict=True)
         ]
-        new = await asyncio.gather(*(self._store_event(one) for one in received))
-        broken = sum(fresh for fresh, head in zip(new, found, strict=True) if head.error is not None)
-        return PreparedStreamResponse(self.answer(names, new, queued=sum(new) - broken))
+        new = await asyncio.gather(*(self._store_event(event) for event in received))
+        malformed = sum(fresh for fresh, head in zip(new, heads, strict=True) if head.error is not None)
+        only = heads[0] if len(heads) == 1 else Head("", "", b"")
+        response = self.answer(names, new, broken=only.error, event_type=only.type or None, queued=sum(new) - malformed)
+        return PreparedStreamResponse(response)
 
     def answer(
         self,
@@ -241,18 +242,18 @@ class WebhookReceiver:
         event_type: str | None = None,
         queued: int | None = None,
     ) -> PreparedResponse:
-        """The 200 for committed events, which are counted.
+        """The 200 for committed events; it counts them.
 
-        `queued` is how many wait to be applied; None: all that are new, unless they are broken.
+        `queued` is how many wait to be applied; None: all that are new. `broken` is why the only one is not an event.
         """
         fresh = sum(new)
         if queued is None:
-            queued = 0 if broken else fresh
+            queued = fresh
         if queued:
             self._queue.added(EVENT, queued)
         status = "accepted" if fresh else "duplicate"
         self.results["malformed" if broken and fresh else status] += 1
-        if _stdlib_log.isEnabledFor(logging.DEBUG):  # a line that is not wanted must cost nothing
+        if _stdlib_log.isEnabledFor(logging.DEBUG):  # a suppressed line must cost nothing
             name = "webhook_accepted" if fresh else "webhook_duplicate"
             log.debug(name, event_id=",".join(ids)[:200], event_type=event_type, malformed=broken)
         body = b'{"status":"%b","id":"%b"}' % (status.encode(), ids[0].encode())
@@ -262,7 +263,7 @@ class WebhookReceiver:
 
 
 class PendingDelivery:
-    """A delivery whose commit is under way: `stored` is done when it is on disk, or the disk has refused."""
+    """A delivery whose commit is in progress: `stored` is done when it is on disk, or the disk has refused."""
 
     __slots__ = ("_head", "_receiver", "_reservation", "stored")
 
@@ -285,6 +286,17 @@ class PendingDelivery:
             return self._receiver.answer([self._head.id], [new], event_type=self._head.type)
 
 
+async def _heads(body: bytes) -> list[Head]:
+    """The events in a body, one with an error if it holds none."""
+    try:
+        return await asyncio.to_thread(parse_heads, body) if len(body) > THREAD_THRESHOLD else parse_heads(body)
+    except MalformedError as error:
+        try:
+            return await asyncio.to_thread(recover_heads, body)
+        except MalformedError:
+            return [Head("", "", body, str(error))]
+
+
 def _refused_network(client: RemoteClient) -> str:
     if client.address is None:
         return "Webhooks are accepted from some networks only, and the proxy reports no address in X-Forwarded-For."
@@ -293,6 +305,6 @@ def _refused_network(client: RemoteClient) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _headers(content_type: str | None, user_agent: str | None) -> str:
-    """The headers that matter, as kept with the event; never the signature."""
-    found = {"Content-Type": content_type, "User-Agent": user_agent}
-    return msgspec.json.encode({name: value[:512] for name, value in found.items() if value}).decode()
+    """The headers that are stored with the event; never the signature."""
+    headers = {"Content-Type": content_type, "User-Agent": user_agent}
+    return msgspec.json.encode({name: value[:512] for name, value in headers.items() if value}).decode()

@@ -1,7 +1,7 @@
-"""Counts webhook deliveries that are refused, by reason, over restarts; and logs them within a bound.
+"""Counts refused webhook deliveries by reason, across restarts, and logs them at a limited rate.
 
-A flood of refused deliveries costs neither disk nor log: counts are in memory and written every few seconds, one row a
-reason, and each reason has at most one line a minute. There are as many reasons as slugs in the code.
+A flood of refused deliveries fills neither disk nor log: counts are in memory and written every few seconds, one row a
+reason, and each reason has at most one log line a minute. The reasons are the slugs in the code.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _LONGEST_PATH = 200  # characters
 
 
 class WebhookRefusalLog:
-    """What was refused, by reason."""
+    """Refused deliveries by reason."""
 
     def __init__(self, db: Database, clock: Clock) -> None:
         self._db = db
@@ -39,17 +39,18 @@ class WebhookRefusalLog:
     @classmethod
     @asynccontextmanager
     async def open(cls, db: Database, clock: Clock) -> AsyncIterator["WebhookRefusalLog"]:
-        """Begin with what is stored; everything is written in the end."""
-        found = cls(db, clock)
-        found._by_reason = {one.reason: one for one in await db.read(lambda tx: tx.webhook_refusals.all())}
+        """Start with the stored counts; the end writes and logs everything."""
+        refusals = cls(db, clock)
+        rows = await db.read(lambda tx: tx.webhook_refusals.all())
+        refusals._by_reason = {row.reason: row for row in rows}
         try:
-            yield found
+            yield refusals
         finally:
-            found.log_rest()
-            await found.flush()
+            refusals.log_rest()
+            await refusals.flush()
 
     def add(self, reason: str, address: str, path: str) -> None:
-        """Count one refused delivery: `address` of the client, and the path at which it arrived, as it was sent."""
+        """Count a refused delivery: address of the client, and path of the request as it was sent."""
         at, known = self._clock.stamp(), self._by_reason.get(reason)
         count, first_at = (0, at) if known is None else (known.count, known.first_at)
         self._by_reason[reason] = WebhookRefusal(reason, count + 1, first_at, at, address, path[:_LONGEST_PATH])
@@ -59,20 +60,20 @@ class WebhookRefusalLog:
             self._log(reason)
 
     def all(self) -> Sequence[WebhookRefusal]:
-        """Every reason that ever occurred, the last refused first."""
-        return sorted(self._by_reason.values(), key=lambda one: one.last_at, reverse=True)
+        """All reasons that have occurred, the latest first."""
+        return sorted(self._by_reason.values(), key=lambda refusal: refusal.last_at, reverse=True)
 
     async def run(self) -> None:
-        """Write and log what is new every few seconds, until cancelled."""
+        """Write and log every few seconds, until cancelled."""
         while True:
             await self._clock.sleep(_EVERY)
             now = asyncio.get_running_loop().time()
-            for reason in [one for one in self._unlogged if now >= self._log_at.get(one, 0.0)]:
+            for reason in [name for name in self._unlogged if now >= self._log_at.get(name, 0.0)]:
                 self._log(reason)
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what is new; what the disk does not take now waits for the next time."""
+        """Write the changed counts; those that the disk refuses are written the next time."""
         reasons, self._unwritten = self._unwritten, set()
         rows = [self._by_reason[reason] for reason in reasons]
 
@@ -86,18 +87,18 @@ class WebhookRefusalLog:
                 self._unwritten |= reasons
 
     def log_rest(self) -> None:
-        """Log what has no line yet."""
+        """Log the refusals that have no line yet."""
         for reason in list(self._unlogged):
             self._log(reason)
 
     def _log(self, reason: str) -> None:
-        one = self._by_reason[reason]
+        refusal = self._by_reason[reason]
         log.info(
             "webhook_rejected",
             reason=reason,
             count=self._unlogged.pop(reason),
-            total=one.count,
-            client=one.last_address,
-            path=escape_control(one.last_path),
+            total=refusal.count,
+            client=refusal.last_address,
+            path=escape_control(refusal.last_path),
         )
         self._log_at[reason] = asyncio.get_running_loop().time() + _LOG_INTERVAL

@@ -1,4 +1,1 @@
-"""Work that runs by the clock: what a job is, when it is due, its runs and what became of them.
-
-Knows no HTTP and no terminal of ours; `expose` sees it through `expose.board.JobBoard`.
-"""
+"""Background jobs: definitions, schedule, runs and their results. `expose` uses them through its `JobControl`."""

@@ -1,33 +1,56 @@
-"""The job `cache_warm`: what people look at first is built before they ask."""
+"""The job `cache_warm`: requests the pages that people open first, so that the cache has them."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 
+import aiohttp
+
+from flexportd.core.resources import shipments
 from flexportd.jobs.job import JobRun
 from flexportd.storage.database import Database
-from flexportd.storage.queries.table import Key
-from flexportd.storage.transaction import Transaction
 
-MAX_SHIPMENTS = 200  # shipments whose documents are built
+MAX_SHIPMENTS = 200  # shipments whose documents are cached
 _PATHS = ("/api/v1/shipments", "/api/v1/status", "/")
+_REQUEST_TIMEOUT = 20.0  # seconds
 
 Fetch = Callable[[str], Awaitable[int]]
-"""Asks this daemon for a path; the status of its answer."""
+"""Requests a path of this daemon; the status of the response."""
 
 
 class CacheWarmer:
-    """Asks the daemon itself, as a reader would: what it answers is kept by the cache."""
+    """Sends the daemon the requests of a reader; its responses stay in the cache."""
 
-    def __init__(self, db: Database, ask: Fetch, newest: Callable[[Transaction, int], Sequence[Key]]) -> None:
+    def __init__(self, db: Database, fetch: Fetch) -> None:
         self._db = db
-        self._ask = ask
-        self._newest = newest
+        self._fetch = fetch
 
     async def run(self, job: JobRun) -> str:
-        """Ask for the first pages and the shipments that changed last. Raises StoppedError."""
-        shipments = await self._db.read(lambda tx: self._newest(tx, MAX_SHIPMENTS))
-        paths = [*_PATHS, *(f"/api/v1/shipments/{number}" for number in shipments)]
-        built = 0
+        """Request the first pages and the shipments that changed last. Raises StoppedError."""
+        newest = await self._db.read(lambda tx: tx.resources.newest(shipments.TABLE, MAX_SHIPMENTS))
+        paths = [*_PATHS, *(f"/api/v1/shipments/{number}" for number in newest)]
+        cached = 0
         for path in paths:
             job.check_stop()
-            built += await self._ask(path) == 200
-        return f"{built} of {len(paths)} responses cached"
+            cached += await self._fetch(path) == 200
+        return f"{cached} of {len(paths)} responses cached"
+
+
+class LoopbackClient:
+    """Sends requests to this daemon over its control socket."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def __call__(self, path: str) -> int:
+        """The status of the response; 0 for none."""
+        try:
+            async with (
+                asyncio.timeout(_REQUEST_TIMEOUT),
+                aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self._path))) as session,
+                session.get(f"http://localhost{path}", headers={"Accept-Encoding": "identity"}) as response,
+            ):
+                await response.read()
+                return response.status
+        except (aiohttp.ClientError, TimeoutError):
+            return 0

@@ -1,71 +1,47 @@
-"""The jobs that need no Flexport: forgetting what is older than is kept, warming the cache."""
+"""Every background job: when it runs, how long it may take, and what it is called."""
 
-import asyncio
-from pathlib import Path
+from collections.abc import Mapping
 
-import aiohttp
-
-from flexportd.clock import Clock
-from flexportd.core.resources import shipments
-from flexportd.core.trusted_time import TrustedTime
-from flexportd.jobs.cache_warm import CacheWarmer
-from flexportd.jobs.job import Cron, Every, Job
-from flexportd.jobs.retention import RetentionJob, RetentionPeriods
+from flexportd.jobs.job import AtStart, Cron, Every, Job, JobFunction, Schedule
+from flexportd.jobs.sync.shipment_details import NAME as DETAILS
 from flexportd.settings import Settings
-from flexportd.storage.database import Database
 
-_HOUR = 3600.0
-_REQUEST_TIMEOUT = 20.0  # seconds that one answer may take
+_MINUTE, _HOUR = 60.0, 3600.0
 
 
-def retention_from(settings: Settings) -> RetentionPeriods:
-    """For how long events and history are kept."""
-    return RetentionPeriods(settings.storage.event_retention, settings.storage.history_retention)
+def define_jobs(settings: Settings, functions: Mapping[str, JobFunction]) -> list[Job]:
+    """The jobs that have a function, in the order in which people see them. Those from `full_sync` on need Flexport.
 
-
-def maintenance_jobs(
-    db: Database, clock: Clock, keep: RetentionPeriods, control_socket: Path, time: TrustedTime
-) -> list[Job]:
-    """The jobs; the cache is warmed by asking the daemon on its own control socket."""
-    warming = CacheWarmer(
-        db, LoopbackClient(control_socket), lambda tx, limit: tx.resources.newest(shipments.TABLE, limit)
-    )
+    `GET /events` is read in three windows: a narrow one often, wide ones for events that Flexport records long after
+    they happened. Raises ValueError for a function without a definition.
+    """
+    full = settings.sync.full_interval.total_seconds()
+    changes = settings.sync.incremental_interval.total_seconds()
+    events = settings.sync.events_interval.total_seconds()
+    # name, title, schedule, limit, jitter, at start
+    table: tuple[tuple[str, str, Schedule, float, float, AtStart], ...] = (
+        ("cache_warm", "Warm the cache", Every(_HOUR), 5 * _MINUTE, _MINUTE, "always"),
+        ("retention", "Delete expired events and history", Cron("40 3 * * *"), _HOUR, 5 * _MINUTE, "no"),
+        ("full_sync", "Compare all lists with Flexport", Every(full), 12 * _HOUR, min(_MINUTE, full / 10), "first"),
+        ("incremental_sync", "Fetch recent changes", Every(changes), 30 * _MINUTE, min(10.0, changes / 10), "no"),
+        (DETAILS, "Fetch the details of shipments", Every(changes), 12 * _HOUR, min(10.0, changes / 10), "no"),
+        ("events_poll", "Check for missed events", Every(events), 30 * _MINUTE, min(5.0, events / 10), "always"),
+        ("events_wide", "Check the last 14 days for missed events", Every(_HOUR), 30 * _MINUTE, _MINUTE, "no"),
+        ("events_deep", "Check the last 45 days for missed events", Cron("15 2 * * *"), 12 * _HOUR, 10 * _MINUTE, "no"),
+    )  # fmt: skip
+    unknown = functions.keys() - {row[0] for row in table}
+    if unknown:
+        raise ValueError(f"no definition of the jobs {', '.join(sorted(unknown))}")
     return [
         Job(
-            name="cache_warm",
-            title="Warm the cache",
-            run=warming.run,
-            schedule=Every(_HOUR),
-            limit=300.0,
-            jitter=60.0,
-            at_start="always",
-        ),
-        Job(
-            name="retention",
-            title="Delete expired events and history",
-            run=RetentionJob(db, clock, keep, time).run,
-            schedule=Cron("40 3 * * *"),
-            limit=_HOUR,
-            jitter=300.0,
-        ),
+            name=name,
+            title=title,
+            run=functions[name],
+            schedule=schedule,
+            limit=limit,
+            jitter=jitter,
+            at_start=at_start,
+        )
+        for name, title, schedule, limit, jitter, at_start in table
+        if name in functions
     ]
-
-
-class LoopbackClient:
-    """Asks this daemon over its control socket."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    async def __call__(self, path: str) -> int:
-        """The status of the answer; 0 for none."""
-        try:
-            async with (
-                asyncio.timeout(_REQUEST_TIMEOUT),
-                aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self._path))) as session,
-                session.get(f"http://localhost{path}", headers={"Accept-Encoding": "identity"}) as answer,
-            ):
-                await answer.read()
-                return answer.status
-        except (aiohttp.ClientError, TimeoutError):
-            return 0

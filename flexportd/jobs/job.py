@@ -1,4 +1,4 @@
-"""What a job is: when it is due, what it runs, how long it may take."""
+"""What a job is: its schedule, what it runs, how long it may take."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ _UNITS = (("d", 86_400), ("h", 3600), ("min", 60))
 
 
 class StoppedError(FlexportdError):
-    """A run ended early because the daemon stops; it goes on at the next start."""
+    """A run ended early because the daemon stops; it resumes at the next start."""
 
     slug = "stopped"
 
@@ -27,13 +27,13 @@ def duration(seconds: float) -> str:
 
 
 def unexpected_message(error: Exception) -> str:
-    """What people read of an error that nobody foresaw; the log has its text."""
+    """The message of an unexpected error; the log has its text."""
     return f"Unexpected {type(error).__name__}; see the daemon's log"
 
 
 @dataclass(frozen=True, slots=True)
 class Every:
-    """Again and again, that many seconds after it was due before. Raises ValueError when that is not above zero."""
+    """A fixed interval after the last due time. Raises ValueError unless it is above zero."""
 
     seconds: float
 
@@ -47,7 +47,7 @@ class Every:
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """At the times of a crontab line (minute, hour, day, month, weekday), in UTC whatever the zone of the machine.
+    """The times of a crontab line (minute, hour, day, month, weekday), in UTC whatever the machine's time zone.
 
     Raises ValueError for anything else, and for weekdays as numbers: crontab counts them from Sunday, APScheduler 3
     from Monday.
@@ -74,7 +74,7 @@ Schedule = Every | Cron
 
 @dataclass(frozen=True, slots=True)
 class JobRun:
-    """One run as the job sees it. `number` is the number of its row in `job_runs`."""
+    """One run as the job sees it. `number` is the id of its row in `job_runs`."""
 
     job: str
     number: int
@@ -82,26 +82,26 @@ class JobRun:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     def check_stop(self) -> None:
-        """To be asked between steps. Raises StoppedError when the daemon stops; what is done must be kept by then."""
+        """Called between steps, when all work so far is stored. Raises StoppedError when the daemon stops."""
         if self.stopping.is_set():
             raise StoppedError("The daemon was stopped; the job resumes at the next start")
 
 
-Work = Callable[[JobRun], Awaitable[str | None]]
-"""Does the job; a sentence on what it did, or None. Raises FlexportdError when it failed with that sentence."""
+JobFunction = Callable[[JobRun], Awaitable[str | None]]
+"""Does the job; a sentence on what it did, or None. Raises FlexportdError with a sentence if it failed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """A job as declared in code. Times in seconds.
+    """A job as defined in code. Times in seconds.
 
-    `jitter` is how much later than due it may be started, drawn afresh each time. A run is ended after `limit`.
-    `at_start`: also shortly after every start of the daemon ("always"), or only after the first that knows it.
+    Each run starts up to `jitter` later than due, at random, and is cancelled after `limit`. `at_start`: it also runs
+    shortly after each start of the daemon ("always") or only after the first one ("first").
     """
 
     name: str
     title: str
-    run: Work
+    run: JobFunction
     schedule: Schedule
     limit: float
     jitter: float = 0.0

@@ -1,11 +1,13 @@
-"""The job `retention`: what is older than is kept goes, in steps so small that nobody waits."""
+"""The job `retention`: deletes expired events and history, in small transactions."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from flexportd.clock import Clock, stamp
 from flexportd.core.trusted_time import EARLIEST, TrustedTime
 from flexportd.jobs.job import JobRun
+from flexportd.settings import Settings
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.changes import HISTORY_FROM
 from flexportd.storage.repositories.retention import RetentionWindow
@@ -15,29 +17,38 @@ BATCH_SIZE = 200  # rows in one transaction
 _PAUSE = 0.02  # seconds between transactions
 _CALLS_KEPT = timedelta(days=400)
 _MIN_TIME = datetime(1, 1, 2, tzinfo=UTC)
-_SLACK = timedelta(days=1)  # that a time may lie ahead and still be believed
-JOURNAL_KEPT = timedelta(days=30)  # whoever follows it must ask at least so often
+_SLACK = timedelta(days=1)  # how far ahead a time may be to count
+JOURNAL_KEPT = timedelta(days=30)  # a stream client must reconnect within this time
 
 
+@dataclass(frozen=True, slots=True)
 class RetentionPeriods:
-    """For how long things are kept; None: for ever. May change while running."""
+    """How long events and history are kept; None: forever."""
 
-    def __init__(self, events: timedelta | None, history: timedelta | None) -> None:
-        self.events = events
-        self.history = history
+    events: timedelta | None
+    history: timedelta | None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "RetentionPeriods":
+        """What `[storage]` says."""
+        return cls(settings.storage.event_retention, settings.storage.history_retention)
 
 
 class RetentionJob:
-    """Forgets the oldest events and history."""
+    """Deletes the oldest events and history."""
 
-    def __init__(self, db: Database, clock: Clock, keep: RetentionPeriods, time: TrustedTime | None = None) -> None:
+    def __init__(self, db: Database, clock: Clock, periods: RetentionPeriods, time: TrustedTime) -> None:
         self._db = db
         self._clock = clock
-        self._keep = keep
-        self._time = time or TrustedTime(db, clock)
+        self._keep = periods
+        self._time = time
+
+    def reload(self, settings: Settings) -> None:
+        """Apply other periods from the next run on."""
+        self._keep = RetentionPeriods.from_settings(settings)
 
     async def run(self, job: JobRun) -> str:
-        """Forget until nothing is too old. Raises StoppedError."""
+        """Delete until nothing is too old. Raises StoppedError."""
         await self._time.check()
         events = await self._delete_events(job)
         rows = await self._delete_history(job)
@@ -75,10 +86,10 @@ class RetentionJob:
         times, count = self._window(self._keep.history), 0
 
         def work(tx: Transaction, old: Sequence[int]) -> int:
-            gone = tx.retention.delete_changes(times.before, BATCH_SIZE, old)
-            if gone:
-                tx.meta.put(HISTORY_FROM, times.before)  # what was known before that can no longer be told
-            return gone
+            deleted = tx.retention.delete_changes(times.before, BATCH_SIZE, old)
+            if deleted:
+                tx.meta.put(HISTORY_FROM, times.before)  # earlier states can no longer be reconstructed
+            return deleted
 
         while old := await self._db.read(lambda tx: tx.retention.old_changes(times, BATCH_SIZE)):
             job.check_stop()
@@ -90,9 +101,9 @@ class RetentionJob:
     async def _delete_exceptions(self, job: JobRun, times: RetentionWindow) -> None:
         while True:
             job.check_stop()
-            gone = await self._db.write(
+            deleted = await self._db.write(
                 lambda tx: tx.exceptions.delete_closed(times.before, BATCH_SIZE, times.earliest)
             )
-            if gone < BATCH_SIZE:
+            if deleted < BATCH_SIZE:
                 return
             await self._clock.sleep(_PAUSE)

@@ -1,4 +1,4 @@
-"""One run of a job, from its beginning on disk to its end on disk."""
+"""One run of a job, from its start to its result, both on disk."""
 
 import asyncio
 import contextlib
@@ -16,20 +16,20 @@ _CANCELLED = RunResult("cancelled", "The daemon was stopped during the run")
 
 
 class ActiveRun:
-    """A run under way. `begun` is set once it is on disk, or `refusal` says why it cannot be; `ended` at its end."""
+    """A running job. `started` is set once its start is on disk or `error` says why it is not; `ended` at its end."""
 
-    def __init__(self, job: Job, cause: Cause, book: JobStore) -> None:
-        self.row = book.begin(job.name, cause)
+    def __init__(self, job: Job, cause: Cause, store: JobStore) -> None:
+        self.row = store.begin(job.name, cause)
         self.started = asyncio.Event()
         self.ended = asyncio.Event()
         self.error: UnavailableError | None = None
         self._job = job
-        self._store = book
+        self._store = store
         self._run = JobRun(job.name, self.row.id, cause)
         self._task: asyncio.Task[Any] | None = None
 
     async def execute(self) -> None:
-        """Run the job to its end, whatever that is; only being cancelled is raised."""
+        """Run the job to its end, however it ends; only a cancellation is raised."""
         self._task = asyncio.current_task()
         loop = asyncio.get_running_loop()
         began, before, ending = loop.time(), self._store[self._job.name], _CANCELLED
@@ -38,7 +38,7 @@ class ActiveRun:
             self.started.set()
             ending = await self._attempt()
         except UnavailableError as error:
-            # A run that could not be seen after a crash does not begin; what it would do needs the disk as well.
+            # A run that would leave no trace after a crash does not start; its work needs the disk as well.
             self.error, ending = error, RunResult("failed", str(error))
         finally:
             self._store.end(self.row, ending, loop.time() - began)
@@ -50,16 +50,16 @@ class ActiveRun:
                 self.ended.set()
 
     def request_stop(self) -> None:
-        """The job may end early, at a point of its own choice."""
+        """Let the job end early, at a point of its choice."""
         self._run.stopping.set()
 
     def cancel(self) -> None:
-        """End it where it is."""
+        """Cancel it where it is."""
         if self._task is not None:
             self._task.cancel()
 
     async def _save(self) -> None:
-        with contextlib.suppress(UnavailableError):  # the book keeps it, and tries again
+        with contextlib.suppress(UnavailableError):  # the store keeps it, and tries again
             await self._store.save(self._job.name)
 
     async def _attempt(self) -> RunResult:
@@ -83,7 +83,7 @@ class ActiveRun:
 
 
 def _log_result(job: str, failures: int, ending: RunResult) -> None:
-    """Log the edge: the first failure and the recovery, not each of many."""
+    """Log the first failure and the recovery, not each of many."""
     if ending.outcome in ("failed", "timed_out") and not failures:
         log.warning("job_failed", job=job, outcome=ending.outcome, reason=ending.message)
     elif ending.outcome == "done" and failures:

@@ -1,4 +1,4 @@
-"""Which jobs there are, when each is due, and that none runs beside itself."""
+"""Runs jobs when they are due or requested, and none concurrently with itself."""
 
 import asyncio
 import contextlib
@@ -14,35 +14,34 @@ from flexportd.clock import Clock, parse, stamp
 from flexportd.errors import ConflictError, NotFoundError, UnavailableError
 from flexportd.escape import closest_match
 from flexportd.jobs.job import Cause, Every, Job, Schedule
-from flexportd.jobs.job_store import FAILING, JobStore
+from flexportd.jobs.job_store import FAILING, JobStore, serialize_job, serialize_run
 from flexportd.jobs.run import ActiveRun
-from flexportd.jobs.serialize import serialize_job, serialize_run
 from flexportd.jobs.timer import Timer, next_time
 from flexportd.storage.database import Database
 from flexportd.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
-SPREAD = 15.0  # seconds within which missed runs begin, so that not all begin at once
-STOP_TIMEOUT = 5.0  # seconds for runs to end by themselves
+SPREAD = 15.0  # seconds over which missed runs are spread
+STOP_TIMEOUT = 5.0  # seconds for runs to end on request
 _CANCEL_TIMEOUT = 5.0  # seconds for runs to end once cancelled
-_LATE = timedelta(seconds=30)  # after it was due, from which on a run was missed
-_POLL_INTERVAL = 5.0  # seconds between looks at the clock
-_FAST_POLL_INTERVAL = 0.5  # by a faster clock than the machine's, by which no alarm rings
-_MIN_INTERVAL = 15.0  # seconds of the machine between two runs by a faster clock
+_LATE = timedelta(seconds=30)  # after which a run that was due counts as missed
+_POLL_INTERVAL = 5.0  # seconds between checks of the clock
+_FAST_POLL_INTERVAL = 0.5  # with a simulated clock, by which no timer fires
+_MIN_INTERVAL = 15.0  # real seconds between two runs with a faster clock
 
 
 @dataclass(slots=True)
 class _Entry:
     job: Job
-    cause: Cause = "schedule"  # of the run that its alarm will begin
+    cause: Cause = "schedule"  # of the run that its timer will start
     running: ActiveRun | None = None
 
 
 class Scheduler:
-    """Starts jobs when they are due, or when somebody asks; the runs belong to `tasks`.
+    """Starts jobs when they are due or requested; the runs belong to `tasks`.
 
-    The wall clock decides. Timers stand still while a machine sleeps, so `tick` looks at the clock every few seconds.
+    The wall clock decides. Timers stop while a machine sleeps, so `tick` checks the clock every few seconds.
     """
 
     def __init__(self, db: Database, clock: Clock, tasks: Tasks, *, spread: float = SPREAD) -> None:
@@ -56,16 +55,16 @@ class Scheduler:
         self._stopping = False
 
     def add(self, *jobs: Job) -> None:
-        """Make jobs known, before `start`. Raises ValueError when a name is taken."""
+        """Register jobs, before `start`. Raises ValueError when a name is taken."""
         for job in jobs:
             if job.name in self._entries:
                 raise ValueError(f"there are two jobs called {job.name}")
             self._entries[job.name] = _Entry(replace(job, schedule=self._adjust_to_speed(job.schedule)))
 
     async def start(self) -> None:
-        """Take up where the last process ended, and set the alarms."""
+        """Continue where the last process ended, and set the timers."""
         await self._store.load(self._entries)
-        self._timer.start(silent=self._clock.machine is not self._clock)  # they ring by the machine's clock
+        self._timer.start(silent=self._clock.machine is not self._clock)  # timers follow the machine's clock
         now = self._clock.now()
         for name, entry in self._entries.items():
             entry.cause, due = self._first(entry.job, now)
@@ -74,14 +73,14 @@ class Scheduler:
         self._tasks.start("job_scheduler", self._watch)
 
     def wind_down(self) -> None:
-        """From now on nothing begins, and runs under way are asked to end."""
+        """Start nothing any more, and request current runs to end."""
         self._stopping = True
         self._timer.stop()
         for running in self._active_runs():
             running.request_stop()
 
     async def stop(self, grace: float = STOP_TIMEOUT) -> None:
-        """Wait for runs under way, then cancel them; safe before any start and twice. The store must still be open."""
+        """Wait for current runs, then cancel them; safe before any start and twice. The database must still be open."""
         self.wind_down()
         await _all_ended(self._active_runs(), grace)
         for running in self._active_runs():
@@ -92,9 +91,9 @@ class Scheduler:
         await self._store.save_all()
 
     async def run_now(self, name: str) -> dict[str, Any]:
-        """Run a job, paused or not; its document as the run begins.
+        """Run a job, paused or not; its document at the start of the run.
 
-        Raises NotFoundError, ConflictError when it runs already, UnavailableError when its beginning cannot be kept.
+        Raises NotFoundError, ConflictError when it is running, UnavailableError when its start cannot be stored.
         """
         entry = self._entry(name)
         if entry.running is not None:
@@ -105,21 +104,21 @@ class Scheduler:
         await running.started.wait()
         if running.error is not None:
             raise running.error
-        if entry.cause != "schedule":  # this run stands in for the one that is due soon after the start
+        if entry.cause != "schedule":  # this run replaces the one that is due soon after the start
             entry.cause = "schedule"
             self._set_due(entry, next_time(entry.job.schedule, self._clock.now(), entry.job.jitter))
         return serialize_job(entry.job, self._store[name], running.row)
 
     def start_if_idle(self, name: str) -> None:
-        """Begin a job that is due, unless it runs already, is paused, or the daemon stops. Raises NotFoundError."""
+        """Start a job unless it is running or paused, or the daemon stops. Raises NotFoundError."""
         entry = self._entry(name)
         if entry.running is None and not self._stopping and not self._store[name].paused:
             self._begin(entry, "schedule")
 
     async def set_paused(self, name: str, *, paused: bool) -> dict[str, Any]:
-        """Hold a job, or let it go on; survives restarts. A run under way goes on to its end.
+        """Pause or resume a job; kept across restarts. A current run finishes.
 
-        Raises NotFoundError, and UnavailableError when it cannot be kept: nothing has changed then.
+        Raises NotFoundError, and UnavailableError when it cannot be stored: nothing has changed then.
         """
         entry = self._entry(name)
         if self._store[name].paused != paused:
@@ -133,7 +132,7 @@ class Scheduler:
         return self._serialize(entry)
 
     def reschedule(self, name: str, schedule: Schedule) -> None:
-        """Another schedule from now on, counted from the last run. Raises NotFoundError; ValueError for never."""
+        """Change the schedule, counted from the last run. Raises NotFoundError; ValueError if it is never due."""
         entry, schedule = self._entry(name), self._adjust_to_speed(schedule)
         if entry.job.schedule == schedule:
             return
@@ -143,13 +142,18 @@ class Scheduler:
         elif entry.cause == "schedule":
             due = self._next(job, entry.running)
         else:
-            due = self._timer.next_due(name)  # what was missed stays due
+            due = self._timer.next_due(name)  # a missed run stays due
         entry.job = job
         self._timer.change(name, schedule, job.jitter, due)
         self._store.change(name, next_due_at=_stamp(due))
 
+    def reschedule_all(self, jobs: Iterable[Job]) -> None:
+        """Apply the schedules of these jobs."""
+        for job in jobs:
+            self.reschedule(job.name, job.schedule)
+
     def tick(self) -> None:
-        """Begin what is due by the wall clock, which may have jumped either way; at most one run a job."""
+        """Start what is due by the wall clock, which may have jumped either way; at most one run a job."""
         now = self._clock.now()
         for name, entry in self._entries.items():
             due = self._timer.next_due(name)
@@ -162,13 +166,13 @@ class Scheduler:
                 self._set_due(entry, next_time(entry.job.schedule, now, entry.job.jitter))
 
     async def wait_until_idle(self, name: str) -> None:
-        """Wait until no run of this job is under way. Raises NotFoundError."""
+        """Wait until this job is not running. Raises NotFoundError."""
         entry = self._entry(name)
         if entry.running is not None:
             await entry.running.ended.wait()
 
     def list_jobs(self) -> list[dict[str, Any]]:
-        """Every job, in the order of their declaration."""
+        """All jobs, in the order of registration."""
         return [self._serialize(entry) for entry in self._entries.values()]
 
     async def detail(self, name: str) -> dict[str, Any]:
@@ -178,13 +182,13 @@ class Scheduler:
         return self._serialize(entry) | {"recent_runs": [serialize_run(run) for run in runs]}
 
     def as_of(self) -> str | None:
-        """When the newest run began or ended; None before any."""
+        """When the newest run started or ended; None before any."""
         moments = [self._store[name].last_ended_at for name in self._entries]
         moments += [running.row.started_at for running in self._active_runs()]
         return max((moment for moment in moments if moment is not None), default=None)
 
     def problems(self) -> list[str]:
-        """Jobs that fail again and again, one sentence each; paused ones are not counted."""
+        """A sentence for each job that fails repeatedly and is not paused."""
         states = [self._store[name] for name in self._entries]
         return [
             f"Job {state.name} has failed {state.consecutive_failures} times in a row: {state.last_message}"
@@ -192,16 +196,16 @@ class Scheduler:
             if state.consecutive_failures >= FAILING and not state.paused
         ]
 
-    # --- when ---
+    # --- due times ---
 
     def _adjust_to_speed(self, schedule: Schedule) -> Schedule:
-        """By a clock that is faster than the machine's, an interval that the machine can keep."""
+        """With a clock faster than the machine's, an interval that the machine can keep."""
         if self._clock.speed == 1 or not isinstance(schedule, Every):
             return schedule
         return Every(max(schedule.seconds, _MIN_INTERVAL * self._clock.speed))
 
     def _first(self, job: Job, now: datetime) -> tuple[Cause, datetime | None]:
-        """Why and when a job is due for the first time in this process."""
+        """Cause and time of the first run of a job in this process."""
         state = self._store[job.name]
         if state.paused:
             return "schedule", None
@@ -214,7 +218,7 @@ class Scheduler:
         return "schedule", due if known is None else min(known, due)
 
     def _next(self, job: Job, running: ActiveRun | None) -> datetime:
-        """When a job is due that was held, or has another schedule: counted from its last run."""
+        """When a job is due that was paused or rescheduled, counted from its last run."""
         now = self._clock.now()
         last = self._store[job.name].last_started_at if running is None else running.row.started_at
         if isinstance(job.schedule, Every) and last is not None:
@@ -222,7 +226,7 @@ class Scheduler:
         return next_time(job.schedule, now, job.jitter)
 
     def _latest(self, job: Job, now: datetime) -> datetime:
-        """No alarm is set for later than this, unless the clock was ahead when it was set."""
+        """No due time is later than this, unless the clock was ahead when it was set."""
         return next_time(job.schedule, now) + timedelta(seconds=job.jitter + self._spread + 1)
 
     def _spread_delay(self, job: Job) -> timedelta:
@@ -241,9 +245,9 @@ class Scheduler:
     # --- runs ---
 
     def _on_due(self, name: str) -> None:
-        """An alarm rang; it is set for the next time already."""
+        """A timer has fired; it is set for the next time already."""
         entry, state, now = self._entries[name], self._store[name], self._clock.now()
-        if self._stopping or state.paused:  # since it rang
+        if self._stopping or state.paused:  # since it fired
             return
         self._store.change(name, next_due_at=_stamp(self._timer.next_due(name)))
         missed = state.next_due_at is not None and now - parse(state.next_due_at) > _LATE * self._clock.speed
@@ -262,13 +266,13 @@ class Scheduler:
     def _begin(self, entry: _Entry, cause: Cause) -> ActiveRun:
         running = entry.running = ActiveRun(entry.job, cause, self._store)
 
-        async def carry_out() -> None:
+        async def execute() -> None:
             try:
                 await running.execute()
             finally:
                 entry.running = None
 
-        self._tasks.start(f"job-{entry.job.name}", carry_out, vital=False)
+        self._tasks.start(f"job-{entry.job.name}", execute, vital=False)
         return running
 
     def _active_runs(self) -> list[ActiveRun]:

@@ -1,7 +1,7 @@
-"""When jobs are due: APScheduler behind the few calls that we need of it.
+"""When jobs are due: APScheduler behind the few calls that are needed.
 
-It only rings: what it runs is a call of ours that returns at once. Its own runs would be cancelled by its shutdown, and
-it does not remember them. Jobs are in its memory; what must survive a restart is in our table.
+It only fires a callback that returns at once. It would cancel its own runs at shutdown, and it does not record them.
+Its jobs are in memory; what must survive a restart is in our table.
 """
 
 import logging
@@ -17,64 +17,64 @@ from flexportd.jobs.job import Every, Schedule
 
 OnDue = Callable[[str], None]
 
-# A late alarm rings whatever its age (the default drops it after one second), and once for all that were missed.
+# A late timer fires whatever its age (by default it is dropped after one second), once for all that were missed.
 _DEFAULTS = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
 
 
 class Timer:
-    """One alarm a job, on the wall clock. `ring` is called on the event loop with the job's name."""
+    """One timer a job, on the wall clock. `on_due` is called on the event loop with the job's name."""
 
-    def __init__(self, ring: OnDue) -> None:
-        # It tells of each alarm set and rung; what matters of that is told by the book of jobs.
+    def __init__(self, on_due: OnDue) -> None:
+        # It logs each timer that is set or fires; the scheduler logs what matters.
         logging.getLogger("apscheduler").setLevel(logging.WARNING)
-        self._fire = ring
+        self._on_due = on_due
         self._scheduler: Any = AsyncIOScheduler(timezone=UTC, job_defaults=_DEFAULTS)
         self._running = False
 
     def start(self, *, silent: bool = False) -> None:
-        """From now on due alarms ring; silent ones only tell when they are due."""
+        """Start firing; a silent timer only says when jobs are due."""
         self._scheduler.start(paused=silent)
         self._running = True
 
     def stop(self) -> None:
-        """No alarm rings any more; safe before any start and twice."""
+        """Stop firing; safe before any start and twice."""
         if self._running:
             self._running = False
-            # The shutdown itself comes with the next turn of the loop; until then nothing is looked at.
+            # The shutdown comes with the next turn of the loop; until then, nothing may fire.
             self._scheduler.pause()
             self._scheduler.shutdown(wait=False)
 
     def add(self, name: str, schedule: Schedule, jitter: float, at: datetime | None) -> None:
-        """Set an alarm for `at` and from then on by its schedule; None holds it."""
+        """Set a timer for `at`, and from then on by the schedule; None holds it."""
 
-        async def rung() -> None:
-            # A coroutine function: anything else would be called on another thread.
-            self._fire(name)
+        async def fire() -> None:
+            # A coroutine function, since anything else would be called on another thread.
+            self._on_due(name)
 
-        self._scheduler.add_job(rung, _trigger(schedule, jitter), id=name, name=name, next_run_time=at)
+        self._scheduler.add_job(fire, _trigger(schedule, jitter), id=name, name=name, next_run_time=at)
 
     def change(self, name: str, schedule: Schedule, jitter: float, at: datetime | None) -> None:
-        """Another schedule for a job that is known."""
+        """Change the schedule of a job."""
         if self._running:
             self._scheduler.modify_job(name, trigger=_trigger(schedule, jitter), next_run_time=at)
 
     def reset(self, name: str, at: datetime | None) -> None:
-        """Ring at this time instead, and from then on by the schedule; None holds it."""
+        """Fire at this time instead, and from then on by the schedule; None holds it."""
         if self._running:
             self._scheduler.modify_job(name, next_run_time=at)
 
     def next_due(self, name: str) -> datetime | None:
-        """When it rings next, in UTC; None while held or stopped."""
-        found: datetime | None = self._scheduler.get_job(name).next_run_time if self._running else None
-        return found
+        """When it fires next, in UTC; None while held or stopped."""
+        due: datetime | None = self._scheduler.get_job(name).next_run_time if self._running else None
+        return due
 
 
 def next_time(schedule: Schedule, moment: datetime, jitter: float = 0.0) -> datetime:
-    """When a job is due that was due at `moment`. Raises ValueError when that is never."""
-    found: datetime | None = _trigger(schedule, jitter).get_next_fire_time(moment, moment)
-    if found is None:
+    """When a job is due next after `moment`. Raises ValueError if never."""
+    due: datetime | None = _trigger(schedule, jitter).get_next_fire_time(moment, moment)
+    if due is None:
         raise ValueError(f"{schedule} never comes")
-    return found
+    return due
 
 
 def _trigger(schedule: Schedule, jitter: float) -> Any:

@@ -1,1 +1,1 @@
-"""The durable queue: one mechanism for all work. Knows no domain, no HTTP and no terminal."""
+"""The durable queue: one mechanism for all work. It depends on no resource, no HTTP and no terminal."""

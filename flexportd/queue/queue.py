@@ -1,6 +1,7 @@
-"""The queue as its owner and its callers see it: kinds, loops, pause and resume, dead letters."""
+"""The queue as its callers use it: kinds of items, pause and resume, dead letters. `workers.py` runs the items."""
 
 import asyncio
+import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,12 +11,10 @@ from typing import Any, TypedDict
 import structlog
 
 from flexportd.clock import Clock, age, stamp
-from flexportd.errors import ConflictError, NotFoundError
+from flexportd.errors import ConflictError, NotFoundError, UnavailableError
 from flexportd.outcome import Dead
-from flexportd.queue.completion import Completion
-from flexportd.queue.gate import PauseGate
-from flexportd.queue.handlers import BatchHandler, Handler
-from flexportd.queue.retry_policy import Policy
+from flexportd.queue.handlers import BatchHandler, Completion, Handler, PauseGate, Policy
+from flexportd.settings import Settings
 from flexportd.storage.database import Database
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.items import Item
@@ -24,21 +23,22 @@ from flexportd.storage.transaction import Transaction
 log = structlog.get_logger(__name__)
 
 _PAUSED = "queue_paused"
-_MAX_WAIT = timedelta(days=2)  # that an item may have to wait: Flexport may ask for a day
+_MAX_WAIT = timedelta(days=2)  # the longest wait of an item: Flexport may ask for a day
 _SLACK = timedelta(seconds=5)
+_MAINTENANCE_INTERVAL = 15.0  # seconds between looks for expired leases
 
-MAX_DEATHS = 3  # so often may the process end while an item alone is in work, before it becomes a dead letter
+MAX_DEATHS = 3  # times that the process may end while only this item is running, before it becomes a dead letter
 
 
 @dataclass
 class QueueCounters:
-    """Counted since the start, for metrics."""
+    """Counts since the start, for metrics."""
 
     finished: int = 0
     dead: int = 0
     retried: int = 0
     batches: int = 0
-    errors: dict[str, str] = field(default_factory=dict)  # kind -> why its loop cannot work at present
+    errors: dict[str, str] = field(default_factory=dict)  # kind -> why its worker cannot run at present
 
 
 class OldestItemAges(TypedDict):
@@ -60,7 +60,7 @@ class QueueState(TypedDict):
 
 
 class Queue:
-    """Holds the kinds and what is common to their loops (`loops.py` runs them)."""
+    """Holds the handlers and what their workers share."""
 
     def __init__(self, db: Database, clock: Clock, policy: Policy) -> None:
         self.db = db
@@ -72,19 +72,27 @@ class Queue:
         self._counts: Counter[str] = Counter()
         self.paused = False
         self.suspects: defaultdict[str, list[int]] = defaultdict(list)
-        """Kind -> the items that were in work when the last process ended: each is tried once, by itself."""
+        """Kind -> the items that were running when the last process ended: each is tried once, alone."""
         self.isolation = asyncio.Lock()
-        """Held by the one kind that tries its suspects, so that no two are in work when the process ends again."""
+        """Held by the kind that tries its suspects, so that only one is running if the process ends again."""
+
+    def reload(self, settings: Settings) -> None:
+        """Apply `[queue]` as it can change while running."""
+        self.policy = Policy.from_settings(settings)
 
     def add(self, kind: Handler) -> None:
-        """Make a kind known, before `load`."""
+        """Register a handler, before `load`."""
         self.handlers[kind.name] = kind
         self.gates[kind.name] = PauseGate()
 
-    async def load(self) -> None:
-        """Take up where the last process ended: its leases are void, for we hold the folder's lock.
+    def completion(self, kind: Handler | None) -> Completion:
+        """The completion of items of a kind, None if it is unknown."""
+        return Completion(self.policy, kind.on_dead if kind else lambda *_: None, self.clock)
 
-        A process that stops in order leaves nothing in work. Otherwise one of the items in work may have ended it.
+    async def load(self) -> None:
+        """Continue where the last process ended: its leases are void, since this one holds the data directory's lock.
+
+        A process that stops in order leaves no item running. Otherwise, one of the running items may have ended it.
         """
         self.paused = await self.db.read(lambda tx: tx.meta.get(_PAUSED)) == "yes"
         applying = await asyncio.to_thread(self.db.marker.read_previous)
@@ -104,9 +112,9 @@ class Queue:
             gate.wake()
 
     def _count_deaths(self, tx: Transaction, applying: Sequence[tuple[int, int]]) -> list[Item]:
-        """The items that were in work; one that was alone has one more death, and is a dead letter if it has too many.
+        """The items that were running; one that ran alone has one more death, and with too many is a dead letter.
 
-        Of several of one kind any may have ended the process: none is blamed until each was tried alone.
+        Of several of one kind, any may have ended the process: none is blamed until each was tried alone.
         """
         leased = tx.items.leased_ids()
         tx.items.reclaim_expired("9999")
@@ -117,20 +125,30 @@ class Queue:
             if (item := tx.items.by_id(item_id)) and (item.state, item.attempts) == ("ready", attempts)
             if item.kind in kinds
         ]
-        found = [item for item_id in unfinished + leased if (item := tx.items.by_id(item_id)) and item.state != "dead"]
-        number = Counter(item.kind for item in found)
-        in_work = [tx.items.count_death(item.id) if number[item.kind] == 1 else item for item in found]
+        running = [
+            item for item_id in unfinished + leased if (item := tx.items.by_id(item_id)) and item.state != "dead"
+        ]
+        number = Counter(item.kind for item in running)
+        in_work = [tx.items.count_death(item.id) if number[item.kind] == 1 else item for item in running]
         for item in in_work:
             if item.deaths >= MAX_DEATHS:
                 kind = self.handlers.get(item.kind)
-                settling = Completion(self.policy, kind.on_dead if kind else lambda *_: None, self.clock)
                 error = f"the process ended {item.deaths} times while it worked on this item"
-                settling.complete(tx, [(item, Dead(error))], counted=False)
+                self.completion(kind).complete(tx, [(item, Dead(error))], counted=False)
         self.db.marker.put([])
         return in_work
 
+    async def run_maintenance(self) -> None:
+        """Return expired leases and correct the counts, until cancelled."""
+        while True:
+            await self.clock.sleep(_MAINTENANCE_INTERVAL)
+            with contextlib.suppress(UnavailableError):  # the writer logs it, and it is tried again
+                await self.reclaim_expired_leases()
+                await self.release_misdated()
+                await self.recount()
+
     async def recount(self) -> None:
-        """Count the unfinished items afresh."""
+        """Count the unfinished items again."""
         self._counts = Counter(await self.db.read(lambda tx: tx.items.pending()))
 
     @property
@@ -143,7 +161,7 @@ class Queue:
         return self._counts[kind]
 
     def finished(self, kind: str, count: int) -> None:
-        """So many items of a kind have ended."""
+        """Subtract items of a kind that have ended."""
         self._counts[kind] = max(0, self._counts[kind] - count)
 
     async def reclaim_expired_leases(self) -> None:
@@ -155,18 +173,16 @@ class Queue:
             self.wake_all()
 
     async def release_misdated(self, longest: timedelta = _MAX_WAIT) -> None:
-        """Let items run now that wait for a time which a wrong clock gave: none waits longer than `longest`.
+        """Make items due that wait for a time set by a wrong clock: none waits longer than `longest`.
 
         Once a clock that was ahead is set back, they would wait until it shows that time again.
         """
         now = self.clock.now()
-        # What was queued a moment ago by another reading of the clock is not meant.
+        # Items that were queued a moment ago, by another reading of the clock, stay as they are.
         at, latest = stamp(now + _SLACK), stamp(now + longest * self.clock.speed)
         if await self.db.read(lambda tx: tx.items.is_misdated(at, latest)):
             hastened = await self.db.write(lambda tx: tx.items.make_due(at, latest))
-            log.warning(
-                "item_retries_expedited", items=hastened, reason="they waited for a time that a wrong clock gave"
-            )
+            log.warning("item_retries_expedited", items=hastened, reason="they waited for a time set by a wrong clock")
             self.wake_all()
 
     def added(self, kind: str, count: int) -> None:
@@ -175,12 +191,12 @@ class Queue:
         self.gates[kind].wake()
 
     def wake_all(self) -> None:
-        """Let every loop look again."""
+        """Let every worker look for due items."""
         for gate in self.gates.values():
             gate.wake()
 
     async def set_paused(self, *, paused: bool) -> None:
-        """Hold all kinds, or let them go on; survives restarts."""
+        """Pause or resume all kinds; kept across restarts."""
         await self.db.write(lambda tx: tx.meta.put(_PAUSED, "yes" if paused else "no"))
         self.paused = paused
         log.info("queue_paused" if paused else "queue_resumed")
@@ -188,10 +204,10 @@ class Queue:
             gate.set_paused(paused=paused)
 
     async def stats(self) -> QueueState:
-        """How many in each state and the age in seconds of the oldest of each."""
-        found = await self.db.read(lambda tx: tx.items.stats())
+        """The number of items in each state, and the age in seconds of the oldest."""
+        stats = await self.db.read(lambda tx: tx.items.stats())
         now = self.clock.now()
-        (ready, of_ready), (leased, of_leased), (dead, of_dead) = found["ready"], found["leased"], found["dead"]
+        (ready, of_ready), (leased, of_leased), (dead, of_dead) = stats["ready"], stats["leased"], stats["dead"]
         return {
             "ready": ready,
             "leased": leased,
@@ -209,7 +225,7 @@ class Queue:
         return await self.db.read(lambda tx: tx.items.dead_letters(page))
 
     async def retry(self, item_ids: Sequence[int]) -> list[int]:
-        """Try dead letters again from the start; those that were revived."""
+        """Retry dead letters with all attempts; those that were requeued."""
         at = self.clock.stamp()
 
         def work(tx: Transaction) -> list[int]:

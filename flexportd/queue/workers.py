@@ -1,4 +1,4 @@
-"""The loops that run items: one a kind."""
+"""The workers that run items: one for each kind."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from flexportd.clock import Clock, parse, stamp
 from flexportd.errors import FlexportdError, UnavailableError
 from flexportd.escape import escape_control
 from flexportd.outcome import Dead, Outcome, Retry
-from flexportd.queue.completion import BatchResult, Completion
-from flexportd.queue.handlers import BatchHandler, ItemHandler
+from flexportd.queue.handlers import BatchHandler, BatchResult, ItemHandler
 from flexportd.queue.queue import Queue
+from flexportd.settings import Settings
 from flexportd.storage.connection import is_data_error
 from flexportd.storage.repositories.items import Item
 from flexportd.storage.transaction import Transaction
@@ -20,13 +20,13 @@ from flexportd.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
-# Items in one transaction: more the longer nobody waits. 1024 cost as much an item, and took 3 MiB more.
+# Items in one transaction, growing while no acknowledgement waits. 1024 cost the same per item, and 3 MiB more.
 MIN_BATCH, MAX_BATCH = 256, 512
-_SMALL_BATCH = 64  # items in one transaction that goes between acknowledgements
-_QUIET_TIMEOUT = 2.0  # seconds of standing back before batches go between acknowledgements
-_YIELD_SECONDS = 0.025  # seconds of standing back between batches after that
+_SMALL_BATCH = 64  # items in one transaction between acknowledgements
+_QUIET_TIMEOUT = 2.0  # seconds to wait for quiet before batches run between acknowledgements
+_YIELD_SECONDS = 0.025  # seconds to wait between batches after that
 _RETRY_DELAY = 1.0  # seconds
-_MAX_ERROR = 500  # characters of an unforeseen error that are kept
+_MAX_ERROR = 500  # characters of an unexpected error that are stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,10 @@ class _Batch:
 
 
 class BatchWorker:
-    """Runs a kind whose effects are in the database: batch by batch, standing back while acknowledgements wait.
+    """Runs a `BatchHandler`: batch by batch, yielding while acknowledgements wait.
 
-    A batch that fails is undone, and cut into halves until the item at fault is alone; that one is settled with its
-    error, and all others are applied in their order. What was in work when the last process ended is applied first,
-    item by item.
+    A batch that fails is rolled back and halved until the failing item is alone; that item ends with its error, and all
+    others are applied in order. Items that were running when the last process ended are applied first, one by one.
     """
 
     def __init__(self, queue: Queue, kind: BatchHandler) -> None:
@@ -52,13 +51,13 @@ class BatchWorker:
         self._size = MIN_BATCH
 
     async def run(self) -> None:
-        """Until the gate closes."""
+        """Run until the gate closes."""
         wait: float | None = 0.0
         while await self._gate.wait(wait):
             wait = await self._process_due()
 
     async def _process_due(self) -> float | None:
-        """Work off what is due; seconds until the next item is, None when none waits."""
+        """Run what is due; seconds until the next item is due, None when none waits."""
         if not await self._try_suspects():
             return _RETRY_DELAY
         patience = _QUIET_TIMEOUT
@@ -73,12 +72,12 @@ class BatchWorker:
         return None
 
     async def _batch(self, *, quiet: bool) -> _Batch | None:
-        """Apply what is due; None when the database does not allow it at present."""
+        """Apply what is due; None while the database refuses."""
         limit = self._size if quiet else _SMALL_BATCH
         taken: list[Item] = []
         try:
             batch = await self._queue.db.write(lambda tx: self._work(tx, limit, taken, may_end_early=quiet))
-        except Exception as error:  # noqa: BLE001 (each ends as the outcome of an item, or as trouble of the queue)
+        except Exception as error:  # noqa: BLE001 (each ends as the outcome of an item or an error of the queue)
             if not taken or not _is_item_error(error):
                 self._record_error(error)
                 return None
@@ -94,7 +93,7 @@ class BatchWorker:
         return batch
 
     def _work(self, tx: Transaction, limit: int, taken: list[Item], *, may_end_early: bool) -> _Batch:
-        """On the writer's thread: take, apply and settle, all in one transaction. `taken` gets what was taken."""
+        """On the writer's thread: take, apply and complete items in one transaction. `taken` receives the items."""
         queue, name = self._queue, self._handler.name
         now = queue.clock.now()
         items = tx.items.due(name, stamp(now), limit)
@@ -105,17 +104,16 @@ class BatchWorker:
         return _Batch(settled, full=done == limit, more=True, next_ready_at=None)
 
     def _apply(self, tx: Transaction, items: Sequence[Item], *, may_end_early: bool) -> tuple[int, BatchResult]:
-        """How many of these were applied, from the first on, and what became of them."""
+        """How many of these were applied, from the first on, and the result."""
         queue = self._queue
         queue.db.marker.put([(item.id, item.attempts) for item in items])
-        done = self._handler.apply(tx, items, queue.db.writer.urgent_waiting if may_end_early else _never)
-        settling = Completion(queue.policy, self._handler.on_dead, queue.clock)
-        return len(done), settling.complete(tx, done, counted=False)
+        done, effects = self._handler.apply(tx, items, queue.db.writer.urgent_waiting if may_end_early else _never)
+        return len(done), queue.completion(self._handler).complete(tx, done, counted=False, effects=effects)
 
-    # --- when something unforeseen happens ---
+    # --- after errors ---
 
     async def _try_suspects(self) -> bool:
-        """Apply what was in work when the last process ended; False when the database does not allow it at present."""
+        """Apply what was running when the last process ended; False while the database refuses."""
         queue, name = self._queue, self._handler.name
         if not queue.suspects[name]:
             return True
@@ -126,16 +124,16 @@ class BatchWorker:
         return done
 
     async def _isolate(self, pieces: list[list[int]]) -> bool:
-        """Apply these pieces, each a list of items' ids, in order, and settle the items that fail by themselves.
+        """Apply these pieces, each a list of item ids, in order, and complete the items that fail alone.
 
-        False when the database does not allow it at present; what was not done is left in `pieces`.
+        False while the database refuses; what was not done is left in `pieces`.
         """
         while pieces and not self._gate.closed and not self._queue.paused:
             await self._queue.db.writer.wait_for_quiet(_YIELD_SECONDS)
             piece = pieces[0]
             try:
                 count, settled = await self._queue.db.write(lambda tx: self._apply_by_id(tx, piece))  # noqa: B023
-            except Exception as error:  # noqa: BLE001 (each ends as the outcome of an item, or as trouble of the queue)
+            except Exception as error:  # noqa: BLE001 (each ends as the outcome of an item or an error of the queue)
                 if not _is_item_error(error):
                     self._record_error(error)
                     return False
@@ -152,16 +150,16 @@ class BatchWorker:
         return True
 
     def _apply_by_id(self, tx: Transaction, ids: Sequence[int]) -> tuple[int, BatchResult]:
-        """On the writer's thread: how many of these are done, from the first on, and what became of them."""
-        found = [tx.items.by_id(item_id) for item_id in ids]
-        items = [item for item in found if item is not None and item.state == "ready"]
+        """On the writer's thread: how many of these are done, from the first on, and the result."""
+        rows = [tx.items.by_id(item_id) for item_id in ids]
+        items = [item for item in rows if item is not None and item.state == "ready"]
         if not items:
             return len(ids), BatchResult(0, 0, 0)
         count, settled = self._apply(tx, items, may_end_early=True)
         return (len(ids) if count == len(items) else ids.index(items[count].id)), settled
 
     async def _complete_failed(self, item_id: int, error: Exception) -> bool:
-        """Settle an item that failed by itself; False when the database does not allow it at present."""
+        """Complete an item that failed alone; False while the database refuses."""
         outcome = _failure_outcome(error)
         if not isinstance(error, FlexportdError):
             log.error("item_failed", item_id=item_id, kind=self._handler.name, exc_info=error)
@@ -170,8 +168,7 @@ class BatchWorker:
             item = tx.items.by_id(item_id)
             if item is None or item.state != "ready":
                 return BatchResult(0, 0, 0)
-            settling = Completion(self._queue.policy, self._handler.on_dead, self._queue.clock)
-            return settling.complete(tx, [(item, outcome)], counted=False)
+            return self._queue.completion(self._handler).complete(tx, [(item, outcome)], counted=False)
 
         try:
             settled = await self._queue.db.write(settle)
@@ -194,7 +191,7 @@ class BatchWorker:
         self._queue.counters.errors.pop(self._handler.name, None)
         _count(self._queue, self._handler.name, settled)
         if settled.finished or settled.retried:
-            self._handler.on_commit()
+            self._handler.on_commit(settled.effects)
 
 
 def _never() -> bool:
@@ -202,12 +199,12 @@ def _never() -> bool:
 
 
 def _is_item_error(error: Exception) -> bool:
-    """Whether a batch failed because of what is in it, and not because of the database."""
+    """Whether a batch failed because of its items, not because of the database."""
     return not isinstance(error, UnavailableError) and is_data_error(error)
 
 
 def _failure_outcome(error: Exception) -> Outcome:
-    """What becomes of an item that failed by itself. Applying depends on nothing but the store and the item."""
+    """The outcome of an item that failed alone. Applying depends only on the database and the item."""
     if isinstance(error, FlexportdError):
         return Dead(str(error)) if error.permanent else Retry(str(error))
     return Retry(_describe(error)) if isinstance(error, MemoryError) else Dead(_describe(error))
@@ -218,7 +215,7 @@ def _describe(error: Exception) -> str:
 
 
 class ItemWorker:
-    """Runs a kind whose effects are elsewhere: leases, side by side between lanes, in order within one."""
+    """Runs an `ItemHandler`: leases items, concurrently between lanes, in order within one."""
 
     def __init__(self, queue: Queue, kind: ItemHandler, tasks: Tasks, limits: "LeaseLimits") -> None:
         self._queue = queue
@@ -229,13 +226,13 @@ class ItemWorker:
         self._running: set[int] = set()
 
     async def run(self) -> None:
-        """Until the gate closes."""
+        """Run until the gate closes."""
         wait: float | None = 0.0
         while await self._gate.wait(wait):
             wait = await self._claim() if await self._try_suspects() else _RETRY_DELAY
 
     async def _try_suspects(self) -> bool:
-        """Run what was in work when the last process ended, one by one; False when the database does not allow it."""
+        """Run what was running when the last process ended, one by one; False while the database refuses."""
         queue, name = self._queue, self._handler.name
         if not queue.suspects[name]:
             return True
@@ -258,7 +255,7 @@ class ItemWorker:
     async def _claim(self) -> float | None:
         free = self._limits.workers - len(self._running)
         if free <= 0:
-            return None  # the next item that ends opens the gate
+            return None  # the next item to end opens the gate
         now = self._queue.clock.now()
         until = stamp(self._queue.clock.after(self._limits.lease))
         name = self._handler.name
@@ -270,7 +267,7 @@ class ItemWorker:
             return _RETRY_DELAY
         self._queue.counters.errors.pop(name, None)
         if self._gate.closed:
-            for item in items:  # claimed while the daemon was told to stop: nothing begins any more
+            for item in items:  # claimed while the daemon began to stop: nothing starts any more
                 await self._release(item)
             return None
         for item in items:
@@ -287,7 +284,7 @@ class ItemWorker:
             outcome = await self._handle(item)
             await asyncio.shield(self._complete(item, outcome))
         except asyncio.CancelledError:
-            # Stopped in the middle: back to ready, and the broken try is not counted.
+            # Stopped midway: back to ready, and the attempt is not counted.
             await asyncio.shield(self._release(item))
             raise
         finally:
@@ -310,11 +307,11 @@ class ItemWorker:
     async def _complete(self, item: Item, outcome: Outcome) -> None:
         queue = self._queue
         while True:
-            settling = Completion(queue.policy, self._handler.on_dead, queue.clock)
+            settling = queue.completion(self._handler)
             try:
                 settled = await queue.db.write(lambda tx: settling.complete(tx, [(item, outcome)], counted=True))  # noqa: B023
             except UnavailableError as error:
-                # The effect has happened: it must not be forgotten because the disk is full for a while.
+                # The effect has happened: it must not be lost because the disk is full for a while.
                 queue.counters.errors[self._handler.name] = str(error)
                 await queue.clock.sleep(_RETRY_DELAY)
             else:
@@ -328,10 +325,15 @@ class ItemWorker:
 
 @dataclass(frozen=True, slots=True)
 class LeaseLimits:
-    """How many items of a kind run side by side, and how long one may take (seconds)."""
+    """How many items of a kind run concurrently, and how long one may take (seconds)."""
 
     workers: int = 4
     lease: float = 60.0
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "LeaseLimits":
+        """What `[queue]` says."""
+        return cls(settings.queue.workers, settings.queue.lease.total_seconds())
 
 
 def _count(queue: Queue, kind: str, settled: BatchResult) -> None:

@@ -9,8 +9,7 @@ import pytest
 
 from flexportd.core.events.applier import EventApplier
 from flexportd.ingest.event_store import EVENT, IncomingEvent, store_webhook
-from flexportd.queue.completion import Completion
-from flexportd.queue.retry_policy import Policy
+from flexportd.queue.handlers import Completion, Policy
 from flexportd.storage.repositories.events import ReceivedEvent
 from tests.mirrored import mirrored, world_of
 
@@ -49,7 +48,7 @@ class Webhooks:
         def work(tx):
             store_webhook(tx, some)
             items = tx.items.due(EVENT, "9999", 1000)
-            done = self.applier(tx, items, lambda: False)
+            done, _ = self.applier(tx, items, lambda: False)
             Completion(Policy(), self.applier.on_dead, self.mirror.clock).complete(tx, done, counted=False)
 
         await self.mirror.db.write(work)

@@ -284,7 +284,7 @@ async def test_a_full_sync_begins_with_a_button_and_shows_its_books(mirror):
     location = await synced(daemon)
     assert location == "/sync?done=begun"
     assert "Full sync started" in await page(daemon, location)
-    await daemon.daemon.upstream.book()
+    await daemon.daemon.flexport.save_usage()
     found = await page(daemon, "/sync")
     assert "All lists synced just now." in found
     assert ">OK<" in found
@@ -332,7 +332,7 @@ async def test_while_flexport_is_down_every_page_says_so_and_how_old_it_is(mirro
     await synced(daemon)
     assert "data-attention></p>" in await page(daemon, "/shipments")
     for name in ("shipments", "legs"):
-        breaker = daemon.daemon.upstream.client._breaker
+        breaker = daemon.daemon.flexport.client._breaker
         for _ in range(3):
             breaker.enter()
             breaker.leave(name, probe=False, failure="<i>GET /legs</i>: HTTP 503", answered=False)

@@ -19,6 +19,7 @@ from flexportd.core.changes.stream_messages import StreamPosition, read_messages
 from flexportd.core.exceptions import evaluate, worker
 from flexportd.core.exceptions.model import KINDS, SEVERITIES, ExceptionRules
 from flexportd.core.exceptions.worker import ExceptionWorker
+from flexportd.core.trusted_time import TrustedTime
 from flexportd.errors import UnavailableError
 from flexportd.expose.api.exceptions import STATES
 from flexportd.jobs.job import JobRun
@@ -314,7 +315,12 @@ async def test_closed_ones_are_forgotten_with_the_history(judged):
     await judged.put(record("shipments", 1), record("shipments", 2))
     await judged.put(record("shipments", 3, **LATE))
     judged.clock.turn(days=40)
-    retention = RetentionJob(judged.db, judged.clock, RetentionPeriods(None, timedelta(days=30)))
+    retention = RetentionJob(
+        judged.db,
+        judged.clock,
+        RetentionPeriods(None, timedelta(days=30)),
+        TrustedTime(judged.db, judged.clock),
+    )
     judged.clock.sleep = lambda _: asyncio.sleep(0)
     await retention.run(JobRun("retention", 1, "manual"))
     assert [row[3] for row in await judged.rows("1")] == [3]

@@ -9,6 +9,7 @@ from flexportd.core.changes import stream_messages
 from flexportd.core.changes.stream_messages import StreamPosition
 from flexportd.core.events.applier import REDELIVERED
 from flexportd.core.exceptions.worker import ExceptionWorker
+from flexportd.core.trusted_time import TrustedTime
 from flexportd.jobs.job import JobRun
 from flexportd.jobs.retention import RetentionJob, RetentionPeriods
 from tests.events import event, shipment
@@ -44,7 +45,9 @@ async def forget(daemon, clock, days=401):
     await daemon.settled()
     settings = daemon.daemon.settings.storage
     keep = RetentionPeriods(settings.event_retention, settings.history_retention)
-    await RetentionJob(daemon.daemon.db, clock, keep).run(JobRun("retention", 1, "manual"))
+    await RetentionJob(daemon.daemon.db, clock, keep, TrustedTime(daemon.daemon.db, clock)).run(
+        JobRun("retention", 1, "manual")
+    )
 
 
 async def test_an_event_sent_again_after_it_was_forgotten_raises_nothing(daemon, clock):
@@ -58,7 +61,7 @@ async def test_an_event_sent_again_after_it_was_forgotten_raises_nothing(daemon,
 
     await forget(daemon, clock)
     assert (await daemon.get("/events/5001", 404))["status"] == 404
-    await judge(daemon.daemon.following.examiner)
+    await judge(daemon.daemon.consumers.examiner)
     _, last = await told(daemon)
     exceptions = await daemon.get("/exceptions?kind=flexport_reported&state=all&limit=500")
     history = await daemon.get("/shipments/1/history?limit=500")
@@ -66,7 +69,7 @@ async def test_an_event_sent_again_after_it_was_forgotten_raises_nothing(daemon,
     status, answer = await daemon.post(body)
     assert (status, answer["status"]) == (200, "accepted")  # it is kept
     await daemon.settled()
-    await judge(daemon.daemon.following.examiner)
+    await judge(daemon.daemon.consumers.examiner)
     kept = await daemon.get("/events/5001")
     assert (kept["state"], kept["reason"]) == ("ignored", REDELIVERED)
     assert (kept["shipment_id"], kept["created_at"]) == (1, "2026-03-05T00:00:00.000Z")

@@ -12,7 +12,7 @@ import sys
 import aiohttp
 import pytest
 
-from flexportd.daemon import server, sockets
+from flexportd.daemon import server, sockets, systemd
 from flexportd.errors import ConfigError, InUseError
 from flexportd.settings import ListenAddress, Settings
 from tests.events import event, shipment
@@ -360,7 +360,7 @@ def test_sockets_from_systemd_are_told_apart(tmp_path, monkeypatch):
     monkeypatch.setattr(sockets.socket, "socket", lambda *, fileno: given[fileno])
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
     monkeypatch.setenv("LISTEN_FDS", "3")
-    found = sockets.activated_sockets()
+    found = systemd.activated_sockets()
     assert [is_loopback for _, is_loopback, _ in found] == [False, False, True]
     assert [address for _, _, address in found][:2] == [
         f"unix:{tmp_path / 'x.sock'}",

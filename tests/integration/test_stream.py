@@ -18,8 +18,9 @@ from flexportd.core.access import keys
 from flexportd.core.access.keys import UNRESTRICTED, Principal
 from flexportd.core.changes import stream_messages
 from flexportd.core.changes.stream_messages import StreamMessage
+from flexportd.core.events.applier import WriteSet
 from flexportd.core.exceptions.worker import ExceptionWorker
-from flexportd.daemon.after_commit import CommitHooks
+from flexportd.daemon.after_commit import CommitBus
 from flexportd.errors import RefusedError, UnavailableError
 from flexportd.expose.middleware import error_middleware
 from flexportd.expose.openapi.router import register
@@ -596,15 +597,15 @@ async def test_head_tells_the_kind_and_ends(daemon):
 
 async def test_a_commit_wakes_the_hub(daemon):
     hub = Broadcaster(daemon.daemon.db, daemon.daemon.parts.registry, heartbeat=3600.0)  # it would not look by itself
-    watching = CommitHooks(daemon.daemon.parts.cache)
-    watching.on_commit.append(hub.wake)
+    bus = CommitBus()
+    bus.subscribe(lambda _: hub.wake())
     running = asyncio.create_task(hub.run())
     try:
         follower = await hub.subscribe(None)
         async with asyncio.timeout(20):
             await daemon.receive(told(1))
             await daemon.settled()
-            watching.after_commit({"shipments": {1}})
+            bus.after_commit(WriteSet({"shipments": {1}}))
             while not (found := await follower.next_batch()).messages:
                 await follower.wait()
         assert [one.topic for one in found.messages] == ["shipment.created", "milestone.created"]

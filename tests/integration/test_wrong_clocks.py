@@ -1,6 +1,7 @@
 """A clock that is wrong deletes nothing and stalls nothing, also once it is set right."""
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -27,11 +28,8 @@ def recent(clock, **fields):
 
 async def forget(daemon, **keep):
     """Run the retention as its job does; its sentence."""
-    for name, kept in keep.items():
-        setattr(daemon.daemon.retention, name, kept)
-    retention = RetentionJob(
-        daemon.daemon.db, daemon.daemon.parts.clock, daemon.daemon.retention, daemon.daemon.parts.time
-    )
+    periods = replace(RetentionPeriods.from_settings(daemon.daemon.settings), **keep)
+    retention = RetentionJob(daemon.daemon.db, daemon.daemon.parts.clock, periods, daemon.daemon.parts.trusted_time)
     return await retention.run(JobRun("retention", 1, "manual"))
 
 
@@ -276,9 +274,9 @@ async def test_a_clock_that_was_set_back_is_noticed_at_once_and_after_a_restart(
 
 
 async def test_forgetting_ends_at_the_beginning_of_time(db):
-    await RetentionJob(
-        db, Kept("1970-01-01T00:00:00Z"), RetentionPeriods(timedelta(days=10**6), timedelta(days=10**6))
-    ).run(JobRun("retention", 1, "manual"))
+    clock = Kept("1970-01-01T00:00:00Z")
+    periods = RetentionPeriods(timedelta(days=10**6), timedelta(days=10**6))
+    await RetentionJob(db, clock, periods, TrustedTime(db, clock)).run(JobRun("retention", 1, "manual"))
 
 
 def test_flexports_time_goes_on_from_its_last_answer_whatever_our_clock_shows():

@@ -17,8 +17,7 @@ from flexportd.core.merge import Snapshot, merge
 from flexportd.core.resources.registry import Registry
 from flexportd.ingest.event_store import EVENT, IncomingEvent, store_webhook
 from flexportd.outcome import Applied, Coalesced
-from flexportd.queue.completion import Completion
-from flexportd.queue.retry_policy import Policy
+from flexportd.queue.handlers import Completion, Policy
 from flexportd.storage.connection import open_writer
 from flexportd.storage.migrate import migrate
 from flexportd.storage.repositories.events import ReceivedEvent
@@ -53,7 +52,7 @@ class Store:
             self.raw.execute("BEGIN IMMEDIATE")
             store_webhook(self.tx, some)
             items = self.tx.items.due(EVENT, "9999", 1000)
-            done = self.applier(self.tx, items, lambda: False)
+            done, _ = self.applier(self.tx, items, lambda: False)
             Completion(Policy(), self.applier.on_dead, self.clock).complete(self.tx, done, counted=False)
             self.raw.execute("COMMIT")
             outcomes += [outcome for _, outcome in done]

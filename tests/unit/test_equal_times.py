@@ -21,8 +21,7 @@ from flexportd.core.unit_of_work import ChangeCause
 from flexportd.flexport.models.events import parse_heads
 from flexportd.ingest.event_poller.rows import parse_rows
 from flexportd.ingest.event_store import EVENT, IncomingEvent, store_polled, store_webhook
-from flexportd.queue.completion import Completion
-from flexportd.queue.retry_policy import Policy
+from flexportd.queue.handlers import Completion, Policy
 from flexportd.storage.connection import open_writer
 from flexportd.storage.migrate import migrate, migrations, split_statements
 from flexportd.storage.repositories.events import ReceivedEvent
@@ -54,9 +53,8 @@ class Store:
         self.raw.execute("PRAGMA synchronous = OFF")
         self.tx = Transaction(self.raw)
         self.clock = HurriedClock()
-        self.applier = EventApplier(REGISTRY, self.clock)
         self.told = []
-        self.applier.follow_up = lambda told, _: self.told.extend(told) or []
+        self.applier = EventApplier(REGISTRY, self.clock, lambda told, _: self.told.extend(told) or [])
 
     def receive(self, *events, way="singly"):
         bodies = [json.dumps(one).encode() for one in events]
@@ -81,7 +79,7 @@ class Store:
 
     def work(self):
         items = self.tx.items.due(EVENT, "9999", 1000)
-        done = self.applier(self.tx, items, lambda: False)
+        done, _ = self.applier(self.tx, items, lambda: False)
         assert {type(outcome).__name__ for _, outcome in done} <= {"Applied", "Coalesced"}
         Completion(Policy(), self.applier.on_dead, self.clock).complete(self.tx, done, counted=False)
 

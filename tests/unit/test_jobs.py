@@ -233,7 +233,7 @@ async def test_stopping_waits_for_a_run_that_ends_by_itself(tmp_path, clock):
     async def in_steps(run):
         ready.set()
         await run.stopping.wait()
-        run.go_on()
+        run.check_stop()
 
     async with bench(tmp_path, clock, job(in_steps)) as one:
         await one.scheduler.run_now("full_sync")

@@ -9,9 +9,7 @@ import sys
 import pytest
 
 from flexportd.clock import Clock
-from flexportd.daemon import app, malloc
-from flexportd.queue.queue import Queue
-from flexportd.queue.retry_policy import Policy
+from flexportd.daemon import malloc
 from flexportd.storage.database import Database
 
 of_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc takes these orders")
@@ -133,17 +131,17 @@ async def test_memory_goes_back_once_the_writer_is_quiet_and_not_before(monkeypa
             loop.call_soon_threadsafe(called.set)
 
     monkeypatch.setattr(ctypes, "CDLL", lambda _name: Library())
-    monkeypatch.setattr(app, "_IDLE_SECONDS", 3600.0)
+    monkeypatch.setattr(malloc, "_IDLE_SECONDS", 3600.0)
     clock = Hurried()
     async with Database.open(tmp_path) as db:
-        giving = asyncio.ensure_future(app._memory_maintenance(Queue(db, clock, Policy(1, 1.0, 1.0))))
+        giving = asyncio.ensure_future(malloc.trim_when_idle(db.writer, clock))
         try:
             async with asyncio.timeout(10):
                 await db.write(lambda tx: None)
                 for _ in range(50):
                     await clock.waits.get()
                 assert not called.is_set()
-                monkeypatch.setattr(app, "_IDLE_SECONDS", 0.0)
+                monkeypatch.setattr(malloc, "_IDLE_SECONDS", 0.0)
                 await called.wait()
         finally:
             giving.cancel()

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from flexportd.clock import Clock
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from flexportd.outcome import Applied, Dead, Ignored, Retry, Snooze
-from flexportd.queue.handlers import BatchHandler, ItemHandler
+from flexportd.queue.handlers import BatchHandler, ItemHandler, Policy, next_delay
 from flexportd.queue.queue import MAX_DEATHS, Queue
-from flexportd.queue.retry_policy import Policy, next_delay
 from flexportd.queue.workers import BatchWorker, ItemWorker, LeaseLimits
 from flexportd.storage.batch_marker import BatchMarker
 from flexportd.storage.database import Database
@@ -95,7 +94,7 @@ def applying(outcome_of):
             done = [(item, outcome_of(item, tx)) for item in items]
             for item, _ in done:
                 loop.call_soon_threadsafe(one.seen.put_nowait, item)
-            return done
+            return done, None
 
         return BatchHandler(name="work", apply=apply)
 
@@ -341,7 +340,7 @@ async def test_a_batch_ends_early_while_acknowledgements_wait_and_goes_on_all_th
                     break
                 done.append((item, Applied()))
             sizes.append(len(done))
-            return done
+            return done, None
 
         return BatchHandler(name="work", apply=apply)
 
@@ -399,7 +398,7 @@ async def test_what_fails_when_all_of_a_batch_is_written_is_found_too(tmp_path):
         def apply(tx, items, end_early):
             if any(item.payload == "poison" for item in items):
                 raise OverflowError("at the end")
-            return [(item, Applied()) for item in items]
+            return [(item, Applied()) for item in items], None
 
         return BatchHandler(name="work", apply=apply)
 
@@ -467,7 +466,7 @@ async def test_items_in_work_when_the_process_ended_are_tried_one_by_one_before_
     def make(one):
         def apply(tx, items, end_early):
             batches.append([item.payload for item in items])
-            return [(item, Applied()) for item in items]
+            return [(item, Applied()) for item in items], None
 
         return BatchHandler(name="work", apply=apply)
 

@@ -16,6 +16,7 @@ from flexportd.clock import parse, stamp
 from flexportd.core.documents.file_types import file_name
 from flexportd.core.json_types import Stamp, document_of
 from flexportd.core.resources import documents
+from flexportd.settings import Settings
 from flexportd.storage.repositories.document_files import DeclaredFile, DocumentFile, FetchFailure, State
 from flexportd.storage.repositories.items import NewItem
 from flexportd.storage.repositories.resources import Record
@@ -45,6 +46,12 @@ class ArchiveRules:
     archive: bool = False
     max_size: int = 50 << 20
     types: tuple[str, ...] = ()
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "ArchiveRules":
+        """What `[documents]` says."""
+        section = settings.documents
+        return cls(section.archive, section.max_size, tuple(section.types))
 
     def too_large(self, size: int | None) -> str | None:
         """Why a file of this size is not fetched."""

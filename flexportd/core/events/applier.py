@@ -5,8 +5,9 @@ bytes ─ parser.parse_event ─▶ objects ─ merge.merge ─▶ states ─ Un
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -59,20 +60,26 @@ FollowUp = Callable[[Sequence[EventSubject], str], list[NewItem]]
 """(subjects of the events, our time) -> follow-up work, queued in the same transaction."""
 
 
-class EventApplier:
-    """The queue's handler of the kind `event`. `follow_up` may be replaced at any time."""
+class WriteSet(NamedTuple):
+    """What a transaction wrote: ids by resource name, and the shipments whose events have ended."""
 
-    def __init__(self, registry: Registry, clock: Clock) -> None:
+    objects: Mapping[str, AbstractSet[Key]] = {}
+    shipments: AbstractSet[int] = frozenset()
+    has_follow_ups: bool = False  # whether work was queued that follows from the events
+
+
+class EventApplier:
+    """The queue's handler of the kind `event`."""
+
+    def __init__(self, registry: Registry, clock: Clock, follow_up: FollowUp | None = None) -> None:
         self._registry = registry
         self._clock = clock
-        self.follow_up: FollowUp | None = None
-        self.written: dict[str, set[Key]] = {}  # what the last batch wrote: domain name -> ids
-        self.shipments: set[int] = set()  # the shipments of the events it finished
+        self._follow_up = follow_up
 
     def __call__(
         self, tx: Transaction, items: Sequence[Item], end_early: Callable[[], bool]
-    ) -> list[tuple[Item, Outcome]]:
-        """Apply these events in order; stops early when `end_early` returns true.
+    ) -> tuple[list[tuple[Item, Outcome]], WriteSet]:
+        """Apply these events in order until `end_early` returns true: the outcome of each item, and what was written.
 
         The effects are written to the transaction. An error of an event is raised: the queue rolls back and finds the
         event at fault.
@@ -108,11 +115,11 @@ class EventApplier:
         tx.events.finish_many(at, results)
         tx.events.count(tally)
         tx.events.count_versions(at, versions)
-        if self.follow_up is not None and subjects:
-            tx.items.add(at, self.follow_up(subjects, at))
-        self.written = workspace.written()
-        self.shipments = {result.shipment_id for _, result in results if result.shipment_id is not None}
-        return done
+        follow_ups = self._follow_up(subjects, at) if self._follow_up is not None and subjects else ()
+        if follow_ups:
+            tx.items.add(at, follow_ups)
+        owners = {result.shipment_id for _, result in results if result.shipment_id is not None}
+        return done, WriteSet(workspace.written(), owners, bool(follow_ups))
 
     def on_dead(self, tx: Transaction, item: Item, error: str, at: str) -> None:
         """Record that the event of this item is a dead letter."""

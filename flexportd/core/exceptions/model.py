@@ -16,6 +16,7 @@ from flexportd.clock import parse, stamp, zone_of
 from flexportd.core.evidence import CargoStage, Evidence, leg_of
 from flexportd.core.resources.itinerary import NO_PLACE, LegDate, RoutePlace, ShipmentRoute
 from flexportd.core.resources.values import at_place
+from flexportd.settings import Settings
 from flexportd.storage.queries.table import plausible_or_none
 from flexportd.storage.repositories.resources import Record
 
@@ -61,6 +62,20 @@ class ExceptionRules(msgspec.Struct, frozen=True):
     invoice_due_days: int = 3
     booking_days: int = 3
     required: Mapping[str, Sequence[Sequence[str]]] = {}
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "ExceptionRules":
+        """What `[exceptions]` says."""
+        section = settings.exceptions
+        return cls(
+            eta_slip_days=section.eta_slip_days,
+            free_time_days=section.free_time_days,
+            empty_return_days=section.empty_return_days,
+            silent_days=section.silent_days,
+            invoice_due_days=section.invoice_due_days,
+            booking_days=section.booking_days,
+            required=section.required(),
+        )
 
 
 class Finding(msgspec.Struct, frozen=True):

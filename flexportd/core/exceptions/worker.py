@@ -56,19 +56,32 @@ class _Batch(NamedTuple):
 
 
 class ExceptionWorker:
-    """Keeps the exceptions; `core.follow.follow` is its loop. `rules` may be exchanged."""
+    """Keeps the exceptions; `core.changes.consumer.run_consumer` is its loop. `rules` may be exchanged."""
 
     name = "exceptions"
     debounce = 0.2
 
-    def __init__(self, db: Database, clock: Clock, rules: ExceptionRules, calm: IdleWait | None = None) -> None:
-        """`calm` is waited for before each step."""
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        rules: ExceptionRules,
+        calm: IdleWait | None = None,
+        *,
+        reads_lists: bool = False,
+        on_written: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`calm` is waited for before each step.
+
+        `reads_lists`: whether Flexport's lists are read. `on_written` is called on the event loop after exceptions were
+        written.
+        """
         self._db = db
         self._clock = clock
         self.rules = rules
         self._wait_for_idle = calm
-        self.reads_lists = False  # whether Flexport's lists are read
-        self.on_written: Callable[[], None] = lambda: None  # called after exceptions were written, on the event loop
+        self.reads_lists = reads_lists
+        self._on_written = on_written
         self._state: EvaluationState | None = None
         self._saved_entry = 0
         self._lock = asyncio.Lock()  # a step goes on from what the one before has written
@@ -256,7 +269,7 @@ class ExceptionWorker:
             left = rest
         if step.writes:
             self._saved_entry = step.state.journal
-            self.on_written()
+            self._on_written()
         elif not (before.is_whole and step.state.is_whole) or step.state.journal - self._saved_entry >= _SAVE_EVERY:
             await self._db.writer.wait_for_quiet(MAX_YIELD)
             await self._db.write(lambda tx: tx.exceptions.put_state(step.state))

@@ -1,4 +1,4 @@
-"""Rows of Flexport's list of events read as far as polling needs them. Pure."""
+"""Parses rows of Flexport's list of events, as far as polling needs. Pure."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,7 +30,7 @@ _link = msgspec.json.Decoder(_Link)
 
 
 class EventRow(msgspec.Struct, frozen=True, gc=False):
-    """One row. `number` is its id, None where it is no event; `broken` then says why."""
+    """One row. `number` is its id, None if it is not an event; `error` then says why."""
 
     name: str
     number: int | None
@@ -41,7 +41,7 @@ class EventRow(msgspec.Struct, frozen=True, gc=False):
     error: str | None = None
 
     def as_incoming(self, at: str) -> IncomingEvent:
-        """As it is kept."""
+        """The event as it is stored."""
         return IncomingEvent(ReceivedEvent(self.name, self.type, SOURCE, at, "{}", self.body), self.error)
 
 
@@ -54,8 +54,8 @@ class EventFacts(msgspec.Struct, frozen=True, gc=False):
 
 
 def parse_rows(rows: Sequence[bytes], latest: str) -> list[EventRow]:
-    """Each row as an event. Times after `latest`, the time of the answer, cannot be: they count as that."""
-    return [found for row in rows for found in _parse_row(row, latest)]
+    """Each row as an event. Times after `latest`, the time of the response, are wrong and count as that."""
+    return [event for row in rows for event in _parse_row(row, latest)]
 
 
 def _parse_row(row: bytes, latest: str) -> list[EventRow]:
@@ -81,8 +81,8 @@ def _event_row(name: str, event_type: str, body: bytes, latest: str) -> EventRow
     try:
         times = _times.decode(body)
     except (ValueError, RecursionError):
-        found = json_text.members(body)
-        times = _Times(*(json_text.value(found.get(field)) for field in _Times.__struct_fields__))
+        members = json_text.members(body)
+        times = _Times(*(json_text.value(members.get(field)) for field in _Times.__struct_fields__))
     created_at, occurred_at = _clamp(times.created_at, latest), _clamp(times.occurred_at, latest)
     return EventRow(name, int(name), event_type, created_at, occurred_at, body)
 
@@ -92,20 +92,20 @@ def _clamp(value: Any, latest: str) -> str | None:
     return None if moment is None else min(moment, latest)
 
 
-def read_facts(found: EventRow) -> EventFacts:
-    """What an event is about, as far as that can be read: applying it finds out what is wrong with the rest."""
+def read_facts(row: EventRow) -> EventFacts:
+    """What an event is about, as far as it can be read: applying it reports the rest."""
     try:
-        parts = parse_content(found.body).objects
+        parts = parse_content(row.body).objects
     except MalformedError:
         return EventFacts()
-    about = next((part for part in parts if part.is_resource), None)
+    resource = next((part for part in parts if part.is_resource), None)
     shipments = (_key(part) for part in parts if part.object_name == "/shipment")
     shipment = next((key for key in shipments if isinstance(key, int)), None)
-    if about is None:
+    if resource is None:
         return EventFacts(shipment_id=shipment)
-    key = _key(about)
-    owner = _owner(about) if shipment is None else shipment
-    return EventFacts(about.object_name[:100] or None, None if key is None else str(key), owner)
+    key = _key(resource)
+    owner = _owner(resource) if shipment is None else shipment
+    return EventFacts(resource.object_name[:100] or None, None if key is None else str(key), owner)
 
 
 def _key(part: EventObject) -> int | str | None:
@@ -117,7 +117,7 @@ def _key(part: EventObject) -> int | str | None:
 
 
 def _owner(part: EventObject) -> int | None:
-    """The shipment that an object names as its own."""
+    """The shipment that an object belongs to, by its own field."""
     try:
         number = _link.decode(part.fields.get("shipment", JSON_NULL)).id
     except ValueError:

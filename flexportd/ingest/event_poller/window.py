@@ -1,7 +1,7 @@
-"""How far back Flexport's list of events is read, and what one reading of it found.
+"""How far back Flexport's list of events is read, and the state of one poll.
 
-Three spans: narrow, from the last good poll, for speed; wide and deep, since an event may be recorded days after it
-happened and the list can be asked by `occurred_at` alone.
+Three windows: narrow, from the last complete poll, for speed; wide and deep, since an event may be recorded days after
+it happened and the list can be filtered only by `occurred_at`.
 """
 
 from collections import Counter
@@ -20,17 +20,17 @@ Window = Literal["narrow", "wide", "deep"]
 
 LOOKBACK: Mapping[Window, timedelta] = {"wide": timedelta(days=14), "deep": timedelta(days=45)}
 
-_MAX_TYPES = 10  # that are named of the events that the list lacks
-_KNOWN_ENOUGH = 200  # rows of whole pages in a row that an earlier poll has seen: what follows, it has seen too
+_MAX_TYPES = 10  # event types that are named of those missing in the list
+_KNOWN_ENOUGH = 200  # consecutive rows that an earlier poll has seen: what follows, it has seen too
 
 
 @dataclass(frozen=True, slots=True)
 class PollResult:
-    """What a poll did. `oldest` and `newest` are times at which Flexport recorded the events that it listed.
+    """The result of a poll. `oldest` and `newest` are times at which Flexport recorded the listed events.
 
-    `read` counts rows, `new` events that were not known, `gaps` those of them that a webhook should have brought,
-    `unreadable` rows that are no event and were not known. `outcome` is `early` when only known events would have
-    followed, `not_offered` when this account has no list of events.
+    `read` counts rows, `new` unknown events, `gaps` those of them that a webhook should have delivered, `unreadable`
+    unknown rows that are not events. `outcome` is `early` when only known events would have followed, `not_offered`
+    when this account has no list of events.
     """
 
     span: Window
@@ -54,12 +54,12 @@ class PollResult:
 
 @dataclass(slots=True)
 class PollRun:
-    """One poll under way. `frontier` is the highest id that an earlier poll saw which reached at least as far back."""
+    """A running poll. `frontier` is the highest id seen by an earlier poll that reached at least as far back."""
 
     span: Window
     since: str
     frontier: int = -1
-    read_until: str = ""  # when its first page was asked for, on Flexport's clock
+    read_until: str = ""  # when its first page was requested, on Flexport's clock
     ahead: timedelta = timedelta()  # how far Flexport's clock is before ours
     pages: int = 0
     read: int = 0
@@ -77,61 +77,61 @@ class PollRun:
     _known_in_a_row: int = 0
 
     def expect(self, expected: Iterable[ExpectedEvent]) -> None:
-        """Look for these events, which webhooks brought, in what is read."""
-        self._unlisted = {one.event_id: one for one in expected}
+        """Look for these events, which webhooks delivered, in what is read."""
+        self._unlisted = {event.event_id: event for event in expected}
         self.compared = len(self._unlisted)
 
-    def add_page(self, found: Sequence[EventRow]) -> None:
-        """One more page."""
+    def add_page(self, rows: Sequence[EventRow]) -> None:
+        """Count a page."""
         self.pages += 1
-        self.read += len(found)
-        for one in found:
-            self._unlisted.pop(one.name, None)
-            self._track(one)
+        self.read += len(rows)
+        for row in rows:
+            self._unlisted.pop(row.name, None)
+            self._track(row)
 
-    def _track(self, one: EventRow) -> None:
-        if one.number is not None:
-            self._descending = self._descending and (self._lowest is None or one.number < self._lowest)
-            self._lowest, self.highest = one.number, max(self.highest, one.number)
-        if one.created_at is not None:
-            self.oldest = min(self.oldest or one.created_at, one.created_at)
-            self.newest = max(self.newest or one.created_at, one.created_at)
-        if one.occurred_at is not None:
-            self.occurred = max(self.occurred or one.occurred_at, one.occurred_at)
+    def _track(self, row: EventRow) -> None:
+        if row.number is not None:
+            self._descending = self._descending and (self._lowest is None or row.number < self._lowest)
+            self._lowest, self.highest = row.number, max(self.highest, row.number)
+        if row.created_at is not None:
+            self.oldest = min(self.oldest or row.created_at, row.created_at)
+            self.newest = max(self.newest or row.created_at, row.created_at)
+        if row.occurred_at is not None:
+            self.occurred = max(self.occurred or row.occurred_at, row.occurred_at)
 
-    def can_stop(self, found: Sequence[EventRow], known: AbstractSet[str]) -> bool:
-        """Whether the pages after this one can hold only what is known.
+    def can_stop(self, rows: Sequence[EventRow], known: AbstractSet[str]) -> bool:
+        """Whether the pages after this one hold only known events.
 
-        An earlier poll that came to its end has to have seen them. That webhooks brought the newest events says nothing
-        of those before, nor does a poll that was broken off.
+        An earlier, complete poll must have seen them. Neither the newest events of webhooks nor an interrupted poll say
+        anything about older ones.
         """
-        behind = all(one.name in known and (one.number or 0) <= self.frontier for one in found)
-        self._known_in_a_row = self._known_in_a_row + len(found) if behind else 0
+        is_seen = all(row.name in known and (row.number or 0) <= self.frontier for row in rows)
+        self._known_in_a_row = self._known_in_a_row + len(rows) if is_seen else 0
         return self.span != "deep" and self._descending and self._known_in_a_row >= _KNOWN_ENOUGH
 
     def stop_early(self) -> None:
-        """The pages that follow hold only what is known: nothing was learnt of the events on them."""
+        """End before the remaining pages: their events were not compared."""
         beyond = [name for name in self._unlisted if name.isdigit() and int(name) < (self._lowest or 0)]
         for name in beyond:
             del self._unlisted[name]
         self.compared -= len(beyond)
 
     def as_poll(self, at: str) -> Poll:
-        """What is remembered once it has come to its end."""
+        """The record of a complete poll."""
         newest = None if self.highest < 0 else str(self.highest)
-        lacking = list(self._unlisted.values())
-        types = Counter(one.type for one in lacking).most_common(_MAX_TYPES)
+        missing = list(self._unlisted.values())
+        types = Counter(event.type for event in missing).most_common(_MAX_TYPES)
         return Poll(
             self.span, self.since, self.read_until, newest, at, self.read, self.new, self.pages,
             compared=self.compared,
-            lacking=len(lacking),
+            lacking=len(missing),
             lacking_types=msgspec.json.encode(dict(types)).decode(),
-            lacking_at=max((one.received_at for one in lacking), default=None),
+            lacking_at=max((event.received_at for event in missing), default=None),
             compared_at=at if self.compared else None,
         )  # fmt: skip
 
     def result(self, outcome: Literal["complete", "early", "not_offered"]) -> PollResult:
-        """What it did."""
+        """The result so far."""
         return PollResult(
             self.span, outcome, self.since, self.read, self.new, self.gaps, self.unreadable, self.pages,
             self.oldest, self.newest,
