@@ -132,7 +132,7 @@ def problems_of(route: Route) -> Sequence[str]:
     if route.path_names:
         found.append("not-found")
     if any(parameter.domain is not None for parameter in route.path_parameters):
-        found.append("ambiguous")
+        found.append("ambiguous-reference")
     if route.scope is not None:
         found += AUTH_PROBLEMS
     if route.body is not None:
