@@ -13,7 +13,7 @@ from flexportd.clock import parse
 from flexportd.core.events.counts import by_milestone
 from flexportd.expose.api.health import not_ready_reasons
 from flexportd.expose.context import CONTEXT, AppContext
-from flexportd.expose.openapi.route import Response, Route
+from flexportd.expose.openapi.route import Response, route
 from flexportd.expose.webhook_refusals import EXPLANATIONS
 from flexportd.http.connections import ABORT_REASONS, REFUSAL_REASONS
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
@@ -194,24 +194,18 @@ def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, text, value=float(value))
 
 
-async def metrics(request: web.Request) -> web.StreamResponse:
-    """`GET /metrics`."""
+@route(
+    "GET",
+    "/metrics",
+    tag="operations",
+    prefix="",
+    returns=Response(description="The metrics in Prometheus' text format.", media=(_MEDIA,)),
+)
+async def get_metrics(request: web.Request) -> web.StreamResponse:
+    """Metrics for Prometheus."""
     parts = request.app[CONTEXT]
     stats = await parts.queue.stats()
     sums = await parts.db.read(lambda tx: (tx.events.counts(), tx.drift.sums(), tx.shipment_details.count_pending()))
     registry = CollectorRegistry()
     registry.register(_Snapshot(parts, stats, sums))
     return PreparedStreamResponse(PreparedResponse(200, generate_latest(registry), _TYPE))
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/metrics",
-        handler=metrics,
-        name="get_metrics",
-        tag="operations",
-        summary="Metrics for Prometheus",
-        returns=(Response(description="The metrics in Prometheus' text format.", media=(_MEDIA,)),),
-    ),
-)

@@ -35,6 +35,7 @@ from flexportd.expose.api import shipments as shipments_api
 from flexportd.expose.authorization_middleware import auth_middleware
 from flexportd.expose.context import CONTEXT, AppContext
 from flexportd.expose.document_interfaces import FILES, FileServices
+from flexportd.expose.openapi.route import routes_of
 from flexportd.expose.openapi.router import register
 from flexportd.expose.routes import literal_first
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
@@ -139,7 +140,7 @@ class House:
         app[CONTEXT] = self.parts
         app[ACCESS_POLICY] = AccessPolicy(self.clock, checks_hosts=False)
         app[FILES] = self.filing
-        routes = (*archive_api.ROUTES, *files_api.ROUTES, *shipments_api.ROUTES, *queue_api.ROUTES)
+        routes = routes_of(archive_api, files_api, shipments_api, queue_api)
         register(app, literal_first(routes))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()

@@ -13,8 +13,7 @@ from flexportd.expose.context import CONTEXT
 from flexportd.expose.flexport_interfaces import require_flexport
 from flexportd.expose.openapi.parameters import id_param
 from flexportd.expose.openapi.problem_types import UPSTREAM_PROBLEMS
-from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.schemas import json_response
+from flexportd.expose.openapi.route import route
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
 from flexportd.storage.transaction import Transaction
 
@@ -25,16 +24,36 @@ class CalculatedCarbon(ShipmentCarbon):
     failed: list[LegWithoutCarbon]
 
 
-async def show(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/shipments/{id}/carbon`: what Flexport calculated when it was asked, in order of travel."""
+_ID = id_param(shipments.RESOURCE_TYPE)
+
+
+@route(
+    "GET",
+    "/shipments/{id}/carbon",
+    tag="shipments",
+    returns=ShipmentCarbon,
+    path_parameters=(_ID,),
+    audience_allowed=True,
+)
+async def get_shipment_carbon(request: web.Request) -> web.StreamResponse:
+    """Carbon figures of a shipment."""
     number = await visible_shipment_id(request)
     return await respond(request, lambda: _document(request, number))
 
 
-async def calculate(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/shipments/{id}/carbon`: have every leg calculated now.
+@route(
+    "POST",
+    "/shipments/{id}/carbon",
+    tag="shipments",
+    returns=CalculatedCarbon,
+    scope="write",
+    path_parameters=(_ID,),
+    problems=(*UPSTREAM_PROBLEMS, "flexport-unknown-outcome", "malformed-data"),
+)
+async def calculate_shipment_carbon(request: web.Request) -> web.StreamResponse:
+    """Request new carbon figures from Flexport.
 
-    The document of GET, and in `failed` the legs that got no new figure.
+    Covers every leg that Flexport can calculate.
     """
     number = shipment_id(request)
     failed: list[LegWithoutCarbon] = [
@@ -60,33 +79,3 @@ async def _document(request: web.Request, number: int) -> ShipmentCarbon:
         return carbon.document(shipment, parts.reads.children(tx, "legs", number), tx.carbon.of_shipment(number))
 
     return await parts.db.read(read)
-
-
-_ID = id_param(shipments.RESOURCE_TYPE)
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/shipments/{id}/carbon",
-        handler=show,
-        name="get_shipment_carbon",
-        tag="shipments",
-        summary="Carbon figures of a shipment",
-        path_parameters=(_ID,),
-        returns=(json_response(ShipmentCarbon, "The stored figures."),),
-        audience_allowed=True,
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/shipments/{id}/carbon",
-        handler=calculate,
-        name="calculate_shipment_carbon",
-        tag="shipments",
-        summary="Request new carbon figures from Flexport",
-        description="Covers every leg that Flexport can calculate.",
-        scope="write",
-        path_parameters=(_ID,),
-        returns=(json_response(CalculatedCarbon, "The figures, and the legs without a new figure."),),
-        problems=(*UPSTREAM_PROBLEMS, "flexport-unknown-outcome", "malformed-data"),
-    ),
-)

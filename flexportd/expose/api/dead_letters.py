@@ -16,11 +16,11 @@ from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.enum_values import EVENT_TYPES, UnknownWords, check_words
-from flexportd.expose.openapi.parameters import from_filter, identifier, list_params
+from flexportd.expose.openapi.list_route import list_route
+from flexportd.expose.openapi.parameters import from_filter, identifier
 from flexportd.expose.openapi.query_params import TEXT, ListRules
-from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.route import route
 from flexportd.expose.openapi.router import json_body, param
-from flexportd.expose.openapi.schemas import json_response, page_response
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.transaction import Transaction
 
@@ -95,8 +95,12 @@ LIST = ListEndpoint(
 )
 
 
-async def index(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/dead-letters`: those that nobody has discarded, unless asked otherwise."""
+_ID = identifier("Number of the dead letter.", example="17")
+
+
+@list_route("/dead-letters", LIST.rules, DeadLetter, "newest first", tag="operations")
+async def list_dead_letters(request: web.Request) -> web.StreamResponse:
+    """List dead letters."""
     always: dict[str, Any] = {"dead": ()}
     if "discarded" not in request.query:
         always["open"] = ()
@@ -111,8 +115,9 @@ def item_id(request: web.Request) -> int:
     return int(text)
 
 
-async def show(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/dead-letters/{id}`: the payload, and every try with its error and time."""
+@route("GET", "/dead-letters/{id}", tag="operations", returns=DeadLetterDetail, path_parameters=(_ID,))
+async def get_dead_letter(request: web.Request) -> web.StreamResponse:
+    """Get a dead letter with its payload and all attempts."""
     parts, number = request.app[CONTEXT], item_id(request)
     return await respond(request, lambda: parts.db.read(lambda tx: detail(tx, number)))
 
@@ -130,8 +135,14 @@ def detail(tx: Transaction, number: int) -> dict[str, Any]:
     return document | payload((rows[0]["payload"] or "null").encode())
 
 
-async def retry(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/dead-letters/{id}/retry`: from the start."""
+@route(
+    "POST", "/dead-letters/{id}/retry", tag="operations", returns=RequeuedItem, scope="admin", path_parameters=(_ID,)
+)
+async def retry_dead_letter(request: web.Request) -> web.StreamResponse:
+    """Retry a dead letter.
+
+    A discarded dead letter is reopened.
+    """
     queue, number = request.app[CONTEXT].queue, item_id(request)
     revived = await queue.retry([number])
     if not revived:
@@ -143,8 +154,17 @@ async def retry(request: web.Request) -> web.StreamResponse:
     return await respond(request, build)
 
 
-async def retry_many(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/dead-letters/retry?type=&error=`: all that match, at most a thousand at once."""
+@route(
+    "POST",
+    "/dead-letters/retry",
+    tag="operations",
+    description=f"Retries up to {MAX_RETRIED} dead letters that are not discarded, oldest first.",
+    returns=RetriedDeadLetters,
+    scope="admin",
+    query=tuple(from_filter(name, FILTERS[name]) for name in ("type", "error")),
+)
+async def retry_dead_letters(request: web.Request) -> web.StreamResponse:
+    """Retry all matching dead letters."""
     parts = request.app[CONTEXT]
     filters: dict[str, Any] = {"dead": (), "open": ()}
     filters |= {name: (text,) for name in ("type", "error") if (text := param(request, name)) is not None}
@@ -159,73 +179,21 @@ async def retry_many(request: web.Request) -> web.StreamResponse:
     return await respond(request, build)
 
 
-async def discard(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/dead-letters/{id}/discard` with `{"reason": …, "discarded_by": …}`: closed, and kept."""
+@route(
+    "POST",
+    "/dead-letters/{id}/discard",
+    tag="operations",
+    returns=DeadLetterDetail,
+    scope="admin",
+    path_parameters=(_ID,),
+    body=DiscardRequest,
+    problems=("conflict",),
+)
+async def discard_dead_letter(request: web.Request) -> web.StreamResponse:
+    """Discard a dead letter.
+
+    The dead letter is kept, with the person and the reason.
+    """
     parts, number, body = request.app[CONTEXT], item_id(request), json_body(request, DiscardRequest)
     await parts.queue.discard(number, (body.discarded_by or "api").strip(), body.reason.strip())
     return await respond(request, lambda: parts.db.read(lambda tx: detail(tx, number)))
-
-
-_ID = identifier("Number of the dead letter.", example="17")
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/dead-letters",
-        handler=index,
-        name="list_dead_letters",
-        tag="operations",
-        summary="List dead letters",
-        query=list_params(LIST.rules),
-        returns=(page_response(DeadLetter, "A page, newest first."),),
-        problems=("cursor-expired",),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/dead-letters/{id}",
-        handler=show,
-        name="get_dead_letter",
-        tag="operations",
-        summary="Get a dead letter with its payload and all attempts",
-        path_parameters=(_ID,),
-        returns=(json_response(DeadLetterDetail, "The dead letter."),),
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/dead-letters/{id}/retry",
-        handler=retry,
-        name="retry_dead_letter",
-        tag="operations",
-        summary="Retry a dead letter",
-        description="A discarded dead letter is reopened.",
-        scope="admin",
-        path_parameters=(_ID,),
-        returns=(json_response(RequeuedItem, "The item is queued."),),
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/dead-letters/retry",
-        handler=retry_many,
-        name="retry_dead_letters",
-        tag="operations",
-        summary="Retry all matching dead letters",
-        description=f"Retries up to {MAX_RETRIED} dead letters that are not discarded, oldest first.",
-        scope="admin",
-        query=tuple(from_filter(name, FILTERS[name]) for name in ("type", "error")),
-        returns=(json_response(RetriedDeadLetters, "The items are queued."),),
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/dead-letters/{id}/discard",
-        handler=discard,
-        name="discard_dead_letter",
-        tag="operations",
-        summary="Discard a dead letter",
-        description="The dead letter is kept, with the person and the reason.",
-        scope="admin",
-        path_parameters=(_ID,),
-        body=DiscardRequest,
-        returns=(json_response(DeadLetterDetail, "The discarded dead letter."),),
-        problems=("conflict",),
-    ),
-)

@@ -11,7 +11,7 @@ from aiohttp import web
 from flexportd.expose.base_url import configured_url
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
-from flexportd.expose.openapi.route import Response, Route
+from flexportd.expose.openapi.route import Response, Route, route
 from flexportd.expose.security.access_policy import ACCESS_POLICY
 from flexportd.http.responses import HTML
 
@@ -42,16 +42,24 @@ class _DocumentCache:
 _caches: WeakKeyDictionary[web.Application, _DocumentCache] = WeakKeyDictionary()
 
 
-async def show(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/openapi.json`."""
+@route(
+    "GET",
+    "/openapi.json",
+    tag="documentation",
+    returns=Response(description="The OpenAPI document.", model=dict[str, Any]),
+    scope=None,
+)
+async def get_openapi(request: web.Request) -> web.StreamResponse:
+    """OpenAPI 3.1 description of this API."""
     asks = request.app[ACCESS_POLICY].requires_key
     return await respond(
         request, lambda: _cache_of(request).get(_openapi_json, request.app[CONTEXT].routes, asks), _cache_tags(request)
     )
 
 
-async def read(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/docs`."""
+@route("GET", "/docs", tag="documentation", returns=Response(description="The page.", media=("text/html",)), scope=None)
+async def get_api_docs(request: web.Request) -> web.StreamResponse:
+    """API documentation page (works offline)."""
     parts, asks = request.app[CONTEXT], request.app[ACCESS_POLICY].requires_key
     routes, url = parts.routes, configured_url(parts) or _LOCAL
     return await respond(
@@ -78,27 +86,3 @@ def _docs_html(routes: Sequence[Route], asks: bool, url: str) -> bytes:
     from flexportd.expose.openapi.docs_page import render_docs  # noqa: PLC0415
 
     return render_docs(_document(routes, asks), url)
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/openapi.json",
-        handler=show,
-        name="get_openapi",
-        tag="documentation",
-        summary="OpenAPI 3.1 description of this API",
-        scope=None,
-        returns=(Response(description="The OpenAPI document.", model=dict[str, Any]),),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/docs",
-        handler=read,
-        name="get_api_docs",
-        tag="documentation",
-        summary="API documentation page (works offline)",
-        scope=None,
-        returns=(Response(description="The page.", media=("text/html",)),),
-    ),
-)

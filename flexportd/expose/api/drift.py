@@ -9,10 +9,8 @@ from msgspec import Meta
 from flexportd.core.json_types import Stamp
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.parameters import list_params
+from flexportd.expose.openapi.list_route import list_route
 from flexportd.expose.openapi.query_params import ListRules
-from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.schemas import page_response
 from flexportd.storage.repositories.schema_drift import KINDS
 
 
@@ -55,21 +53,7 @@ LIST = ListEndpoint(
 )
 
 
-async def index(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/drift`, what was seen last first."""
+@list_route("/drift", LIST.rules, DriftFinding, "most recently seen first", tag="operations")
+async def list_schema_drift(request: web.Request) -> web.StreamResponse:
+    """List undocumented API fields and values sent by Flexport."""
     return await LIST.respond(request)
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/drift",
-        handler=index,
-        name="list_schema_drift",
-        tag="operations",
-        summary="List undocumented API fields and values sent by Flexport",
-        query=list_params(LIST.rules),
-        returns=(page_response(DriftFinding, "A page, most recently seen first."),),
-        problems=("cursor-expired",),
-    ),
-)

@@ -13,10 +13,10 @@ from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.enum_values import EVENT_TYPES
-from flexportd.expose.openapi.parameters import identifier, list_params
+from flexportd.expose.openapi.list_route import list_route
+from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.query_params import ListRules
-from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.schemas import json_response, page_response
+from flexportd.expose.openapi.route import route
 from flexportd.json_depth import nests_too_deep
 from flexportd.storage.transaction import Transaction
 
@@ -94,13 +94,18 @@ LIST = ListEndpoint(
 )
 
 
-async def index(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/events`, newest first."""
+_ID = identifier("Flexport's id of the event.", example="evt_1")
+
+
+@list_route("/events", LIST.rules, Event, "newest first", tag="events")
+async def list_events(request: web.Request) -> web.StreamResponse:
+    """List events."""
     return await LIST.respond(request)
 
 
-async def show(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/events/{id}`: with the payload as it came and every failed try."""
+@route("GET", "/events/{id}", tag="events", returns=EventDetail, path_parameters=(_ID,))
+async def get_event(request: web.Request) -> web.StreamResponse:
+    """Get an event with its payload and failed attempts."""
     parts, event_id = request.app[CONTEXT], request.match_info["id"]
 
     def read(tx: Transaction) -> dict[str, Any]:
@@ -128,8 +133,12 @@ def payload(body: bytes) -> dict[str, Any]:
     return {"payload": msgspec.Raw(body) if is_readable else None, "payload_base64": None if is_readable else body}
 
 
-async def replay(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/events/{id}/replay`: apply a kept event again. Newer states stay."""
+@route("POST", "/events/{id}/replay", tag="events", returns=RequeuedItem, scope="admin", path_parameters=(_ID,))
+async def replay_event(request: web.Request) -> web.StreamResponse:
+    """Apply a stored event again.
+
+    Newer states are not overwritten.
+    """
     parts, event_id = request.app[CONTEXT], request.match_info["id"]
     at = parts.clock.stamp()
 
@@ -153,42 +162,3 @@ async def replay(request: web.Request) -> web.StreamResponse:
         return {"id": event_id, "state": "ready"}
 
     return await respond(request, build)
-
-
-_ID = identifier("Flexport's id of the event.", example="evt_1")
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/events",
-        handler=index,
-        name="list_events",
-        tag="events",
-        summary="List events",
-        query=list_params(LIST.rules),
-        returns=(page_response(Event, "A page, newest first."),),
-        problems=("cursor-expired",),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/events/{id}",
-        handler=show,
-        name="get_event",
-        tag="events",
-        summary="Get an event with its payload and failed attempts",
-        path_parameters=(_ID,),
-        returns=(json_response(EventDetail, "The event."),),
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/events/{id}/replay",
-        handler=replay,
-        name="replay_event",
-        tag="events",
-        summary="Apply a stored event again",
-        description="Newer states are not overwritten.",
-        scope="admin",
-        path_parameters=(_ID,),
-        returns=(json_response(RequeuedItem, "The event is queued."),),
-    ),
-)

@@ -20,10 +20,10 @@ from flexportd.expose.api.shipments import record_of, visible_shipment_id
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.parameters import id_param, identifier, list_params
+from flexportd.expose.openapi.list_route import list_route
+from flexportd.expose.openapi.parameters import id_param, identifier
 from flexportd.expose.openapi.query_params import ListRules
-from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.schemas import json_response, page_response
+from flexportd.expose.openapi.route import route
 from flexportd.expose.security import authorization
 from flexportd.expose.security.opaque_values import MAX_NUMBER, OpaqueCodec, codec_of
 from flexportd.storage.repositories.audiences import FROM_BEGINNING
@@ -130,15 +130,28 @@ def _open_by_default(request: web.Request) -> dict[str, Sequence[Any]]:
     return {} if "state" in request.query else {"open": ()}
 
 
-async def index(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/exceptions`, the last opened first."""
+@list_route("/exceptions", LIST.rules, ExceptionRecord, "last opened first", tag="exceptions", audience_allowed=True)
+async def list_exceptions(request: web.Request) -> web.StreamResponse:
+    """List exceptions, last opened first.
+
+    Only open exceptions unless `state` is set. docs/exceptions.md describes each kind.
+    """
     return await _with_public_ids(request, authorization.restrict_as_of(request, LIST, shipments.TABLE)).respond(
         request, _open_by_default(request)
     )
 
 
-async def index_of_shipment(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/shipments/{id}/exceptions`."""
+@list_route(
+    "/shipments/{id}/exceptions",
+    SHIPMENT_LIST.rules,
+    ExceptionRecord,
+    "last opened first",
+    tag="shipments",
+    path_parameters=(id_param(shipments.RESOURCE_TYPE),),
+    audience_allowed=True,
+)
+async def list_exceptions_of_shipment(request: web.Request) -> web.StreamResponse:
+    """List exceptions of a shipment."""
     number = await visible_shipment_id(request)
     record = await record_of(request, number)
     view = _with_public_ids(request, replace(SHIPMENT_LIST, as_of=lambda _: record.as_of))
@@ -185,8 +198,16 @@ def load_visible(request: web.Request, tx: Transaction) -> ExceptionRow:
     return row
 
 
-async def show(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/exceptions/{id}`; one that was closed still answers."""
+@route(
+    "GET",
+    "/exceptions/{id}",
+    tag="exceptions",
+    returns=ExceptionRecord,
+    path_parameters=(identifier("Id of the exception."),),
+    audience_allowed=True,
+)
+async def get_exception(request: web.Request) -> web.StreamResponse:
+    """Get an exception, open or closed."""
     parts = request.app[CONTEXT]
     query_params.parse_unique(request.query, ())
 
@@ -195,44 +216,3 @@ async def show(request: web.Request) -> web.StreamResponse:
         return _document(codec_of(request), msgspec.structs.asdict(row))
 
     return await respond(request, build)
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/exceptions",
-        handler=index,
-        name="list_exceptions",
-        tag="exceptions",
-        summary="List exceptions, last opened first",
-        description="Only open exceptions unless `state` is set. docs/exceptions.md describes each kind.",
-        query=list_params(LIST.rules),
-        returns=(page_response(ExceptionRecord, "A page, last opened first."),),
-        problems=("cursor-expired",),
-        audience_allowed=True,
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/exceptions/{id}",
-        handler=show,
-        name="get_exception",
-        tag="exceptions",
-        summary="Get an exception, open or closed",
-        path_parameters=(identifier("Id of the exception."),),
-        returns=(json_response(ExceptionRecord, "The exception."),),
-        audience_allowed=True,
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/shipments/{id}/exceptions",
-        handler=index_of_shipment,
-        name="list_exceptions_of_shipment",
-        tag="shipments",
-        summary="List exceptions of a shipment",
-        path_parameters=(id_param(shipments.RESOURCE_TYPE),),
-        query=list_params(SHIPMENT_LIST.rules),
-        returns=(page_response(ExceptionRecord, "A page, last opened first."),),
-        problems=("cursor-expired",),
-        audience_allowed=True,
-    ),
-)

@@ -21,7 +21,7 @@ from flexportd.expose.document_interfaces import FILES
 from flexportd.expose.file_response import file_headers
 from flexportd.expose.flexport_interfaces import require_flexport
 from flexportd.expose.openapi.parameters import id_param
-from flexportd.expose.openapi.route import Response, Route
+from flexportd.expose.openapi.route import Response, route
 from flexportd.expose.openapi.router import json_body
 from flexportd.expose.openapi.schemas import json_response
 from flexportd.expose.security import authorization
@@ -98,8 +98,9 @@ class FileRequestsResponse(TypedDict):
     next: Annotated[str | None, Meta(description="Value of `after` for the next request; null at the end.")]
 
 
-async def summary(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/documents/archive`: how many files are here, wanted and not to be had, and the last verification."""
+@route("GET", "/documents/archive", tag="documents", returns=ArchiveSummary)
+async def get_document_archive(request: web.Request) -> web.StreamResponse:
+    """Archive summary: archived, pending and unavailable files."""
     parts, filing = request.app[CONTEXT], request.app[FILES]
 
     async def build() -> ArchiveSummary:
@@ -124,11 +125,19 @@ async def summary(request: web.Request) -> web.StreamResponse:
     return await respond(request, build)
 
 
-async def fetch(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/documents/fetch`: have files archived; 202 with what became of it.
+@route(
+    "POST",
+    "/documents/fetch",
+    tag="documents",
+    returns=json_response(FileRequestsResponse, "The files are being fetched.", 202),
+    scope="write",
+    body=FetchFilesRequest,
+    problems=("conflict", "not-found"),
+)
+async def fetch_documents(request: web.Request) -> web.StreamResponse:
+    """Fetch files into the archive.
 
-    The body names `ids`, a `shipment`, or says `all`: every file that is lacking, a hundred at a time; `next` is the
-    `after` to go on with. Files that are here are left alone.
+    Files that are already archived are not fetched again.
     """
     filing, wish = request.app[FILES], json_body(request, FetchFilesRequest)
     if (wish.ids is not None) + (wish.shipment is not None) + wish.all != 1:
@@ -164,15 +173,26 @@ def _file_requests_response(wished: FileRequestResult, after: str | None) -> Pre
     return PreparedStreamResponse(PreparedResponse(202, msgspec.json.encode(body)))
 
 
-async def verify(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/documents/verify`: compare every file with its name; 202, or the verification that runs."""
+@route(
+    "POST",
+    "/documents/verify",
+    tag="documents",
+    returns=json_response(VerificationReport, "The verification is running.", 202, location="URL of the result."),
+    scope="admin",
+)
+async def verify_documents(request: web.Request) -> web.StreamResponse:
+    """Verify the checksum of every archived file.
+
+    Missing or damaged files are fetched again. If a verification is already running, it is returned.
+    """
     report = request.app[FILES].verification.begin()
     body = msgspec.json.encode(report)
     return PreparedStreamResponse(PreparedResponse(202, body, location=request.path))
 
 
-async def get_verification(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/documents/verify`: the verification that runs, or the last one."""
+@route("GET", "/documents/verify", tag="documents", returns=VerificationReport)
+async def get_document_verification(request: web.Request) -> web.StreamResponse:
+    """Current or last verification."""
     filing = request.app[FILES]
 
     async def build() -> VerificationReport:
@@ -181,8 +201,18 @@ async def get_verification(request: web.Request) -> web.StreamResponse:
     return await respond(request, build)
 
 
-async def export(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/shipments/{id}/documents.zip`: the archived files of a shipment, and an index of all documents."""
+@route(
+    "GET",
+    "/shipments/{id}/documents.zip",
+    tag="documents",
+    returns=Response(description="The zip file.", media=("application/zip",)),
+    path_parameters=(id_param(shipments.RESOURCE_TYPE),),
+    streams=True,
+    audience_allowed=True,
+    problems=("conflict",),
+)
+async def export_shipment_documents(request: web.Request) -> web.StreamResponse:
+    """Download a shipment's archived files as a zip, with an index of all its documents."""
     number = _parse_shipment_id(request.match_info["id"])
     await authorization.check_access(request, shipments.RESOURCE_TYPE, number)
     entries = await _shipment_documents(request, number)
@@ -241,64 +271,3 @@ async def _shipment_documents(request: web.Request, number: int) -> list[ZipItem
     if len(found) > MAX_DOCUMENTS:
         raise ConflictError(f"shipment {number} has more than {MAX_DOCUMENTS} documents, which is too many for a zip")
     return found
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/documents/archive",
-        handler=summary,
-        name="get_document_archive",
-        tag="documents",
-        summary="Archive summary: archived, pending and unavailable files",
-        returns=(json_response(ArchiveSummary, "The archive and its last verification."),),
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/documents/fetch",
-        handler=fetch,
-        name="fetch_documents",
-        tag="documents",
-        summary="Fetch files into the archive",
-        description="Files that are already archived are not fetched again.",
-        scope="write",
-        body=FetchFilesRequest,
-        returns=(json_response(FileRequestsResponse, "The files are being fetched.", 202),),
-        problems=("conflict", "not-found"),
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/documents/verify",
-        handler=verify,
-        name="verify_documents",
-        tag="documents",
-        summary="Verify the checksum of every archived file",
-        description="Missing or damaged files are fetched again. If a verification is already running, it is returned.",
-        scope="admin",
-        returns=(
-            json_response(VerificationReport, "The verification is running.", 202, location="URL of the result."),
-        ),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/documents/verify",
-        handler=get_verification,
-        name="get_document_verification",
-        tag="documents",
-        summary="Current or last verification",
-        returns=(json_response(VerificationReport, "The verification and its results so far."),),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/shipments/{id}/documents.zip",
-        handler=export,
-        name="export_shipment_documents",
-        tag="documents",
-        summary="Download a shipment's archived files as a zip, with an index of all its documents",
-        path_parameters=(id_param(shipments.RESOURCE_TYPE),),
-        returns=(Response(description="The zip file.", media=("application/zip",)),),
-        problems=("conflict",),
-        streams=True,
-        audience_allowed=True,
-    ),
-)

@@ -19,11 +19,12 @@ from flexportd.expose.document_interfaces import FILES, FileServices
 from flexportd.expose.file_response import FileBody, send
 from flexportd.expose.flexport_interfaces import require_flexport
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.parameters import id_param, list_params, text
+from flexportd.expose.openapi.list_route import list_route
+from flexportd.expose.openapi.parameters import id_param, text
 from flexportd.expose.openapi.query_params import ListRules
-from flexportd.expose.openapi.route import Parameter, Response, Route
+from flexportd.expose.openapi.route import Parameter, Response, route
 from flexportd.expose.openapi.router import param
-from flexportd.expose.openapi.schemas import json_response, list_schema, page_response
+from flexportd.expose.openapi.schemas import json_response, list_schema
 from flexportd.expose.security import authorization
 from flexportd.expose.security.opaque_values import codec_of
 from flexportd.http.problems import problem
@@ -71,8 +72,12 @@ LIST = ListEndpoint(
 )
 
 
-async def index(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/documents/files`: what is known of files, the newest first."""
+_ID = id_param(documents.RESOURCE_TYPE)
+
+
+@list_route("/documents/files", LIST.rules, DocumentFileStatus, "newest first", tag="documents")
+async def list_document_files(request: web.Request) -> web.StreamResponse:
+    """List document files."""
     return await LIST.respond(request)
 
 
@@ -85,8 +90,16 @@ async def document_id(request: web.Request) -> str:
     return str(key)
 
 
-async def versions(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/documents/{id}/files`: every file that the document ever had here, the present one first."""
+@route(
+    "GET",
+    "/documents/{id}/files",
+    tag="documents",
+    returns=json_response(list_schema(DocumentFileStatus), "The files, current one first."),
+    path_parameters=(_ID,),
+    audience_allowed=True,
+)
+async def list_files_of_document(request: web.Request) -> web.StreamResponse:
+    """List all versions of a document's file."""
     key = await document_id(request)
 
     async def build() -> dict[str, object]:
@@ -100,10 +113,42 @@ async def versions(request: web.Request) -> web.StreamResponse:
     return await respond(request, build)
 
 
-async def show(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/documents/{id}/file`: the file; `?sha256=` asks for one that the document had before.
+@route(
+    "GET",
+    "/documents/{id}/file",
+    tag="documents",
+    returns=(
+        Response(description="The file, in its own media type.", media=("*/*",)),
+        Response(
+            description="The requested range.",
+            status=206,
+            media=("*/*",),
+            headers={"content_range": "The range and the total size in bytes."},
+        ),
+        Response(description="Not modified since the ETag in `If-None-Match`.", status=304),
+        json_response(
+            FilePending, "The file is being fetched.", 202, retry_after="Seconds to wait before the next request."
+        ),
+    ),
+    path_parameters=(_ID,),
+    query=(text("sha256", "An earlier version, by its SHA-256 (hexadecimal)."),),
+    headers=(
+        Parameter(
+            name="Range",
+            description="The byte range to return.",
+            schema={"type": "string"},
+            where="header",
+            example="bytes=0-1023",
+        ),
+    ),
+    streams=True,
+    audience_allowed=True,
+    problems=("file-unavailable", "file-access-denied", "file-fetch-failed", "conflict", "range-not-satisfiable"),
+)
+async def get_document_file(request: web.Request) -> web.StreamResponse:
+    """Download the file of a document.
 
-    202 and Retry-After while it is being fetched; 409, 502 or 503 with the reason when it cannot be had.
+    Served from the archive. A missing file is fetched, and the response is 202. Supports `Range`.
     """
     key, filing, sha256 = await document_id(request), request.app[FILES], param(request, "sha256")
     document, rows = await _load_document(request, key)
@@ -208,67 +253,3 @@ def _cached_body(held: CachedFile) -> FileBody:
         return held.content[offset : offset + count]
 
     return FileBody(held.file_name, held.media_type, held.sha256, len(held.content), read)
-
-
-_ID = id_param(documents.RESOURCE_TYPE)
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/documents/files",
-        handler=index,
-        name="list_document_files",
-        tag="documents",
-        summary="List document files",
-        query=list_params(LIST.rules),
-        returns=(page_response(DocumentFileStatus, "A page, newest first."),),
-        problems=("cursor-expired",),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/documents/{id}/files",
-        handler=versions,
-        name="list_files_of_document",
-        tag="documents",
-        summary="List all versions of a document's file",
-        path_parameters=(_ID,),
-        returns=(json_response(list_schema(DocumentFileStatus), "The files, current one first."),),
-        audience_allowed=True,
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/documents/{id}/file",
-        handler=show,
-        name="get_document_file",
-        tag="documents",
-        summary="Download the file of a document",
-        description="Served from the archive. A missing file is fetched, and the response is 202. Supports `Range`.",
-        path_parameters=(_ID,),
-        query=(text("sha256", "An earlier version, by its SHA-256 (hexadecimal)."),),
-        headers=(
-            Parameter(
-                name="Range",
-                description="The byte range to return.",
-                schema={"type": "string"},
-                where="header",
-                example="bytes=0-1023",
-            ),
-        ),
-        returns=(
-            Response(description="The file, in its own media type.", media=("*/*",)),
-            Response(
-                description="The requested range.",
-                status=206,
-                media=("*/*",),
-                headers={"content_range": "The range and the total size in bytes."},
-            ),
-            Response(description="Not modified since the ETag in `If-None-Match`.", status=304),
-            json_response(
-                FilePending, "The file is being fetched.", 202, retry_after="Seconds to wait before the next request."
-            ),
-        ),
-        problems=("file-unavailable", "file-access-denied", "file-fetch-failed", "conflict", "range-not-satisfiable"),
-        streams=True,
-        audience_allowed=True,
-    ),
-)

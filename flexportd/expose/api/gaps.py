@@ -15,10 +15,10 @@ from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.enum_values import EVENT_TYPES
+from flexportd.expose.openapi.list_route import list_route
 from flexportd.expose.openapi.parameters import list_params
 from flexportd.expose.openapi.query_params import ListParams, ListRules
-from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.schemas import json_response, page_response
+from flexportd.expose.openapi.route import route
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.transaction import Transaction
 
@@ -182,13 +182,21 @@ EVENTS = ListEndpoint(
 OUTAGES = ListRules(sorts={"outage": "outage"}, filters={}, fields=())
 
 
-async def events(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/gaps/events`: single gaps, the last noticed first."""
+@list_route("/gaps/events", EVENTS.rules, GapEvent, "last noticed first", tag="operations")
+async def list_gap_events(request: web.Request) -> web.StreamResponse:
+    """List events missed by webhooks and recovered by polling."""
     return await EVENTS.respond(request)
 
 
-async def index(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/gaps`: outages, newest first, each with its first events; and how events are heard of at present."""
+@route(
+    "GET",
+    "/gaps",
+    tag="operations",
+    returns=OutageList,
+    query=tuple(one for one in list_params(OUTAGES) if one.name in ("limit", "cursor")),
+)
+async def list_gaps(request: web.Request) -> web.StreamResponse:
+    """List webhook outages and the current delivery status."""
     parts = request.app[CONTEXT]
     wanted = await bind_cursor(request, query_params.parse_list_params(request.query, OUTAGES, parts.display))
 
@@ -271,28 +279,3 @@ def _detection(found: Detection) -> GapDetection:
         "last_missing_at": found.lacking_at,
         "compared_at": found.compared_at,
     }
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/gaps",
-        handler=index,
-        name="list_gaps",
-        tag="operations",
-        summary="List webhook outages and the current delivery status",
-        query=tuple(one for one in list_params(OUTAGES) if one.name in ("limit", "cursor")),
-        returns=(json_response(OutageList, "A page, newest first."),),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/gaps/events",
-        handler=events,
-        name="list_gap_events",
-        tag="operations",
-        summary="List events missed by webhooks and recovered by polling",
-        query=list_params(EVENTS.rules),
-        returns=(page_response(GapEvent, "A page, last noticed first."),),
-        problems=("cursor-expired",),
-    ),
-)

@@ -9,8 +9,7 @@ from aiohttp import web
 from flexportd import file_limit
 from flexportd.clock import age
 from flexportd.expose.context import CONTEXT, AppContext
-from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.schemas import json_response
+from flexportd.expose.openapi.route import route
 from flexportd.expose.security.authentication import PROXY_UNKNOWN
 from flexportd.http.problems import problem
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
@@ -33,13 +32,15 @@ class Readiness(TypedDict):
     status: Literal["ready"]
 
 
-async def healthz(_request: web.Request) -> web.StreamResponse:
-    """`GET /healthz`: the process answers."""
+@route("GET", "/healthz", tag="operations", prefix="", returns=Liveness, scope=None)
+async def get_liveness(_request: web.Request) -> web.StreamResponse:
+    """Liveness check."""
     return PreparedStreamResponse(_ALIVE)
 
 
-async def readyz(request: web.Request) -> web.StreamResponse:
-    """`GET /readyz`: webhooks can be kept and are applied; else 503 with the reasons."""
+@route("GET", "/readyz", tag="operations", prefix="", returns=Readiness, scope=None, problems=("not-ready",))
+async def get_readiness(request: web.Request) -> web.StreamResponse:
+    """Readiness check: webhooks can be stored and are applied."""
     reasons = not_ready_reasons(request.app[CONTEXT])
     if not reasons:
         return PreparedStreamResponse(_READY)
@@ -128,28 +129,3 @@ def version_warnings(versions: Sequence[EventVersion], now: datetime) -> list[st
         f"instead of 2, the latest at {one.last_seen_at}; fields that cannot be parsed keep their previous values"
         for one in late
     ]
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/healthz",
-        handler=healthz,
-        name="get_liveness",
-        tag="operations",
-        summary="Liveness check",
-        scope=None,
-        returns=(json_response(Liveness, "The process is alive."),),
-    ),
-    Route(
-        method="GET",
-        path="/readyz",
-        handler=readyz,
-        name="get_readiness",
-        tag="operations",
-        summary="Readiness check: webhooks can be stored and are applied",
-        scope=None,
-        returns=(json_response(Readiness, "The daemon is ready."),),
-        problems=("not-ready",),
-    ),
-)

@@ -10,7 +10,7 @@ from flexportd.core.json_types import Stamp
 from flexportd.expose.cached_response import respond
 from flexportd.expose.interfaces import JobControl
 from flexportd.expose.openapi.parameters import identifier
-from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.route import route
 from flexportd.expose.openapi.schemas import json_response, list_schema
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
 
@@ -76,8 +76,12 @@ class JobDetail(JobStatus):
     recent_runs: list[JobRunRecord]
 
 
-async def index(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/jobs`: every job, when it is due and what became of its last run."""
+_NAME = identifier("Name of the job.", example="full_sync")
+
+
+@route("GET", "/jobs", tag="operations", returns=json_response(list_schema(JobStatus), "All jobs."))
+async def list_jobs(request: web.Request) -> web.StreamResponse:
+    """List scheduled jobs."""
     board = request.app[JOBS]
 
     async def build() -> dict[str, Any]:
@@ -86,14 +90,27 @@ async def index(request: web.Request) -> web.StreamResponse:
     return await respond(request, build)
 
 
-async def show(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/jobs/{id}`: one job with its last runs, newest first."""
+@route("GET", "/jobs/{id}", tag="operations", returns=JobDetail, path_parameters=(_NAME,))
+async def get_job(request: web.Request) -> web.StreamResponse:
+    """Get a job with its last runs."""
     board, name = request.app[JOBS], request.match_info["id"]
     return await respond(request, lambda: board.detail(name))
 
 
-async def run(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/jobs/{id}/run`: 202 once the run has begun; `running.id` names it among `recent_runs`."""
+@route(
+    "POST",
+    "/jobs/{id}/run",
+    tag="operations",
+    returns=json_response(JobStatus, "The run has started.", 202, location="URL of the job."),
+    scope="admin",
+    path_parameters=(_NAME,),
+    problems=("conflict",),
+)
+async def run_job(request: web.Request) -> web.StreamResponse:
+    """Run a job now.
+
+    Works for paused jobs too. The run is `running.id`, and is also listed in `recent_runs`.
+    """
     name = request.match_info["id"]
     document = await request.app[JOBS].run_now(name)
     body = msgspec.json.encode(document)
@@ -101,69 +118,20 @@ async def run(request: web.Request) -> web.StreamResponse:
     return PreparedStreamResponse(PreparedResponse(202, body, location=location))
 
 
-async def set_paused(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/jobs/{id}/pause` and `/resume`; a run under way goes on to its end."""
-    board, name = request.app[JOBS], request.match_info["id"]
-    paused = request.path.endswith("/pause")
-    return await respond(request, lambda: board.set_paused(name, paused=paused))
+@route("POST", "/jobs/{id}/pause", tag="operations", returns=JobStatus, scope="admin", path_parameters=(_NAME,))
+async def pause_job(request: web.Request) -> web.StreamResponse:
+    """Pause a job.
+
+    The current run will finish. The job remains paused across restarts.
+    """
+    return await _set_paused(request, paused=True)
 
 
-_NAME = identifier("Name of the job.", example="full_sync")
+@route("POST", "/jobs/{id}/resume", tag="operations", returns=JobStatus, scope="admin", path_parameters=(_NAME,))
+async def resume_job(request: web.Request) -> web.StreamResponse:
+    """Resume a job."""
+    return await _set_paused(request, paused=False)
 
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/jobs",
-        handler=index,
-        name="list_jobs",
-        tag="operations",
-        summary="List scheduled jobs",
-        returns=(json_response(list_schema(JobStatus), "All jobs."),),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/jobs/{id}",
-        handler=show,
-        name="get_job",
-        tag="operations",
-        summary="Get a job with its last runs",
-        path_parameters=(_NAME,),
-        returns=(json_response(JobDetail, "The job."),),
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/jobs/{id}/run",
-        handler=run,
-        name="run_job",
-        tag="operations",
-        summary="Run a job now",
-        description="Works for paused jobs too. The run is `running.id`, and is also listed in `recent_runs`.",
-        scope="admin",
-        path_parameters=(_NAME,),
-        returns=(json_response(JobStatus, "The run has started.", 202, location="URL of the job."),),
-        problems=("conflict",),
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/jobs/{id}/pause",
-        handler=set_paused,
-        name="pause_job",
-        tag="operations",
-        summary="Pause a job",
-        description="The current run will finish. The job remains paused across restarts.",
-        scope="admin",
-        path_parameters=(_NAME,),
-        returns=(json_response(JobStatus, "The paused job."),),
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/jobs/{id}/resume",
-        handler=set_paused,
-        name="resume_job",
-        tag="operations",
-        summary="Resume a job",
-        scope="admin",
-        path_parameters=(_NAME,),
-        returns=(json_response(JobStatus, "The job."),),
-    ),
-)
+
+async def _set_paused(request: web.Request, *, paused: bool) -> web.StreamResponse:
+    return await respond(request, lambda: request.app[JOBS].set_paused(request.match_info["id"], paused=paused))

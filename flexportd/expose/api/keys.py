@@ -17,11 +17,12 @@ from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.blanks import NOT_BLANK
-from flexportd.expose.openapi.parameters import identifier, list_params
+from flexportd.expose.openapi.list_route import list_route
+from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.query_params import ListRules
-from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.route import route
 from flexportd.expose.openapi.router import json_body
-from flexportd.expose.openapi.schemas import json_response, page_response
+from flexportd.expose.openapi.schemas import json_response
 from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.authentication import AUTHENTICATOR, MAX_CACHED_KEYS, KeyAuthenticator
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
@@ -86,15 +87,34 @@ LIST = ListEndpoint(
 )
 
 
-async def index(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/keys`: every key there was, newest first; of a key itself nothing is shown."""
+_ID = identifier("Id of the key (not secret).", example="Zk3f9QaB")
+
+
+@list_route("/keys", LIST.rules, AccessKey, "newest first", tag="keys", scope="admin")
+async def list_keys(request: web.Request) -> web.StreamResponse:
+    """List keys, including revoked ones.
+
+    The secret key is never shown: only its hash is stored.
+    """
     gate, now = request.app[AUTHENTICATOR], stamp(request.app[CONTEXT].clock.now())
     view = replace(LIST, document=lambda row: dict(_document(gate, row, now)))
     return await view.respond(request)
 
 
-async def create(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/keys`: 201 with the key, which is shown this once."""
+@route(
+    "POST",
+    "/keys",
+    tag="keys",
+    returns=json_response(CreatedAccessKey, "The key.", 201, Location="URL of the key."),
+    scope="admin",
+    body=CreateKeyRequest,
+    problems=("conflict",),
+)
+async def create_key(request: web.Request) -> web.StreamResponse:
+    """Create a key.
+
+    The response shows the secret key only once. The key is valid immediately.
+    """
     parts, gate, body = request.app[CONTEXT], request.app[AUTHENTICATOR], json_body(request, CreateKeyRequest)
     viewer: Principal = request[PRINCIPAL]
     now = parts.clock.now()
@@ -126,8 +146,9 @@ async def create(request: web.Request) -> web.StreamResponse:
     return PreparedStreamResponse(PreparedResponse(201, msgspec.json.encode(document), location=location))
 
 
-async def show(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/keys/{id}`: one key."""
+@route("GET", "/keys/{id}", tag="keys", returns=AccessKey, scope="admin", path_parameters=(_ID,))
+async def get_key(request: web.Request) -> web.StreamResponse:
+    """Get a key."""
     parts, gate, key_id = request.app[CONTEXT], request.app[AUTHENTICATOR], request.match_info["id"]
 
     async def build() -> dict[str, Any]:
@@ -137,8 +158,12 @@ async def show(request: web.Request) -> web.StreamResponse:
     return await respond(request, build)
 
 
-async def revoke(request: web.Request) -> web.StreamResponse:
-    """`DELETE /api/v1/keys/{id}`: it opens nothing from now on, and stays in the list. Again: nothing changes."""
+@route("DELETE", "/keys/{id}", tag="keys", returns=AccessKey, scope="admin", path_parameters=(_ID,))
+async def revoke_key(request: web.Request) -> web.StreamResponse:
+    """Revoke a key.
+
+    The key stops working and remains in the list. Revoking it again has no effect.
+    """
     parts, gate, key_id = request.app[CONTEXT], request.app[AUTHENTICATOR], request.match_info["id"]
     now = parts.clock.now()
 
@@ -158,60 +183,3 @@ def _document(gate: KeyAuthenticator, row: Mapping[str, Any], now: str) -> Acces
     if more is not None:
         document["last_used_at"], document["uses"] = more[0], document["uses"] + more[1]
     return document
-
-
-_ID = identifier("Id of the key (not secret).", example="Zk3f9QaB")
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/keys",
-        handler=index,
-        name="list_keys",
-        tag="keys",
-        summary="List keys, including revoked ones",
-        description="The secret key is never shown: only its hash is stored.",
-        scope="admin",
-        query=list_params(LIST.rules),
-        returns=(page_response(AccessKey, "A page, newest first."),),
-        problems=("cursor-expired",),
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/keys",
-        handler=create,
-        name="create_key",
-        tag="keys",
-        summary="Create a key",
-        description="The response shows the secret key only once. The key is valid immediately.",
-        scope="admin",
-        body=CreateKeyRequest,
-        returns=(json_response(CreatedAccessKey, "The key.", 201, Location="URL of the key."),),
-        problems=("conflict",),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/keys/{id}",
-        handler=show,
-        name="get_key",
-        tag="keys",
-        summary="Get a key",
-        scope="admin",
-        path_parameters=(_ID,),
-        returns=(json_response(AccessKey, "The key."),),
-        problems=("not-found",),
-    ),
-    Route(
-        method="DELETE",
-        path="/api/v1/keys/{id}",
-        handler=revoke,
-        name="revoke_key",
-        tag="keys",
-        summary="Revoke a key",
-        description="The key stops working and remains in the list. Revoking it again has no effect.",
-        scope="admin",
-        path_parameters=(_ID,),
-        returns=(json_response(AccessKey, "The revoked key."),),
-        problems=("not-found",),
-    ),
-)

@@ -11,10 +11,9 @@ from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.parameters import list_params
+from flexportd.expose.openapi.list_route import list_route
 from flexportd.expose.openapi.query_params import ListRules
-from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.schemas import json_response, page_response
+from flexportd.expose.openapi.route import route
 from flexportd.queue.queue import QueueState
 
 Priority = Literal["interactive", "webhook", "events", "sync"]
@@ -61,65 +60,34 @@ ITEMS = ListEndpoint(
 )
 
 
-async def items(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/queue/items`: what waits or runs, newest first."""
+@list_route("/queue/items", ITEMS.rules, QueueItem, "newest first", tag="operations")
+async def list_queue_items(request: web.Request) -> web.StreamResponse:
+    """List queued and running items."""
     return await ITEMS.respond(request)
 
 
-async def show(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/queue`: how many are ready, leased and dead, and the age of the oldest of each."""
+@route("GET", "/queue", tag="operations", returns=QueueState)
+async def get_queue(request: web.Request) -> web.StreamResponse:
+    """Status of the queue: length and age."""
     return await respond(request, request.app[CONTEXT].queue.stats)
 
 
-async def set_paused(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/queue/pause` and `/resume`."""
+@route("POST", "/queue/pause", tag="operations", returns=QueueState, scope="admin")
+async def pause_queue(request: web.Request) -> web.StreamResponse:
+    """Pause the queue.
+
+    Webhooks are still accepted and stored. The queue remains paused across restarts.
+    """
+    return await _set_paused(request, paused=True)
+
+
+@route("POST", "/queue/resume", tag="operations", returns=QueueState, scope="admin")
+async def resume_queue(request: web.Request) -> web.StreamResponse:
+    """Resume the queue."""
+    return await _set_paused(request, paused=False)
+
+
+async def _set_paused(request: web.Request, *, paused: bool) -> web.StreamResponse:
     queue = request.app[CONTEXT].queue
-    await queue.set_paused(paused=request.path.endswith("/pause"))
+    await queue.set_paused(paused=paused)
     return await respond(request, queue.stats)
-
-
-_STATE = (json_response(QueueState, "Status of the queue."),)
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/queue",
-        handler=show,
-        name="get_queue",
-        tag="operations",
-        summary="Status of the queue: length and age",
-        returns=_STATE,
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/queue/items",
-        handler=items,
-        name="list_queue_items",
-        tag="operations",
-        summary="List queued and running items",
-        query=list_params(ITEMS.rules),
-        returns=(page_response(QueueItem, "A page, newest first."),),
-        problems=("cursor-expired",),
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/queue/pause",
-        handler=set_paused,
-        name="pause_queue",
-        tag="operations",
-        summary="Pause the queue",
-        description="Webhooks are still accepted and stored. The queue remains paused across restarts.",
-        scope="admin",
-        returns=_STATE,
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/queue/resume",
-        handler=set_paused,
-        name="resume_queue",
-        tag="operations",
-        summary="Resume the queue",
-        scope="admin",
-        returns=_STATE,
-    ),
-)

@@ -67,7 +67,10 @@ class ResourceEndpoints:
         path, one = f"/api/v1/{self.domain.route}", self.domain.label
         name, several = one.replace(" ", "_"), self.domain.name.replace("_", " ")
         model, tag = resource_schema(self.domain), _TAGS.get(self.domain.name, "resources")
-        common: dict[str, Any] = {"tag": tag, "audience_allowed": authorization.is_visible_to_audience(self.domain.table)}
+        common: dict[str, Any] = {
+            "tag": tag,
+            "audience_allowed": authorization.is_visible_to_audience(self.domain.table),
+        }
         if self.domain.name != "shipments":
             yield Route(
                 method="GET",
@@ -77,7 +80,6 @@ class ResourceEndpoints:
                 summary=f"List {several}, last changed first",
                 query=list_params(self.list.rules, past=True),
                 returns=(page_response(model),),
-                problems=("cursor-expired",),
                 **common,
             )
             yield Route(
@@ -101,7 +103,6 @@ class ResourceEndpoints:
                 path_parameters=(id_param(self.domain),),
                 query=list_params(HISTORY.rules),
                 returns=(page_response(ChangeRecord),),
-                problems=("cursor-expired",),
                 **common,
             )
         yield Route(

@@ -21,11 +21,12 @@ from flexportd.expose.base_url import NO_BASE_URL, base_url
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.parameters import id_param, identifier, list_params
+from flexportd.expose.openapi.list_route import list_route
+from flexportd.expose.openapi.parameters import id_param, identifier
 from flexportd.expose.openapi.query_params import ListRules
-from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.route import route
 from flexportd.expose.openapi.router import json_body
-from flexportd.expose.openapi.schemas import json_response, page_response
+from flexportd.expose.openapi.schemas import json_response
 from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.authentication import AUTHENTICATOR
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
@@ -82,14 +83,35 @@ LIST = ListEndpoint(
 )
 
 
-async def index(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/shares`: every link there was, newest first."""
+_ID = identifier("Id of the link (not secret).", example="b7Xk20Qz")
+
+
+@list_route("/shares", LIST.rules, ShareLink, "newest first", tag="shares", scope="write")
+async def list_shares(request: web.Request) -> web.StreamResponse:
+    """List share links, including revoked and expired ones.
+
+    The response contains the links, so the scope is the same as for creating one.
+    """
     now = stamp(request.app[CONTEXT].clock.now())
     return await replace(LIST, document=lambda row: dict(_document(request, row, now))).respond(request)
 
 
-async def create(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/shipments/{id}/shares`: 201 with the link."""
+@route(
+    "POST",
+    "/shipments/{id}/shares",
+    tag="shares",
+    returns=json_response(ShareLink, "The link.", 201, Location="URL of the link's details."),
+    scope="write",
+    path_parameters=(id_param(shipments.RESOURCE_TYPE),),
+    body=CreateShareRequest,
+    body_required=False,
+    problems=("conflict",),
+)
+async def create_share(request: web.Request) -> web.StreamResponse:
+    """Share a shipment.
+
+    Creates a link that shows where the cargo is, but never money, parties, documents or metadata.
+    """
     parts, number, body = request.app[CONTEXT], shipment_id(request), json_body(request, CreateShareRequest)
     viewer: Principal = request[PRINCIPAL]
     now = parts.clock.now()
@@ -102,8 +124,9 @@ async def create(request: web.Request) -> web.StreamResponse:
     return PreparedStreamResponse(PreparedResponse(201, msgspec.json.encode(document), location=location))
 
 
-async def show(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/shares/{id}`: one link as its owner sees it."""
+@route("GET", "/shares/{id}", tag="shares", returns=ShareLink, scope="write", path_parameters=(_ID,))
+async def get_share(request: web.Request) -> web.StreamResponse:
+    """Get a share link."""
     parts, share_id = request.app[CONTEXT], request.match_info["id"]
 
     async def build() -> dict[str, Any]:
@@ -113,8 +136,12 @@ async def show(request: web.Request) -> web.StreamResponse:
     return await respond(request, build)
 
 
-async def revoke(request: web.Request) -> web.StreamResponse:
-    """`DELETE /api/v1/shares/{id}`: it shows nothing from now on, and stays in the list. Again: nothing changes."""
+@route("DELETE", "/shares/{id}", tag="shares", returns=ShareLink, scope="write", path_parameters=(_ID,))
+async def revoke_share(request: web.Request) -> web.StreamResponse:
+    """Revoke a share link.
+
+    The link stops working and remains in the list. Revoking it again has no effect.
+    """
     parts, share_id = request.app[CONTEXT], request.match_info["id"]
     now = parts.clock.now()
     share = await parts.db.write(lambda tx: shares.revoke(tx, share_id, now))
@@ -122,8 +149,20 @@ async def revoke(request: web.Request) -> web.StreamResponse:
     return PreparedStreamResponse(PreparedResponse(200, msgspec.json.encode(document)))
 
 
-async def show_shared(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/shared/{token}`: what the link shows. Needs no key; each look counts."""
+@route(
+    "GET",
+    "/shared/{token}",
+    tag="shares",
+    returns=SharedShipmentView,
+    scope=None,
+    path_parameters=(identifier("Token of the link: the part after /s/.", "token", "fxs_…"),),
+    problems=("share-expired", "share-revoked"),
+)
+async def get_shared_shipment(request: web.Request) -> web.StreamResponse:
+    """Get the shipment of a share link.
+
+    Needs no key: the link's token authorises the request. Each view is counted.
+    """
     seen = await open_share(request)
 
     async def build() -> SharedShipmentView:
@@ -164,75 +203,3 @@ def _document(request: web.Request, row: Mapping[str, Any], now: str) -> ShareLi
     if document["state"] == "live":
         path = PAGE_PATH.format(token=shares.token(gate.signer, row["id"], row["expires_at"]))
     return {**document, "path": path, "url": path and base and base + path}
-
-
-_ID = identifier("Id of the link (not secret).", example="b7Xk20Qz")
-
-ROUTES = (
-    Route(
-        method="POST",
-        path="/api/v1/shipments/{id}/shares",
-        handler=create,
-        name="create_share",
-        tag="shares",
-        summary="Share a shipment",
-        description="Creates a link that shows where the cargo is, but never money, parties, documents or metadata.",
-        scope="write",
-        path_parameters=(id_param(shipments.RESOURCE_TYPE),),
-        body=CreateShareRequest,
-        body_required=False,
-        returns=(json_response(ShareLink, "The link.", 201, Location="URL of the link's details."),),
-        problems=("not-found", "conflict"),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/shares",
-        handler=index,
-        name="list_shares",
-        tag="shares",
-        summary="List share links, including revoked and expired ones",
-        description="The response contains the links, so the scope is the same as for creating one.",
-        scope="write",
-        query=list_params(LIST.rules),
-        returns=(page_response(ShareLink, "A page, newest first."),),
-        problems=("cursor-expired",),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/shares/{id}",
-        handler=show,
-        name="get_share",
-        tag="shares",
-        summary="Get a share link",
-        scope="write",
-        path_parameters=(_ID,),
-        returns=(json_response(ShareLink, "The link."),),
-        problems=("not-found",),
-    ),
-    Route(
-        method="DELETE",
-        path="/api/v1/shares/{id}",
-        handler=revoke,
-        name="revoke_share",
-        tag="shares",
-        summary="Revoke a share link",
-        description="The link stops working and remains in the list. Revoking it again has no effect.",
-        scope="write",
-        path_parameters=(_ID,),
-        returns=(json_response(ShareLink, "The revoked link."),),
-        problems=("not-found",),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/shared/{token}",
-        handler=show_shared,
-        name="get_shared_shipment",
-        tag="shares",
-        summary="Get the shipment of a share link",
-        description="Needs no key: the link's token authorises the request. Each view is counted.",
-        scope=None,
-        path_parameters=(identifier("Token of the link: the part after /s/.", "token", "fxs_…"),),
-        returns=(json_response(SharedShipmentView, "The shipment."),),
-        problems=("not-found", "share-expired", "share-revoked"),
-    ),
-)

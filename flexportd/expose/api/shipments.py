@@ -1,7 +1,7 @@
 """Shipments: the list, one, and what belongs to one."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.enum_values import column_vocabulary
 from flexportd.expose.openapi.parameters import id_param, list_params, object_params
 from flexportd.expose.openapi.query_params import ListRules
-from flexportd.expose.openapi.route import Handler, Route
+from flexportd.expose.openapi.route import H, route
 from flexportd.expose.openapi.schemas import json_response, list_schema, page_response, resource_schema
 from flexportd.expose.security import authorization
 from flexportd.storage.queries.filters import is_present
@@ -120,13 +120,34 @@ async def visible_shipment_id(request: web.Request) -> int:
     return number
 
 
-async def index(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/shipments`."""
+_SHIPMENT = resource_schema(shipments.RESOURCE_TYPE)
+_ID = id_param(shipments.RESOURCE_TYPE)
+
+
+@route(
+    "GET",
+    "/shipments",
+    tag="shipments",
+    returns=page_response(_SHIPMENT),
+    query=list_params(LIST.rules, past=True),
+    audience_allowed=True,
+)
+async def list_shipments(request: web.Request) -> web.StreamResponse:
+    """List shipments, last changed first."""
     return await authorization.restrict_as_of(request, LIST, TABLE).respond(request)
 
 
-async def show(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/shipments/{id}`."""
+@route(
+    "GET",
+    "/shipments/{id}",
+    tag="shipments",
+    returns=_SHIPMENT,
+    path_parameters=(_ID,),
+    query=object_params(serialize.field_names(TABLE), INCLUDES),
+    audience_allowed=True,
+)
+async def get_shipment(request: web.Request) -> web.StreamResponse:
+    """Get a shipment, now or at an earlier time."""
     number = await visible_shipment_id(request)
 
     async def build() -> dict[str, Any]:
@@ -151,8 +172,16 @@ async def record_of(request: web.Request, number: int) -> Record:
     return record
 
 
-async def show_timeline(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/shipments/{id}/timeline`: planned and actual, in order of time."""
+@route(
+    "GET",
+    "/shipments/{id}/timeline",
+    tag="shipments",
+    returns=json_response(list_schema(TimelineEntry), "The complete timeline, in chronological order."),
+    path_parameters=(_ID,),
+    audience_allowed=True,
+)
+async def get_shipment_timeline(request: web.Request) -> web.StreamResponse:
+    """Timeline of a shipment: planned and actual times."""
     parts, number = request.app[CONTEXT], await visible_shipment_id(request)
 
     async def build() -> dict[str, Any]:
@@ -168,21 +197,45 @@ async def show_timeline(request: web.Request) -> web.StreamResponse:
     return await respond(request, build, (("shipments", number), *_RELATED))
 
 
-async def show_history(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/shipments/{id}/history`: one entry for each field that changed, newest first."""
+@route(
+    "GET",
+    "/shipments/{id}/history",
+    tag="shipments",
+    returns=page_response(ChangeRecord),
+    path_parameters=(_ID,),
+    query=list_params(HISTORY.rules),
+    audience_allowed=True,
+)
+async def list_shipment_history(request: web.Request) -> web.StreamResponse:
+    """Change history of a shipment, newest first."""
     number = await visible_shipment_id(request)
     record = await record_of(request, number)
     view = history_view(request, record)
     return await view.respond(request, {"resource": ("shipments", str(number))})
 
 
-async def show_legs(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/shipments/{id}/legs`, in order of travel."""
+def _complete_list_route(domain: ResourceType) -> Callable[[H], H]:
+    """Declare the route of a list without pages: legs, containers."""
+    return route(
+        "GET",
+        f"/shipments/{{id}}/{domain.route}",
+        tag="shipments",
+        path_parameters=(_ID,),
+        query=object_params(serialize.field_names(domain.table), ("raw",), past=False),
+        returns=json_response(list_schema(resource_schema(domain)), "The complete list."),
+        audience_allowed=True,
+    )
+
+
+@_complete_list_route(legs.RESOURCE_TYPE)
+async def list_shipment_legs(request: web.Request) -> web.StreamResponse:
+    """List the legs of a shipment, in order of travel."""
     return await _nested_list(request, "legs", legs.TABLE)
 
 
-async def show_containers(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/shipments/{id}/containers`."""
+@_complete_list_route(containers.RESOURCE_TYPE)
+async def list_shipment_containers(request: web.Request) -> web.StreamResponse:
+    """List the containers of a shipment."""
     return await _nested_list(request, "containers", containers.CONTAINERS)
 
 
@@ -203,81 +256,3 @@ async def _nested_list(request: web.Request, name: str, table: Table) -> web.Str
         return {"data": data, "next": None, "as_of": shipment.as_of or None}
 
     return await respond(request, build, (("shipments", number), name))
-
-
-_SHIPMENT = resource_schema(shipments.RESOURCE_TYPE)
-_ID = id_param(shipments.RESOURCE_TYPE)
-
-
-def _complete_list_route(domain: ResourceType, handler: Handler, name: str, summary: str) -> Route:
-    """The route of a list that is whole: legs, containers."""
-    return Route(
-        method="GET",
-        path=f"/api/v1/shipments/{{id}}/{domain.route}",
-        handler=handler,
-        name=name,
-        tag="shipments",
-        summary=summary,
-        path_parameters=(_ID,),
-        query=object_params(serialize.field_names(domain.table), ("raw",), past=False),
-        returns=(json_response(list_schema(resource_schema(domain)), "The complete list."),),
-        audience_allowed=True,
-    )
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/shipments",
-        handler=index,
-        name="list_shipments",
-        tag="shipments",
-        summary="List shipments, last changed first",
-        query=list_params(LIST.rules, past=True),
-        returns=(page_response(_SHIPMENT),),
-        problems=("cursor-expired",),
-        audience_allowed=True,
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/shipments/{id}",
-        handler=show,
-        name="get_shipment",
-        tag="shipments",
-        summary="Get a shipment, now or at an earlier time",
-        path_parameters=(_ID,),
-        query=object_params(serialize.field_names(TABLE), INCLUDES),
-        returns=(json_response(_SHIPMENT, "The shipment."),),
-        audience_allowed=True,
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/shipments/{id}/timeline",
-        handler=show_timeline,
-        name="get_shipment_timeline",
-        tag="shipments",
-        summary="Timeline of a shipment: planned and actual times",
-        path_parameters=(_ID,),
-        returns=(json_response(list_schema(TimelineEntry), "The complete timeline, in chronological order."),),
-        audience_allowed=True,
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/shipments/{id}/history",
-        handler=show_history,
-        name="list_shipment_history",
-        tag="shipments",
-        summary="Change history of a shipment, newest first",
-        path_parameters=(_ID,),
-        query=list_params(HISTORY.rules),
-        returns=(page_response(ChangeRecord),),
-        problems=("cursor-expired",),
-        audience_allowed=True,
-    ),
-    _complete_list_route(
-        legs.RESOURCE_TYPE, show_legs, "list_shipment_legs", "List the legs of a shipment, in order of travel"
-    ),
-    _complete_list_route(
-        containers.RESOURCE_TYPE, show_containers, "list_shipment_containers", "List the containers of a shipment"
-    ),
-)

@@ -16,8 +16,7 @@ from flexportd.expose.api.health import not_ready_reasons, version_warnings, war
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT, AppContext
 from flexportd.expose.flexport_interfaces import FlexportState, SyncForecast
-from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.schemas import json_response
+from flexportd.expose.openapi.route import route
 from flexportd.expose.webhook_refusals import hint, refusal_warnings
 from flexportd.queue.queue import QueueState
 from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
@@ -169,8 +168,9 @@ def _sync_warnings(parts: AppContext, held: dict[str, tuple[int, str]], hearing:
     return found
 
 
-async def status(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/status`."""
+@route("GET", "/status", tag="operations", returns=DaemonStatus)
+async def get_status(request: web.Request) -> web.StreamResponse:
+    """Status of the daemon."""
     parts = request.app[CONTEXT]
     return await respond(request, lambda: document(parts))
 
@@ -293,16 +293,3 @@ def _events(counts: list[tuple[str, str, int]]) -> dict[str, Any]:
         entry[state] = count
         by_state[state] = by_state.get(state, 0) + count
     return {"processed": sum(by_state.values()), "by_state": by_state, "by_type": by_type}
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/status",
-        handler=status,
-        name="get_status",
-        tag="operations",
-        summary="Status of the daemon",
-        returns=(json_response(DaemonStatus, "Status of the daemon."),),
-    ),
-)

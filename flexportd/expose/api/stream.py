@@ -1,5 +1,7 @@
 """`GET /api/v1/stream`, as it is declared."""
 
+from aiohttp import web
+
 from flexportd.core.changes.stream_messages import POSITION_PATTERN, StreamMessage
 from flexportd.core.changes.topics import (
     EXCEPTION_TOPICS,
@@ -11,7 +13,7 @@ from flexportd.core.changes.topics import (
 )
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.parameters import from_filter
-from flexportd.expose.openapi.route import Parameter, Response, Route, Schema
+from flexportd.expose.openapi.route import Parameter, Response, Schema, route
 from flexportd.expose.openapi.schemas import Ref
 from flexportd.expose.streaming.sse import StreamReset, parse_event_id, stream
 
@@ -60,49 +62,48 @@ Topics are `<thing>.created`, `<thing>.updated` and `<thing>.removed` for every 
 {_TOPICS}
 """
 
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/stream",
-        handler=stream,
-        name="stream_changes",
-        tag="stream",
-        summary="Live stream of changes (Server-Sent Events)",
-        description=_ABOUT,
-        query=(
-            Parameter(
-                name="topics",
-                description="Limit to these topics (comma-separated); `*` is a wildcard: `shipment.*`, `*.created`.",
-                schema={
-                    "type": "array",
-                    "items": {"type": "string", "pattern": PATTERN},
-                    "minItems": 1,
-                    "maxItems": MAX_PATTERNS,
-                },
-                parse=parse_patterns,
-                example=["shipment.*", "milestone.*"],
-            ),
-            from_filter("shipment", query_params.numeric_id("shipment", "Limit to this shipment.")),
-            Parameter(
-                name="last_event_id",
-                description="Same as `Last-Event-ID`, for clients that cannot send headers; the header has priority.",
-                schema=_EVENT_ID,
-                parse=parse_event_id,  # what it means depends on the key
-                example="0",
-            ),
+
+@route(
+    "GET",
+    "/stream",
+    tag="stream",
+    description=_ABOUT,
+    returns=Response(description="An endless stream of events.", model=_EVENT, media=("text/event-stream",)),
+    query=(
+        Parameter(
+            name="topics",
+            description="Limit to these topics (comma-separated); `*` is a wildcard: `shipment.*`, `*.created`.",
+            schema={
+                "type": "array",
+                "items": {"type": "string", "pattern": PATTERN},
+                "minItems": 1,
+                "maxItems": MAX_PATTERNS,
+            },
+            parse=parse_patterns,
+            example=["shipment.*", "milestone.*"],
         ),
-        headers=(
-            Parameter(
-                name="Last-Event-ID",
-                description="The `id` of the last event received: the stream continues after it.",
-                schema=_OPTIONAL_EVENT_ID,
-                where="header",
-                example="0",
-            ),
+        from_filter("shipment", query_params.numeric_id("shipment", "Limit to this shipment.")),
+        Parameter(
+            name="last_event_id",
+            description="Same as `Last-Event-ID`, for clients that cannot send headers; the header has priority.",
+            schema=_EVENT_ID,
+            parse=parse_event_id,  # what it means depends on the key
+            example="0",
         ),
-        returns=(Response(description="An endless stream of events.", model=_EVENT, media=("text/event-stream",)),),
-        problems=("too-many-streams",),
-        streams=True,
-        audience_allowed=True,
     ),
+    headers=(
+        Parameter(
+            name="Last-Event-ID",
+            description="The `id` of the last event received: the stream continues after it.",
+            schema=_OPTIONAL_EVENT_ID,
+            where="header",
+            example="0",
+        ),
+    ),
+    problems=("too-many-streams",),
+    streams=True,
+    audience_allowed=True,
 )
+async def stream_changes(request: web.Request) -> web.StreamResponse:
+    """Live stream of changes (Server-Sent Events)."""
+    return await stream(request)

@@ -18,10 +18,11 @@ from flexportd.expose.context import CONTEXT, AppContext
 from flexportd.expose.flexport_interfaces import FlexportState, SyncForecast, require_flexport
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.enum_values import not_allowed_message
-from flexportd.expose.openapi.parameters import identifier, list_params
+from flexportd.expose.openapi.list_route import list_route
+from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.query_params import ListRules
-from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.schemas import json_response, page_response
+from flexportd.expose.openapi.route import route
+from flexportd.expose.openapi.schemas import json_response
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
 from flexportd.storage.repositories.sync import ListState, Receipt, Run
 from flexportd.storage.transaction import Transaction
@@ -172,8 +173,9 @@ RUNS = ListEndpoint(
 )
 
 
-async def show(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/sync`: the last runs, every list, the budget, and the length of the next full sync."""
+@route("GET", "/sync", tag="operations", returns=SyncState)
+async def get_sync(request: web.Request) -> web.StreamResponse:
+    """Status of the sync: runs, lists, budget and forecast."""
     parts = request.app[CONTEXT]
     return await respond(request, lambda: document(parts))
 
@@ -246,13 +248,21 @@ def _list(
     }
 
 
-async def runs(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/sync/runs`, newest first."""
+@list_route("/sync/runs", RUNS.rules, SyncRun, "newest first", tag="operations")
+async def list_sync_runs(request: web.Request) -> web.StreamResponse:
+    """List sync runs."""
     return await RUNS.respond(request)
 
 
-async def show_run(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/sync/runs/{id}`: one run with its receipts."""
+@route(
+    "GET",
+    "/sync/runs/{id}",
+    tag="operations",
+    returns=SyncRunDetail,
+    path_parameters=(identifier("Number of the run."),),
+)
+async def get_sync_run(request: web.Request) -> web.StreamResponse:
+    """Get a sync run with the counts of each list."""
     parts, text = request.app[CONTEXT], request.match_info["id"]
 
     async def build() -> dict[str, Any]:
@@ -265,8 +275,21 @@ async def show_run(request: web.Request) -> web.StreamResponse:
     return await respond(request, build)
 
 
-async def run(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/sync/run`: begin a full sync, or join the one that runs; 202 with the run."""
+@route(
+    "POST",
+    "/sync/run",
+    tag="operations",
+    returns=json_response(
+        SyncRunDetail,
+        "The new run, or the current one if a full sync is already running.",
+        202,
+        location="URL of the run.",
+    ),
+    scope="admin",
+    problems=("conflict",),
+)
+async def run_sync(request: web.Request) -> web.StreamResponse:
+    """Start a full sync."""
     parts = request.app[CONTEXT]
     number = await require_flexport(parts.upstream).begin_sync()
     found = await parts.db.read(lambda tx: _run(parts, tx, tx.sync.run(number)))
@@ -283,55 +306,3 @@ def resource_by_name(parts: AppContext, name: str | None) -> ResourceType:
     if name is None:
         raise InvalidError(f"resource is missing; allowed are {', '.join(known)}", "resource")
     raise InvalidError(not_allowed_message("resource", name, known), "resource")
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/sync",
-        handler=show,
-        name="get_sync",
-        tag="operations",
-        summary="Status of the sync: runs, lists, budget and forecast",
-        returns=(json_response(SyncState, "Status of the sync."),),
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/sync/run",
-        handler=run,
-        name="run_sync",
-        tag="operations",
-        summary="Start a full sync",
-        scope="admin",
-        returns=(
-            json_response(
-                SyncRunDetail,
-                "The new run, or the current one if a full sync is already running.",
-                202,
-                location="URL of the run.",
-            ),
-        ),
-        problems=("conflict",),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/sync/runs",
-        handler=runs,
-        name="list_sync_runs",
-        tag="operations",
-        summary="List sync runs",
-        query=list_params(RUNS.rules),
-        returns=(page_response(SyncRun, "A page, newest first."),),
-        problems=("cursor-expired",),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/sync/runs/{id}",
-        handler=show_run,
-        name="get_sync_run",
-        tag="operations",
-        summary="Get a sync run with the counts of each list",
-        path_parameters=(identifier("Number of the run."),),
-        returns=(json_response(SyncRunDetail, "The run."),),
-    ),
-)

@@ -1,6 +1,6 @@
 """The description of the API (OpenAPI 3.1), made of the routes that serve it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from flexportd import __version__
@@ -8,6 +8,7 @@ from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.problem_types import AUTH_PROBLEMS, COMMON_PROBLEMS, PROBLEMS
 from flexportd.expose.openapi.route import JSON, Parameter, Response, Route
 from flexportd.expose.openapi.schemas import PREFIX, Components, schema_of
+from flexportd.expose.openapi.tags import TAGS
 from flexportd.http.problems import TITLES
 
 _DESCRIPTION = """\
@@ -21,22 +22,6 @@ Your own copy of your Flexport data. Read it here instead of calling Flexport's 
 """
 
 _MODEL_TYPES = (JSON, "text/event-stream")  # of what the model is a model
-
-_TAGS: Mapping[str, str] = {
-    "shipments": "Shipments and their journey.",
-    "resources": "All other Flexport resources.",
-    "documents": "Documents and the archive of their files.",
-    "search": "Search by any reference.",
-    "stream": "Live changes.",
-    "feeds": "For calendars and spreadsheets.",
-    "shares": "Links that show one shipment to people without a key.",
-    "provenance": "Causes of changes.",
-    "events": "Events from Flexport and their processing.",
-    "exceptions": "Shipments, invoices and bookings that need attention, with the evidence.",
-    "operations": "Status of the daemon, and items that need review.",
-    "keys": "API keys.",
-    "documentation": "The API itself.",
-}
 
 
 def openapi_document(routes: Iterable[Route], url: str = "/", *, keys: bool = True) -> dict[str, Any]:
@@ -58,7 +43,7 @@ def openapi_document(routes: Iterable[Route], url: str = "/", *, keys: bool = Tr
         },
         "servers": [{"url": url}],
         "security": [{"key": []}] if keys else [{}, {"key": []}],
-        "tags": [{"name": name, "description": about} for name, about in _TAGS.items() if name in used],
+        "tags": [{"name": name, "description": about} for name, about in TAGS.items() if name in used],
         "paths": paths,
         "components": {
             "schemas": Components(listed).document(),
@@ -127,8 +112,10 @@ def _responses(route: Route, refusals: "ErrorResponses") -> dict[str, Any]:
 
 
 def problems_of(route: Route) -> Sequence[str]:
-    """The slugs of all that may go wrong on a route."""
+    """The slugs of all problems that a route may return."""
     found = ["invalid-request", *route.problems]
+    if "cursor" in route.query_names:
+        found.append("cursor-expired")
     if route.path_names:
         found.append("not-found")
     if any(parameter.domain is not None for parameter in route.path_parameters):
