@@ -161,7 +161,7 @@ def test_before_anything_was_read_the_badge_says_so():
 
 
 def test_several_needs_are_one_badge_that_leads_to_the_overview():
-    badge = alerts.banner(needs(noted(held={"legs": (40, ago(hours=1))}), flexport=state_of(breaker=DOWN)))
+    badge = alerts.banner(needs(noted(pending_removals={"legs": (40, ago(hours=1))}), flexport=state_of(breaker=DOWN)))
     assert badge == alerts.Banner("Flexport down, data from 12:56 and 1 more", badge.title, "bad", "/")
 
 
@@ -230,7 +230,7 @@ def test_a_list_that_is_refused_does_not_count_and_says_why():
 
 
 def test_what_is_held_names_the_list_the_command_and_the_number():
-    page = sync_page(mirror=noted(held={"container_legs": (1040, ago(minutes=20))}))
+    page = sync_page(mirror=noted(pending_removals={"container_legs": (1040, ago(minutes=20))}))
     (held,) = page.held
     assert (held.name, held.route, held.objects) == ("Container legs", "container-legs", "1,040 objects")
     assert held.command == "flexportd sync accept container-legs"
@@ -427,7 +427,7 @@ def test_further_outages_are_a_page_away():
 
 def test_the_clocks_stand_beside_the_verdict():
     health = healthy("broken", "Webhook path broken", last_webhook_at=ago(hours=2), polled_at=ago(minutes=2),
-                     rhythm=EventRate(120.0, 3 * 3600.0))  # fmt: skip
+                     event_rate=EventRate(120.0, 3 * 3600.0))  # fmt: skip
     page = gaps_page([], health=health)
     assert (page.verdict.text, page.verdict.tone, page.verdict.url) == ("Webhook path broken.", "bad", None)
     assert (page.last_webhook.words, page.last_upstream, page.polled.words) == ("2 hours ago", None, "2 minutes ago")
@@ -582,7 +582,7 @@ def hostile_models():
     closed = ListState("legs", unavailable_at=HOSTILE, unavailable_reason=HOSTILE)
     mirror = noted(
         health=healthy("broken", HOSTILE),
-        held={"ports": (40, ago(hours=1)), "legs": (2, HOSTILE)},
+        pending_removals={"ports": (40, ago(hours=1)), "legs": (2, HOSTILE)},
         lists=everything_complete(legs=closed),
     )
     failing = said(flexport=down, reasons=[HOSTILE], failing_jobs=[HOSTILE])

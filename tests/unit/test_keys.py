@@ -37,18 +37,20 @@ class Desk:
     async def make(self, name="Screen", scope="read", **more):
         wanted = NewKey(name, scope, **more)
         key, token, known = await self.db.write(
-            lambda tx: (*keys.create(tx, wanted, "local", self.now), tx.keys.known(MAX_CACHED_KEYS))
+            lambda tx: (*keys.create(tx, wanted, "local", self.now), tx.keys.with_digests(MAX_CACHED_KEYS))
         )
         self.gate.reload(known)
         return key, token
 
     async def revoke(self, key):
-        known = await self.db.write(lambda tx: (keys.revoke(tx, key.id, self.now), tx.keys.known(MAX_CACHED_KEYS))[1])
+        known = await self.db.write(
+            lambda tx: (keys.revoke(tx, key.id, self.now), tx.keys.with_digests(MAX_CACHED_KEYS))[1]
+        )
         self.gate.reload(known)
 
     def admit(self, *headers):
         given = CIMultiDict(("Authorization", header) for header in headers)
-        return self.gate.admit(given, self.now, HERE)
+        return self.gate.authenticate(given, self.now, HERE)
 
     def refused(self, *headers):
         with pytest.raises(RefusedError) as caught:

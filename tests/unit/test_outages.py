@@ -66,7 +66,7 @@ def having(**fields) -> DeliverySignals:
             "No webhooks since 14:02 UTC: 17 events arrived only by polling",
         ),
         (
-            having(deaf_since="2026-03-03T14:02:00.000Z", missed=1),
+            having(down_since="2026-03-03T14:02:00.000Z", missed=1),
             "broken",
             "No webhooks since 3 Mar 14:02 UTC: 1 event arrived only by polling",
         ),
@@ -122,7 +122,7 @@ def having(**fields) -> DeliverySignals:
             "Polling Flexport has failed since 14:30 UTC: 503 from /events",
         ),
         (
-            having(failing_since=at("14:30"), failure="503", deaf_since=at("14:02"), missed=2),
+            having(failing_since=at("14:30"), failure="503", down_since=at("14:02"), missed=2),
             "broken",
             "No webhooks since 14:02 UTC: 2 events arrived only by polling. "  # noqa: ISC004 (one sentence)
             "Polling Flexport has failed since 14:30 UTC: 503",
@@ -425,11 +425,11 @@ def test_a_webhook_that_overtook_another_ends_the_outage_between_them(store):
 def test_a_late_delivery_ends_an_outage_and_one_on_time_was_none(store):
     store.webhooks(0)
     store.notice(400, 10, 20, 395)
-    store.tx.gaps.deliver(store.moment(450), ["395", "999"])
+    store.tx.gaps.mark_delivered(store.moment(450), ["395", "999"])
     (found,) = store.tx.gaps.outages(NEWEST_FIRST)
     assert (found.events, found.late) == (2, 0)  # polling was only quicker
-    store.tx.gaps.deliver(store.moment(500), ["10"])
-    store.tx.gaps.deliver(store.moment(900), ["10"])
+    store.tx.gaps.mark_delivered(store.moment(500), ["10"])
+    store.tx.gaps.mark_delivered(store.moment(900), ["10"])
     (found,) = store.tx.gaps.outages(NEWEST_FIRST)
     assert (found.events, found.late) == (2, 1)
     assert store.until() == [store.moment(450)]
@@ -441,7 +441,7 @@ def test_a_late_delivery_ends_an_outage_and_one_on_time_was_none(store):
 def test_the_path_may_break_again_after_a_late_delivery(store):
     store.webhooks(0)
     store.notice(400, 10)
-    store.tx.gaps.deliver(store.moment(500), ["10"])
+    store.tx.gaps.mark_delivered(store.moment(500), ["10"])
     assert store.until() == [store.moment(500)]
     store.notice(800, 700)
     assert store.until() == [None]
