@@ -12,8 +12,8 @@ from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.flexport_interfaces import require_flexport
 from flexportd.expose.openapi.parameters import id_param
-from flexportd.expose.openapi.problem_types import UPSTREAM_PROBLEMS
 from flexportd.expose.openapi.route import route
+from flexportd.http.problem_types import UPSTREAM_PROBLEMS
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
 from flexportd.storage.transaction import Transaction
 

@@ -26,12 +26,12 @@ from flexportd.expose.context import CONTEXT
 from flexportd.expose.flexport_interfaces import require_flexport
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.parameters import id_param, list_params, object_params
-from flexportd.expose.openapi.problem_types import UPSTREAM_PROBLEMS
 from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.openapi.schemas import json_response, page_response, resource_schema
 from flexportd.expose.security import authorization
 from flexportd.expose.security.opaque_values import codec_of
+from flexportd.http.problem_types import UPSTREAM_PROBLEMS
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
 from flexportd.storage.repositories.resources import Key, Record
 

@@ -14,11 +14,11 @@ from flexportd.errors import ForbiddenError, InvalidError
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT, AppContext
 from flexportd.expose.openapi.parameters import csv_of, integer
-from flexportd.expose.openapi.problem_types import AUTH_PROBLEMS
 from flexportd.expose.openapi.route import Parameter, Response, route
 from flexportd.expose.openapi.router import param
 from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.access_policy import ACCESS_POLICY
+from flexportd.http.problem_types import AUTH_PROBLEMS
 from flexportd.storage.queries.list_query import PageRequest
 
 DAYS_BACK, DAYS_AHEAD = 30, 365

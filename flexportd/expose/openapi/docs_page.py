@@ -9,7 +9,7 @@ from typing import Any
 
 from flexportd.expose.dashboard import render
 from flexportd.expose.openapi.curl_examples import curl, example_url
-from flexportd.expose.openapi.problem_types import AUTH_PROBLEMS, COMMON_PROBLEMS
+from flexportd.http.problem_types import AUTH_PROBLEMS, COMMON_PROBLEMS
 
 _METHODS = ("get", "post", "patch", "delete")
 _PREFIX = "#/components/schemas/"
