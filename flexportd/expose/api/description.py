@@ -71,18 +71,14 @@ def _cache_of(request: web.Request) -> _DocumentCache:
     return _caches.setdefault(request.app, _DocumentCache())
 
 
-# What makes them is imported when somebody asks, in a thread: few daemons are asked, and it takes memory.
-def _document(routes: Sequence[Route], asks: bool) -> dict[str, Any]:
+# Imported on the first request, in a thread: few daemons serve one, and the modules take memory.
+def _openapi_json(routes: Sequence[Route], asks: bool) -> bytes:
     from flexportd.expose.openapi.document import openapi_document  # noqa: PLC0415
 
-    return openapi_document(routes, keys=asks)
-
-
-def _openapi_json(routes: Sequence[Route], asks: bool) -> bytes:
-    return msgspec.json.encode(_document(routes, asks))
+    return msgspec.json.encode(openapi_document(routes, keys=asks))
 
 
 def _docs_html(routes: Sequence[Route], asks: bool, url: str) -> bytes:
     from flexportd.expose.openapi.docs_page import render_docs  # noqa: PLC0415
 
-    return render_docs(_document(routes, asks), url)
+    return render_docs(routes, url, keys=asks)

@@ -1,41 +1,45 @@
-"""The description as a page for people: made here, without any network, from the same document that programs get."""
+"""The documentation page, rendered offline from the routes."""
 
 import json
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flexportd import __version__
 from flexportd.expose.dashboard import render
-from flexportd.expose.openapi.curl_examples import curl, example_url
-from flexportd.http.problem_types import AUTH_PROBLEMS, COMMON_PROBLEMS
+from flexportd.expose.openapi.curl_examples import curl
+from flexportd.expose.openapi.document import DESCRIPTION, parameters_of, problems_of, responses_of
+from flexportd.expose.openapi.route import API, Parameter, Response, Route
+from flexportd.expose.openapi.schemas import PREFIX, Components, model_name, schema_of
+from flexportd.expose.openapi.tags import TAGS
+from flexportd.http.problem_types import AUTH_PROBLEMS, COMMON_PROBLEMS, PROBLEMS
 
-_METHODS = ("get", "post", "patch", "delete")
-_PREFIX = "#/components/schemas/"
+Schemas = Mapping[str, Mapping[str, Any]]
+"""Name -> JSON schema of a component."""
+
 _MAX_DEPTH = 3
-_MAX_ENUM = 12  # of a list of allowed values
-_COMMON_FROM = 20  # lists that have a parameter in common: it is told once
-_MAX_UNGROUPED = 8  # routes of a tag that stand one below the other without groups
-_SCOPE = re.compile(r"A key needs the scope `(\w+)`\.")
+_MAX_ENUM = 12  # values of an enum that are listed
+_COMMON_FROM = 20  # lists with the same parameter, which is then described once
+_MAX_UNGROUPED = 8  # routes of a tag that need no groups
 _ALWAYS_POSSIBLE = {"invalid-request", *COMMON_PROBLEMS, *AUTH_PROBLEMS}
 
 
 @dataclass(frozen=True, slots=True)
 class FieldRow:
-    """One parameter, or one member of a document. `model` names the document that its type is, or holds."""
+    """A parameter, or a field of a model. `model` is the model that its type is or contains."""
 
     name: str
     kind: str
     about: str
     where: str
-    needed: bool
+    required: bool
     model: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseRow:
-    """One status that may come back where nothing is wrong."""
+    """A successful response."""
 
     status: str
     about: str
@@ -45,7 +49,7 @@ class ResponseRow:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One route. `common` names parameters that many routes have; `problems` are those that not all may tell of."""
+    """A route. `common`: its parameters that many routes share; `problems`: those that not every route may return."""
 
     anchor: str
     method: str
@@ -56,14 +60,14 @@ class Operation:
     parameters: tuple[FieldRow, ...]
     common: tuple[str, ...]
     body: tuple[FieldRow, ...]
-    answers: tuple[ResponseRow, ...]
+    responses: tuple[ResponseRow, ...]
     problems: tuple[str, ...]
     curl: str
 
 
 @dataclass(frozen=True, slots=True)
 class OperationGroup:
-    """Routes about one thing; without a name where the tag has few."""
+    """Routes of one resource; without a name if the tag has only few."""
 
     anchor: str
     name: str
@@ -72,7 +76,7 @@ class OperationGroup:
 
 @dataclass(frozen=True, slots=True)
 class TagSection:
-    """The routes of one tag."""
+    """The routes of a tag."""
 
     name: str
     about: str
@@ -81,7 +85,7 @@ class TagSection:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One document."""
+    """A model."""
 
     name: str
     about: str
@@ -91,7 +95,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class ProblemRow:
-    """One type of problem."""
+    """A problem type."""
 
     slug: str
     status: int
@@ -101,7 +105,7 @@ class ProblemRow:
 
 @dataclass(frozen=True, slots=True)
 class ApiPage:
-    """The whole description."""
+    """The documentation page."""
 
     version: str
     url: str
@@ -111,146 +115,99 @@ class ApiPage:
     count: int
     parts: tuple[TagSection, ...]
     common: tuple[FieldRow, ...]
-    troubles: tuple[ProblemRow, ...]
+    problems: tuple[ProblemRow, ...]
     models: tuple[Model, ...]
 
 
-def render_docs(document: Mapping[str, Any], url: str) -> bytes:
-    """The page of a description; `url` is where people reach the API."""
-    return render.render_standalone("api.html", api_page(document, url))
+def render_docs(routes: Sequence[Route], url: str, *, keys: bool = True) -> bytes:
+    """The page of these routes; `url` is the public URL of the API, `keys` whether it requires keys."""
+    return render.render_standalone("api.html", api_page(routes, url, keys=keys))
 
 
-def api_page(document: Mapping[str, Any], url: str) -> ApiPage:
-    """A description as the page words it."""
-    common = _common(document)
+def api_page(routes: Sequence[Route], url: str, *, keys: bool = True) -> ApiPage:
+    """The content of the page."""
+    schemas: Schemas = Components(routes).document()
+    common = _common_parameters(routes)
     by_tag: dict[str, list[Operation]] = {}
-    for path, method, found in _operations(document):
-        operation = _operation(document, (method, path, url), found, common)
-        by_tag.setdefault(found["tags"][0], []).append(operation)
-    parts = [
-        TagSection(tag["name"], tag["description"], tuple(_groups(tag["name"], by_tag[tag["name"]])))
-        for tag in document["tags"]
-        if tag["name"] in by_tag
-    ]
-    lines = [line for line in document["info"]["description"].replace("\n  ", " ").splitlines() if line]
+    for route in routes:
+        by_tag.setdefault(route.tag, []).append(_operation(route, url.rstrip("/"), schemas, common, keys=keys))
+    lines = [line for line in DESCRIPTION.replace("\n  ", " ").splitlines() if line]
     return ApiPage(
-        version=document["info"]["version"],
+        version=__version__,
         url=url.rstrip("/"),
-        needs_key=_needs_key(document),
+        needs_key=keys,
         about=tuple(line for line in lines if not line.startswith("- ")),
         rules=tuple(line.removeprefix("- ") for line in lines if line.startswith("- ")),
-        count=sum(len(operations) for operations in by_tag.values()),
-        parts=tuple(parts),
-        common=tuple(sorted(common, key=lambda shape: (shape.name, shape.about))),
-        troubles=tuple(_problem_rows(document)),
-        models=tuple(_model(name, schema) for name, schema in document["components"]["schemas"].items()),
+        count=len(routes),
+        parts=tuple(
+            TagSection(tag, about, tuple(_groups(tag, by_tag[tag]))) for tag, about in TAGS.items() if tag in by_tag
+        ),
+        common=tuple(sorted(common, key=lambda row: (row.name, row.about))),
+        problems=tuple(_problem_rows(routes)),
+        models=tuple(_model(name, schema) for name, schema in schemas.items()),
     )
 
 
-def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    for path, methods in document["paths"].items():
-        for method in _METHODS:
-            if method in methods:
-                yield path, method, methods[method]
+def _common_parameters(routes: Iterable[Route]) -> set[FieldRow]:
+    """The parameters that many lists share."""
+    counts = Counter(_parameter(one) for route in routes if "limit" in route.query_names for one in route.query)
+    return {row for row, count in counts.items() if count >= _COMMON_FROM}
 
 
-def _needs_key(document: Mapping[str, Any]) -> bool:
-    return {} not in document["security"]
-
-
-def _common(document: Mapping[str, Any]) -> set[FieldRow]:
-    """The parameters that many lists have."""
-    asked = [operation.get("parameters", ()) for _, _, operation in _operations(document)]
-    lists = [parameters for parameters in asked if any(one["name"] == "limit" for one in parameters)]
-    counts = Counter(_parameter(one) for parameters in lists for one in parameters if one["in"] == "query")
-    return {shape for shape, count in counts.items() if count >= _COMMON_FROM}
-
-
-def _groups(tag: str, operations: Iterable[Operation]) -> Iterator[OperationGroup]:
-    """By the first part of the path, where there are many."""
-    listed = tuple(operations)
+def _groups(tag: str, operations: Sequence[Operation]) -> Iterator[OperationGroup]:
+    """By the first segment of the path if there are many."""
     by_name: dict[str, list[Operation]] = {}
-    for operation in listed:
-        by_name.setdefault(operation.path.removeprefix("/api/v1").split("/")[1], []).append(operation)
-    if len(listed) <= _MAX_UNGROUPED or len(by_name) < 2:
-        yield OperationGroup(f"tag-{tag}", "", listed)
+    for operation in operations:
+        by_name.setdefault(operation.path.removeprefix(API).split("/")[1], []).append(operation)
+    if len(operations) <= _MAX_UNGROUPED or len(by_name) < 2:
+        yield OperationGroup(f"tag-{tag}", "", tuple(operations))
         return
     for name, found in by_name.items():
         yield OperationGroup(f"group-{tag}-{name}", name, tuple(found))
 
 
-def _operation(
-    document: Mapping[str, Any], place: tuple[str, str, str], found: Mapping[str, Any], common: set[FieldRow]
-) -> Operation:
-    method, path, url = place
-    about, scope = found.get("description", ""), _SCOPE.search(found.get("description", ""))
-    shapes = [_parameter(one) for one in found.get("parameters", ())]
-    body = _body(document, found)
-    answers = {status: _resolve(document, one) for status, one in found["responses"].items()}
-    slugs = [slug for answer in answers.values() for slug in _slugs(answer)]
+def _operation(route: Route, url: str, schemas: Schemas, common: set[FieldRow], *, keys: bool) -> Operation:
+    rows = [_parameter(one) for one in parameters_of(route)]
+    body = {} if route.body is None else schemas[model_name(route.body)]
     return Operation(
-        anchor=found["operationId"],
-        method=method.upper(),
-        path=path,
-        summary=found["summary"],
-        about=tuple(part for part in _SCOPE.sub("", about).split("\n\n") if part),
-        scope=scope[1] if scope else None,
-        parameters=tuple(shape for shape in shapes if shape not in common),
-        common=tuple(shape.name for shape in shapes if shape in common),
+        anchor=route.name,
+        method=route.method,
+        path=route.path,
+        summary=route.summary,
+        about=tuple(part for part in route.description.split("\n\n") if part),
+        scope=route.scope,
+        parameters=tuple(row for row in rows if row not in common),
+        common=tuple(row.name for row in rows if row in common),
         body=_field_rows(body),
-        answers=tuple(_response_row(status, one) for status, one in answers.items() if not _slugs(one)),
-        problems=tuple(slug for slug in slugs if slug not in _ALWAYS_POSSIBLE),
-        curl=curl(f"{url.rstrip('/')}{example_url(path, found)}", method, found, body, with_key=_needs_key(document)),
+        responses=tuple(_response_row(one) for one in responses_of(route)),
+        problems=tuple(slug for slug in problems_of(route) if slug not in _ALWAYS_POSSIBLE),
+        curl=curl(route, url, body, with_key=keys),
     )
 
 
-def _body(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema of the JSON that is sent; empty for none."""
-    content = operation.get("requestBody", {}).get("content", {})
-    schema: Mapping[str, Any] = content.get("application/json", {}).get("schema", {})
-    name = _reference(schema)
-    return document["components"]["schemas"][name] if name else schema
+def _problem_rows(routes: Iterable[Route]) -> Iterator[ProblemRow]:
+    used = {slug for route in routes for slug in problems_of(route)}
+    for slug, kind in sorted(PROBLEMS.items(), key=lambda item: (item[1].status, item[0])):
+        if slug in used:
+            yield ProblemRow(slug, kind.status, kind.description, slug in _ALWAYS_POSSIBLE)
 
 
-def _resolve(document: Mapping[str, Any], found: Mapping[str, Any]) -> Mapping[str, Any]:
-    name = found.get("$ref")
-    if name is None:
-        return found
-    resolved: Mapping[str, Any] = document["components"]["responses"][name.rpartition("/")[2]]
-    return resolved
+def _response_row(response: Response) -> ResponseRow:
+    model = _reference(schema_of(response.model)) if response.model is not None else None
+    media = ", ".join(response.media) if response.status != 304 else ""
+    return ResponseRow(str(response.status), response.description, media, model)
 
 
-def _slugs(answer: Mapping[str, Any]) -> Iterable[str]:
-    """The problems that an answer may tell of."""
-    examples: Mapping[str, Any] = answer.get("content", {}).get("application/problem+json", {}).get("examples", {})
-    return examples.keys()
-
-
-def _problem_rows(document: Mapping[str, Any]) -> Iterator[ProblemRow]:
-    told: dict[str, Mapping[str, Any]] = {}
-    for answer in document["components"]["responses"].values():
-        content = answer.get("content", {}).get("application/problem+json", {})
-        told |= {slug: one["value"] for slug, one in content.get("examples", {}).items()}
-    for slug, one in sorted(told.items(), key=lambda item: (item[1]["status"], item[0])):
-        yield ProblemRow(slug, one["status"], one["detail"], slug in _ALWAYS_POSSIBLE)
-
-
-def _response_row(status: str, found: Mapping[str, Any]) -> ResponseRow:
-    content = found.get("content", {})
-    schema: Mapping[str, Any] = content.get("application/json", {}).get("schema", {})
-    return ResponseRow(status, found["description"], ", ".join(content), _reference(schema))
-
-
-def _parameter(one: Mapping[str, Any]) -> FieldRow:
-    needed, default = one.get("required", False), one["schema"].get("default")
-    about = one["description"] + (f" Default: `{json.dumps(default).strip(chr(34))}`." if default is not None else "")
-    return FieldRow(one["name"], _type_name(one["schema"]), about, one["in"], needed, None)
+def _parameter(one: Parameter) -> FieldRow:
+    default = one.schema.get("default")
+    about = one.description + (f" Default: `{json.dumps(default).strip(chr(34))}`." if default is not None else "")
+    return FieldRow(one.name, _type_name(one.schema), about, one.where, one.required, None)
 
 
 def _field_rows(schema: Mapping[str, Any]) -> tuple[FieldRow, ...]:
-    needed = schema.get("required", ())
+    required = schema.get("required", ())
     return tuple(
-        FieldRow(name, _type_name(part), part.get("description", ""), "body", name in needed, _nested_model(part))
+        FieldRow(name, _type_name(part), part.get("description", ""), "body", name in required, _nested_model(part))
         for name, part in schema.get("properties", {}).items()
     )
 
@@ -263,11 +220,11 @@ def _model(name: str, schema: Mapping[str, Any]) -> Model:
 
 def _reference(schema: Mapping[str, Any]) -> str | None:
     found = schema.get("$ref")
-    return found.removeprefix(_PREFIX) if isinstance(found, str) else None
+    return found.removeprefix(PREFIX) if isinstance(found, str) else None
 
 
 def _nested_model(schema: Mapping[str, Any]) -> str | None:
-    """The document that a member is, or is a list of, or may be."""
+    """The model that a field is, may be, or is a list of."""
     inner = [schema, schema.get("items", {}), *schema.get("anyOf", ())]
     return next((name for one in inner if (name := _reference(one))), None)
 

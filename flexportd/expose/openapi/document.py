@@ -11,7 +11,7 @@ from flexportd.expose.openapi.tags import TAGS
 from flexportd.http.problem_types import AUTH_PROBLEMS, COMMON_PROBLEMS, PROBLEMS
 from flexportd.http.problems import TITLES
 
-_DESCRIPTION = """\
+DESCRIPTION = """\
 Your own copy of your Flexport data. Read it here instead of calling Flexport's API.
 
 - Lists are `{"data": [...], "next": cursor, "as_of": time}`, newest first. Follow `next` (or `Link: rel="next"`) with
@@ -21,6 +21,7 @@ Your own copy of your Flexport data. Read it here instead of calling Flexport's 
 - Every GET has an ETag and honours `If-None-Match`.
 """
 
+_NOT_MODIFIED = Response(description="Not modified since the ETag in `If-None-Match`.", status=304)
 _MODEL_TYPES = (JSON, "text/event-stream")  # of what the model is a model
 
 
@@ -38,7 +39,7 @@ def openapi_document(routes: Iterable[Route], url: str = "/", *, keys: bool = Tr
             "title": "flexportd",
             "version": __version__,
             "summary": "A live, trustworthy copy of your Flexport freight data.",
-            "description": _DESCRIPTION,
+            "description": DESCRIPTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": url}],
@@ -66,7 +67,7 @@ def _operation(route: Route, refusals: "ErrorResponses") -> dict[str, Any]:
     about = "\n\n".join(part for part in (route.description, _scope_note(route)) if part)
     if about:
         found["description"] = about
-    parameters = [_parameter(one) for one in (*_path_parameters(route), *route.query, *route.headers)]
+    parameters = [_parameter(one) for one in parameters_of(route)]
     if parameters:
         found["parameters"] = parameters
     if route.body is not None:
@@ -82,9 +83,10 @@ def _scope_note(route: Route) -> str:
     return "" if route.scope is None else f"A key needs the scope `{route.scope}`."
 
 
-def _path_parameters(route: Route) -> list[Parameter]:
+def parameters_of(route: Route) -> Sequence[Parameter]:
+    """All parameters of a route: of its path, its query, its headers."""
     declared = {parameter.name: parameter for parameter in route.path_parameters}
-    return [declared.get(name) or identifier(name=name) for name in route.path_names]
+    return (*(declared.get(name) or identifier(name=name) for name in route.path_names), *route.query, *route.headers)
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
@@ -100,15 +102,19 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 
 
 def _responses(route: Route, refusals: "ErrorResponses") -> dict[str, Any]:
-    found = {str(one.status): _response(one) for one in route.returns}
-    if route.method == "GET" and route.scope is not None and not route.streams:
-        found["304"] = {"description": "Not modified since the ETag in `If-None-Match`."}
+    found = {str(one.status): _response(one) for one in responses_of(route)}
     by_status: dict[int, list[str]] = {}
     for slug in problems_of(route):
         by_status.setdefault(PROBLEMS[slug].status, []).append(slug)
     for status, slugs in sorted(by_status.items()):
         found.setdefault(str(status), refusals.reference(status, tuple(slugs)))
     return dict(sorted(found.items()))
+
+
+def responses_of(route: Route) -> Sequence[Response]:
+    """The successful responses of a route, by status."""
+    has_etag = route.method == "GET" and route.scope is not None and not route.streams
+    return sorted((*route.returns, *((_NOT_MODIFIED,) if has_etag else ())), key=lambda one: one.status)
 
 
 def problems_of(route: Route) -> Sequence[str]:
