@@ -6,7 +6,7 @@ from aiohttp import web
 from flexportd.core import carbon
 from flexportd.core.carbon import LegWithoutCarbon, ShipmentCarbon
 from flexportd.core.resources import shipments
-from flexportd.errors import NotFoundError
+from flexportd.expose.api.path_ids import not_found
 from flexportd.expose.api.shipments import shipment_id, visible_shipment_id
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
@@ -75,7 +75,7 @@ async def _document(request: web.Request, number: int) -> ShipmentCarbon:
     def read(tx: Transaction) -> ShipmentCarbon:
         shipment = parts.reads.get(tx, shipments.RESOURCE_TYPE, number)
         if shipment is None:
-            raise NotFoundError(f"there is no shipment {number}")
+            raise not_found("shipment", number)
         return carbon.document(shipment, parts.reads.children(tx, "legs", number), tx.carbon.of_shipment(number))
 
     return await parts.db.read(read)

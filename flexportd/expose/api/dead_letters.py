@@ -9,9 +9,9 @@ from msgspec import Meta
 
 from flexportd.core.events.applier import event_title
 from flexportd.core.json_types import Stamp
-from flexportd.errors import NotFoundError
 from flexportd.expose.api.events import Attempt, RequeuedItem, payload
 from flexportd.expose.api.list_endpoint import ListEndpoint
+from flexportd.expose.api.path_ids import not_found, numeric_id
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
@@ -108,11 +108,8 @@ async def list_dead_letters(request: web.Request) -> web.StreamResponse:
 
 
 def item_id(request: web.Request) -> int:
-    """The dead letter that the path names. Raises NotFoundError."""
-    text = request.match_info["id"]
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise NotFoundError(f"there is no dead letter {text[:50]!r}")
-    return int(text)
+    """The dead letter in the path. Raises NotFoundError."""
+    return numeric_id(request, "dead letter")
 
 
 @route("GET", "/dead-letters/{id}", tag="operations", returns=DeadLetterDetail, path_parameters=(_ID,))
@@ -126,7 +123,7 @@ def detail(tx: Transaction, number: int) -> dict[str, Any]:
     """One dead letter with everything kept of it."""
     rows = tx.items.dead_letters(PageRequest(1, "id", filters={"dead": (), "one": (number,)}))
     if not rows:
-        raise NotFoundError(f"there is no dead letter {number}")
+        raise not_found("dead letter", number)
     document = dead_letter(rows[0])
     document["failed_attempts"] = tx.items.attempts(number)
     item = tx.items.by_id(number)
@@ -146,7 +143,7 @@ async def retry_dead_letter(request: web.Request) -> web.StreamResponse:
     queue, number = request.app[CONTEXT].queue, item_id(request)
     revived = await queue.retry([number])
     if not revived:
-        raise NotFoundError(f"there is no dead letter {number}")
+        raise not_found("dead letter", number)
 
     async def build() -> RequeuedItem:
         return {"id": str(number), "state": "ready"}

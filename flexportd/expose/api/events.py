@@ -7,8 +7,8 @@ import msgspec
 from aiohttp import web
 
 from flexportd.core.events.applier import event_title
-from flexportd.errors import NotFoundError
 from flexportd.expose.api.list_endpoint import ListEndpoint
+from flexportd.expose.api.path_ids import not_found
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
@@ -111,7 +111,7 @@ async def get_event(request: web.Request) -> web.StreamResponse:
     def read(tx: Transaction) -> dict[str, Any]:
         row = tx.events.by_id(event_id)
         if row is None:
-            raise NotFoundError(f"there is no event {event_id[:50]!r}")
+            raise not_found("event", event_id)
         headers, body = tx.events.payload(row["seq"])
         item = tx.items.of_event(row["seq"])
         document = event(row)
@@ -145,7 +145,7 @@ async def replay_event(request: web.Request) -> web.StreamResponse:
     def work(tx: Transaction) -> int:
         row = tx.events.by_id(event_id)
         if row is None:
-            raise NotFoundError(f"there is no event {event_id[:50]!r}")
+            raise not_found("event", event_id)
         item = tx.items.of_event(row["seq"])
         if row["state"] == "ready":
             return 0

@@ -14,8 +14,8 @@ from flexportd.core.exceptions.rules import HIDDEN_KINDS
 from flexportd.core.exceptions.sentences import sentence, title
 from flexportd.core.json_types import Stamp
 from flexportd.core.resources import shipments
-from flexportd.errors import NotFoundError
 from flexportd.expose.api.list_endpoint import ListEndpoint
+from flexportd.expose.api.path_ids import not_found, number_or_zero
 from flexportd.expose.api.shipments import record_of, visible_shipment_id
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
@@ -161,7 +161,7 @@ async def list_exceptions_of_shipment(request: web.Request) -> web.StreamRespons
 def exception_id(request: web.Request) -> int:
     """The exception that the path names; 0 for none. A key for some shipments has numbers of its own."""
     text, codec = request.match_info["id"], codec_of(request)
-    number = int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0
+    number = number_or_zero(text)
     if codec is None:
         return number
     return codec.decode_number(number) if 0 < number <= MAX_NUMBER else 0
@@ -194,7 +194,7 @@ def load_visible(request: web.Request, tx: Transaction) -> ExceptionRow:
     """The exception that the path names. Raises NotFoundError."""
     row = tx.exceptions.by_id(exception_id(request))
     if row is None or not is_visible(request, tx, row):
-        raise NotFoundError(f"there is no exception {request.match_info['id'][:50]!r}")
+        raise not_found("exception", request.match_info["id"])
     return row
 
 

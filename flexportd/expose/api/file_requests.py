@@ -14,7 +14,9 @@ from flexportd.core.documents.requests import FileRequestResult
 from flexportd.core.documents.zip_export import MAX_DOCUMENTS, ZipItem, zip_stream
 from flexportd.core.resources import documents, shipments
 from flexportd.core.resources.resource_type import MAX_ID_LENGTH
-from flexportd.errors import ConflictError, InvalidError, NotFoundError
+from flexportd.errors import ConflictError, InvalidError
+from flexportd.expose.api.path_ids import not_found
+from flexportd.expose.api.resource_filters import parse_object_id
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.document_interfaces import FILES
@@ -247,9 +249,9 @@ def _without_former_file(document: Record, file: DocumentFile | None) -> ZipItem
 
 
 def _parse_shipment_id(text: str) -> int:
-    key = shipments.RESOURCE_TYPE.parse_id(text.strip().upper().removeprefix("FLEX-"))
+    key = parse_object_id(shipments.RESOURCE_TYPE, text.strip())
     if not isinstance(key, int):
-        raise NotFoundError(f"there is no shipment {text[:50]!r}: their ids are whole numbers")
+        raise not_found("shipment", text)
     return key
 
 
@@ -267,7 +269,7 @@ async def _shipment_documents(request: web.Request, number: int) -> list[ZipItem
 
     found = await request.app[CONTEXT].db.read(read)
     if found is None:
-        raise NotFoundError(f"there is no shipment {number}")
+        raise not_found("shipment", number)
     if len(found) > MAX_DOCUMENTS:
         raise ConflictError(f"shipment {number} has more than {MAX_DOCUMENTS} documents, which is too many for a zip")
     return found

@@ -13,6 +13,7 @@ from flexportd.core.documents.requests import CachedFile, DocumentFileStatus, de
 from flexportd.core.resources import documents
 from flexportd.errors import NotFoundError
 from flexportd.expose.api.list_endpoint import ListEndpoint
+from flexportd.expose.api.path_ids import not_found
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.document_interfaces import FILES, FileServices
@@ -85,7 +86,7 @@ async def document_id(request: web.Request) -> str:
     """The document that the path names. Raises NotFoundError for what no document can be called, or is not shown."""
     key = documents.RESOURCE_TYPE.parse_id(request.match_info["id"])
     if key is None:
-        raise NotFoundError(f"there is no document {request.match_info['id'][:50]!r}")
+        raise not_found("document", request.match_info["id"])
     await authorization.check_access(request, documents.RESOURCE_TYPE, key)
     return str(key)
 
@@ -167,7 +168,7 @@ async def get_document_file(request: web.Request) -> web.StreamResponse:
     if held is not None:
         return await send(request, _cached_body(held))
     if document is None:
-        raise NotFoundError(f"there is no document {key[:50]}")
+        raise not_found("document", key)
     return await _request_file(request, filing, document, row)
 
 
@@ -181,7 +182,7 @@ async def _load_document(request: web.Request, key: str) -> tuple[Record | None,
     if authorization.audience_of(request) is not None:
         rows = [row for row in rows if row.current]  # those before may be of a time when it was another's
     if document is None and not rows:
-        raise NotFoundError(f"there is no document {key[:50]!r}")
+        raise not_found("document", key)
     return document, rows
 
 

@@ -13,6 +13,7 @@ from flexportd.errors import NotFoundError
 from flexportd.escape import closest_match
 from flexportd.expose import cursors
 from flexportd.expose.api.events import Event, event
+from flexportd.expose.api.path_ids import not_found
 from flexportd.expose.api.resource_filters import parse_object_id
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
@@ -88,7 +89,7 @@ async def _causes(request: web.Request, domain: ResourceType) -> web.StreamRespo
     parts, text = request.app[CONTEXT], request.match_info["id"]
     key = parse_object_id(domain, text)
     if key is None:
-        raise NotFoundError(f"there is no {domain.label} {text[:50]!r}")
+        raise not_found(domain.label, text)
     bound = cursors.binding(API + _PATH, {"route": (domain.route,), "id": (key,)})
     limit, before = param(request, "limit", _STEPS), await _before(parts.db, param(request, "cursor"), bound)
 

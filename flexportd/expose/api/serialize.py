@@ -1,6 +1,6 @@
 """Rows and records as the documents that the API shows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -39,6 +39,14 @@ def serialize_resource(domain: ResourceType, row: Mapping[str, Any], today: date
 def record_row(record: Record, *extra: str) -> dict[str, Any]:
     """A record as the row of a list would be; `extra` are further columns, such as `raw`."""
     return {"id": record.id, **record.fields, **{name: getattr(record, name) for name in (*METADATA_FIELDS, *extra)}}
+
+
+def serialize_record(
+    domain: ResourceType, record: Record, today: date, fields: Sequence[str] | None, includes: Sequence[str]
+) -> dict[str, Any]:
+    """A record as a document with the requested fields; `includes` may be `raw`."""
+    document = serialize_resource(domain, record_row(record, *includes), today)
+    return select_fields(document, None if fields is None else (*fields, *includes))
 
 
 def serialize_row(table: Table, row: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from msgspec import Meta
 from flexportd.clock import stamp
 from flexportd.core.json_types import Stamp
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.errors import InvalidError, NotFoundError
+from flexportd.errors import InvalidError
 from flexportd.expose.api.list_endpoint import ListEndpoint
+from flexportd.expose.api.path_ids import not_found, number_or_zero
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT, AppContext
 from flexportd.expose.flexport_interfaces import FlexportState, SyncForecast, require_flexport
@@ -266,10 +267,10 @@ async def get_sync_run(request: web.Request) -> web.StreamResponse:
     parts, text = request.app[CONTEXT], request.match_info["id"]
 
     async def build() -> dict[str, Any]:
-        number = int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0
+        number = number_or_zero(text)
         found = await parts.db.read(lambda tx: _run(parts, tx, tx.sync.run(number)))
         if found is None:
-            raise NotFoundError(f"there is no sync run {text[:50]!r}")
+            raise not_found("sync run", text)
         return found
 
     return await respond(request, build)
