@@ -211,7 +211,7 @@ def test_any_value_anywhere_is_read_or_called_malformed(where, value):
     for one in domain.table.fields:
         if one.kind in ("json", "list") and found[one.name] is not None:
             assert isinstance(json.loads(found[one.name]), dict if one.kind == "json" else list)
-    domain.stamp(model)
+    domain.timestamp(model)
 
 
 @each

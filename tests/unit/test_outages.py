@@ -61,7 +61,7 @@ def having(**fields) -> DeliverySignals:
     [
         (USUAL, "arriving", "Webhooks are arriving; last one 5 min ago"),
         (
-            having(last_webhook_at=at("14:02"), deaf_since=at("14:02"), missed=17),
+            having(last_webhook_at=at("14:02"), down_since=at("14:02"), missed=17),
             "broken",
             "No webhooks since 14:02 UTC: 17 events arrived only by polling",
         ),
