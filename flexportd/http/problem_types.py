@@ -41,6 +41,7 @@ PROBLEMS: Mapping[str, ProblemType] = {
         403, "Webhooks are not accepted from this address; see `[webhook] allowed_networks`."
     ),
     "not-found": ProblemType(404, "The object or page does not exist, or this key may not see it."),
+    "flexport-not-found": ProblemType(404, "The object does not exist at Flexport."),
     "method-not-allowed": ProblemType(405, "The path does not support this method; `Allow` lists the supported ones."),
     "request-timeout": ProblemType(408, "The body did not arrive in time."),
     "conflict": ProblemType(409, "The current state of the object does not allow this."),
@@ -61,7 +62,6 @@ PROBLEMS: Mapping[str, ProblemType] = {
         429, "Too many invalid keys from this address; retry after `Retry-After` seconds."
     ),
     "internal-error": ProblemType(500, "Internal error. The log contains the details under `request_id`."),
-    "flexport-not-found": ProblemType(404, "The object does not exist at Flexport."),
     "flexport-unauthorised": ProblemType(502, "Flexport does not accept the configured key."),
     "flexport-forbidden": ProblemType(502, "The configured Flexport key has no access to this."),
     "flexport-rejected": ProblemType(502, "Flexport rejected the request."),

@@ -1,4 +1,4 @@
-"""Carbon figures of a shipment: what Flexport calculated when it was asked, and asking it."""
+"""Carbon figures of a shipment: the stored ones, and new ones from Flexport."""
 
 import msgspec
 from aiohttp import web
@@ -36,7 +36,7 @@ _ID = id_param(shipments.RESOURCE_TYPE)
     audience_allowed=True,
 )
 async def get_shipment_carbon(request: web.Request) -> web.StreamResponse:
-    """Carbon figures of a shipment."""
+    """Get the carbon figures of a shipment."""
     number = await visible_shipment_id(request)
     return await respond(request, lambda: _document(request, number))
 

@@ -1,4 +1,4 @@
-"""The dead letters: what was tried in vain and waits for a person."""
+"""Dead letters: queued work that failed permanently."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, TypedDict
@@ -12,6 +12,7 @@ from flexportd.core.json_types import Stamp
 from flexportd.expose.api.events import Attempt, RequeuedItem, payload
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.path_ids import not_found, numeric_id
+from flexportd.expose.api.serialize import serialize_fields
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
@@ -24,7 +25,7 @@ from flexportd.expose.openapi.router import json_body, param
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.transaction import Transaction
 
-MAX_RETRIED = 1000  # dead letters that one call retries
+MAX_RETRIED = 1000  # dead letters per request
 
 
 class DeadLetter(TypedDict):
@@ -74,9 +75,8 @@ FIELDS = tuple(DeadLetter.__annotations__)
 
 
 def dead_letter(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A dead letter as a document; its id is text."""
-    found = {name: event_title(row["event_type"]) if name == "title" else row[name] for name in FIELDS}
-    return found | {"id": str(row["id"])}
+    """A dead letter as a document."""
+    return serialize_fields(FIELDS, row, id=str(row["id"]), title=event_title(row["event_type"]))
 
 
 FILTERS = {
@@ -120,7 +120,7 @@ async def get_dead_letter(request: web.Request) -> web.StreamResponse:
 
 
 def detail(tx: Transaction, number: int) -> dict[str, Any]:
-    """One dead letter with everything kept of it."""
+    """A dead letter with its payload and all attempts. Raises NotFoundError."""
     rows = tx.items.dead_letters(PageRequest(1, "id", filters={"dead": (), "one": (number,)}))
     if not rows:
         raise not_found("dead letter", number)
@@ -141,8 +141,7 @@ async def retry_dead_letter(request: web.Request) -> web.StreamResponse:
     A discarded dead letter is reopened.
     """
     queue, number = request.app[CONTEXT].queue, item_id(request)
-    revived = await queue.retry([number])
-    if not revived:
+    if not await queue.retry([number]):
         raise not_found("dead letter", number)
 
     async def build() -> RequeuedItem:
@@ -168,10 +167,10 @@ async def retry_dead_letters(request: web.Request) -> web.StreamResponse:
     if "type" in filters and filters["type"][0] not in EVENT_TYPES.known:
         await check_words(request, (UnknownWords("type", EVENT_TYPES, filters["type"]),), {}, None)
     rows = await parts.queue.dead_letters(PageRequest(MAX_RETRIED, "id", descending=False, filters=filters))
-    revived = await parts.queue.retry([row["id"] for row in rows[:MAX_RETRIED]])
+    retried = await parts.queue.retry([row["id"] for row in rows[:MAX_RETRIED]])
 
     async def build() -> RetriedDeadLetters:
-        return {"retried": len(revived), "has_more": len(rows) > MAX_RETRIED}
+        return {"retried": len(retried), "has_more": len(rows) > MAX_RETRIED}
 
     return await respond(request, build)
 

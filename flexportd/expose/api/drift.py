@@ -1,4 +1,4 @@
-"""The drift ledger: what Flexport sends that nobody published."""
+"""Schema drift: undocumented fields and values that Flexport sends."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypedDict
@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from flexportd.core.json_types import Stamp
 from flexportd.expose.api.list_endpoint import ListEndpoint
+from flexportd.expose.api.serialize import serialize_fields
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.list_route import list_route
 from flexportd.expose.openapi.query_params import ListRules
@@ -34,8 +35,8 @@ FIELDS = tuple(DriftFinding.__annotations__)
 
 
 def finding(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A finding as a document; its id is text."""
-    return {name: row[name] for name in FIELDS} | {"id": str(row["id"])}
+    """A finding as a document."""
+    return serialize_fields(FIELDS, row, id=str(row["id"]))
 
 
 LIST = ListEndpoint(

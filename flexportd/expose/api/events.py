@@ -1,4 +1,4 @@
-"""The event log: what Flexport sent, and what became of it."""
+"""The event log: events from Flexport and their outcome."""
 
 from collections.abc import Mapping
 from typing import Any, TypedDict
@@ -9,6 +9,7 @@ from aiohttp import web
 from flexportd.core.events.applier import event_title
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.path_ids import not_found
+from flexportd.expose.api.serialize import serialize_fields
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
@@ -21,11 +22,6 @@ from flexportd.json_depth import nests_too_deep
 from flexportd.storage.transaction import Transaction
 
 STATES = ("ready", "leased", "applied", "coalesced", "ignored", "dead")
-
-FIELDS = (
-    "id", "type", "title", "state", "reason", "source", "received_at", "created_at", "occurred_at", "ended_at",
-    "resource", "resource_id", "shipment_id",
-)  # fmt: skip
 
 
 class Event(TypedDict):
@@ -44,6 +40,9 @@ class Event(TypedDict):
     resource: str | None
     resource_id: str | None
     shipment_id: int | None
+
+
+FIELDS = tuple(Event.__annotations__)
 
 
 class Attempt(TypedDict):
@@ -72,8 +71,8 @@ class RequeuedItem(TypedDict):
 
 
 def event(row: Mapping[str, Any]) -> dict[str, Any]:
-    """An event as a document; its id is text."""
-    return {name: event_title(row["type"]) if name == "title" else row[name] for name in FIELDS}
+    """An event as a document."""
+    return serialize_fields(FIELDS, row, title=event_title(row["type"]))
 
 
 LIST = ListEndpoint(
@@ -124,7 +123,7 @@ async def get_event(request: web.Request) -> web.StreamResponse:
 
 
 def payload(body: bytes) -> dict[str, Any]:
-    """The bytes as JSON where they are, and no reader gives up on how deep it is nested; else in base64."""
+    """A body as JSON if it is valid and not nested too deeply for JSON parsers, else in base64."""
     try:
         msgspec.json.decode(body)
         is_readable = not nests_too_deep(body)
@@ -135,9 +134,9 @@ def payload(body: bytes) -> dict[str, Any]:
 
 @route("POST", "/events/{id}/replay", tag="events", returns=RequeuedItem, scope="admin", path_parameters=(_ID,))
 async def replay_event(request: web.Request) -> web.StreamResponse:
-    """Apply a stored event again.
+    """Replay an event.
 
-    Newer states are not overwritten.
+    Applies the stored event again. Newer states are not overwritten.
     """
     parts, event_id = request.app[CONTEXT], request.match_info["id"]
     at = parts.clock.stamp()

@@ -1,4 +1,4 @@
-"""Exceptions: what is not as it should be, of all shipments and of one."""
+"""Exceptions: problems that need attention, of all shipments and of one."""
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +16,7 @@ from flexportd.core.json_types import Stamp
 from flexportd.core.resources import shipments
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.path_ids import not_found, number_or_zero
+from flexportd.expose.api.serialize import serialize_fields
 from flexportd.expose.api.shipments import record_of, visible_shipment_id
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
@@ -63,14 +64,20 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def document(row: Mapping[str, Any]) -> dict[str, Any]:
-    """An exception as a document; its id is text."""
+    """An exception as a document."""
     evidence = _decode(row["evidence"]) if isinstance(row["evidence"], str) else row["evidence"]
-    words = {"title": title(row["kind"]), "summary": sentence(row["kind"], evidence), "evidence": evidence}
-    return {name: words[name] if name in words else row[name] for name in FIELDS} | {"id": str(row["id"])}
+    return serialize_fields(
+        FIELDS,
+        row,
+        id=str(row["id"]),
+        title=title(row["kind"]),
+        summary=sentence(row["kind"], evidence),
+        evidence=evidence,
+    )
 
 
 def _document(codec: OpaqueCodec | None, row: Mapping[str, Any]) -> dict[str, Any]:
-    """An exception for somebody; its number counts the exceptions of all, so that some get another in its place."""
+    """An exception; a limited key gets an encrypted id, since the number counts the exceptions of all shipments."""
     return document(row if codec is None else {**row, "id": codec.encode_number(row["id"])})
 
 
@@ -80,12 +87,12 @@ def _with_public_ids(request: web.Request, view: ListEndpoint) -> ListEndpoint:
 
 
 async def authorize_list(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
-    """The filters that limit a list of exceptions to those that the caller may see."""
-    seen = authorization.audience_of(request)
-    if seen is None:
+    """The filters that limit a list of exceptions to those that the key may read."""
+    audience = authorization.audience_of(request)
+    if audience is None:
         return {}
     hidden = msgspec.json.encode(sorted(HIDDEN_KINDS)).decode()
-    return {"audience": seen.parameters, "seen": (hidden,), "since_start": seen.start_parameters}
+    return {"audience": audience.parameters, "seen": (hidden,), "since_start": audience.start_parameters}
 
 
 def _state(name: str, text: str) -> tuple[str, Sequence[Any]]:
@@ -126,7 +133,7 @@ SHIPMENT_LIST = replace(
 
 
 def _open_by_default(request: web.Request) -> dict[str, Sequence[Any]]:
-    """Those that stand, unless asked otherwise."""
+    """Only open exceptions unless `state` is set."""
     return {} if "state" in request.query else {"open": ()}
 
 
@@ -159,7 +166,7 @@ async def list_exceptions_of_shipment(request: web.Request) -> web.StreamRespons
 
 
 def exception_id(request: web.Request) -> int:
-    """The exception that the path names; 0 for none. A key for some shipments has numbers of its own."""
+    """The exception in the path; 0 for none. Limited keys have encrypted ids."""
     text, codec = request.match_info["id"], codec_of(request)
     number = number_or_zero(text)
     if codec is None:
@@ -168,30 +175,30 @@ def exception_id(request: web.Request) -> int:
 
 
 def public_id(request: web.Request, number: int) -> int:
-    """The number of an exception as the caller knows it."""
+    """The id of an exception as shown to this key."""
     codec = codec_of(request)
     return number if codec is None else codec.encode_number(number)
 
 
 def is_visible(request: web.Request, tx: Transaction, row: ExceptionRow) -> bool:
-    """Whether the caller may see this exception."""
-    seen = authorization.audience_of(request)
-    if seen is None:
+    """Whether the key may read this exception."""
+    audience = authorization.audience_of(request)
+    if audience is None:
         return True
     shipment = row.shipment_id
-    if shipment is None or row.kind in HIDDEN_KINDS or not tx.audiences.visible(seen, (shipment,)):
+    if shipment is None or row.kind in HIDDEN_KINDS or not tx.audiences.visible(audience, (shipment,)):
         return False
-    began = tx.audiences.membership_starts(seen, (shipment,)).get(shipment, FROM_BEGINNING)
+    began = tx.audiences.membership_starts(audience, (shipment,)).get(shipment, FROM_BEGINNING)
     return row.closed_at is None or row.closed_at > began.changed_at
 
 
 def visible_rows(request: web.Request, tx: Transaction, rows: Iterable[ExceptionRow]) -> list[ExceptionRow]:
-    """Those of these exceptions that the caller may see, with the numbers by which the caller knows them."""
+    """The exceptions that the key may read, with their public ids."""
     return [msgspec.structs.replace(row, id=public_id(request, row.id)) for row in rows if is_visible(request, tx, row)]
 
 
 def load_visible(request: web.Request, tx: Transaction) -> ExceptionRow:
-    """The exception that the path names. Raises NotFoundError."""
+    """The exception in the path. Raises NotFoundError."""
     row = tx.exceptions.by_id(exception_id(request))
     if row is None or not is_visible(request, tx, row):
         raise not_found("exception", request.match_info["id"])

@@ -1,9 +1,9 @@
-"""The archive of files as a whole: have files fetched, verify them, take those of a shipment along."""
+"""The archive of document files: fetch, verify, export."""
 
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Generator
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import msgspec
 from aiohttp import web
@@ -102,26 +102,20 @@ class FileRequestsResponse(TypedDict):
 
 @route("GET", "/documents/archive", tag="documents", returns=ArchiveSummary)
 async def get_document_archive(request: web.Request) -> web.StreamResponse:
-    """Archive summary: archived, pending and unavailable files."""
-    parts, filing = request.app[CONTEXT], request.app[FILES]
+    """Get the archive summary: archived, pending and unavailable files."""
+    parts, services = request.app[CONTEXT], request.app[FILES]
 
-    async def build() -> ArchiveSummary:
-        counts, volume = await parts.db.read(lambda tx: (tx.files.counts(), tx.files.total_size()))
-        rules = filing.requester.rules
+    async def build() -> dict[str, Any]:
+        counts, (files, size) = await parts.db.read(lambda tx: (tx.files.counts(), tx.files.total_size()))
+        rules = services.requester.rules
         return {
             "archive": rules.archive,
             "max_size": rules.max_size,
             "types": list(rules.types),
-            "documents": {
-                "pending": counts["pending"],
-                "fetched": counts["fetched"],
-                "refused": counts["refused"],
-                "failed": counts["failed"],
-                "gone": counts["gone"],
-            },
-            "files": volume[0],
-            "bytes": volume[1],
-            "verification": await filing.verification.report(),
+            "documents": counts,
+            "files": files,
+            "bytes": size,
+            "verification": await services.verification.report(),
         }
 
     return await respond(request, build)
@@ -141,38 +135,38 @@ async def fetch_documents(request: web.Request) -> web.StreamResponse:
 
     Files that are already archived are not fetched again.
     """
-    filing, wish = request.app[FILES], json_body(request, FetchFilesRequest)
-    if (wish.ids is not None) + (wish.shipment is not None) + wish.all != 1:
+    services, body = request.app[FILES], json_body(request, FetchFilesRequest)
+    if (body.ids is not None) + (body.shipment is not None) + body.all != 1:
         raise InvalidError(_ONE_OF)
-    if not filing.requester.fetches:
+    if not services.requester.fetches:
         require_flexport(None)
-    if wish.all:
-        wished, after = await filing.requester.request_missing(wish.after)
-        return _file_requests_response(wished, after)
-    if wish.shipment is not None:
-        number = _parse_shipment_id(str(wish.shipment))
+    if body.all:
+        result, after = await services.requester.request_missing(body.after)
+        return _file_requests_response(result, after)
+    if body.shipment is not None:
+        number = _parse_shipment_id(str(body.shipment))
         ids = [str(document.id) for document, _ in await _shipment_documents(request, number)]
     else:
-        ids = wish.ids or []
+        ids = body.ids or []
     total = FileRequestResult()
     for start in range(0, len(ids), MAX_IDS):
-        some = await filing.requester.request(ids[start : start + MAX_IDS])
-        total.queued += some.queued
-        total.present += some.present
-        total.refused |= some.refused
-        total.unknown += some.unknown
+        batch = await services.requester.request(ids[start : start + MAX_IDS])
+        total.queued += batch.queued
+        total.present += batch.present
+        total.refused |= batch.refused
+        total.unknown += batch.unknown
     return _file_requests_response(total, None)
 
 
-def _file_requests_response(wished: FileRequestResult, after: str | None) -> PreparedStreamResponse:
-    body: FileRequestsResponse = {
-        "queued": wished.queued,
-        "present": wished.present,
-        "refused": [{"id": key, "reason": reason} for key, reason in wished.refused.items()],
-        "unknown": wished.unknown,
+def _file_requests_response(result: FileRequestResult, after: str | None) -> PreparedStreamResponse:
+    document: FileRequestsResponse = {
+        "queued": result.queued,
+        "present": result.present,
+        "refused": [{"id": key, "reason": reason} for key, reason in result.refused.items()],
+        "unknown": result.unknown,
         "next": after,
     }
-    return PreparedStreamResponse(PreparedResponse(202, msgspec.json.encode(body)))
+    return PreparedStreamResponse(PreparedResponse(202, msgspec.json.encode(document)))
 
 
 @route(
@@ -194,11 +188,11 @@ async def verify_documents(request: web.Request) -> web.StreamResponse:
 
 @route("GET", "/documents/verify", tag="documents", returns=VerificationReport)
 async def get_document_verification(request: web.Request) -> web.StreamResponse:
-    """Current or last verification."""
-    filing = request.app[FILES]
+    """Get the current or last verification."""
+    services = request.app[FILES]
 
     async def build() -> VerificationReport:
-        return await filing.verification.report()
+        return await services.verification.report()
 
     return await respond(request, build)
 
@@ -225,7 +219,7 @@ async def export_shipment_documents(request: web.Request) -> web.StreamResponse:
 
 
 async def _iterate_in_threads(packed: Generator[bytes, None, None]) -> AsyncGenerator[bytes, None]:
-    """What a generator gives, each step in a thread; in the end it is closed, after a step that still runs."""
+    """Iterate a generator in threads. At the end it is closed, after a step that is still running."""
     lock = threading.Lock()
 
     def step() -> bytes | None:
@@ -244,7 +238,7 @@ async def _iterate_in_threads(packed: Generator[bytes, None, None]) -> AsyncGene
 
 
 def _without_former_file(document: Record, file: DocumentFile | None) -> ZipItem:
-    """A document for who sees some shipments only, without a file from before: it may be of another's time."""
+    """For limited keys: without an earlier file, which may date from when the document belonged to someone else."""
     return document, (file if file is not None and file.current else None)
 
 
@@ -256,7 +250,7 @@ def _parse_shipment_id(text: str) -> int:
 
 
 async def _shipment_documents(request: web.Request, number: int) -> list[ZipItem]:
-    """The documents of a shipment that the asker may see, each with its file. Raises NotFoundError."""
+    """The documents of a shipment that the key may read, each with its file. Raises NotFoundError, ConflictError."""
     restricted = authorization.audience_of(request) is not None
 
     def read(tx: Transaction) -> list[ZipItem] | None:

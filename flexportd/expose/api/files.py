@@ -1,4 +1,4 @@
-"""The file of one document, and what is known of files."""
+"""Files of documents: download and status."""
 
 import asyncio
 import os
@@ -34,8 +34,8 @@ from flexportd.storage.repositories.document_files import STATES, DocumentFile
 from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 
-RETRY_AFTER = 2  # seconds after which to ask again for a file that is being fetched
-_FAILURE_TTL = timedelta(seconds=60)  # how long a failure is told before it is tried again
+RETRY_AFTER = 2  # seconds until the client repeats the request
+_FAILURE_TTL = timedelta(seconds=60)  # how long a failure is reported before the next attempt
 _STATE_PROBLEMS: dict[str, tuple[int, str]] = {
     "refused": (502, "file-access-denied"),
     "failed": (503, "file-fetch-failed"),
@@ -83,7 +83,7 @@ async def list_document_files(request: web.Request) -> web.StreamResponse:
 
 
 async def document_id(request: web.Request) -> str:
-    """The document that the path names. Raises NotFoundError for what no document can be called, or is not shown."""
+    """The document in the path. Raises NotFoundError if it cannot exist, or the key may not read it."""
     key = documents.RESOURCE_TYPE.parse_id(request.match_info["id"])
     if key is None:
         raise not_found("document", request.match_info["id"])
@@ -107,7 +107,7 @@ async def list_files_of_document(request: web.Request) -> web.StreamResponse:
         document, rows = await _load_document(request, key)
         codec = codec_of(request)
         data = [file_version(msgspec.structs.asdict(row)) for row in rows]
-        if codec is not None:  # the number of a file counts those of all documents
+        if codec is not None:  # file ids count the files of all documents
             data = [{**one, "id": str(codec.encode_number(int(one["id"])))} for one in data]
         return {"data": data, "next": None, "as_of": (document.as_of or None) if document else None}
 
@@ -151,7 +151,7 @@ async def get_document_file(request: web.Request) -> web.StreamResponse:
 
     Served from the archive. A missing file is fetched, and the response is 202. Supports `Range`.
     """
-    key, filing, sha256 = await document_id(request), request.app[FILES], param(request, "sha256")
+    key, services, sha256 = await document_id(request), request.app[FILES], param(request, "sha256")
     document, rows = await _load_document(request, key)
     if sha256 is not None:
         rows = [row for row in rows if row.sha256 == sha256.lower()]
@@ -164,40 +164,40 @@ async def get_document_file(request: web.Request) -> web.StreamResponse:
         found = await _open_archived(request, row)
         if found is not None:
             return await _send(request, found)
-    held = None if document is None else await filing.cache.get(document)
-    if held is not None:
-        return await send(request, _cached_body(held))
+    cached = None if document is None else await services.cache.get(document)
+    if cached is not None:
+        return await send(request, _cached_body(cached))
     if document is None:
         raise not_found("document", key)
-    return await _request_file(request, filing, document, row)
+    return await _request_file(request, services, document, row)
 
 
 async def _load_document(request: web.Request, key: str) -> tuple[Record | None, list[DocumentFile]]:
-    """A document, and its files. Raises NotFoundError where neither is known."""
+    """A document and its files. Raises NotFoundError if neither is stored."""
 
     def read(tx: Transaction) -> tuple[Record | None, list[DocumentFile]]:
         return tx.resources.load(documents.TABLE, (key,)).get(key), tx.files.of_document(key)
 
     document, rows = await request.app[CONTEXT].db.read(read)
     if authorization.audience_of(request) is not None:
-        rows = [row for row in rows if row.current]  # those before may be of a time when it was another's
+        rows = [row for row in rows if row.current]  # earlier ones may date from when it belonged to someone else
     if document is None and not rows:
         raise not_found("document", key)
     return document, rows
 
 
 async def _request_file(
-    request: web.Request, filing: FileServices, document: Record, row: DocumentFile | None
+    request: web.Request, services: FileServices, document: Record, row: DocumentFile | None
 ) -> web.StreamResponse:
-    """Have it fetched, unless it was just tried in vain."""
-    archivist, key = filing.requester, str(document.id)
-    if not archivist.fetches:
+    """Request the file from Flexport, unless an attempt has just failed."""
+    requester, key = services.requester, str(document.id)
+    if not requester.fetches:
         require_flexport(None)
     now = request.app[CONTEXT].clock.now()
-    tried = row is not None and row.last_attempt_at is not None and now - parse(row.last_attempt_at) < _FAILURE_TTL
+    just_tried = row is not None and row.last_attempt_at is not None and now - parse(row.last_attempt_at) < _FAILURE_TTL
     if (
         row is not None
-        and tried
+        and just_tried
         and row.state in _STATE_PROBLEMS
         and row.retry_at is not None
         and row.matches(declared_file(document))
@@ -205,10 +205,10 @@ async def _request_file(
         return _problem_response(
             *_STATE_PROBLEMS[row.state], f"the file of document {key} is not available: {row.error}"
         )
-    wished = await archivist.request_for_reader(document, row)
-    if key in wished.refused:
+    requested = await requester.request_for_reader(document, row)
+    if key in requested.refused:
         return _problem_response(
-            409, "file-unavailable", f"the file of document {key} cannot be fetched: {wished.refused[key]}"
+            409, "file-unavailable", f"the file of document {key} cannot be fetched: {requested.refused[key]}"
         )
     body: FilePending = {"id": key, "state": "pending", "detail": "the file is being fetched; repeat the request later"}
     return PreparedStreamResponse(PreparedResponse(202, msgspec.json.encode(body), retry_after=str(RETRY_AFTER)))
@@ -225,7 +225,7 @@ _OpenFile = tuple[FileBody, BinaryIO]
 
 
 async def _open_archived(request: web.Request, row: DocumentFile) -> _OpenFile | None:
-    """The file from the archive, opened; None where it is not there, which is written down."""
+    """The opened file from the archive; None if it is missing, which is then recorded."""
     parts, archive = request.app[CONTEXT], request.app[FILES].archive
     assert row.sha256 is not None
     file = await asyncio.to_thread(archive.open, row.sha256, row.size or 0)
@@ -242,15 +242,15 @@ async def _open_archived(request: web.Request, row: DocumentFile) -> _OpenFile |
 
 
 async def _send(request: web.Request, opened: _OpenFile) -> web.StreamResponse:
-    found, file = opened
+    body, file = opened
     try:
-        return await send(request, found)
+        return await send(request, body)
     finally:
         file.close()
 
 
-def _cached_body(held: CachedFile) -> FileBody:
+def _cached_body(cached: CachedFile) -> FileBody:
     async def read(offset: int, count: int) -> bytes:
-        return held.content[offset : offset + count]
+        return cached.content[offset : offset + count]
 
-    return FileBody(held.file_name, held.media_type, held.sha256, len(held.content), read)
+    return FileBody(cached.file_name, cached.media_type, cached.sha256, len(cached.content), read)

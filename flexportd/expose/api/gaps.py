@@ -1,6 +1,7 @@
-"""Gaps: events that polling found and no webhook had brought, added up to outages."""
+"""Gaps: events missed by webhooks and recovered by polling, grouped into outages."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, TypedDict
 
 from aiohttp import web
@@ -11,6 +12,7 @@ from flexportd.core.json_types import Stamp
 from flexportd.core.outages import DeliveryHealth, Detection, DetectionState, OutageReport, Verdict, health, outages
 from flexportd.expose import cursors
 from flexportd.expose.api.list_endpoint import ListEndpoint, bind_cursor
+from flexportd.expose.api.serialize import serialize_fields
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
@@ -22,7 +24,7 @@ from flexportd.expose.openapi.route import route
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.transaction import Transaction
 
-MAX_EVENTS = 50  # shown with each outage
+MAX_EVENTS = 50  # of each outage
 
 
 class GapEvent(TypedDict):
@@ -130,26 +132,16 @@ class OutageList(TypedDict):
 FIELDS = tuple(GapEvent.__annotations__)
 
 
-def gap(row: Mapping[str, Any]) -> GapEvent:
-    """An event that no webhook brought, as a document; its id is text."""
-    return {
-        "id": row["event_id"],
-        "type": row["type"],
-        "title": event_title(row["type"]),
-        "state": row["state"],
-        "reason": row["reason"],
-        "created_at": row["created_at"],
-        "occurred_at": row["occurred_at"],
-        "detected_at": row["detected_at"],
-        "last_webhook_at": row["last_webhook_at"],
-        "delivered_at": row["delivered_at"],
-        "on_time": bool(row["on_time"]),
-        "recovered_by": row["recovered_by"],
-        "resource": row["resource"],
-        "resource_id": row["resource_id"],
-        "shipment_id": row["shipment_id"],
-        "outage": None if row["on_time"] else str(row["after_seq"]),
-    }
+def gap(row: Mapping[str, Any]) -> dict[str, Any]:
+    """An event missed by webhooks, as a document."""
+    return serialize_fields(
+        FIELDS,
+        row,
+        id=row["event_id"],
+        title=event_title(row["type"]),
+        on_time=bool(row["on_time"]),
+        outage=None if row["on_time"] else str(row["after_seq"]),
+    )
 
 
 def _last_polled_at(tx: Transaction) -> str | None:
@@ -174,7 +166,7 @@ EVENTS = ListEndpoint(
         fields=FIELDS,
     ),
     read=lambda tx, page: tx.gaps.page(page),
-    document=lambda row: dict(gap(row)),
+    document=gap,
     as_of=_last_polled_at,
     key="seq",
 )
@@ -182,7 +174,7 @@ EVENTS = ListEndpoint(
 OUTAGES = ListRules(sorts={"outage": "outage"}, filters={}, fields=())
 
 
-@list_route("/gaps/events", EVENTS.rules, GapEvent, "last noticed first", tag="operations")
+@list_route("/gaps/events", EVENTS.rules, GapEvent, "last detected first", tag="operations")
 async def list_gap_events(request: web.Request) -> web.StreamResponse:
     """List events missed by webhooks and recovered by polling."""
     return await EVENTS.respond(request)
@@ -198,49 +190,43 @@ async def list_gap_events(request: web.Request) -> web.StreamResponse:
 async def list_gaps(request: web.Request) -> web.StreamResponse:
     """List webhook outages and the current delivery status."""
     parts = request.app[CONTEXT]
-    wanted = await bind_cursor(request, query_params.parse_list_params(request.query, OUTAGES, parts.display))
-
-    async def build() -> OutageList:
-        now, limit = parts.clock.now(), wanted.page.limit
-
-        def read(tx: Transaction) -> OutageList:
-            found = outages(tx, wanted.page, now)
-            more = next_outages_cursor(tx, wanted, found)
-            data = [_outage(tx, one) for one in found[:limit]]
-            return {
-                "data": data,
-                "next": more,
-                "as_of": _last_polled_at(tx),
-                "health": delivery_document(health(tx, now)),
-            }
-
-        return await parts.db.read(read)
-
-    return await respond(request, build)
+    params = await bind_cursor(request, query_params.parse_list_params(request.query, OUTAGES, parts.display))
+    return await respond(request, lambda: parts.db.read(lambda tx: _outage_page(tx, params, parts.clock.now())))
 
 
-def next_outages_cursor(tx: Transaction, wanted: ListParams, found: Sequence[OutageReport]) -> str | None:
-    """The cursor of the next page of outages; None where these are the last."""
-    limit = wanted.page.limit
-    last = found[limit - 1].outage.after_seq if len(found) > limit else None
-    return None if last is None else cursors.encode(tx, wanted.next_cursor({"outage": last}, "outage"))
+def _outage_page(tx: Transaction, params: ListParams, now: datetime) -> dict[str, Any]:
+    reports = outages(tx, params.page, now)
+    return {
+        "data": [_outage(tx, report) for report in reports[: params.page.limit]],
+        "next": next_outages_cursor(tx, params, reports),
+        "as_of": _last_polled_at(tx),
+        "health": delivery_document(health(tx, now)),
+    }
 
 
-def _outage(tx: Transaction, span: OutageReport) -> Outage:
-    outage = span.outage
+def next_outages_cursor(tx: Transaction, params: ListParams, reports: Sequence[OutageReport]) -> str | None:
+    """The cursor of the next page of outages; None on the last."""
+    limit = params.page.limit
+    if len(reports) <= limit:
+        return None
+    return cursors.encode(tx, params.next_cursor({"outage": reports[limit - 1].outage.after_seq}, "outage"))
+
+
+def _outage(tx: Transaction, report: OutageReport) -> dict[str, Any]:
+    outage = report.outage
     page = PageRequest(MAX_EVENTS, "created_at", descending=False, filters={"outage": (outage.after_seq,)})
     return {
         "id": str(outage.after_seq),
         "since": outage.deaf_since,
-        "until": span.until,
-        "seconds": round(span.seconds, 3),
-        "summary": span.sentence,
+        "until": report.until,
+        "seconds": round(report.seconds, 3),
+        "summary": report.sentence,
         "events": outage.events,
-        "recovered": span.repaired,
+        "recovered": report.repaired,
         "pending": outage.waiting,
         "dead": outage.dead,
         "late": outage.late,
-        "by_type": span.by_type,
+        "by_type": report.by_type,
         "first_created_at": outage.first_created_at,
         "last_created_at": outage.last_created_at,
         "detected_at": outage.first_noticed_at,
@@ -248,34 +234,34 @@ def _outage(tx: Transaction, span: OutageReport) -> Outage:
     }
 
 
-def delivery_document(found: DeliveryHealth) -> EventDelivery:
-    """How events are heard of, as a document; spans of time in seconds."""
-    clocks, rhythm = found.signals, found.signals.event_rate
+def delivery_document(delivery: DeliveryHealth) -> EventDelivery:
+    """How events arrive, as a document; durations in seconds."""
+    signals, rate = delivery.signals, delivery.signals.event_rate
     return {
-        "state": found.verdict,
-        "summary": found.sentence,
-        "needs_attention": found.needs_attention,
-        "last_webhook_at": clocks.last_webhook_at,
-        "last_polled_event_at": clocks.last_upstream_at,
-        "typical_interval_seconds": rhythm.usual if rhythm else None,
-        "longest_interval_seconds": rhythm.longest if rhythm else None,
-        "listening_since": clocks.listening_since,
-        "polled_at": clocks.polled_at,
-        "polling_failing_since": clocks.failing_since,
-        "polling_error": clocks.failure,
-        "outage_since": clocks.down_since,
-        "missed": clocks.missed,
-        "detection": _detection(found.detection),
+        "state": delivery.verdict,
+        "summary": delivery.sentence,
+        "needs_attention": delivery.needs_attention,
+        "last_webhook_at": signals.last_webhook_at,
+        "last_polled_event_at": signals.last_upstream_at,
+        "typical_interval_seconds": rate.usual if rate else None,
+        "longest_interval_seconds": rate.longest if rate else None,
+        "listening_since": signals.listening_since,
+        "polled_at": signals.polled_at,
+        "polling_failing_since": signals.failing_since,
+        "polling_error": signals.failure,
+        "outage_since": signals.down_since,
+        "missed": signals.missed,
+        "detection": _detection(delivery.detection),
     }
 
 
-def _detection(found: Detection) -> GapDetection:
+def _detection(detection: Detection) -> GapDetection:
     return {
-        "state": found.state,
-        "summary": found.sentence,
-        "compared": found.compared,
-        "missing": found.lacking,
-        "missing_by_type": dict(found.lacking_types),
-        "last_missing_at": found.lacking_at,
-        "compared_at": found.compared_at,
+        "state": detection.state,
+        "summary": detection.sentence,
+        "compared": detection.compared,
+        "missing": detection.lacking,
+        "missing_by_type": dict(detection.lacking_types),
+        "last_missing_at": detection.lacking_at,
+        "compared_at": detection.compared_at,
     }

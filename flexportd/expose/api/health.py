@@ -1,4 +1,4 @@
-"""Liveness, readiness with reasons, and what is not as somebody would want it."""
+"""Liveness, readiness with reasons, and warnings."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -34,40 +34,40 @@ class Readiness(TypedDict):
 
 @route("GET", "/healthz", tag="operations", prefix="", returns=Liveness, scope=None)
 async def get_liveness(_request: web.Request) -> web.StreamResponse:
-    """Liveness check."""
+    """Check liveness."""
     return PreparedStreamResponse(_ALIVE)
 
 
 @route("GET", "/readyz", tag="operations", prefix="", returns=Readiness, scope=None, problems=("not-ready",))
 async def get_readiness(request: web.Request) -> web.StreamResponse:
-    """Readiness check: webhooks can be stored and are applied."""
+    """Check readiness: webhooks can be stored and are applied."""
     reasons = not_ready_reasons(request.app[CONTEXT])
     if not reasons:
         return PreparedStreamResponse(_READY)
     return PreparedStreamResponse(problem(503, "not-ready", "; ".join(reasons), retry_after="5"))
 
 
-_RECENT = 7 * 86_400.0  # seconds for which something that came is news
+_RECENT = 7 * 86_400.0  # seconds; older events cause no warning
 
 
 def not_ready_reasons(parts: AppContext) -> list[str]:
-    """Why the daemon is not ready, one sentence each; none when it is."""
-    found = []
+    """Why the daemon is not ready, one sentence each; empty if it is ready."""
+    reasons = []
     fault = parts.db.writer.fault
     if fault:
-        found.append(f"The database is not writable: {fault.reason}")
+        reasons.append(f"The database is not writable: {fault.reason}")
     if parts.db.stalled:
-        found.append("The disk does not respond: acknowledgements take too long")
-    found += [f"Items of kind {kind} cannot be processed: {why}" for kind, why in parts.queue.counters.errors.items()]
-    found += [f"The background task {name} has failed: {why}" for name, why in parts.task_failures().items()]
+        reasons.append("The disk does not respond: acknowledgements take too long")
+    reasons += [f"Items of kind {kind} cannot be processed: {why}" for kind, why in parts.queue.counters.errors.items()]
+    reasons += [f"The background task {name} has failed: {why}" for name, why in parts.task_failures().items()]
     waiting = parts.queue.waiting("event")
     if waiting >= parts.display.max_pending:
-        found.append(f"{waiting} events are waiting; no more are accepted")
-    return found
+        reasons.append(f"{waiting} events are waiting; no more are accepted")
+    return reasons
 
 
 def warnings(parts: AppContext) -> list[str]:
-    """What works, but not as somebody would want it."""
+    """Conditions that an operator should act on, one sentence each."""
     found = []
     if not parts.display.has_secrets:
         found.append("No webhook secret is configured: every webhook is refused; see [webhook] secrets")
@@ -84,7 +84,7 @@ def warnings(parts: AppContext) -> list[str]:
 
 
 def _consumer_warnings(parts: AppContext) -> list[str]:
-    """What the exceptions, the search index and the archive of documents lack."""
+    """Warnings about exceptions, the search index and the document archive."""
     found = []
     if parts.files.requester.error:
         found.append(f"Document files may be missing: {parts.files.requester.error}")
@@ -100,7 +100,7 @@ def _consumer_warnings(parts: AppContext) -> list[str]:
 
 
 def _connection_warnings(parts: AppContext) -> list[str]:
-    """What keeps clients out."""
+    """Warnings about refused clients."""
     pools, found = parts.connections, list(parts.start_warnings)
     pool = pools.network
     if pools.open_files < file_limit.LOW:
@@ -122,10 +122,10 @@ def _connection_warnings(parts: AppContext) -> list[str]:
 
 
 def version_warnings(versions: Sequence[EventVersion], now: datetime) -> list[str]:
-    """That events come in another version of Flexport's API, while some came lately."""
-    late = [one for one in versions if (age(one.last_seen_at, now) or 0.0) < _RECENT]
+    """Warnings about recent events in another version of Flexport's API."""
+    recent = [one for one in versions if (age(one.last_seen_at, now) or 0.0) < _RECENT]
     return [
         f"{one.count} event{'s' if one.count > 1 else ''} arrived in version {one.version} of Flexport's API "
         f"instead of 2, the latest at {one.last_seen_at}; fields that cannot be parsed keep their previous values"
-        for one in late
+        for one in recent
     ]

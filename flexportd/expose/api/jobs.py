@@ -1,4 +1,4 @@
-"""The jobs: what runs by the clock, when, and what became of it."""
+"""Scheduled jobs: status, runs, pause and resume."""
 
 from typing import Annotated, Any, Literal, TypedDict
 

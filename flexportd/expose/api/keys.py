@@ -1,4 +1,4 @@
-"""Keys: who may use the API, for what, until when, and for which shipments."""
+"""API keys: their scope, expiry and audience."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -31,7 +31,7 @@ from flexportd.storage.transaction import Transaction
 
 FIELDS = tuple(AccessKey.__annotations__)
 
-# One line that is not blank.
+# One line, not blank.
 _LINE = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
 
 Name = Annotated[str, Meta(min_length=1, max_length=keys.MAX_NAME_LENGTH, pattern=_LINE, examples=["Warehouse screen"])]
@@ -178,7 +178,7 @@ async def revoke_key(request: web.Request) -> web.StreamResponse:
 
 
 def _document(gate: KeyAuthenticator, row: Mapping[str, Any], now: str) -> AccessKey:
-    """With the uses that are not written yet."""
+    """A key as a document, with the uses that are not written yet."""
     document, more = keys.document(row, now), gate.usage.keys.pending(row["id"])
     if more is not None:
         document["last_used_at"], document["uses"] = more[0], document["uses"] + more[1]

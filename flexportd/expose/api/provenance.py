@@ -1,4 +1,4 @@
-"""Why things are as they are: the chain of causes of one object or event, in words."""
+"""Provenance: what changed an object, and what an event changed."""
 
 from typing import Annotated, TypedDict, cast
 
@@ -106,7 +106,7 @@ async def _causes(request: web.Request, domain: ResourceType) -> web.StreamRespo
 
 
 async def _before(db: Database, text: str | None, bound: str) -> int | None:
-    """The change before which this page begins. Raises InvalidError."""
+    """The change before which this page starts. Raises InvalidError, ExpiredError."""
     if text is None:
         return None
     cursor = cursors.decode(text, _ORDER, descending=True, text_keys=False)
@@ -141,9 +141,9 @@ async def explain_event(request: web.Request) -> web.StreamResponse:
 
 
 def _domain(registry: Registry, name: str) -> ResourceType:
-    wanted = name.lower()
+    lowered = name.lower()
     for domain in registry:
-        if wanted in (domain.route, domain.label.replace(" ", "-")):
+        if lowered in (domain.route, domain.label.replace(" ", "-")):
             return domain
     known = sorted(["events", *(domain.route for domain in registry)])
     near = closest_match(name, known)

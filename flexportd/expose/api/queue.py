@@ -1,4 +1,4 @@
-"""The queue: how much waits, what waits, and holding it."""
+"""The queue: its status, its items, pause and resume."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypedDict
@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from flexportd.core.json_types import Stamp
 from flexportd.expose.api.list_endpoint import ListEndpoint
+from flexportd.expose.api.serialize import serialize_fields
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
@@ -42,9 +43,8 @@ ITEM_FIELDS = tuple(QueueItem.__annotations__)
 
 
 def item(row: Mapping[str, Any]) -> dict[str, Any]:
-    """An unfinished item as a document; its id is text."""
-    found = {name: row[name] for name in ITEM_FIELDS}
-    return found | {"id": str(row["id"]), "priority": _PRIORITIES[row["priority"]]}
+    """An unfinished item as a document."""
+    return serialize_fields(ITEM_FIELDS, row, id=str(row["id"]), priority=_PRIORITIES[row["priority"]])
 
 
 ITEMS = ListEndpoint(
@@ -68,7 +68,7 @@ async def list_queue_items(request: web.Request) -> web.StreamResponse:
 
 @route("GET", "/queue", tag="operations", returns=QueueState)
 async def get_queue(request: web.Request) -> web.StreamResponse:
-    """Status of the queue: length and age."""
+    """Get the status of the queue: length and age."""
     return await respond(request, request.app[CONTEXT].queue.stats)
 
 

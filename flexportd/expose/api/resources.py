@@ -104,7 +104,7 @@ class ResourceEndpoints:
             path=f"{path}/{{id}}/history",
             handler=self.history,
             name=f"list_{name}_history",
-            summary=f"Change history of a {one}, newest first",
+            summary=f"List the changes of a {one}, newest first",
             path_parameters=(id_param(self.domain),),
             query=list_params(HISTORY.rules),
             returns=(page_response(ChangeRecord),),
@@ -119,7 +119,7 @@ class ResourceEndpoints:
             scope="write",
             path_parameters=(id_param(self.domain),),
             query=object_params(self.list.rules.fields, ("raw",), past=False),
-            returns=(json_response(model, f"The {one}; `refresh` is the outcome."),),
+            returns=(json_response(model, f"The {one}, with the outcome in `refresh`."),),
             problems=UPSTREAM_PROBLEMS,
             tag=tag,
         )

@@ -1,4 +1,4 @@
-"""Search: anything by any reference, or a part of one."""
+"""Search by any reference, or a part of one."""
 
 from aiohttp import web
 
@@ -41,11 +41,11 @@ async def search(request: web.Request) -> web.StreamResponse:
     reference; ignores case, spaces and dashes. All words must match, in any order, in one object or in a shipment
     and its objects. A label before a number (`PO 4471`, `container MSCU1234567`, `B/L EXA1`) selects the kind.
     """
-    parts, seen = request.app[CONTEXT], authorization.audience_of(request)
-    wanted, limit = param(request, "q"), param(request, "limit", _DEFAULT_LIMIT)
+    parts, audience = request.app[CONTEXT], authorization.audience_of(request)
+    terms, limit = param(request, "q"), param(request, "limit", _DEFAULT_LIMIT)
     kinds = param(request, "kind")
 
     async def build() -> SearchResults:
-        return await parts.db.read(lambda tx: query.search(tx, wanted, kinds=kinds, limit=limit, audience=seen))
+        return await parts.db.read(lambda tx: query.search(tx, terms, kinds=kinds, limit=limit, audience=audience))
 
     return await respond(request, build)

@@ -1,4 +1,4 @@
-"""Share links: made and revoked by those who have a key, followed by those who have none."""
+"""Share links: created and revoked with a key, opened without one."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -33,7 +33,7 @@ from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
 from flexportd.storage.transaction import Transaction
 
 PAGE_PATH = "/s/{token}"
-"""Where a link leads; its JSON is at `/api/v1/shared/{token}`."""
+"""Path of the page of a link; its JSON is at `/api/v1/shared/{token}`."""
 
 _LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
 
@@ -163,18 +163,18 @@ async def get_shared_shipment(request: web.Request) -> web.StreamResponse:
 
     Needs no key: the link's token authorises the request. Each view is counted.
     """
-    seen = await open_share(request)
+    view = await open_share(request)
 
     async def build() -> SharedShipmentView:
-        return seen
+        return view
 
     return await respond(request, build)
 
 
 async def open_share(request: web.Request) -> SharedShipmentView:
-    """What the link that the path names shows, for its page as for its JSON; a look is counted.
+    """The content of the link in the path, for its page and its JSON; counts a view.
 
-    Raises NotFoundError, or RefusedError once the link expired or was revoked.
+    Raises NotFoundError, RefusedError once the link has expired or is revoked.
     """
     parts, gate = request.app[CONTEXT], request.app[AUTHENTICATOR]
     now = parts.clock.now()
@@ -187,14 +187,14 @@ async def open_share(request: web.Request) -> SharedShipmentView:
             raise NotFoundError("the shipment of this link no longer exists")
         return {"shipment": share_view.document(family), "expires_at": share.expires_at}
 
-    seen = await parts.db.read(read)
+    view = await parts.db.read(read)
     if request.method == hdrs.METH_GET:
         gate.usage.shares.record(share_id, now)
-    return seen
+    return view
 
 
 def _document(request: web.Request, row: Mapping[str, Any], now: str) -> ShareLink:
-    """With the views that are not written yet, and the link where it still shows something."""
+    """A link as a document, with the views that are not written yet, and its URL while it is valid."""
     gate, base = request.app[AUTHENTICATOR], base_url(request)
     document, more = shares.row_document(row, now), gate.usage.shares.pending(row["id"])
     if more is not None:

@@ -135,7 +135,7 @@ async def record_of(request: web.Request, number: int) -> Record:
     audience_allowed=True,
 )
 async def get_shipment_timeline(request: web.Request) -> web.StreamResponse:
-    """Timeline of a shipment: planned and actual times."""
+    """Get the timeline of a shipment: planned and actual times."""
     parts, number = request.app[CONTEXT], await visible_shipment_id(request)
 
     async def build() -> dict[str, Any]:

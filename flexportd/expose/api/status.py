@@ -1,7 +1,8 @@
-"""How the daemon is, in one document: everything an operator asks first."""
+"""Status of the daemon in one document."""
 
 from typing import Annotated, Any, TypedDict
 
+import msgspec
 from aiohttp import web
 from msgspec import Meta
 
@@ -19,7 +20,6 @@ from flexportd.expose.flexport_interfaces import FlexportState, SyncForecast
 from flexportd.expose.openapi.route import route
 from flexportd.expose.webhook_refusals import hint, refusal_warnings
 from flexportd.queue.queue import QueueState
-from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
 from flexportd.storage.transaction import Transaction
 
 
@@ -149,34 +149,34 @@ class DaemonStatus(TypedDict):
     connections: ConnectionStatus
 
 
-def _sync_warnings(parts: AppContext, held: dict[str, tuple[int, str]], hearing: DeliveryHealth) -> list[str]:
-    """What of the mirror needs a person."""
+def _sync_warnings(parts: AppContext, pending: dict[str, tuple[int, str]], delivery: DeliveryHealth) -> list[str]:
+    """Conditions of the sync that need attention."""
     if parts.upstream is None:
         return ["No Flexport API key is configured: data is updated only by webhooks; see [flexport] api_key"]
     found = [
         f"{count} {name.replace('_', ' ')} missing from Flexport's list need review: flexportd sync accept "
         f"{name.replace('_', '-')}"
-        for name, (count, _) in held.items()
+        for name, (count, _) in pending.items()
     ]
     state = parts.upstream.state()
     if state["breaker"]["state"] != "closed":
         found.append(f"No requests to Flexport since {state['breaker']['since']}: {state['breaker']['reason']}")
     if state["auth"].get("reason"):
         found.append(f"Flexport refuses the sign-in: {state['auth']['reason']}")
-    if hearing.needs_attention:
-        found.append(hearing.sentence)
+    if delivery.needs_attention:
+        found.append(delivery.sentence)
     return found
 
 
 @route("GET", "/status", tag="operations", returns=DaemonStatus)
 async def get_status(request: web.Request) -> web.StreamResponse:
-    """Status of the daemon."""
+    """Get the status of the daemon."""
     parts = request.app[CONTEXT]
     return await respond(request, lambda: document(parts))
 
 
 async def document(parts: AppContext) -> dict[str, Any]:
-    """Everything an operator asks first."""
+    """The status."""
     now = parts.clock.now()
 
     def read(tx: Transaction) -> tuple[Any, ...]:
@@ -192,7 +192,7 @@ async def document(parts: AppContext) -> dict[str, Any]:
             tx.events.versions(),
         )
 
-    counts, (_, created_at), by_status, by_mode, as_of, lists, held, hearing, versions = await parts.db.read(read)
+    counts, (_, created_at), by_status, by_mode, as_of, lists, pending, delivery, versions = await parts.db.read(read)
     reasons, upstream = not_ready_reasons(parts), parts.upstream
     forecast = upstream.forecast(lists) if upstream else None
     return {
@@ -203,18 +203,21 @@ async def document(parts: AppContext) -> dict[str, Any]:
         "reasons": reasons,
         "warnings": [
             *warnings(parts),
-            *refusal_warnings(parts, hearing.signals.last_webhook_at),
+            *refusal_warnings(parts, delivery.signals.last_webhook_at),
             *version_warnings(versions, now),
-            *_sync_warnings(parts, held, hearing),
+            *_sync_warnings(parts, pending, delivery),
         ],
         "queue": await parts.queue.stats(),
         "webhook": {
             "path": parts.display.webhook_path,
             "has_secrets": parts.display.has_secrets,
-            "last_received_at": hearing.signals.last_webhook_at,
+            "last_received_at": delivery.signals.last_webhook_at,
             "last_created_at": created_at,
             "deliveries": parts.webhook_results(),
-            "rejected": [_refused_webhooks(one, parts) for one in parts.webhook_refusals()],
+            "rejected": [
+                msgspec.structs.asdict(refusal) | {"hint": hint(refusal, parts.display)}
+                for refusal in parts.webhook_refusals()
+            ],
         },
         "events": {**_events(counts), "other_versions": {one.version: one.count for one in versions}},
         "shipments": {
@@ -232,10 +235,10 @@ async def document(parts: AppContext) -> dict[str, Any]:
             "configured": upstream is not None,
             "complete_at": min((one.complete_at for one in lists.values() if one.complete_at), default=None),
             "forecast": forecast,
-            "pending_removals": {name: count for name, (count, _) in held.items()},
+            "pending_removals": {name: count for name, (count, _) in pending.items()},
             "unavailable": {name: one.unavailable_reason for name, one in lists.items() if one.unavailable_at},
         },
-        "event_delivery": delivery_document(hearing),
+        "event_delivery": delivery_document(delivery),
         "cache": {"bytes": parts.cache.size, "hits": parts.cache.hits, "misses": parts.cache.misses},
         "search": _search(parts),
         "stream": {
@@ -245,18 +248,6 @@ async def document(parts: AppContext) -> dict[str, Any]:
             "error": parts.broadcaster.error,
         },
         "connections": _connections(parts),
-    }
-
-
-def _refused_webhooks(one: WebhookRefusal, parts: AppContext) -> RejectedWebhooks:
-    return {
-        "reason": one.reason,
-        "count": one.count,
-        "first_at": one.first_at,
-        "last_at": one.last_at,
-        "last_address": one.last_address,
-        "last_path": one.last_path,
-        "hint": hint(one, parts.display),
     }
 
 

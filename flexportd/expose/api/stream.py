@@ -1,4 +1,4 @@
-"""`GET /api/v1/stream`, as it is declared."""
+"""The declaration of `GET /api/v1/stream`."""
 
 from aiohttp import web
 
@@ -17,9 +17,9 @@ from flexportd.expose.openapi.route import Parameter, Response, Schema, route
 from flexportd.expose.openapi.schemas import Ref
 from flexportd.expose.streaming.sse import StreamReset, parse_event_id, stream
 
-_EVENT_ID_PATTERN = f"{POSITION_PATTERN}|[A-Za-z0-9_-]{{64,400}}"  # the second: for a key that sees some shipments only
+_EVENT_ID_PATTERN = f"{POSITION_PATTERN}|[A-Za-z0-9_-]{{64,400}}"  # the second: encrypted, for limited keys
 _EVENT_ID = {"type": "string", "pattern": f"^({_EVENT_ID_PATTERN})$"}
-_OPTIONAL_EVENT_ID = {"type": "string", "pattern": f"^({_EVENT_ID_PATTERN})?$"}  # browsers send an empty one at first
+_OPTIONAL_EVENT_ID = {"type": "string", "pattern": f"^({_EVENT_ID_PATTERN})?$"}  # browsers first send an empty one
 
 _EVENT = Schema(
     name="StreamEvent",
@@ -105,5 +105,5 @@ Topics are `<thing>.created`, `<thing>.updated` and `<thing>.removed` for every 
     audience_allowed=True,
 )
 async def stream_changes(request: web.Request) -> web.StreamResponse:
-    """Live stream of changes (Server-Sent Events)."""
+    """Stream changes as they happen (Server-Sent Events)."""
     return await stream(request)

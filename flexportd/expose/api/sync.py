@@ -1,4 +1,4 @@
-"""The sync: what each list is worth, and what each run did."""
+"""The sync: the state of each list, and the results of each run."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -14,6 +14,7 @@ from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import InvalidError
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.path_ids import not_found, number_or_zero
+from flexportd.expose.api.serialize import serialize_fields
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT, AppContext
 from flexportd.expose.flexport_interfaces import FlexportState, SyncForecast, require_flexport
@@ -80,12 +81,12 @@ class SyncListState(TypedDict):
 
     resource: str
     as_of: Stamp | None
-    complete_at: Annotated[Stamp | None, Meta(description="When that pass ended, on the daemon's clock.")]
+    complete_at: Annotated[Stamp | None, Meta(description="When reading it ended, on the daemon's clock.")]
     total: int | None
     requests: int | None
     incremental_until: Annotated[Stamp | None, Meta(description="Flexport's time up to which changes have been read.")]
     filter_ignored_at: Annotated[
-        Stamp | None, Meta(description="When Flexport was found to ignore the filter by time of change.")
+        Stamp | None, Meta(description="When Flexport was found to ignore the filter on the time of change.")
     ]
     unavailable_at: Annotated[Stamp | None, Meta(description="Time since which the account cannot read it.")]
     unavailable_reason: str | None
@@ -119,9 +120,10 @@ class ShipmentDetailState(TypedDict):
         Meta(description="Lists are complete, so shipments are no longer fetched individually."),
     ]
     consecutive_matches: Annotated[
-        int, Meta(description="Latest comparisons in a row in which the list entry lacked nothing.")
+        int,
+        Meta(description="Number of consecutive comparisons, up to the latest, in which the list entry was complete."),
     ]
-    mismatches: Annotated[int, Meta(description="Comparisons in which the list entry lacked something.")]
+    mismatches: Annotated[int, Meta(description="Number of comparisons in which the list entry was incomplete.")]
     decided_at: Annotated[Stamp | None, Meta(description="Time since which `lists_complete` has its value.")]
 
 
@@ -142,21 +144,21 @@ RUN_FIELDS = tuple(SyncRun.__annotations__)
 
 
 def run_document(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A run as a document; its id is text."""
-    return {name: row[name] for name in RUN_FIELDS} | {"id": str(row["id"])}
+    """A run as a document."""
+    return serialize_fields(RUN_FIELDS, row, id=str(row["id"]))
 
 
 def receipt_document(receipt: Receipt, domain: ResourceType | None) -> dict[str, Any]:
-    """The books of one resource; `balanced` is null where Flexport does not say how much there is."""
-    found = msgspec.structs.asdict(receipt)
-    for name in ("run_id", "next_page", "first_total", "skips"):
-        del found[name]
+    """The counts of one list in one run; `balanced` is null if Flexport reports no total."""
     skips: dict[str, int] = msgspec.json.decode(receipt.skips)
-    found["skipped_by_reason"] = skips
-    found["resource"] = domain.route if domain else receipt.resource
     distinct = receipt.objects - skips.get("repeated", 0)
-    found["balanced"] = None if receipt.total is None else receipt.total in (receipt.objects, distinct)
-    return found
+    return serialize_fields(
+        SyncResult.__annotations__,
+        msgspec.structs.asdict(receipt),
+        resource=domain.route if domain else receipt.resource,
+        skipped_by_reason=skips,
+        balanced=None if receipt.total is None else receipt.total in (receipt.objects, distinct),
+    )
 
 
 RUNS = ListEndpoint(
@@ -176,13 +178,13 @@ RUNS = ListEndpoint(
 
 @route("GET", "/sync", tag="operations", returns=SyncState)
 async def get_sync(request: web.Request) -> web.StreamResponse:
-    """Status of the sync: runs, lists, budget and forecast."""
+    """Get the status of the sync: runs, lists, API calls and forecast."""
     parts = request.app[CONTEXT]
     return await respond(request, lambda: document(parts))
 
 
 async def document(parts: AppContext) -> dict[str, Any]:
-    """The state of the whole sync."""
+    """The state of the sync."""
     now = parts.clock.now()
 
     def read(tx: Transaction) -> dict[str, Any]:
@@ -197,10 +199,10 @@ async def document(parts: AppContext) -> dict[str, Any]:
             "api_calls": {"last_24_hours": tx.api_usage.since(stamp(now - _DAY)[:13])},
         }
 
-    found = await parts.db.read(read)
-    states, upstream = found.pop("states"), parts.upstream
-    found["forecast"] = upstream.forecast(states) if upstream else None
-    return {"configured": upstream is not None, **found, "flexport": upstream.state() if upstream else None}
+    state = await parts.db.read(read)
+    states, upstream = state.pop("states"), parts.upstream
+    state["forecast"] = upstream.forecast(states) if upstream else None
+    return {"configured": upstream is not None, **state, "flexport": upstream.state() if upstream else None}
 
 
 def _details(tx: Transaction) -> dict[str, Any]:
@@ -223,11 +225,9 @@ def _run(parts: AppContext, tx: Transaction, run: Run | None) -> dict[str, Any] 
 
 def _receipts(parts: AppContext, tx: Transaction, run_id: int) -> list[dict[str, Any]]:
     domains = {domain.name: domain for domain in parts.registry}
-    order = list(domains)
-    found = sorted(
-        tx.sync.receipts(run_id), key=lambda one: order.index(one.resource) if one.resource in order else len(order)
-    )
-    return [receipt_document(receipt, domains.get(receipt.resource)) for receipt in found]
+    ranks = {name: rank for rank, name in enumerate(domains)}
+    receipts = sorted(tx.sync.receipts(run_id), key=lambda receipt: ranks.get(receipt.resource, len(ranks)))
+    return [receipt_document(receipt, domains.get(receipt.resource)) for receipt in receipts]
 
 
 def _list(
@@ -268,10 +268,10 @@ async def get_sync_run(request: web.Request) -> web.StreamResponse:
 
     async def build() -> dict[str, Any]:
         number = number_or_zero(text)
-        found = await parts.db.read(lambda tx: _run(parts, tx, tx.sync.run(number)))
-        if found is None:
+        run = await parts.db.read(lambda tx: _run(parts, tx, tx.sync.run(number)))
+        if run is None:
             raise not_found("sync run", text)
-        return found
+        return run
 
     return await respond(request, build)
 
@@ -293,13 +293,13 @@ async def run_sync(request: web.Request) -> web.StreamResponse:
     """Start a full sync."""
     parts = request.app[CONTEXT]
     number = await require_flexport(parts.upstream).begin_sync()
-    found = await parts.db.read(lambda tx: _run(parts, tx, tx.sync.run(number)))
+    run = await parts.db.read(lambda tx: _run(parts, tx, tx.sync.run(number)))
     location = f"{request.path.removesuffix('/run')}/runs/{number}"
-    return PreparedStreamResponse(PreparedResponse(202, msgspec.json.encode(found), location=location))
+    return PreparedStreamResponse(PreparedResponse(202, msgspec.json.encode(run), location=location))
 
 
 def resource_by_name(parts: AppContext, name: str | None) -> ResourceType:
-    """The resource that a request names. Raises InvalidError."""
+    """The resource with this name in URLs. Raises InvalidError."""
     for domain in parts.registry:
         if name == domain.route:
             return domain

@@ -1,4 +1,4 @@
-"""What the sync leaves to a person: what vanished from a list, and what nobody here can read."""
+"""Items of the sync that need review: missing objects, and objects that could not be parsed."""
 
 from typing import Annotated, TypedDict
 
@@ -85,7 +85,7 @@ async def list_unreadable_objects(request: web.Request) -> web.StreamResponse:
     "GET",
     "/sync/pending-removals",
     tag="operations",
-    description=f"The first {_MAX_PENDING}; `GET /api/v1/sync` returns the total.",
+    description=f"Returns the first {_MAX_PENDING}; `GET /api/v1/sync` returns the total.",
     returns=json_response(list_schema(PendingRemoval), "The objects to review."),
     query=(choice("resource", _RESOURCES, "The resource to list.", required=True),),
 )
@@ -112,9 +112,9 @@ async def list_pending_removals(request: web.Request) -> web.StreamResponse:
     problems=("conflict",),
 )
 async def accept_removals(request: web.Request) -> web.StreamResponse:
-    """Accept that missing objects are gone.
+    """Mark missing objects as removed.
 
-    Marks the missing objects as removed. A sync asks for review if too many would disappear at once.
+    A sync asks for a review if too many objects would be removed at once.
     """
     parts = request.app[CONTEXT]
     domain = resource_by_name(parts, json_body(request, AcceptRemovalsRequest).resource)

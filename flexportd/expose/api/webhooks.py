@@ -1,4 +1,4 @@
-"""Where Flexport's webhooks arrive."""
+"""The webhook endpoint."""
 
 from typing import Literal, TypedDict
 

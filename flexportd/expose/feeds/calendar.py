@@ -65,9 +65,9 @@ _TOKEN = Parameter(
     problems=AUTH_PROBLEMS,
 )
 async def get_calendar(request: web.Request) -> web.StreamResponse:
-    """Calendar feed of upcoming dates (iCalendar).
+    """Get the calendar of upcoming dates (iCalendar).
 
-    Calendar feed to subscribe to; calendar programs refresh it every hour. Contains arrivals at the port of
+    A feed to subscribe to; calendar programs refresh it every hour. Contains arrivals at the port of
     unloading, arrivals at an inland ramp, deliveries, last free days, delivery appointments and due dates of open
     invoices. Where Flexport provides only a date, the entry is an all-day event on the day at its place; otherwise
     its time is in UTC, which programs convert to their own time zone. `days_back` and `days_ahead` count by the day

@@ -1,4 +1,4 @@
-"""The description of the API (OpenAPI 3.1), made of the routes that serve it."""
+"""The OpenAPI 3.1 description of the API, generated from its routes."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -22,16 +22,16 @@ Your own copy of your Flexport data. Read it here instead of calling Flexport's 
 """
 
 _NOT_MODIFIED = Response(description="Not modified since the ETag in `If-None-Match`.", status=304)
-_MODEL_TYPES = (JSON, "text/event-stream")  # of what the model is a model
+_MODEL_TYPES = (JSON, "text/event-stream")  # whose content the model describes
 
 
 def openapi_document(routes: Iterable[Route], url: str = "/", *, keys: bool = True) -> dict[str, Any]:
-    """The whole description; `url` is where the API is served, `keys` whether who asks there needs one."""
+    """The description; `url` is the base URL of the API, `keys` whether it requires keys."""
     listed = list(routes)
     paths: dict[str, dict[str, Any]] = {}
-    refusals = ErrorResponses()
+    errors = ErrorResponses()
     for route in listed:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, refusals)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, errors)
     used = {route.tag for route in listed}
     return {
         "openapi": "3.1.0",
@@ -48,7 +48,7 @@ def openapi_document(routes: Iterable[Route], url: str = "/", *, keys: bool = Tr
         "paths": paths,
         "components": {
             "schemas": Components(listed).document(),
-            "responses": refusals.document(),
+            "responses": errors.document(),
             "securitySchemes": {
                 "key": {
                     "type": "http",
@@ -62,7 +62,7 @@ def openapi_document(routes: Iterable[Route], url: str = "/", *, keys: bool = Tr
     }
 
 
-def _operation(route: Route, refusals: "ErrorResponses") -> dict[str, Any]:
+def _operation(route: Route, errors: "ErrorResponses") -> dict[str, Any]:
     found: dict[str, Any] = {"operationId": route.name, "tags": [route.tag], "summary": route.summary}
     about = "\n\n".join(part for part in (route.description, _scope_note(route)) if part)
     if about:
@@ -73,7 +73,7 @@ def _operation(route: Route, refusals: "ErrorResponses") -> dict[str, Any]:
     if route.body is not None:
         content = {JSON: {"schema": schema_of(route.body)}}
         found["requestBody"] = {"required": route.body_required, "content": content}
-    found["responses"] = _responses(route, refusals)
+    found["responses"] = _responses(route, errors)
     if route.scope is None:
         found["security"] = []
     return found
@@ -101,13 +101,13 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     return found
 
 
-def _responses(route: Route, refusals: "ErrorResponses") -> dict[str, Any]:
+def _responses(route: Route, errors: "ErrorResponses") -> dict[str, Any]:
     found = {str(one.status): _response(one) for one in responses_of(route)}
     by_status: dict[int, list[str]] = {}
     for slug in problems_of(route):
         by_status.setdefault(PROBLEMS[slug].status, []).append(slug)
     for status, slugs in sorted(by_status.items()):
-        found.setdefault(str(status), refusals.reference(status, tuple(slugs)))
+        found.setdefault(str(status), errors.reference(status, tuple(slugs)))
     return dict(sorted(found.items()))
 
 
@@ -149,19 +149,19 @@ def _response(returns: Response) -> dict[str, Any]:
 
 
 class ErrorResponses:
-    """The answers that tell of problems, each described once and referred to by the routes."""
+    """Error responses, each described once and referenced by the routes."""
 
     def __init__(self) -> None:
         self._names: dict[tuple[int, tuple[str, ...]], str] = {}
 
     def reference(self, status: int, slugs: tuple[str, ...]) -> dict[str, str]:
-        """A reference to the answer with this status and these problems."""
+        """A reference to the response with this status and these problems."""
         count = sum(1 for other, _ in self._names if other == status)
         name = self._names.setdefault((status, slugs), f"Problem{status}{chr(ord('a') + count)}")
         return {"$ref": f"#/components/responses/{name}"}
 
     def document(self) -> dict[str, Any]:
-        """Name -> answer."""
+        """Name -> response."""
         return {name: _problem(status, slugs) for (status, slugs), name in self._names.items()}
 
 
@@ -179,5 +179,4 @@ def _problem(status: int, slugs: Sequence[str]) -> dict[str, Any]:
     }
     sentence = " ".join(f"`{slug}`: {PROBLEMS[slug].description}" for slug in slugs)
     content = {"application/problem+json": {"schema": {"$ref": f"{PREFIX}Problem"}, "examples": examples}}
-    found: dict[str, Any] = {"description": sentence, "content": content}
-    return found
+    return {"description": sentence, "content": content}

@@ -1,4 +1,4 @@
-"""The JSON schemas of what the API answers with: of resources from their tables, of all else from their types."""
+"""JSON schemas of responses: of resources from their tables, of all others from their types."""
 
 import functools
 import inspect
@@ -30,7 +30,7 @@ _METADATA: Mapping[str, dict[str, Any]] = {
     "source": {"type": ["string", "null"], "description": "Source: webhook, events, sync or write."},
     "synced_at": {**_TIME, "description": "When flexportd stored it."},
     "first_seen_at": {**_TIME, "description": "When flexportd first received it."},
-    "removed_at": {**_TIME, "description": "When flexportd found it removed at Flexport; null while it exists."},
+    "removed_at": {**_TIME, "description": "When flexportd detected its removal at Flexport; null while it exists."},
 }
 
 PROBLEM = Schema(
@@ -66,7 +66,7 @@ _FIRST_ARRIVAL: dict[str, Any] = {
 
 @functools.lru_cache(maxsize=64)
 def resource_schema(domain: ResourceType) -> Schema:
-    """One object of a resource, as the API shows it."""
+    """The schema of an object of a resource."""
     properties: dict[str, Any] = {"id": {"type": _id_type(domain), "description": "Flexport's own id."}}
     if domain.name == "shipments":
         properties["flex_id"] = {"type": "string", "description": "Flexport's shipment name: FLEX-910233."}
@@ -113,7 +113,7 @@ def _name(domain: ResourceType) -> str:
 
 
 def field_schemas(field: Field) -> dict[str, dict[str, Any]]:
-    """The properties of a document that a field makes."""
+    """The properties of a document for one field."""
     if field.kind not in MOMENTS:
         return {field.name: _KINDS[field.kind] | ({"description": field.description} if field.description else {})}
     place = f"`{field.zone.removesuffix('_timezone')}`" if field.zone else "the place"
@@ -146,7 +146,7 @@ def list_schema(item: Any, name: str | None = None) -> Schema:
 
 
 class Ref:
-    """A place in a schema that points to another model."""
+    """A reference to another model within a schema."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -161,12 +161,12 @@ PREFIX = "#/components/schemas/"
 
 
 class Components:
-    """Gathers every model that routes mention, and gives each its schema."""
+    """Collects the models that the routes use, and generates their schemas."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._types: dict[str, Any] = {}
         self._schemas: dict[str, Schema] = {}
-        self._partial: set[str] = set()  # of which `fields` may leave parts out
+        self._partial: set[str] = set()  # from which `fields` may omit properties
         self._add(PROBLEM)
         for route in routes:
             if route.body is not None:
@@ -206,7 +206,7 @@ def _examples(schema: Schema) -> dict[str, Any]:
 
 
 def schema_of(model: Any) -> dict[str, Any]:
-    """A reference to a model, or the schema of a plain type."""
+    """A reference to a model, or the schema of a basic type."""
     if isinstance(model, Schema):
         return {"$ref": PREFIX + model.name}
     (found,), _ = msgspec.json.schema_components([model], ref_template=PREFIX + "{name}")
@@ -224,10 +224,10 @@ def _resolve(schema: Any) -> Any:
 
 
 def json_response(model: Any, about: str, status: int = 200, **headers: str) -> Response:
-    """A JSON answer with this model."""
+    """A JSON response with this model."""
     return Response(description=about, model=model, status=status, headers=headers)
 
 
 def page_response(item: Any, about: str = "A page.") -> Response:
-    """A page of a list, which may also be asked for as CSV or NDJSON: every row of it, streamed."""
+    """A page of a list; also as CSV or NDJSON, which stream every row."""
     return Response(description=about, model=list_schema(item), media=(JSON, "text/csv", "application/x-ndjson"))

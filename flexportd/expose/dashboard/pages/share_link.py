@@ -27,7 +27,7 @@ from flexportd.http.responses import HTML, NO_REFERRER, PreparedResponse, Prepar
     problems=("not-found", "share-expired", "share-revoked"),
 )
 async def get_share_page(request: web.Request) -> web.StreamResponse:
-    """Shipment page of a share link.
+    """Get the page of a share link.
 
     Needs no key: this is the link itself. Each view is counted. Browsers also receive errors as pages.
     """
