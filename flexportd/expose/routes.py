@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from flexportd.core.resources.registry import Registry
-from flexportd.expose import api, metrics
+from flexportd.expose import api, api_docs, metrics
 from flexportd.expose.api import nested_lists, resources, webhooks
 from flexportd.expose.dashboard.pages import share_link
 from flexportd.expose.feeds import calendar
@@ -23,7 +23,7 @@ def routes(registry: Registry, webhook_path: str) -> tuple[Route, ...]:
     """Those that the modules declare and those of the registry, by tag, resource and path."""
     listed = tuple(resources.resources(registry).values())
     found = (
-        *routes_of(*(module for module in _MODULES if module is not webhooks), metrics, calendar, share_link),
+        *routes_of(*(module for module in _MODULES if module is not webhooks), metrics, calendar, share_link, api_docs),
         *(replace(route, path=webhook_path) for route in routes_of(webhooks)),
         *(route for resource in listed for route in resource.routes()),
         *nested_lists.routes(listed),

@@ -434,7 +434,7 @@ def test_every_error_of_flexports_has_a_status_and_a_sentence():
 
 
 def test_names_do_not_collide():
-    from flexportd.expose.api import serialize
+    from flexportd.expose import serialize
     from flexportd.expose.api.resource_filters import filters_of
 
     registry = Registry()

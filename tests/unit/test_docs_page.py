@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 import pytest
 
 from flexportd.core.resources.registry import Registry
-from flexportd.expose.openapi import docs_page, document
+from flexportd.expose import docs_page
+from flexportd.expose.openapi import document
 from flexportd.expose.openapi.curl_examples import curl, example_body, example_path
 from flexportd.expose.openapi.route import Parameter, Response, Route
 from flexportd.expose.routes import routes

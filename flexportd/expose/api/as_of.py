@@ -16,7 +16,7 @@ from flexportd.core.history.provenance import FieldProvenance, field_provenance
 from flexportd.core.resources import shipments
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import InvalidError, NotFoundError
-from flexportd.expose.api import serialize
+from flexportd.expose import serialize
 from flexportd.expose.context import CONTEXT, AppContext
 from flexportd.expose.openapi import query_params
 from flexportd.expose.security import authorization

@@ -1,6 +1,5 @@
 """Carbon figures of a shipment: the stored ones, and new ones from Flexport."""
 
-import msgspec
 from aiohttp import web
 
 from flexportd.core import carbon
@@ -13,8 +12,8 @@ from flexportd.expose.context import CONTEXT
 from flexportd.expose.flexport_interfaces import require_flexport
 from flexportd.expose.openapi.parameters import id_param
 from flexportd.expose.openapi.route import route
+from flexportd.expose.serialize import json_document
 from flexportd.http.problem_types import UPSTREAM_PROBLEMS
-from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
 from flexportd.storage.transaction import Transaction
 
 
@@ -66,7 +65,7 @@ async def calculate_shipment_carbon(request: web.Request) -> web.StreamResponse:
         {"leg_id": one["leg_id"], "reason": reasons.get(one["leg_id"], one["reason"])} for one in document["missing"]
     ]
     calculated: CalculatedCarbon = {**document, "missing": missing, "failed": failed}
-    return PreparedStreamResponse(PreparedResponse(200, msgspec.json.encode(calculated)))
+    return json_document(calculated)
 
 
 async def _document(request: web.Request, number: int) -> ShipmentCarbon:

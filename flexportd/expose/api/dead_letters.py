@@ -12,7 +12,6 @@ from flexportd.core.json_types import Stamp
 from flexportd.expose.api.events import Attempt, RequeuedItem, payload
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.path_ids import not_found, numeric_id
-from flexportd.expose.api.serialize import serialize_fields
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
@@ -22,6 +21,7 @@ from flexportd.expose.openapi.parameters import from_filter, identifier
 from flexportd.expose.openapi.query_params import TEXT, ListRules
 from flexportd.expose.openapi.route import route
 from flexportd.expose.openapi.router import json_body, param
+from flexportd.expose.serialize import serialize_fields
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.transaction import Transaction
 

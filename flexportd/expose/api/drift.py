@@ -8,10 +8,10 @@ from msgspec import Meta
 
 from flexportd.core.json_types import Stamp
 from flexportd.expose.api.list_endpoint import ListEndpoint
-from flexportd.expose.api.serialize import serialize_fields
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.list_route import list_route
 from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.serialize import serialize_fields
 from flexportd.storage.repositories.schema_drift import KINDS
 
 

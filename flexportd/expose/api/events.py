@@ -9,7 +9,6 @@ from aiohttp import web
 from flexportd.core.events.applier import event_title
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.path_ids import not_found
-from flexportd.expose.api.serialize import serialize_fields
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
@@ -18,6 +17,7 @@ from flexportd.expose.openapi.list_route import list_route
 from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.route import route
+from flexportd.expose.serialize import serialize_fields
 from flexportd.json_depth import nests_too_deep
 from flexportd.storage.transaction import Transaction
 

@@ -16,7 +16,6 @@ from flexportd.core.json_types import Stamp
 from flexportd.core.resources import shipments
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.path_ids import not_found, number_or_zero
-from flexportd.expose.api.serialize import serialize_fields
 from flexportd.expose.api.shipments import record_of, visible_shipment_id
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
@@ -27,6 +26,7 @@ from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.route import route
 from flexportd.expose.security import authorization
 from flexportd.expose.security.opaque_values import MAX_NUMBER, OpaqueCodec, codec_of
+from flexportd.expose.serialize import serialize_fields
 from flexportd.storage.repositories.audiences import FROM_BEGINNING
 from flexportd.storage.repositories.exceptions import ExceptionRow
 from flexportd.storage.transaction import Transaction

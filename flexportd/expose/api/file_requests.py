@@ -27,8 +27,9 @@ from flexportd.expose.openapi.route import Response, route
 from flexportd.expose.openapi.router import json_body
 from flexportd.expose.openapi.schemas import json_response
 from flexportd.expose.security import authorization
+from flexportd.expose.serialize import json_document
 from flexportd.expose.streamed_response import StreamedResponse, send_chunks
-from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
+from flexportd.http.responses import PreparedStreamResponse
 from flexportd.storage.repositories.document_files import DocumentFile
 from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
@@ -166,7 +167,7 @@ def _file_requests_response(result: FileRequestResult, after: str | None) -> Pre
         "unknown": result.unknown,
         "next": after,
     }
-    return PreparedStreamResponse(PreparedResponse(202, msgspec.json.encode(document)))
+    return json_document(document, 202)
 
 
 @route(
@@ -182,8 +183,7 @@ async def verify_documents(request: web.Request) -> web.StreamResponse:
     Missing or damaged files are fetched again. If a verification is already running, it is returned.
     """
     report = request.app[FILES].verification.begin()
-    body = msgspec.json.encode(report)
-    return PreparedStreamResponse(PreparedResponse(202, body, location=request.path))
+    return json_document(report, 202, location=request.path)
 
 
 @route("GET", "/documents/verify", tag="documents", returns=VerificationReport)

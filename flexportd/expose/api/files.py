@@ -28,8 +28,9 @@ from flexportd.expose.openapi.router import param
 from flexportd.expose.openapi.schemas import json_response, list_schema
 from flexportd.expose.security import authorization
 from flexportd.expose.security.opaque_values import codec_of
+from flexportd.expose.serialize import json_document
 from flexportd.http.problems import problem
-from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
+from flexportd.http.responses import PreparedStreamResponse
 from flexportd.storage.repositories.document_files import STATES, DocumentFile
 from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
@@ -211,7 +212,7 @@ async def _request_file(
             409, "file-unavailable", f"the file of document {key} cannot be fetched: {requested.refused[key]}"
         )
     body: FilePending = {"id": key, "state": "pending", "detail": "the file is being fetched; repeat the request later"}
-    return PreparedStreamResponse(PreparedResponse(202, msgspec.json.encode(body), retry_after=str(RETRY_AFTER)))
+    return json_document(body, 202, retry_after=str(RETRY_AFTER))
 
 
 def _problem_response(status: int, slug: str, detail: str) -> PreparedStreamResponse:

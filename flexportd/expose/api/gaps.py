@@ -12,7 +12,6 @@ from flexportd.core.json_types import Stamp
 from flexportd.core.outages import DeliveryHealth, Detection, DetectionState, OutageReport, Verdict, health, outages
 from flexportd.expose import cursors
 from flexportd.expose.api.list_endpoint import ListEndpoint, bind_cursor
-from flexportd.expose.api.serialize import serialize_fields
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
@@ -21,6 +20,7 @@ from flexportd.expose.openapi.list_route import list_route
 from flexportd.expose.openapi.parameters import list_params
 from flexportd.expose.openapi.query_params import ListParams, ListRules
 from flexportd.expose.openapi.route import route
+from flexportd.expose.serialize import serialize_fields
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.transaction import Transaction
 

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any, Literal, TypedDict
 
-import msgspec
 from aiohttp import web
 from msgspec import Meta
 
@@ -12,7 +11,7 @@ from flexportd.expose.interfaces import JobControl
 from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.route import route
 from flexportd.expose.openapi.schemas import json_response, list_schema
-from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
+from flexportd.expose.serialize import json_document
 
 JOBS: web.AppKey[JobControl] = web.AppKey("jobs", JobControl)
 
@@ -113,9 +112,8 @@ async def run_job(request: web.Request) -> web.StreamResponse:
     """
     name = request.match_info["id"]
     document = await request.app[JOBS].run_now(name)
-    body = msgspec.json.encode(document)
     location = str(request.rel_url.parent)
-    return PreparedStreamResponse(PreparedResponse(202, body, location=location))
+    return json_document(document, 202, location=location)
 
 
 @route("POST", "/jobs/{id}/pause", tag="operations", returns=JobStatus, scope="admin", path_parameters=(_NAME,))

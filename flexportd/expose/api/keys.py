@@ -25,7 +25,7 @@ from flexportd.expose.openapi.router import json_body
 from flexportd.expose.openapi.schemas import json_response
 from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.authentication import AUTHENTICATOR, MAX_CACHED_KEYS, KeyAuthenticator
-from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
+from flexportd.expose.serialize import json_document
 from flexportd.storage.repositories.keys import StoredKey
 from flexportd.storage.transaction import Transaction
 
@@ -143,7 +143,7 @@ async def create_key(request: web.Request) -> web.StreamResponse:
         "shipments": count,
     }
     location = f"/api/v1/keys/{key.id}"
-    return PreparedStreamResponse(PreparedResponse(201, msgspec.json.encode(document), location=location))
+    return json_document(document, 201, location=location)
 
 
 @route("GET", "/keys/{id}", tag="keys", returns=AccessKey, scope="admin", path_parameters=(_ID,))
@@ -174,7 +174,7 @@ async def revoke_key(request: web.Request) -> web.StreamResponse:
     gate.reload(known)
     parts.broadcaster.disconnect_key(key_id)
     document = _document(gate, msgspec.structs.asdict(key), stamp(now))
-    return PreparedStreamResponse(PreparedResponse(200, msgspec.json.encode(document)))
+    return json_document(document)
 
 
 def _document(gate: KeyAuthenticator, row: Mapping[str, Any], now: str) -> AccessKey:

@@ -8,13 +8,13 @@ from msgspec import Meta
 
 from flexportd.core.json_types import Stamp
 from flexportd.expose.api.list_endpoint import ListEndpoint
-from flexportd.expose.api.serialize import serialize_fields
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.list_route import list_route
 from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.route import route
+from flexportd.expose.serialize import serialize_fields
 from flexportd.queue.queue import QueueState
 
 Priority = Literal["interactive", "webhook", "events", "sync"]

@@ -13,7 +13,7 @@ from typing import Any
 from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import MAX_ID_LENGTH, ResourceType
 from flexportd.errors import InvalidError
-from flexportd.expose.api import serialize
+from flexportd.expose import serialize
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.blanks import strip
 from flexportd.expose.openapi.enum_values import Vocabulary, column_vocabulary

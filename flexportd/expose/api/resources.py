@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import date
 from typing import Any, TypedDict
 
-import msgspec
 from aiohttp import web
 
 from flexportd.core.history.as_of import AsOfList
@@ -17,7 +16,7 @@ from flexportd.core.resources import shipments
 from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import FlexportdError, NotFoundError
-from flexportd.expose.api import serialize
+from flexportd.expose import serialize
 from flexportd.expose.api.as_of import INCLUDES, object_document, pop_as_of
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.path_ids import not_found
@@ -35,7 +34,6 @@ from flexportd.expose.openapi.schemas import json_response, page_response, resou
 from flexportd.expose.security import authorization
 from flexportd.expose.security.opaque_values import codec_of
 from flexportd.http.problem_types import UPSTREAM_PROBLEMS
-from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
 from flexportd.storage.repositories.resources import Key, Record
 
 _TAGS = {"shipments": "shipments", "documents": "documents"}
@@ -171,7 +169,7 @@ class ResourceEndpoints:
         record = await self.record(request, key)
         today = request.app[CONTEXT].clock.now().date()
         document = serialize.serialize_record(self.domain, record, today, fields, includes) | {"refresh": outcome}
-        return PreparedStreamResponse(PreparedResponse(200, msgspec.json.encode(document)))
+        return serialize.json_document(document)
 
     def key(self, request: web.Request) -> Key:
         """The id in the path. Raises NotFoundError if it cannot be one."""

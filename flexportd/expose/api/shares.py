@@ -29,7 +29,7 @@ from flexportd.expose.openapi.router import json_body
 from flexportd.expose.openapi.schemas import json_response
 from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.authentication import AUTHENTICATOR
-from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
+from flexportd.expose.serialize import json_document
 from flexportd.storage.transaction import Transaction
 
 PAGE_PATH = "/s/{token}"
@@ -121,7 +121,7 @@ async def create_share(request: web.Request) -> web.StreamResponse:
     share = await parts.db.write(lambda tx: shares.create(tx, number, wanted, viewer, now))
     document = _document(request, msgspec.structs.asdict(share), stamp(now))
     location = f"/api/v1/shares/{share.id}"
-    return PreparedStreamResponse(PreparedResponse(201, msgspec.json.encode(document), location=location))
+    return json_document(document, 201, location=location)
 
 
 @route("GET", "/shares/{id}", tag="shares", returns=ShareLink, scope="write", path_parameters=(_ID,))
@@ -146,7 +146,7 @@ async def revoke_share(request: web.Request) -> web.StreamResponse:
     now = parts.clock.now()
     share = await parts.db.write(lambda tx: shares.revoke(tx, share_id, now))
     document = _document(request, msgspec.structs.asdict(share), stamp(now))
-    return PreparedStreamResponse(PreparedResponse(200, msgspec.json.encode(document)))
+    return json_document(document)
 
 
 @route(

@@ -17,7 +17,7 @@ from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.search.query import use_index
 from flexportd.core.timeline import TimelineEntry, timeline
 from flexportd.errors import ForbiddenError
-from flexportd.expose.api import serialize
+from flexportd.expose import serialize
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.path_ids import not_found
 from flexportd.expose.api.resource_filters import parse_object_id

@@ -14,7 +14,6 @@ from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import InvalidError
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.path_ids import not_found, number_or_zero
-from flexportd.expose.api.serialize import serialize_fields
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT, AppContext
 from flexportd.expose.flexport_interfaces import FlexportState, SyncForecast, require_flexport
@@ -25,7 +24,7 @@ from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.route import route
 from flexportd.expose.openapi.schemas import json_response
-from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
+from flexportd.expose.serialize import json_document, serialize_fields
 from flexportd.storage.repositories.sync import ListState, Receipt, Run
 from flexportd.storage.transaction import Transaction
 
@@ -234,19 +233,16 @@ def _list(
     domain: ResourceType, states: Mapping[str, ListState], held: Mapping[str, Any], unreadable: Mapping[str, int]
 ) -> dict[str, Any]:
     state = states.get(domain.name) or ListState(domain.name)
-    return {
-        "resource": domain.route,
-        "as_of": state.floor,
-        "complete_at": state.complete_at,
-        "total": state.total,
-        "requests": state.requests,
-        "incremental_until": state.incremental_since,
-        "filter_ignored_at": state.filter_refused_at,
-        "unavailable_at": state.unavailable_at,
-        "unavailable_reason": state.unavailable_reason,
-        "pending_removals": held.get(domain.name, (0, None))[0],
-        "unreadable": unreadable.get(domain.name, 0),
-    }
+    return serialize_fields(
+        SyncListState.__annotations__,
+        msgspec.structs.asdict(state),
+        resource=domain.route,
+        as_of=state.floor,
+        incremental_until=state.incremental_since,
+        filter_ignored_at=state.filter_refused_at,
+        pending_removals=held.get(domain.name, (0, None))[0],
+        unreadable=unreadable.get(domain.name, 0),
+    )
 
 
 @list_route("/sync/runs", RUNS.rules, SyncRun, "newest first", tag="operations")
@@ -295,7 +291,7 @@ async def run_sync(request: web.Request) -> web.StreamResponse:
     number = await require_flexport(parts.upstream).begin_sync()
     run = await parts.db.read(lambda tx: _run(parts, tx, tx.sync.run(number)))
     location = f"{request.path.removesuffix('/run')}/runs/{number}"
-    return PreparedStreamResponse(PreparedResponse(202, msgspec.json.encode(run), location=location))
+    return json_document(run, 202, location=location)
 
 
 def resource_by_name(parts: AppContext, name: str | None) -> ResourceType:

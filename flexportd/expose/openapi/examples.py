@@ -13,7 +13,7 @@ import msgspec
 
 from flexportd.core.resources import values
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.expose.api import serialize
+from flexportd.expose import serialize
 
 _TODAY = date(2026, 3, 10)
 _AT = "2026-03-04T02:41:10.512Z"

@@ -8,6 +8,7 @@ import msgspec
 
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import is_day_only
+from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
 from flexportd.storage.repositories.resources import DATES, MOMENTS, Field, Record, Table, instant_of, is_plausible
 
 METADATA_FIELDS = ("as_of", "source", "synced_at", "first_seen_at", "removed_at")
@@ -122,3 +123,8 @@ def serialize_fields(fields: Iterable[str], row: Mapping[str, Any], **computed: 
 def select_fields(document: dict[str, Any], fields: Iterable[str] | None) -> dict[str, Any]:
     """The document with only these fields; None: all."""
     return document if fields is None else {name: document[name] for name in fields if name in document}
+
+
+def json_document(document: Any, status: int = 200, **headers: str) -> PreparedStreamResponse:
+    """A JSON response that is not cached."""
+    return PreparedStreamResponse(PreparedResponse(status, msgspec.json.encode(document), **headers))

@@ -1,4 +1,4 @@
-"""The documentation page, rendered offline from the routes."""
+"""The API documentation page, rendered offline from the routes."""
 
 import json
 from collections import Counter
@@ -120,7 +120,7 @@ class ApiPage:
 
 
 def render_docs(routes: Sequence[Route], url: str, *, keys: bool = True) -> bytes:
-    """The page of these routes; `url` is the public URL of the API, `keys` whether it requires keys."""
+    """The page; `url` is the public URL of the API, `keys` whether it requires keys."""
     return render.render_standalone("api.html", api_page(routes, url, keys=keys))
 
 

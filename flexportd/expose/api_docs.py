@@ -81,6 +81,6 @@ def _openapi_json(routes: Sequence[Route], needs_key: bool) -> bytes:
 
 
 def _docs_html(routes: Sequence[Route], needs_key: bool, url: str) -> bytes:
-    from flexportd.expose.openapi.docs_page import render_docs  # noqa: PLC0415
+    from flexportd.expose.docs_page import render_docs  # noqa: PLC0415
 
     return render_docs(routes, url, keys=needs_key)
