@@ -11,7 +11,8 @@ from aiohttp import web
 from flexportd.expose.base_url import configured_url
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
-from flexportd.expose.openapi.route import Response, Route, route
+from flexportd.expose.openapi.declaration import route
+from flexportd.expose.openapi.route import Response, Route
 from flexportd.expose.security.access_policy import ACCESS_POLICY
 from flexportd.http.responses import HTML
 

@@ -13,7 +13,8 @@ from flexportd.clock import parse
 from flexportd.core.events.counts import by_milestone
 from flexportd.expose.api.health import not_ready_reasons
 from flexportd.expose.context import CONTEXT, AppContext
-from flexportd.expose.openapi.route import Response, route
+from flexportd.expose.openapi.declaration import route
+from flexportd.expose.openapi.route import Response
 from flexportd.expose.webhook_refusals import EXPLANATIONS
 from flexportd.http.connections import ABORT_REASONS, REFUSAL_REASONS
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
@@ -199,7 +200,6 @@ def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
 @route(
     "GET",
     "/metrics",
-    tag="operations",
     prefix="",
     returns=Response(description="The metrics in Prometheus' text format.", media=(_MEDIA,)),
 )

@@ -11,7 +11,8 @@ from flexportd.expose import api, api_docs, metrics
 from flexportd.expose.api import nested_lists, resources, webhooks
 from flexportd.expose.dashboard.pages import share_link
 from flexportd.expose.feeds import calendar
-from flexportd.expose.openapi.route import API, Route, routes_of
+from flexportd.expose.openapi.declaration import routes_of
+from flexportd.expose.openapi.route import API, Route
 from flexportd.expose.openapi.tags import TAGS
 
 _MODULES = [importlib.import_module(f"{api.__name__}.{found.name}") for found in pkgutil.iter_modules(api.__path__)]

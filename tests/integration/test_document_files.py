@@ -35,7 +35,7 @@ from flexportd.expose.api import shipments as shipments_api
 from flexportd.expose.authorization_middleware import auth_middleware
 from flexportd.expose.context import CONTEXT, AppContext
 from flexportd.expose.document_interfaces import FILES, FileServices
-from flexportd.expose.openapi.route import routes_of
+from flexportd.expose.openapi.declaration import routes_of
 from flexportd.expose.openapi.router import register
 from flexportd.expose.routes import literal_first
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy

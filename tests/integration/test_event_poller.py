@@ -22,7 +22,7 @@ from flexportd.core.outages import health
 from flexportd.expose.api import gaps as gaps_api
 from flexportd.expose.authorization_middleware import auth_middleware
 from flexportd.expose.context import CONTEXT
-from flexportd.expose.openapi.route import routes_of
+from flexportd.expose.openapi.declaration import routes_of
 from flexportd.expose.openapi.router import register
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
 from flexportd.flexport.client import Client, ClientRules

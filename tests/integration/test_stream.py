@@ -24,7 +24,7 @@ from flexportd.errors import RefusedError, UnavailableError
 from flexportd.expose.api import stream as stream_api
 from flexportd.expose.authorization_middleware import error_middleware
 from flexportd.expose.context import CONTEXT
-from flexportd.expose.openapi.route import routes_of
+from flexportd.expose.openapi.declaration import routes_of
 from flexportd.expose.openapi.router import register
 from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy

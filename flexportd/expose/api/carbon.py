@@ -10,8 +10,7 @@ from flexportd.expose.api.shipments import shipment_id, visible_shipment_id
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.flexport_interfaces import require_flexport
-from flexportd.expose.openapi.parameters import id_param
-from flexportd.expose.openapi.route import route
+from flexportd.expose.openapi.declaration import route
 from flexportd.expose.serialize import json_document
 from flexportd.http.problem_types import UPSTREAM_PROBLEMS
 from flexportd.storage.transaction import Transaction
@@ -23,17 +22,7 @@ class CalculatedCarbon(ShipmentCarbon):
     failed: list[LegWithoutCarbon]
 
 
-_ID = id_param(shipments.RESOURCE_TYPE)
-
-
-@route(
-    "GET",
-    "/shipments/{id}/carbon",
-    tag="shipments",
-    returns=ShipmentCarbon,
-    path_parameters=(_ID,),
-    audience_allowed=True,
-)
+@route("GET", "/shipments/{id}/carbon", returns=ShipmentCarbon, audience_allowed=True)
 async def get_shipment_carbon(request: web.Request) -> web.StreamResponse:
     """Get the carbon figures of a shipment."""
     number = await visible_shipment_id(request)
@@ -43,10 +32,8 @@ async def get_shipment_carbon(request: web.Request) -> web.StreamResponse:
 @route(
     "POST",
     "/shipments/{id}/carbon",
-    tag="shipments",
     returns=CalculatedCarbon,
     scope="write",
-    path_parameters=(_ID,),
     problems=(*UPSTREAM_PROBLEMS, "flexport-unknown-outcome", "malformed-data"),
 )
 async def calculate_shipment_carbon(request: web.Request) -> web.StreamResponse:

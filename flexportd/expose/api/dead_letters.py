@@ -15,11 +15,10 @@ from flexportd.expose.api.path_ids import not_found, numeric_id
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.enum_values import EVENT_TYPES, UnknownWords, check_words
-from flexportd.expose.openapi.list_route import list_route
 from flexportd.expose.openapi.parameters import from_filter, identifier
 from flexportd.expose.openapi.query_params import TEXT, ListRules
-from flexportd.expose.openapi.route import route
 from flexportd.expose.openapi.router import json_body, param
 from flexportd.expose.serialize import serialize_fields
 from flexportd.storage.queries.list_query import PageRequest
@@ -98,7 +97,7 @@ LIST = ListEndpoint(
 _ID = identifier("Number of the dead letter.", example="17")
 
 
-@list_route("/dead-letters", LIST.rules, DeadLetter, "newest first", tag="operations")
+@list_route("/dead-letters", LIST.rules, DeadLetter, "newest first")
 async def list_dead_letters(request: web.Request) -> web.StreamResponse:
     """List dead letters."""
     always: dict[str, Any] = {"dead": ()}
@@ -112,7 +111,7 @@ def item_id(request: web.Request) -> int:
     return numeric_id(request, "dead letter")
 
 
-@route("GET", "/dead-letters/{id}", tag="operations", returns=DeadLetterDetail, path_parameters=(_ID,))
+@route("GET", "/dead-letters/{id}", returns=DeadLetterDetail, path_parameters=(_ID,))
 async def get_dead_letter(request: web.Request) -> web.StreamResponse:
     """Get a dead letter with its payload and all attempts."""
     parts, number = request.app[CONTEXT], item_id(request)
@@ -132,9 +131,7 @@ def detail(tx: Transaction, number: int) -> dict[str, Any]:
     return document | payload((rows[0]["payload"] or "null").encode())
 
 
-@route(
-    "POST", "/dead-letters/{id}/retry", tag="operations", returns=RequeuedItem, scope="admin", path_parameters=(_ID,)
-)
+@route("POST", "/dead-letters/{id}/retry", returns=RequeuedItem, scope="admin", path_parameters=(_ID,))
 async def retry_dead_letter(request: web.Request) -> web.StreamResponse:
     """Retry a dead letter.
 
@@ -153,7 +150,6 @@ async def retry_dead_letter(request: web.Request) -> web.StreamResponse:
 @route(
     "POST",
     "/dead-letters/retry",
-    tag="operations",
     description=f"Retries up to {MAX_RETRIED} dead letters that are not discarded, oldest first.",
     returns=RetriedDeadLetters,
     scope="admin",
@@ -178,7 +174,6 @@ async def retry_dead_letters(request: web.Request) -> web.StreamResponse:
 @route(
     "POST",
     "/dead-letters/{id}/discard",
-    tag="operations",
     returns=DeadLetterDetail,
     scope="admin",
     path_parameters=(_ID,),

@@ -9,7 +9,7 @@ from msgspec import Meta
 from flexportd.core.json_types import Stamp
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.list_route import list_route
+from flexportd.expose.openapi.declaration import list_route
 from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.serialize import serialize_fields
 from flexportd.storage.repositories.schema_drift import KINDS
@@ -54,7 +54,7 @@ LIST = ListEndpoint(
 )
 
 
-@list_route("/drift", LIST.rules, DriftFinding, "most recently seen first", tag="operations")
+@list_route("/drift", LIST.rules, DriftFinding, "most recently seen first")
 async def list_schema_drift(request: web.Request) -> web.StreamResponse:
     """List undocumented API fields and values sent by Flexport."""
     return await LIST.respond(request)

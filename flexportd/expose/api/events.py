@@ -12,11 +12,10 @@ from flexportd.expose.api.path_ids import not_found
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.enum_values import EVENT_TYPES
-from flexportd.expose.openapi.list_route import list_route
 from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.query_params import ListRules
-from flexportd.expose.openapi.route import route
 from flexportd.expose.serialize import serialize_fields
 from flexportd.json_depth import nests_too_deep
 from flexportd.storage.transaction import Transaction
@@ -96,13 +95,13 @@ LIST = ListEndpoint(
 _ID = identifier("Flexport's id of the event.", example="evt_1")
 
 
-@list_route("/events", LIST.rules, Event, "newest first", tag="events")
+@list_route("/events", LIST.rules, Event, "newest first")
 async def list_events(request: web.Request) -> web.StreamResponse:
     """List events."""
     return await LIST.respond(request)
 
 
-@route("GET", "/events/{id}", tag="events", returns=EventDetail, path_parameters=(_ID,))
+@route("GET", "/events/{id}", returns=EventDetail, path_parameters=(_ID,))
 async def get_event(request: web.Request) -> web.StreamResponse:
     """Get an event with its payload and failed attempts."""
     parts, event_id = request.app[CONTEXT], request.match_info["id"]
@@ -132,7 +131,7 @@ def payload(body: bytes) -> dict[str, Any]:
     return {"payload": msgspec.Raw(body) if is_readable else None, "payload_base64": None if is_readable else body}
 
 
-@route("POST", "/events/{id}/replay", tag="events", returns=RequeuedItem, scope="admin", path_parameters=(_ID,))
+@route("POST", "/events/{id}/replay", returns=RequeuedItem, scope="admin", path_parameters=(_ID,))
 async def replay_event(request: web.Request) -> web.StreamResponse:
     """Replay an event.
 

@@ -20,10 +20,9 @@ from flexportd.expose.api.shipments import record_of, visible_shipment_id
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.list_route import list_route
-from flexportd.expose.openapi.parameters import id_param, identifier
+from flexportd.expose.openapi.declaration import list_route, route
+from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.query_params import ListRules
-from flexportd.expose.openapi.route import route
 from flexportd.expose.security import authorization
 from flexportd.expose.security.opaque_values import MAX_NUMBER, OpaqueCodec, codec_of
 from flexportd.expose.serialize import serialize_fields
@@ -137,7 +136,7 @@ def _open_by_default(request: web.Request) -> dict[str, Sequence[Any]]:
     return {} if "state" in request.query else {"open": ()}
 
 
-@list_route("/exceptions", LIST.rules, ExceptionRecord, "last opened first", tag="exceptions", audience_allowed=True)
+@list_route("/exceptions", LIST.rules, ExceptionRecord, "last opened first", audience_allowed=True)
 async def list_exceptions(request: web.Request) -> web.StreamResponse:
     """List exceptions, last opened first.
 
@@ -149,13 +148,7 @@ async def list_exceptions(request: web.Request) -> web.StreamResponse:
 
 
 @list_route(
-    "/shipments/{id}/exceptions",
-    SHIPMENT_LIST.rules,
-    ExceptionRecord,
-    "last opened first",
-    tag="shipments",
-    path_parameters=(id_param(shipments.RESOURCE_TYPE),),
-    audience_allowed=True,
+    "/shipments/{id}/exceptions", SHIPMENT_LIST.rules, ExceptionRecord, "last opened first", audience_allowed=True
 )
 async def list_exceptions_of_shipment(request: web.Request) -> web.StreamResponse:
     """List exceptions of a shipment."""
@@ -208,7 +201,6 @@ def load_visible(request: web.Request, tx: Transaction) -> ExceptionRow:
 @route(
     "GET",
     "/exceptions/{id}",
-    tag="exceptions",
     returns=ExceptionRecord,
     path_parameters=(identifier("Id of the exception."),),
     audience_allowed=True,

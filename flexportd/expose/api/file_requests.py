@@ -22,8 +22,8 @@ from flexportd.expose.context import CONTEXT
 from flexportd.expose.document_interfaces import FILES
 from flexportd.expose.file_response import file_headers
 from flexportd.expose.flexport_interfaces import require_flexport
-from flexportd.expose.openapi.parameters import id_param
-from flexportd.expose.openapi.route import Response, route
+from flexportd.expose.openapi.declaration import route
+from flexportd.expose.openapi.route import Response
 from flexportd.expose.openapi.router import json_body
 from flexportd.expose.openapi.schemas import json_response
 from flexportd.expose.security import authorization
@@ -101,7 +101,7 @@ class FileRequestsResponse(TypedDict):
     next: Annotated[str | None, Meta(description="Value of `after` for the next request; null at the end.")]
 
 
-@route("GET", "/documents/archive", tag="documents", returns=ArchiveSummary)
+@route("GET", "/documents/archive", returns=ArchiveSummary)
 async def get_document_archive(request: web.Request) -> web.StreamResponse:
     """Get the archive summary: archived, pending and unavailable files."""
     parts, services = request.app[CONTEXT], request.app[FILES]
@@ -125,7 +125,6 @@ async def get_document_archive(request: web.Request) -> web.StreamResponse:
 @route(
     "POST",
     "/documents/fetch",
-    tag="documents",
     returns=json_response(FileRequestsResponse, "The files are being fetched.", 202),
     scope="write",
     body=FetchFilesRequest,
@@ -173,7 +172,6 @@ def _file_requests_response(result: FileRequestResult, after: str | None) -> Pre
 @route(
     "POST",
     "/documents/verify",
-    tag="documents",
     returns=json_response(VerificationReport, "The verification is running.", 202, location="URL of the result."),
     scope="admin",
 )
@@ -186,7 +184,7 @@ async def verify_documents(request: web.Request) -> web.StreamResponse:
     return json_document(report, 202, location=request.path)
 
 
-@route("GET", "/documents/verify", tag="documents", returns=VerificationReport)
+@route("GET", "/documents/verify", returns=VerificationReport)
 async def get_document_verification(request: web.Request) -> web.StreamResponse:
     """Get the current or last verification."""
     services = request.app[FILES]
@@ -202,7 +200,6 @@ async def get_document_verification(request: web.Request) -> web.StreamResponse:
     "/shipments/{id}/documents.zip",
     tag="documents",
     returns=Response(description="The zip file.", media=("application/zip",)),
-    path_parameters=(id_param(shipments.RESOURCE_TYPE),),
     streams=True,
     audience_allowed=True,
     problems=("conflict",),

@@ -20,10 +20,10 @@ from flexportd.expose.document_interfaces import FILES, FileServices
 from flexportd.expose.file_response import FileBody, send
 from flexportd.expose.flexport_interfaces import require_flexport
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.list_route import list_route
-from flexportd.expose.openapi.parameters import id_param, text
+from flexportd.expose.openapi.declaration import list_route, route
+from flexportd.expose.openapi.parameters import text
 from flexportd.expose.openapi.query_params import ListRules
-from flexportd.expose.openapi.route import Parameter, Response, route
+from flexportd.expose.openapi.route import Parameter, Response
 from flexportd.expose.openapi.router import param
 from flexportd.expose.openapi.schemas import json_response, list_schema
 from flexportd.expose.security import authorization
@@ -74,10 +74,7 @@ LIST = ListEndpoint(
 )
 
 
-_ID = id_param(documents.RESOURCE_TYPE)
-
-
-@list_route("/documents/files", LIST.rules, DocumentFileStatus, "newest first", tag="documents")
+@list_route("/documents/files", LIST.rules, DocumentFileStatus, "newest first")
 async def list_document_files(request: web.Request) -> web.StreamResponse:
     """List document files."""
     return await LIST.respond(request)
@@ -95,9 +92,7 @@ async def document_id(request: web.Request) -> str:
 @route(
     "GET",
     "/documents/{id}/files",
-    tag="documents",
     returns=json_response(list_schema(DocumentFileStatus), "The files, current one first."),
-    path_parameters=(_ID,),
     audience_allowed=True,
 )
 async def list_files_of_document(request: web.Request) -> web.StreamResponse:
@@ -118,7 +113,6 @@ async def list_files_of_document(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/documents/{id}/file",
-    tag="documents",
     returns=(
         Response(description="The file, in its own media type.", media=("*/*",)),
         Response(
@@ -132,7 +126,6 @@ async def list_files_of_document(request: web.Request) -> web.StreamResponse:
             FilePending, "The file is being fetched.", 202, retry_after="Seconds to wait before the next request."
         ),
     ),
-    path_parameters=(_ID,),
     query=(text("sha256", "An earlier version, by its SHA-256 (hexadecimal)."),),
     headers=(
         Parameter(

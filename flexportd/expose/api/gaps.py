@@ -15,11 +15,10 @@ from flexportd.expose.api.list_endpoint import ListEndpoint, bind_cursor
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.enum_values import EVENT_TYPES
-from flexportd.expose.openapi.list_route import list_route
 from flexportd.expose.openapi.parameters import list_params
 from flexportd.expose.openapi.query_params import ListParams, ListRules
-from flexportd.expose.openapi.route import route
 from flexportd.expose.serialize import serialize_fields
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.transaction import Transaction
@@ -174,7 +173,7 @@ EVENTS = ListEndpoint(
 OUTAGES = ListRules(sorts={"outage": "outage"}, filters={}, fields=())
 
 
-@list_route("/gaps/events", EVENTS.rules, GapEvent, "last detected first", tag="operations")
+@list_route("/gaps/events", EVENTS.rules, GapEvent, "last detected first")
 async def list_gap_events(request: web.Request) -> web.StreamResponse:
     """List events missed by webhooks and recovered by polling."""
     return await EVENTS.respond(request)
@@ -183,7 +182,6 @@ async def list_gap_events(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/gaps",
-    tag="operations",
     returns=OutageList,
     query=tuple(one for one in list_params(OUTAGES) if one.name in ("limit", "cursor")),
 )

@@ -9,7 +9,7 @@ from aiohttp import web
 from flexportd import file_limit
 from flexportd.clock import age
 from flexportd.expose.context import CONTEXT, AppContext
-from flexportd.expose.openapi.route import route
+from flexportd.expose.openapi.declaration import route
 from flexportd.expose.security.authentication import PROXY_UNKNOWN
 from flexportd.http.problems import problem
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
@@ -32,13 +32,13 @@ class Readiness(TypedDict):
     status: Literal["ready"]
 
 
-@route("GET", "/healthz", tag="operations", prefix="", returns=Liveness, scope=None)
+@route("GET", "/healthz", prefix="", returns=Liveness, scope=None)
 async def get_liveness(_request: web.Request) -> web.StreamResponse:
     """Check liveness."""
     return PreparedStreamResponse(_ALIVE)
 
 
-@route("GET", "/readyz", tag="operations", prefix="", returns=Readiness, scope=None, problems=("not-ready",))
+@route("GET", "/readyz", prefix="", returns=Readiness, scope=None, problems=("not-ready",))
 async def get_readiness(request: web.Request) -> web.StreamResponse:
     """Check readiness: webhooks can be stored and are applied."""
     reasons = not_ready_reasons(request.app[CONTEXT])

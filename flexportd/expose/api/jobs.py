@@ -8,8 +8,8 @@ from msgspec import Meta
 from flexportd.core.json_types import Stamp
 from flexportd.expose.cached_response import respond
 from flexportd.expose.interfaces import JobControl
+from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import identifier
-from flexportd.expose.openapi.route import route
 from flexportd.expose.openapi.schemas import json_response, list_schema
 from flexportd.expose.serialize import json_document
 
@@ -78,7 +78,7 @@ class JobDetail(JobStatus):
 _NAME = identifier("Name of the job.", example="full_sync")
 
 
-@route("GET", "/jobs", tag="operations", returns=json_response(list_schema(JobStatus), "All jobs."))
+@route("GET", "/jobs", returns=json_response(list_schema(JobStatus), "All jobs."))
 async def list_jobs(request: web.Request) -> web.StreamResponse:
     """List scheduled jobs."""
     board = request.app[JOBS]
@@ -89,7 +89,7 @@ async def list_jobs(request: web.Request) -> web.StreamResponse:
     return await respond(request, build)
 
 
-@route("GET", "/jobs/{id}", tag="operations", returns=JobDetail, path_parameters=(_NAME,))
+@route("GET", "/jobs/{id}", returns=JobDetail, path_parameters=(_NAME,))
 async def get_job(request: web.Request) -> web.StreamResponse:
     """Get a job with its last runs."""
     board, name = request.app[JOBS], request.match_info["id"]
@@ -99,7 +99,6 @@ async def get_job(request: web.Request) -> web.StreamResponse:
 @route(
     "POST",
     "/jobs/{id}/run",
-    tag="operations",
     returns=json_response(JobStatus, "The run has started.", 202, location="URL of the job."),
     scope="admin",
     path_parameters=(_NAME,),
@@ -116,7 +115,7 @@ async def run_job(request: web.Request) -> web.StreamResponse:
     return json_document(document, 202, location=location)
 
 
-@route("POST", "/jobs/{id}/pause", tag="operations", returns=JobStatus, scope="admin", path_parameters=(_NAME,))
+@route("POST", "/jobs/{id}/pause", returns=JobStatus, scope="admin", path_parameters=(_NAME,))
 async def pause_job(request: web.Request) -> web.StreamResponse:
     """Pause a job.
 
@@ -125,7 +124,7 @@ async def pause_job(request: web.Request) -> web.StreamResponse:
     return await _set_paused(request, paused=True)
 
 
-@route("POST", "/jobs/{id}/resume", tag="operations", returns=JobStatus, scope="admin", path_parameters=(_NAME,))
+@route("POST", "/jobs/{id}/resume", returns=JobStatus, scope="admin", path_parameters=(_NAME,))
 async def resume_job(request: web.Request) -> web.StreamResponse:
     """Resume a job."""
     return await _set_paused(request, paused=False)

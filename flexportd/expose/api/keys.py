@@ -17,10 +17,9 @@ from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.blanks import NOT_BLANK
-from flexportd.expose.openapi.list_route import list_route
+from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.query_params import ListRules
-from flexportd.expose.openapi.route import route
 from flexportd.expose.openapi.router import json_body
 from flexportd.expose.openapi.schemas import json_response
 from flexportd.expose.request_keys import PRINCIPAL
@@ -90,7 +89,7 @@ LIST = ListEndpoint(
 _ID = identifier("Id of the key (not secret).", example="Zk3f9QaB")
 
 
-@list_route("/keys", LIST.rules, AccessKey, "newest first", tag="keys", scope="admin")
+@list_route("/keys", LIST.rules, AccessKey, "newest first", scope="admin")
 async def list_keys(request: web.Request) -> web.StreamResponse:
     """List keys, including revoked ones.
 
@@ -104,7 +103,6 @@ async def list_keys(request: web.Request) -> web.StreamResponse:
 @route(
     "POST",
     "/keys",
-    tag="keys",
     returns=json_response(CreatedAccessKey, "The key.", 201, Location="URL of the key."),
     scope="admin",
     body=CreateKeyRequest,
@@ -146,7 +144,7 @@ async def create_key(request: web.Request) -> web.StreamResponse:
     return json_document(document, 201, location=location)
 
 
-@route("GET", "/keys/{id}", tag="keys", returns=AccessKey, scope="admin", path_parameters=(_ID,))
+@route("GET", "/keys/{id}", returns=AccessKey, scope="admin", path_parameters=(_ID,))
 async def get_key(request: web.Request) -> web.StreamResponse:
     """Get a key."""
     parts, gate, key_id = request.app[CONTEXT], request.app[AUTHENTICATOR], request.match_info["id"]
@@ -158,7 +156,7 @@ async def get_key(request: web.Request) -> web.StreamResponse:
     return await respond(request, build)
 
 
-@route("DELETE", "/keys/{id}", tag="keys", returns=AccessKey, scope="admin", path_parameters=(_ID,))
+@route("DELETE", "/keys/{id}", returns=AccessKey, scope="admin", path_parameters=(_ID,))
 async def revoke_key(request: web.Request) -> web.StreamResponse:
     """Revoke a key.
 

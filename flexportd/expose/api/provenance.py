@@ -18,9 +18,10 @@ from flexportd.expose.api.resource_filters import parse_object_id
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.cursors import Cursor
+from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import CURSOR, identifier, integer
-from flexportd.expose.openapi.route import API, Parameter, route
-from flexportd.expose.openapi.router import param, resolve_path_reference
+from flexportd.expose.openapi.route import API, Parameter
+from flexportd.expose.openapi.router import param, with_reference
 from flexportd.storage.database import Database
 from flexportd.storage.transaction import Transaction
 
@@ -77,12 +78,7 @@ _NAMES = sorted({name for domain in RESOURCE_TYPES for name in (domain.route, do
 async def explain_object(request: web.Request) -> web.StreamResponse:
     """Explain the changes of an object."""
     domain = _domain(request.app[CONTEXT].registry, request.match_info["route"])
-    try:
-        return await _causes(request, domain)
-    except NotFoundError:
-        if not await resolve_path_reference(request, "id", domain):
-            raise
-    return await _causes(request, domain)
+    return await with_reference(request, lambda request: _causes(request, domain), "id", domain)
 
 
 async def _causes(request: web.Request, domain: ResourceType) -> web.StreamResponse:

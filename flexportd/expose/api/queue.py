@@ -11,9 +11,8 @@ from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.list_route import list_route
+from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.query_params import ListRules
-from flexportd.expose.openapi.route import route
 from flexportd.expose.serialize import serialize_fields
 from flexportd.queue.queue import QueueState
 
@@ -60,19 +59,19 @@ ITEMS = ListEndpoint(
 )
 
 
-@list_route("/queue/items", ITEMS.rules, QueueItem, "newest first", tag="operations")
+@list_route("/queue/items", ITEMS.rules, QueueItem, "newest first")
 async def list_queue_items(request: web.Request) -> web.StreamResponse:
     """List queued and running items."""
     return await ITEMS.respond(request)
 
 
-@route("GET", "/queue", tag="operations", returns=QueueState)
+@route("GET", "/queue", returns=QueueState)
 async def get_queue(request: web.Request) -> web.StreamResponse:
     """Get the status of the queue: length and age."""
     return await respond(request, request.app[CONTEXT].queue.stats)
 
 
-@route("POST", "/queue/pause", tag="operations", returns=QueueState, scope="admin")
+@route("POST", "/queue/pause", returns=QueueState, scope="admin")
 async def pause_queue(request: web.Request) -> web.StreamResponse:
     """Pause the queue.
 
@@ -81,7 +80,7 @@ async def pause_queue(request: web.Request) -> web.StreamResponse:
     return await _set_paused(request, paused=True)
 
 
-@route("POST", "/queue/resume", tag="operations", returns=QueueState, scope="admin")
+@route("POST", "/queue/resume", returns=QueueState, scope="admin")
 async def resume_queue(request: web.Request) -> web.StreamResponse:
     """Resume the queue."""
     return await _set_paused(request, paused=False)

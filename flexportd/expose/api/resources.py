@@ -29,14 +29,13 @@ from flexportd.expose.flexport_interfaces import require_flexport
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.parameters import id_param, list_params, object_params
 from flexportd.expose.openapi.query_params import ListRules
-from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.route import API, Route
 from flexportd.expose.openapi.schemas import json_response, page_response, resource_schema
+from flexportd.expose.openapi.tags import TAGS
 from flexportd.expose.security import authorization
 from flexportd.expose.security.opaque_values import codec_of
 from flexportd.http.problem_types import UPSTREAM_PROBLEMS
 from flexportd.storage.repositories.resources import Key, Record
-
-_TAGS = {"shipments": "shipments", "documents": "documents"}
 
 _NOT_FOUND_AT_FLEXPORT = "flexport-not-found"  # the slug of Flexport's own 404
 
@@ -68,14 +67,16 @@ class ResourceEndpoints:
 
     def routes(self) -> Iterator[Route]:
         """The routes of this resource."""
-        path, one = f"/api/v1/{self.domain.route}", self.domain.label
-        name, several = one.replace(" ", "_"), self.domain.name.replace("_", " ")
-        model, tag = resource_schema(self.domain), _TAGS.get(self.domain.name, "resources")
-        common: dict[str, Any] = {
-            "tag": tag,
-            "audience_allowed": authorization.is_visible_to_audience(self.domain.table),
-        }
-        yield Route(
+        one, several = self.domain.label, self.domain.name.replace("_", " ")
+        model, name = resource_schema(self.domain), one.replace(" ", "_")
+        route = functools.partial(
+            Route,
+            tag=self.domain.name if self.domain.name in TAGS else "resources",
+            audience_allowed=authorization.is_visible_to_audience(self.domain.table),
+        )
+        path = f"{API}/{self.domain.route}"
+        ids = (id_param(self.domain),)
+        yield route(
             method="GET",
             path=path,
             handler=self.index,
@@ -83,43 +84,40 @@ class ResourceEndpoints:
             summary=f"List {several}, last changed first",
             query=list_params(self.list.rules, past=True),
             returns=(page_response(model),),
-            **common,
         )
-        yield Route(
+        yield route(
             method="GET",
             path=f"{path}/{{id}}",
             handler=self.show,
             name=f"get_{name}",
             summary=f"Get a {one}",
             description="Objects removed at Flexport are still returned, with `removed_at`.",
-            path_parameters=(id_param(self.domain),),
             query=object_params(self.list.rules.fields, INCLUDES),
             returns=(json_response(model, f"The {one}."),),
-            **common,
+            path_parameters=ids,
         )
-        yield Route(
+        yield route(
             method="GET",
             path=f"{path}/{{id}}/history",
             handler=self.history,
             name=f"list_{name}_history",
             summary=f"List the changes of a {one}, newest first",
-            path_parameters=(id_param(self.domain),),
             query=list_params(HISTORY.rules),
             returns=(page_response(ChangeRecord),),
-            **common,
+            path_parameters=ids,
         )
-        yield Route(
+        yield route(
             method="POST",
             path=f"{path}/{{id}}/refresh",
             handler=self.refresh,
             name=f"refresh_{name}",
             summary=f"Refresh a {one} from Flexport",
             scope="write",
-            path_parameters=(id_param(self.domain),),
             query=object_params(self.list.rules.fields, ("raw",), past=False),
             returns=(json_response(model, f"The {one}, with the outcome in `refresh`."),),
             problems=UPSTREAM_PROBLEMS,
-            tag=tag,
+            audience_allowed=False,
+            path_parameters=ids,
         )
 
     def view(self, request: web.Request) -> ListEndpoint:

@@ -7,8 +7,8 @@ from flexportd.core.search.fields import KINDS
 from flexportd.core.search.query import SearchResults
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
+from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import csv_of, integer, text
-from flexportd.expose.openapi.route import route
 from flexportd.expose.openapi.router import param
 from flexportd.expose.security import authorization
 
@@ -18,7 +18,6 @@ _DEFAULT_LIMIT, _MAX_LIMIT = 5, 50  # of each kind
 @route(
     "GET",
     "/search",
-    tag="search",
     returns=SearchResults,
     query=(
         text(

@@ -13,7 +13,6 @@ from flexportd.core.access import share_view, shares
 from flexportd.core.access.keys import Principal
 from flexportd.core.access.share_view import SharedShipment
 from flexportd.core.access.shares import NewShare, ShareDocument
-from flexportd.core.resources import shipments
 from flexportd.errors import ConflictError, NotFoundError
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.shipments import shipment_id
@@ -21,10 +20,9 @@ from flexportd.expose.base_url import NO_BASE_URL, base_url
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.list_route import list_route
-from flexportd.expose.openapi.parameters import id_param, identifier
+from flexportd.expose.openapi.declaration import list_route, route
+from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.query_params import ListRules
-from flexportd.expose.openapi.route import route
 from flexportd.expose.openapi.router import json_body
 from flexportd.expose.openapi.schemas import json_response
 from flexportd.expose.request_keys import PRINCIPAL
@@ -86,7 +84,7 @@ LIST = ListEndpoint(
 _ID = identifier("Id of the link (not secret).", example="b7Xk20Qz")
 
 
-@list_route("/shares", LIST.rules, ShareLink, "newest first", tag="shares", scope="write")
+@list_route("/shares", LIST.rules, ShareLink, "newest first", scope="write")
 async def list_shares(request: web.Request) -> web.StreamResponse:
     """List share links, including revoked and expired ones.
 
@@ -102,7 +100,6 @@ async def list_shares(request: web.Request) -> web.StreamResponse:
     tag="shares",
     returns=json_response(ShareLink, "The link.", 201, Location="URL of the link's details."),
     scope="write",
-    path_parameters=(id_param(shipments.RESOURCE_TYPE),),
     body=CreateShareRequest,
     body_required=False,
     problems=("conflict",),
@@ -124,7 +121,7 @@ async def create_share(request: web.Request) -> web.StreamResponse:
     return json_document(document, 201, location=location)
 
 
-@route("GET", "/shares/{id}", tag="shares", returns=ShareLink, scope="write", path_parameters=(_ID,))
+@route("GET", "/shares/{id}", returns=ShareLink, scope="write", path_parameters=(_ID,))
 async def get_share(request: web.Request) -> web.StreamResponse:
     """Get a share link."""
     parts, share_id = request.app[CONTEXT], request.match_info["id"]
@@ -136,7 +133,7 @@ async def get_share(request: web.Request) -> web.StreamResponse:
     return await respond(request, build)
 
 
-@route("DELETE", "/shares/{id}", tag="shares", returns=ShareLink, scope="write", path_parameters=(_ID,))
+@route("DELETE", "/shares/{id}", returns=ShareLink, scope="write", path_parameters=(_ID,))
 async def revoke_share(request: web.Request) -> web.StreamResponse:
     """Revoke a share link.
 

@@ -24,10 +24,10 @@ from flexportd.expose.api.resource_filters import parse_object_id
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.declaration import H, route
 from flexportd.expose.openapi.enum_values import column_vocabulary
-from flexportd.expose.openapi.parameters import id_param, object_params
+from flexportd.expose.openapi.parameters import object_params
 from flexportd.expose.openapi.query_params import ListRules
-from flexportd.expose.openapi.route import H, route
 from flexportd.expose.openapi.schemas import json_response, list_schema, resource_schema
 from flexportd.expose.security import authorization
 from flexportd.storage.queries.filters import is_present
@@ -114,9 +114,6 @@ async def visible_shipment_id(request: web.Request) -> int:
     return number
 
 
-_ID = id_param(shipments.RESOURCE_TYPE)
-
-
 async def record_of(request: web.Request, number: int) -> Record:
     """The current state of a shipment. Raises NotFoundError."""
     parts = request.app[CONTEXT]
@@ -129,9 +126,7 @@ async def record_of(request: web.Request, number: int) -> Record:
 @route(
     "GET",
     "/shipments/{id}/timeline",
-    tag="shipments",
     returns=json_response(list_schema(TimelineEntry), "The complete timeline, in chronological order."),
-    path_parameters=(_ID,),
     audience_allowed=True,
 )
 async def get_shipment_timeline(request: web.Request) -> web.StreamResponse:
@@ -156,8 +151,6 @@ def _complete_list_route(domain: ResourceType) -> Callable[[H], H]:
     return route(
         "GET",
         f"/shipments/{{id}}/{domain.route}",
-        tag="shipments",
-        path_parameters=(_ID,),
         query=object_params(serialize.field_names(domain.table), ("raw",), past=False),
         returns=json_response(list_schema(resource_schema(domain)), "The complete list."),
         audience_allowed=True,

@@ -17,7 +17,7 @@ from flexportd.expose.api.health import not_ready_reasons, version_warnings, war
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT, AppContext
 from flexportd.expose.flexport_interfaces import FlexportState, SyncForecast
-from flexportd.expose.openapi.route import route
+from flexportd.expose.openapi.declaration import route
 from flexportd.expose.webhook_refusals import hint, refusal_warnings
 from flexportd.queue.queue import QueueState
 from flexportd.storage.transaction import Transaction
@@ -168,7 +168,7 @@ def _sync_warnings(parts: AppContext, pending: dict[str, tuple[int, str]], deliv
     return found
 
 
-@route("GET", "/status", tag="operations", returns=DaemonStatus)
+@route("GET", "/status", returns=DaemonStatus)
 async def get_status(request: web.Request) -> web.StreamResponse:
     """Get the status of the daemon."""
     parts = request.app[CONTEXT]

@@ -12,8 +12,9 @@ from flexportd.core.changes.topics import (
     parse_patterns,
 )
 from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import from_filter
-from flexportd.expose.openapi.route import Parameter, Response, Schema, route
+from flexportd.expose.openapi.route import Parameter, Response, Schema
 from flexportd.expose.openapi.schemas import Ref
 from flexportd.expose.streaming.sse import StreamReset, parse_event_id, stream
 
@@ -66,7 +67,6 @@ Topics are `<thing>.created`, `<thing>.updated` and `<thing>.removed` for every 
 @route(
     "GET",
     "/stream",
-    tag="stream",
     description=_ABOUT,
     returns=Response(description="An endless stream of events.", model=_EVENT, media=("text/event-stream",)),
     query=(

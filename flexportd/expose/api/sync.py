@@ -18,11 +18,10 @@ from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT, AppContext
 from flexportd.expose.flexport_interfaces import FlexportState, SyncForecast, require_flexport
 from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.enum_values import not_allowed_message
-from flexportd.expose.openapi.list_route import list_route
 from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.query_params import ListRules
-from flexportd.expose.openapi.route import route
 from flexportd.expose.openapi.schemas import json_response
 from flexportd.expose.serialize import json_document, serialize_fields
 from flexportd.storage.repositories.sync import ListState, Receipt, Run
@@ -175,7 +174,7 @@ RUNS = ListEndpoint(
 )
 
 
-@route("GET", "/sync", tag="operations", returns=SyncState)
+@route("GET", "/sync", returns=SyncState)
 async def get_sync(request: web.Request) -> web.StreamResponse:
     """Get the status of the sync: runs, lists, API calls and forecast."""
     parts = request.app[CONTEXT]
@@ -245,19 +244,13 @@ def _list(
     )
 
 
-@list_route("/sync/runs", RUNS.rules, SyncRun, "newest first", tag="operations")
+@list_route("/sync/runs", RUNS.rules, SyncRun, "newest first")
 async def list_sync_runs(request: web.Request) -> web.StreamResponse:
     """List sync runs."""
     return await RUNS.respond(request)
 
 
-@route(
-    "GET",
-    "/sync/runs/{id}",
-    tag="operations",
-    returns=SyncRunDetail,
-    path_parameters=(identifier("Number of the run."),),
-)
+@route("GET", "/sync/runs/{id}", returns=SyncRunDetail, path_parameters=(identifier("Number of the run."),))
 async def get_sync_run(request: web.Request) -> web.StreamResponse:
     """Get a sync run with the counts of each list."""
     parts, text = request.app[CONTEXT], request.match_info["id"]
@@ -275,7 +268,6 @@ async def get_sync_run(request: web.Request) -> web.StreamResponse:
 @route(
     "POST",
     "/sync/run",
-    tag="operations",
     returns=json_response(
         SyncRunDetail,
         "The new run, or the current one if a full sync is already running.",

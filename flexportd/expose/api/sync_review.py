@@ -14,10 +14,9 @@ from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.flexport_interfaces import require_flexport
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.list_route import list_route
+from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.parameters import choice
 from flexportd.expose.openapi.query_params import ListRules
-from flexportd.expose.openapi.route import route
 from flexportd.expose.openapi.router import json_body, param
 from flexportd.expose.openapi.schemas import json_response, list_schema
 
@@ -75,7 +74,7 @@ UNREADABLE = ListEndpoint(
 )
 
 
-@list_route("/sync/unreadable", UNREADABLE.rules, UnreadableObject, "newest first", tag="operations")
+@list_route("/sync/unreadable", UNREADABLE.rules, UnreadableObject, "newest first")
 async def list_unreadable_objects(request: web.Request) -> web.StreamResponse:
     """List objects from Flexport that could not be parsed."""
     return await UNREADABLE.respond(request)
@@ -84,7 +83,6 @@ async def list_unreadable_objects(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/sync/pending-removals",
-    tag="operations",
     description=f"Returns the first {_MAX_PENDING}; `GET /api/v1/sync` returns the total.",
     returns=json_response(list_schema(PendingRemoval), "The objects to review."),
     query=(choice("resource", _RESOURCES, "The resource to list.", required=True),),
@@ -105,7 +103,6 @@ async def list_pending_removals(request: web.Request) -> web.StreamResponse:
 @route(
     "POST",
     "/sync/pending-removals/accept",
-    tag="operations",
     returns=AcceptedRemovals,
     scope="admin",
     body=AcceptRemovalsRequest,

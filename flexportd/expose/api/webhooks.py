@@ -5,7 +5,8 @@ from typing import Literal, TypedDict
 from aiohttp import web
 
 from flexportd.expose.context import CONTEXT
-from flexportd.expose.openapi.route import Parameter, route
+from flexportd.expose.openapi.declaration import route
+from flexportd.expose.openapi.route import Parameter
 
 _SIGNATURE = {"type": "string", "pattern": "^sha256=[0-9a-fA-F]{64}$"}
 

@@ -13,8 +13,9 @@ from flexportd.core.calendar import KINDS, MAX_ENTRIES, CalendarEntry, Kind
 from flexportd.errors import ForbiddenError, InvalidError
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT, AppContext
+from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import csv_of, integer
-from flexportd.expose.openapi.route import Parameter, Response, route
+from flexportd.expose.openapi.route import Parameter, Response
 from flexportd.expose.openapi.router import param
 from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.access_policy import ACCESS_POLICY

@@ -1,17 +1,10 @@
-"""Routes: the declaration from which serving, checking of requests and the OpenAPI description follow.
-
-`@route("GET", "/events", tag="events", returns=...)` declares a handler. Its name is the operation id; the first
-paragraph of its docstring is the summary, the others are the description.
-"""
+"""The types of a declared route: everything that serving it, checking its requests and describing it needs."""
 
 import functools
-import inspect
 import re
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import ModuleType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from aiohttp import web
 
@@ -20,7 +13,6 @@ from flexportd.core.resources.resource_type import ResourceType
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
-H = TypeVar("H", bound=Handler)
 
 API = "/api/v1"
 JSON = "application/json"
@@ -111,62 +103,3 @@ class Route:
     def path_names(self) -> list[str]:
         """The names of its path parameters, in order."""
         return re.findall(r"\{(\w+)\}", self.path)
-
-
-_declared: defaultdict[str, list[Route]] = defaultdict(list)  # by the module of the handler
-
-
-def route(
-    method: Method,
-    path: str,
-    *,
-    tag: str,
-    returns: Any,
-    prefix: str = API,
-    description: str | None = None,
-    **options: Any,
-) -> Callable[[H], H]:
-    """Declare a handler as a route; `options` are further fields of Route.
-
-    `returns` is a Response, a tuple of them, or the model of a JSON response with status 200, whose docstring then
-    describes it. `description` replaces that of the docstring.
-    """
-
-    def declare(handler: H) -> H:
-        summary, about = _docstring(handler)
-        _declared[handler.__module__].append(
-            Route(
-                method=method,
-                path=prefix + path,
-                handler=handler,
-                name=handler.__name__,
-                tag=tag,
-                summary=summary.removesuffix("."),
-                description=about if description is None else description,
-                returns=_responses(returns),
-                **options,
-            )
-        )
-        return handler
-
-    return declare
-
-
-def routes_of(*modules: ModuleType) -> list[Route]:
-    """The routes that these modules declare, in order."""
-    return [one for module in modules for one in _declared[module.__name__]]
-
-
-def _responses(returns: Any) -> Sequence[Response]:
-    if isinstance(returns, tuple):
-        return returns
-    if isinstance(returns, Response):
-        return (returns,)
-    about = returns.schema["description"] if isinstance(returns, Schema) else _docstring(returns)[0]
-    return (Response(description=f"{about.partition('. ')[0].removesuffix('.')}.", model=returns),)
-
-
-def _docstring(documented: Any) -> tuple[str, str]:
-    """The first paragraph of a docstring, and the others; lines within a paragraph are joined."""
-    first, _, rest = inspect.cleandoc(documented.__doc__).partition("\n\n")
-    return first.replace("\n", " "), re.sub(r"(?<!\n)\n(?![\n-])", " ", rest)

@@ -14,7 +14,7 @@ from flexportd.errors import InvalidError, NotFoundError, RefusedError
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi.path_references import resolve_reference
 from flexportd.expose.openapi.query_params import parse_unique
-from flexportd.expose.openapi.route import Handler, Parameter, Route
+from flexportd.expose.openapi.route import Handler, Route
 from flexportd.expose.request_keys import BODY, CANONICAL_PATH, QUERY
 from flexportd.expose.security.access_policy import ACCESS_POLICY
 from flexportd.http.request_bodies import READ_BODY
@@ -73,24 +73,26 @@ def bind(route: Route) -> Handler:
         request[QUERY] = {name: read(name, given[name]) for name, read in readers.items() if name in given}
         if route.body is not None:
             request[BODY] = await _read_body(request, route)
-        if named is not None and route.method != hdrs.METH_GET:
-            # Resolve references before anything is changed or sent to Flexport.
-            await resolve_path_reference(request, named.name, _domain(named))
+        if named is None or named.domain is None:
             return await route.handler(request)
-        try:
-            return await route.handler(request)
-        except NotFoundError:
-            if named is None or not await resolve_path_reference(request, named.name, _domain(named)):
-                raise
+        if route.method == hdrs.METH_GET:
+            return await with_reference(request, route.handler, named.name, named.domain)
+        # Before anything is changed or sent to Flexport.
+        await resolve_path_reference(request, named.name, named.domain)
         return await route.handler(request)
 
     handle.route = route  # type: ignore[attr-defined]  # read by the middleware and tests
     return handle
 
 
-def _domain(named: Parameter) -> ResourceType:
-    assert named.domain is not None
-    return named.domain
+async def with_reference(request: web.Request, handler: Handler, name: str, domain: ResourceType) -> web.StreamResponse:
+    """Handle a request; if nothing has the id in the path, once more with the object that it refers to."""
+    try:
+        return await handler(request)
+    except NotFoundError:
+        if not await resolve_path_reference(request, name, domain):
+            raise
+    return await handler(request)
 
 
 async def resolve_path_reference(request: web.Request, name: str, domain: ResourceType) -> bool:

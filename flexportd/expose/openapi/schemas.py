@@ -26,11 +26,29 @@ _KINDS: Mapping[str, dict[str, Any]] = {
 }
 
 _METADATA: Mapping[str, dict[str, Any]] = {
+    "day_only": {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "Fields for which Flexport provides only a day; ignore their time.",
+    },
+    "implausible": {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "Fields whose date cannot be right, such as one in 1970; nothing is computed from them.",
+    },
     "as_of": {**_TIME, "description": "Time of the state on Flexport's clock; null if unknown."},
     "source": {"type": ["string", "null"], "description": "Source: webhook, events, sync or write."},
     "synced_at": {**_TIME, "description": "When flexportd stored it."},
     "first_seen_at": {**_TIME, "description": "When flexportd first received it."},
     "removed_at": {**_TIME, "description": "When flexportd detected its removal at Flexport; null while it exists."},
+    "raw": {"type": "object", "additionalProperties": True, "description": "Flexport's own JSON: include=raw."},
+    "why": {
+        "type": "object",
+        "additionalProperties": True,
+        "description": "Cause of each field's value: include=why.",
+    },
+    "known_at": {**_TIME, "description": "The requested time: as_of."},
+    "refresh": {"type": "string", "description": "Outcome of a refresh."},
 }
 
 PROBLEM = Schema(
@@ -75,27 +93,7 @@ def resource_schema(domain: ResourceType) -> Schema:
     if domain.name == "shipments":
         properties |= _FIRST_ARRIVAL
     properties |= dict.fromkeys(domain.derived_value_names, _ANYTHING)
-    properties["day_only"] = {
-        "type": "array",
-        "items": {"type": "string"},
-        "description": "Fields for which Flexport provides only a day; ignore their time.",
-    }
-    properties["implausible"] = {
-        "type": "array",
-        "items": {"type": "string"},
-        "description": "Fields whose date cannot be right, such as one in 1970; nothing is computed from them.",
-    }
     properties |= _METADATA
-    properties |= {
-        "raw": {"type": "object", "additionalProperties": True, "description": "Flexport's own JSON: include=raw."},
-        "why": {
-            "type": "object",
-            "additionalProperties": True,
-            "description": "Cause of each field's value: include=why.",
-        },
-        "known_at": {**_TIME, "description": "The requested time: as_of."},
-        "refresh": {"type": "string", "description": "Outcome of a refresh."},
-    }
     schema = {
         "type": "object",
         "description": f"One {domain.label}. With `fields`, only the selected fields are present.",

@@ -9,8 +9,9 @@ from flexportd.expose.context import CONTEXT
 from flexportd.expose.dashboard import render
 from flexportd.expose.dashboard.page_handler import site_title, view_context
 from flexportd.expose.dashboard.pages import share
+from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import identifier
-from flexportd.expose.openapi.route import Response, route
+from flexportd.expose.openapi.route import Response
 from flexportd.http.compression import compress, negotiate
 from flexportd.http.responses import HTML, NO_REFERRER, PreparedResponse, PreparedStreamResponse
 
