@@ -51,8 +51,8 @@ def reachable_url(addresses: Iterable[str], scheme: str) -> str | None:
         if address.startswith("unix:") or not colon:
             continue
         ip = ip_address(host.strip("[]").partition("%")[0])
-        shown = _own_address(ip.version) if ip.is_unspecified else host
-        urls.append((ip.is_loopback, f"{scheme}://{shown}:{port}"))
+        reachable = _own_address(ip.version) if ip.is_unspecified else host
+        urls.append((ip.is_loopback, f"{scheme}://{reachable}:{port}"))
     return min(urls, key=lambda url: url[0])[1] if urls else None
 
 

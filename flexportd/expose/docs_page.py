@@ -162,8 +162,8 @@ def _groups(tag: str, operations: Sequence[Operation]) -> Iterator[OperationGrou
     if len(operations) <= _MAX_UNGROUPED or len(by_name) < 2:
         yield OperationGroup(f"tag-{tag}", "", tuple(operations))
         return
-    for name, found in by_name.items():
-        yield OperationGroup(f"group-{tag}-{name}", name, tuple(found))
+    for name, group in by_name.items():
+        yield OperationGroup(f"group-{tag}-{name}", name, tuple(group))
 
 
 def _operation(route: Route, url: str, schemas: Schemas, common: set[FieldRow], *, keys: bool) -> Operation:
@@ -219,8 +219,8 @@ def _model(name: str, schema: Mapping[str, Any]) -> Model:
 
 
 def _reference(schema: Mapping[str, Any]) -> str | None:
-    found = schema.get("$ref")
-    return found.removeprefix(PREFIX) if isinstance(found, str) else None
+    ref = schema.get("$ref")
+    return ref.removeprefix(PREFIX) if isinstance(ref, str) else None
 
 
 def _nested_model(schema: Mapping[str, Any]) -> str | None:

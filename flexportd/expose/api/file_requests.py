@@ -253,14 +253,14 @@ async def _shipment_documents(request: web.Request, number: int) -> list[ZipItem
     def read(tx: Transaction) -> list[ZipItem] | None:
         if not tx.resources.load(shipments.TABLE, (number,)):
             return None
-        found = tx.files.of_shipment(number, MAX_DOCUMENTS + 1, documents.CUSTOMER_TYPES if restricted else None)
-        known = tx.resources.load(documents.TABLE, [key for key, _ in found])
-        entries = [(known[key], file) for key, file in found]
+        files = tx.files.of_shipment(number, MAX_DOCUMENTS + 1, documents.CUSTOMER_TYPES if restricted else None)
+        stored = tx.resources.load(documents.TABLE, [key for key, _ in files])
+        entries = [(stored[key], file) for key, file in files]
         return [_without_former_file(*entry) for entry in entries] if restricted else entries
 
-    found = await request.app[CONTEXT].db.read(read)
-    if found is None:
+    entries = await request.app[CONTEXT].db.read(read)
+    if entries is None:
         raise not_found("shipment", number)
-    if len(found) > MAX_DOCUMENTS:
+    if len(entries) > MAX_DOCUMENTS:
         raise ConflictError(f"shipment {number} has more than {MAX_DOCUMENTS} documents, which is too many for a zip")
-    return found
+    return entries

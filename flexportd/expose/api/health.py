@@ -68,57 +68,57 @@ def not_ready_reasons(parts: AppContext) -> list[str]:
 
 def warnings(parts: AppContext) -> list[str]:
     """Conditions that an operator should act on, one sentence each."""
-    found = []
+    messages = []
     if not parts.display.has_secrets:
-        found.append("No webhook secret is configured: every webhook is refused; see [webhook] secrets")
-    found += _connection_warnings(parts)
+        messages.append("No webhook secret is configured: every webhook is refused; see [webhook] secrets")
+    messages += _connection_warnings(parts)
     if parts.authenticator.exposures and not parts.authenticator.required:
-        found.append(open_access_warning(parts.authenticator.exposures))
+        messages.append(open_access_warning(parts.authenticator.exposures))
     if parts.authenticator.refused_forwarded:
-        found.append(
+        messages.append(
             f"{parts.authenticator.refused_forwarded} requests were refused since the daemon started. {PROXY_UNKNOWN}"
         )
     if parts.trusted_time is not None and parts.trusted_time.problem:
-        found.append(parts.trusted_time.problem)
-    return found + _consumer_warnings(parts) + parts.jobs.problems()
+        messages.append(parts.trusted_time.problem)
+    return messages + _consumer_warnings(parts) + parts.jobs.problems()
 
 
 def _consumer_warnings(parts: AppContext) -> list[str]:
     """Warnings about exceptions, the search index and the document archive."""
-    found = []
+    messages = []
     if parts.files.requester.error:
-        found.append(f"Document files may be missing: {parts.files.requester.error}")
+        messages.append(f"Document files may be missing: {parts.files.requester.error}")
     if parts.exception_worker.error:
-        found.append(f"Exceptions may be out of date: {parts.exception_worker.error}")
+        messages.append(f"Exceptions may be out of date: {parts.exception_worker.error}")
     if parts.exception_worker.skipped_reason:
-        found.append(f"Exceptions are incomplete: {parts.exception_worker.skipped_reason}")
+        messages.append(f"Exceptions are incomplete: {parts.exception_worker.skipped_reason}")
     if parts.indexer is not None and parts.indexer.error:
-        found.append(f"Search may miss recent changes: {parts.indexer.error}")
+        messages.append(f"Search may miss recent changes: {parts.indexer.error}")
     if parts.indexer is not None and parts.indexer.skipped_reason:
-        found.append(f"Search is incomplete: {parts.indexer.skipped_reason}")
-    return found
+        messages.append(f"Search is incomplete: {parts.indexer.skipped_reason}")
+    return messages
 
 
 def _connection_warnings(parts: AppContext) -> list[str]:
     """Warnings about refused clients."""
-    pools, found = parts.connections, list(parts.start_warnings)
+    pools, messages = parts.connections, list(parts.start_warnings)
     pool = pools.network
     if pools.open_files < file_limit.LOW:
-        found.append(
+        messages.append(
             f"Only {pools.open_files} open files are allowed, enough for {pool.limits.total} connections: "
             "raise the hard limit (LimitNOFILE= in systemd, ulimit -Hn)"
         )
     if pool.recently_refused:
-        found.append(
+        messages.append(
             f"{pool.refused.total()} connections were refused, the latest within the last hour: too many at once "
             f"({len(pool)} of {pool.limits.total} now); see [server] max_connections"
         )
     if parts.bodies.recently_refused:
-        found.append(
+        messages.append(
             f"{parts.bodies.refused} request bodies were refused, the latest within the last hour: too many large ones "
             "at once; Flexport sends refused webhooks again"
         )
-    return found
+    return messages
 
 
 def version_warnings(versions: Sequence[EventVersion], now: datetime) -> list[str]:

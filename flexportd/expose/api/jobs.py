@@ -81,10 +81,10 @@ _NAME = identifier("Name of the job.", example="full_sync")
 @route("GET", "/jobs", returns=json_response(list_schema(JobStatus), "All jobs."))
 async def list_jobs(request: web.Request) -> web.StreamResponse:
     """List scheduled jobs."""
-    board = request.app[JOBS]
+    jobs = request.app[JOBS]
 
     async def build() -> dict[str, Any]:
-        return {"data": board.list_jobs(), "next": None, "as_of": board.as_of()}
+        return {"data": jobs.list_jobs(), "next": None, "as_of": jobs.as_of()}
 
     return await respond(request, build)
 
@@ -92,8 +92,8 @@ async def list_jobs(request: web.Request) -> web.StreamResponse:
 @route("GET", "/jobs/{id}", returns=JobDetail, path_parameters=(_NAME,))
 async def get_job(request: web.Request) -> web.StreamResponse:
     """Get a job with its last runs."""
-    board, name = request.app[JOBS], request.match_info["id"]
-    return await respond(request, lambda: board.detail(name))
+    jobs, name = request.app[JOBS], request.match_info["id"]
+    return await respond(request, lambda: jobs.detail(name))
 
 
 @route(

@@ -95,8 +95,8 @@ async def list_keys(request: web.Request) -> web.StreamResponse:
 
     The secret key is never shown: only its hash is stored.
     """
-    gate, now = request.app[AUTHENTICATOR], stamp(request.app[CONTEXT].clock.now())
-    view = replace(LIST, document=lambda row: dict(_document(gate, row, now)))
+    authenticator, now = request.app[AUTHENTICATOR], stamp(request.app[CONTEXT].clock.now())
+    view = replace(LIST, document=lambda row: dict(_document(authenticator, row, now)))
     return await view.respond(request)
 
 
@@ -113,15 +113,15 @@ async def create_key(request: web.Request) -> web.StreamResponse:
 
     The response shows the secret key only once. The key is valid immediately.
     """
-    parts, gate, body = request.app[CONTEXT], request.app[AUTHENTICATOR], json_body(request, CreateKeyRequest)
-    viewer: Principal = request[PRINCIPAL]
+    parts, authenticator, body = request.app[CONTEXT], request.app[AUTHENTICATOR], json_body(request, CreateKeyRequest)
+    principal: Principal = request[PRINCIPAL]
     now = parts.clock.now()
-    wanted = NewKey(
+    new_key = NewKey(
         body.name, body.scope, body.expires, body.consignees or (), body.metadata or {}, body.rate_limit
     )  # fmt: skip
 
     def work(tx: Transaction) -> tuple[StoredKey, str, int | None, list[tuple[StoredKey, bytes]]]:
-        key, token = keys.create(tx, wanted, viewer.name, now)
+        key, token = keys.create(tx, new_key, principal.name, now)
         audience = keys.principal(key).audience
         return (
             key,
@@ -130,11 +130,11 @@ async def create_key(request: web.Request) -> web.StreamResponse:
             tx.keys.with_digests(MAX_CACHED_KEYS),
         )
 
-    key, token, count, known = await parts.db.write(work)
-    gate.reload(known)
-    path, base = f"/calendar.ics?token={gate.feed_token(key.id)}", base_url(request)
+    key, token, count, stored = await parts.db.write(work)
+    authenticator.reload(stored)
+    path, base = f"/calendar.ics?token={authenticator.feed_token(key.id)}", base_url(request)
     document: CreatedAccessKey = {
-        **_document(gate, msgspec.structs.asdict(key), stamp(now)),
+        **_document(authenticator, msgspec.structs.asdict(key), stamp(now)),
         "token": token,
         "calendar_path": path,
         "calendar_url": None if base is None else base + path,
@@ -147,11 +147,11 @@ async def create_key(request: web.Request) -> web.StreamResponse:
 @route("GET", "/keys/{id}", returns=AccessKey, scope="admin", path_parameters=(_ID,))
 async def get_key(request: web.Request) -> web.StreamResponse:
     """Get a key."""
-    parts, gate, key_id = request.app[CONTEXT], request.app[AUTHENTICATOR], request.match_info["id"]
+    parts, authenticator, key_id = request.app[CONTEXT], request.app[AUTHENTICATOR], request.match_info["id"]
 
     async def build() -> dict[str, Any]:
         key = await parts.db.read(lambda tx: keys.get_key(tx, key_id))
-        return dict(_document(gate, msgspec.structs.asdict(key), stamp(parts.clock.now())))
+        return dict(_document(authenticator, msgspec.structs.asdict(key), stamp(parts.clock.now())))
 
     return await respond(request, build)
 
@@ -162,22 +162,22 @@ async def revoke_key(request: web.Request) -> web.StreamResponse:
 
     The key stops working and remains in the list. Revoking it again has no effect.
     """
-    parts, gate, key_id = request.app[CONTEXT], request.app[AUTHENTICATOR], request.match_info["id"]
+    parts, authenticator, key_id = request.app[CONTEXT], request.app[AUTHENTICATOR], request.match_info["id"]
     now = parts.clock.now()
 
     def work(tx: Transaction) -> tuple[StoredKey, list[tuple[StoredKey, bytes]]]:
         return keys.revoke(tx, key_id, now), tx.keys.with_digests(MAX_CACHED_KEYS)
 
-    key, known = await parts.db.write(work)
-    gate.reload(known)
+    key, stored = await parts.db.write(work)
+    authenticator.reload(stored)
     parts.broadcaster.disconnect_key(key_id)
-    document = _document(gate, msgspec.structs.asdict(key), stamp(now))
+    document = _document(authenticator, msgspec.structs.asdict(key), stamp(now))
     return json_document(document)
 
 
-def _document(gate: KeyAuthenticator, row: Mapping[str, Any], now: str) -> AccessKey:
+def _document(authenticator: KeyAuthenticator, row: Mapping[str, Any], now: str) -> AccessKey:
     """A key as a document, with the uses that are not written yet."""
-    document, more = keys.document(row, now), gate.usage.keys.pending(row["id"])
+    document, more = keys.document(row, now), authenticator.usage.keys.pending(row["id"])
     if more is not None:
         document["last_used_at"], document["uses"] = more[0], document["uses"] + more[1]
     return document

@@ -45,17 +45,17 @@ class ResourceEndpoints:
 
     def __init__(self, domain: ResourceType, registry: Registry) -> None:
         self.domain = domain
-        self.definition = found = list_definition(domain, registry)
+        self.definition = definition = list_definition(domain, registry)
         if domain is shipments.RESOURCE_TYPE:
             self.list, self.table = SHIPMENT_LIST, SHIPMENT_TABLE
             return
-        self.table = table = found.table
+        self.table = table = definition.table
         self.list = ListEndpoint(
-            rules=found.rules,
+            rules=definition.rules,
             read=lambda tx, page: tx.resources.page(table, page),
             document=self._document(date.min),  # `view` sets the day if values depend on it
             as_of=lambda tx: tx.resources.newest_as_of(table),
-            tags=() if domain.derived_values else found.tables,
+            tags=() if domain.derived_values else definition.tables,
             hidden_sort_columns=tuple(column for column in table.sorts if column not in table.shown),
             as_of_view=lambda at, now: AsOfList(domain, table, at, now),
             authorize=self._authorize,
@@ -172,19 +172,19 @@ class ResourceEndpoints:
     def key(self, request: web.Request) -> Key:
         """The id in the path. Raises NotFoundError if it cannot be one."""
         text = request.match_info["id"]
-        found = parse_object_id(self.domain, text)
-        if found is None:
+        key = parse_object_id(self.domain, text)
+        if key is None:
             raise NotFoundError(f"there is no {self.domain.label} with the id or reference {text[:50]!r}")
-        return found
+        return key
 
     async def record(self, request: web.Request, key: Key) -> Record:
         """The current state of an object. Raises NotFoundError; ForbiddenError if the key may not read the resource."""
         parts = request.app[CONTEXT]
         await authorization.check_access(request, self.domain, key)
-        found = await parts.db.read(lambda tx: parts.reads.get(tx, self.domain, key))
-        if found is None:
+        record = await parts.db.read(lambda tx: parts.reads.get(tx, self.domain, key))
+        if record is None:
             raise not_found(self.domain.label, key)
-        return found
+        return record
 
 
 def history_view(request: web.Request, record: Record) -> ListEndpoint:

@@ -110,12 +110,12 @@ async def create_share(request: web.Request) -> web.StreamResponse:
     Creates a link that shows where the cargo is, but never money, parties, documents or metadata.
     """
     parts, number, body = request.app[CONTEXT], shipment_id(request), json_body(request, CreateShareRequest)
-    viewer: Principal = request[PRINCIPAL]
+    principal: Principal = request[PRINCIPAL]
     now = parts.clock.now()
     if base_url(request) is None:
         raise ConflictError(NO_BASE_URL)
-    wanted = NewShare(body.expires, body.label)
-    share = await parts.db.write(lambda tx: shares.create(tx, number, wanted, viewer, now))
+    new_share = NewShare(body.expires, body.label)
+    share = await parts.db.write(lambda tx: shares.create(tx, number, new_share, principal, now))
     document = _document(request, msgspec.structs.asdict(share), stamp(now))
     location = f"/api/v1/shares/{share.id}"
     return json_document(document, 201, location=location)
@@ -173,30 +173,30 @@ async def open_share(request: web.Request) -> SharedShipmentView:
 
     Raises NotFoundError, RefusedError once the link has expired or is revoked.
     """
-    parts, gate = request.app[CONTEXT], request.app[AUTHENTICATOR]
+    parts, authenticator = request.app[CONTEXT], request.app[AUTHENTICATOR]
     now = parts.clock.now()
-    share_id = shares.verify_token(gate.signer, request.match_info["token"], now)
+    share_id = shares.verify_token(authenticator.signer, request.match_info["token"], now)
 
     def read(tx: Transaction) -> SharedShipmentView:
         share = shares.live_share(tx, share_id)
-        family = parts.reads.shipment_bundle(tx, share.shipment_id)
-        if family is None:
+        bundle = parts.reads.shipment_bundle(tx, share.shipment_id)
+        if bundle is None:
             raise NotFoundError("the shipment of this link no longer exists")
-        return {"shipment": share_view.document(family), "expires_at": share.expires_at}
+        return {"shipment": share_view.document(bundle), "expires_at": share.expires_at}
 
     view = await parts.db.read(read)
     if request.method == hdrs.METH_GET:
-        gate.usage.shares.record(share_id, now)
+        authenticator.usage.shares.record(share_id, now)
     return view
 
 
 def _document(request: web.Request, row: Mapping[str, Any], now: str) -> ShareLink:
     """A link as a document, with the views that are not written yet, and its URL while it is valid."""
-    gate, base = request.app[AUTHENTICATOR], base_url(request)
-    document, more = shares.row_document(row, now), gate.usage.shares.pending(row["id"])
+    authenticator, base = request.app[AUTHENTICATOR], base_url(request)
+    document, more = shares.row_document(row, now), authenticator.usage.shares.pending(row["id"])
     if more is not None:
         document["last_viewed_at"], document["views"] = more[0], document["views"] + more[1]
     path = None
     if document["state"] == "live":
-        path = PAGE_PATH.format(token=shares.token(gate.signer, row["id"], row["expires_at"]))
+        path = PAGE_PATH.format(token=shares.token(authenticator.signer, row["id"], row["expires_at"]))
     return {**document, "path": path, "url": path and base and base + path}

@@ -53,11 +53,11 @@ DATE_FILTERS = {
 
 
 async def _authorize(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
-    asked = request.query.get("exception")
+    kinds = request.query.get("exception")
     if (
         authorization.audience_of(request) is not None
-        and asked
-        and HIDDEN_KINDS.intersection(query_params.choices("exception", asked, KINDS))
+        and kinds
+        and HIDDEN_KINDS.intersection(query_params.choices("exception", kinds, KINDS))
     ):
         raise ForbiddenError(f"{', '.join(sorted(HIDDEN_KINDS))} are not available to a key limited to some shipments.")
     return authorization.list_filters(request, TABLE)
@@ -134,14 +134,14 @@ async def get_shipment_timeline(request: web.Request) -> web.StreamResponse:
     parts, number = request.app[CONTEXT], await visible_shipment_id(request)
 
     async def build() -> dict[str, Any]:
-        family = await parts.db.read(lambda tx: parts.reads.shipment_bundle(tx, number))
-        if family is None:
+        bundle = await parts.db.read(lambda tx: parts.reads.shipment_bundle(tx, number))
+        if bundle is None:
             raise not_found("shipment", number)
-        shown = replace(family, events=authorization.visible_events(request, family.events))
+        visible = replace(bundle, events=authorization.visible_events(request, bundle.events))
         # In a thread: with thousands of containers it takes seconds.
-        entries = await asyncio.to_thread(timeline, shown)
+        entries = await asyncio.to_thread(timeline, visible)
         data: list[TimelineEntry] = [entry.document() for entry in entries]
-        return {"data": data, "next": None, "as_of": family.shipment.as_of or None}
+        return {"data": data, "next": None, "as_of": bundle.shipment.as_of or None}
 
     return await respond(request, build, (("shipments", number), *_RELATED))
 
@@ -178,10 +178,10 @@ async def _nested_list(request: web.Request, domain: ResourceType) -> web.Stream
         return parts.reads.get(tx, shipments.RESOURCE_TYPE, number), parts.reads.children(tx, domain.name, number)
 
     async def build() -> dict[str, Any]:
-        shipment, found = await parts.db.read(read)
+        shipment, records = await parts.db.read(read)
         if shipment is None:
             raise not_found("shipment", number)
-        records = sort_legs(found) if domain is legs.RESOURCE_TYPE else found
+        records = sort_legs(records) if domain is legs.RESOURCE_TYPE else records
         today = parts.clock.now().date()
         data = [serialize.serialize_record(domain, record, today, fields, includes) for record in records]
         return {"data": data, "next": None, "as_of": shipment.as_of or None}

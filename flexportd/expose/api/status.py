@@ -153,19 +153,19 @@ def _sync_warnings(parts: AppContext, pending: dict[str, tuple[int, str]], deliv
     """Conditions of the sync that need attention."""
     if parts.upstream is None:
         return ["No Flexport API key is configured: data is updated only by webhooks; see [flexport] api_key"]
-    found = [
+    messages = [
         f"{count} {name.replace('_', ' ')} missing from Flexport's list need review: flexportd sync accept "
         f"{name.replace('_', '-')}"
         for name, (count, _) in pending.items()
     ]
     state = parts.upstream.state()
     if state["breaker"]["state"] != "closed":
-        found.append(f"No requests to Flexport since {state['breaker']['since']}: {state['breaker']['reason']}")
+        messages.append(f"No requests to Flexport since {state['breaker']['since']}: {state['breaker']['reason']}")
     if state["auth"].get("reason"):
-        found.append(f"Flexport refuses the sign-in: {state['auth']['reason']}")
+        messages.append(f"Flexport refuses the sign-in: {state['auth']['reason']}")
     if delivery.needs_attention:
-        found.append(delivery.sentence)
-    return found
+        messages.append(delivery.sentence)
+    return messages
 
 
 @route("GET", "/status", returns=DaemonStatus)

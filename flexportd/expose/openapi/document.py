@@ -63,20 +63,20 @@ def openapi_document(routes: Iterable[Route], url: str = "/", *, keys: bool = Tr
 
 
 def _operation(route: Route, errors: "ErrorResponses") -> dict[str, Any]:
-    found: dict[str, Any] = {"operationId": route.name, "tags": [route.tag], "summary": route.summary}
-    about = "\n\n".join(part for part in (route.description, _scope_note(route)) if part)
-    if about:
-        found["description"] = about
+    operation: dict[str, Any] = {"operationId": route.name, "tags": [route.tag], "summary": route.summary}
+    description = "\n\n".join(part for part in (route.description, _scope_note(route)) if part)
+    if description:
+        operation["description"] = description
     parameters = [_parameter(one) for one in parameters_of(route)]
     if parameters:
-        found["parameters"] = parameters
+        operation["parameters"] = parameters
     if route.body is not None:
         content = {JSON: {"schema": schema_of(route.body)}}
-        found["requestBody"] = {"required": route.body_required, "content": content}
-    found["responses"] = _responses(route, errors)
+        operation["requestBody"] = {"required": route.body_required, "content": content}
+    operation["responses"] = _responses(route, errors)
     if route.scope is None:
-        found["security"] = []
-    return found
+        operation["security"] = []
+    return operation
 
 
 def _scope_note(route: Route) -> str:
@@ -90,25 +90,25 @@ def parameters_of(route: Route) -> Sequence[Parameter]:
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": parameter.name, "in": parameter.where, "description": parameter.description}
+    described: dict[str, Any] = {"name": parameter.name, "in": parameter.where, "description": parameter.description}
     if parameter.required:
-        found["required"] = True
+        described["required"] = True
     if parameter.schema.get("type") == "array":
-        found |= {"style": "form", "explode": False}
-    found["schema"] = dict(parameter.schema)
+        described |= {"style": "form", "explode": False}
+    described["schema"] = dict(parameter.schema)
     if parameter.example is not None:
-        found["example"] = parameter.example
-    return found
+        described["example"] = parameter.example
+    return described
 
 
 def _responses(route: Route, errors: "ErrorResponses") -> dict[str, Any]:
-    found = {str(one.status): _response(one) for one in responses_of(route)}
+    responses = {str(one.status): _response(one) for one in responses_of(route)}
     by_status: dict[int, list[str]] = {}
     for slug in problems_of(route):
         by_status.setdefault(PROBLEMS[slug].status, []).append(slug)
     for status, slugs in sorted(by_status.items()):
-        found.setdefault(str(status), errors.reference(status, tuple(slugs)))
-    return dict(sorted(found.items()))
+        responses.setdefault(str(status), errors.reference(status, tuple(slugs)))
+    return dict(sorted(responses.items()))
 
 
 def responses_of(route: Route) -> Sequence[Response]:
@@ -119,33 +119,33 @@ def responses_of(route: Route) -> Sequence[Response]:
 
 def problems_of(route: Route) -> Sequence[str]:
     """The slugs of all problems that a route may return."""
-    found = ["invalid-request", *route.problems]
+    slugs = ["invalid-request", *route.problems]
     if "cursor" in route.query_names:
-        found.append("cursor-expired")
+        slugs.append("cursor-expired")
     if route.path_names:
-        found.append("not-found")
+        slugs.append("not-found")
     if any(parameter.domain is not None for parameter in route.path_parameters):
-        found.append("ambiguous-reference")
+        slugs.append("ambiguous-reference")
     if route.scope is not None:
-        found += AUTH_PROBLEMS
+        slugs += AUTH_PROBLEMS
     if route.body is not None:
-        found += ["content-too-large", "unsupported-media-type"]
-    return [slug for slug in PROBLEMS if slug in {*found, *COMMON_PROBLEMS}]
+        slugs += ["content-too-large", "unsupported-media-type"]
+    return [slug for slug in PROBLEMS if slug in {*slugs, *COMMON_PROBLEMS}]
 
 
 def _response(returns: Response) -> dict[str, Any]:
-    found: dict[str, Any] = {"description": returns.description}
+    described: dict[str, Any] = {"description": returns.description}
     if returns.headers:
-        found["headers"] = {
+        described["headers"] = {
             name.replace("_", "-").title(): {"description": about, "schema": {"type": "string"}}
             for name, about in returns.headers.items()
         }
     schema = schema_of(returns.model) if returns.model is not None else {}
     if returns.status not in (204, 304):
-        found["content"] = {
+        described["content"] = {
             media: {"schema": schema if media in _MODEL_TYPES else {"type": "string"}} for media in returns.media
         }
-    return found
+    return described
 
 
 class ErrorResponses:

@@ -185,22 +185,22 @@ class Components:
 
     def document(self) -> dict[str, Any]:
         """Name -> JSON schema."""
-        _, found = msgspec.json.schema_components(self._types.values(), ref_template=PREFIX + "{name}")
+        _, components = msgspec.json.schema_components(self._types.values(), ref_template=PREFIX + "{name}")
         for name, schema in self._schemas.items():
-            if name in found:
+            if name in components:
                 raise ValueError(f"two schemas are called {name}")
-            found[name] = _resolve(schema.schema) | _examples(schema)
+            components[name] = _resolve(schema.schema) | _examples(schema)
         for name in self._partial:
-            found[name].pop("required", None)
-        for schema in found.values():
+            components[name].pop("required", None)
+        for schema in components.values():
             if "description" in schema:
                 schema["description"] = inspect.cleandoc(schema["description"])
-        return dict(sorted(found.items()))
+        return dict(sorted(components.items()))
 
 
 def _examples(schema: Schema) -> dict[str, Any]:
-    found = None if schema.example is None else schema.example()
-    return {} if found is None else {"examples": [found]}
+    example = None if schema.example is None else schema.example()
+    return {} if example is None else {"examples": [example]}
 
 
 def schema_of(model: Any) -> dict[str, Any]:
