@@ -85,18 +85,15 @@ def warnings(parts: AppContext) -> list[str]:
 
 def _consumer_warnings(parts: AppContext) -> list[str]:
     """Warnings about exceptions, the search index and the document archive."""
-    messages = []
-    if parts.files.requester.error:
-        messages.append(f"Document files may be missing: {parts.files.requester.error}")
-    if parts.exception_worker.error:
-        messages.append(f"Exceptions may be out of date: {parts.exception_worker.error}")
-    if parts.exception_worker.skipped_reason:
-        messages.append(f"Exceptions are incomplete: {parts.exception_worker.skipped_reason}")
-    if parts.indexer is not None and parts.indexer.error:
-        messages.append(f"Search may miss recent changes: {parts.indexer.error}")
-    if parts.indexer is not None and parts.indexer.skipped_reason:
-        messages.append(f"Search is incomplete: {parts.indexer.skipped_reason}")
-    return messages
+    indexer, worker = parts.indexer, parts.exception_worker
+    causes = {
+        "Document files may be missing": parts.files.requester.error,
+        "Exceptions may be out of date": worker.error,
+        "Exceptions are incomplete": worker.skipped_reason,
+        "Search may miss recent changes": None if indexer is None else indexer.error,
+        "Search is incomplete": None if indexer is None else indexer.skipped_reason,
+    }
+    return [f"{consequence}: {cause}" for consequence, cause in causes.items() if cause]
 
 
 def _connection_warnings(parts: AppContext) -> list[str]:

@@ -11,13 +11,11 @@ from multidict import MultiMapping
 
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import InvalidError, NotFoundError, RefusedError
-from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi.path_references import resolve_reference
 from flexportd.expose.openapi.query_params import parse_unique
 from flexportd.expose.openapi.route import Handler, Route
 from flexportd.expose.request_keys import BODY, CANONICAL_PATH, QUERY
-from flexportd.expose.security.access_policy import ACCESS_POLICY
-from flexportd.http.request_bodies import READ_BODY
+from flexportd.expose.security.request_body import read_body
 
 T = TypeVar("T")
 
@@ -166,11 +164,3 @@ async def _uncompressed_body(request: web.Request) -> bytes:
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() not in ("", "identity"):
         raise RefusedError(415, "unsupported-media-type", "The body must not be compressed.")
     return await read_body(request, MAX_BODY)
-
-
-async def read_body(request: web.Request, most: int) -> bytes:
-    """The body. Raises RefusedError: 413 for more than `most` bytes, 408, 503."""
-    policy = request.app[ACCESS_POLICY]
-    with request.app[CONTEXT].bodies.reserve(lambda: policy.client(request)) as reservation:
-        request[READ_BODY] = body = b"".join(await reservation.read(request, most))
-        return body
