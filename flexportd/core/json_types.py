@@ -1,4 +1,4 @@
-"""Times as text, in documents whose form is told to others."""
+"""Types and annotations of fields in JSON documents."""
 
 from typing import Annotated
 
@@ -9,3 +9,8 @@ Stamp = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 
 Day = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date"})]
 """A calendar day."""
+
+
+def doc(text: str) -> msgspec.Meta:
+    """The description of a field, in its annotation."""
+    return msgspec.Meta(description=text)

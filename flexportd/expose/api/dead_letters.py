@@ -8,7 +8,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from flexportd.core.events.applier import event_title
-from flexportd.core.json_types import Stamp
+from flexportd.core.json_types import Stamp, doc
 from flexportd.expose.api.events import Attempt, RequeuedItem, payload
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.path_ids import not_found, numeric_id
@@ -31,15 +31,15 @@ class DeadLetter(TypedDict):
     """Queued work that failed permanently. Discarded dead letters are kept, with the person and the reason."""
 
     id: str
-    kind: Annotated[str, Meta(description="event: could not be applied; other kinds: could not be fetched.")]
+    kind: Annotated[str, doc("event: could not be applied; other kinds: could not be fetched.")]
     event_id: str | None
     event_type: str | None
     title: str
     shipment_id: int | None
-    error: Annotated[str | None, Meta(description="Error of the last attempt.")]
+    error: Annotated[str | None, doc("Error of the last attempt.")]
     attempts: int
     enqueued_at: Stamp
-    ended_at: Annotated[Stamp | None, Meta(description="When it failed permanently.")]
+    ended_at: Annotated[Stamp | None, doc("When it failed permanently.")]
     discarded_at: Stamp | None
     discarded_by: str | None
     discard_reason: str | None
@@ -66,8 +66,8 @@ _Text = Annotated[str, Meta(min_length=1, max_length=500, pattern=TEXT["pattern"
 class DiscardRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The reason for discarding a dead letter, and the person who decided."""
 
-    reason: Annotated[_Text, Meta(description="Reason for discarding, kept with the dead letter.")]
-    discarded_by: Annotated[_Text | None, Meta(description="Person who decided; default: api.")] = None
+    reason: Annotated[_Text, doc("Reason for discarding, kept with the dead letter.")]
+    discarded_by: Annotated[_Text | None, doc("Person who decided; default: api.")] = None
 
 
 FIELDS = tuple(DeadLetter.__annotations__)

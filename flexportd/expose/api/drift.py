@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypedDict
 
 from aiohttp import web
-from msgspec import Meta
 
-from flexportd.core.json_types import Stamp
+from flexportd.core.json_types import Stamp, doc
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.declaration import list_route
@@ -20,15 +19,13 @@ class DriftFinding(TypedDict):
 
     id: str
     kind: Literal["field", "value", "shape", "object", "event_type", "response"]
-    object: Annotated[
-        str, Meta(description="Flexport's name of the object that contains it, such as /shipment; may be empty.")
-    ]
-    name: Annotated[str, Meta(description="Path inside the object and, for a value, the value.")]
+    object: Annotated[str, doc("Flexport's name of the object that contains it, such as /shipment; may be empty.")]
+    name: Annotated[str, doc("Path inside the object and, for a value, the value.")]
     count: int
     first_seen_at: Stamp
     last_seen_at: Stamp
-    source: Annotated[str, Meta(description="First source: webhook, events or sync.")]
-    example: Annotated[str, Meta(description="Beginning of the first occurrence's JSON.")]
+    source: Annotated[str, doc("First source: webhook, events or sync.")]
+    example: Annotated[str, doc("Beginning of the first occurrence's JSON.")]
 
 
 FIELDS = tuple(DriftFinding.__annotations__)

@@ -7,12 +7,11 @@ from typing import Annotated, Any, TypedDict
 
 import msgspec
 from aiohttp import web
-from msgspec import Meta
 
 from flexportd.core.exceptions.model import KINDS, SEVERITIES, Kind, Severity
 from flexportd.core.exceptions.rules import HIDDEN_KINDS
 from flexportd.core.exceptions.sentences import sentence, title
-from flexportd.core.json_types import Stamp
+from flexportd.core.json_types import Stamp, doc
 from flexportd.core.resources import shipments
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.path_ids import not_found, number_or_zero
@@ -44,17 +43,15 @@ class ExceptionRecord(TypedDict):
     kind: Kind
     severity: Severity
     title: str
-    summary: Annotated[str, Meta(description="The evidence as a sentence.")]
-    resource: Annotated[str, Meta(description="Resource concerned: shipments, containers, customs_entries, ...")]
+    summary: Annotated[str, doc("The evidence as a sentence.")]
+    resource: Annotated[str, doc("Resource concerned: shipments, containers, customs_entries, ...")]
     resource_id: str
     shipment_id: int | None
-    since: Annotated[
-        Stamp, Meta(description="When the problem began, by its evidence: such as the end of the due day.")
-    ]
+    since: Annotated[Stamp, doc("When the problem began, by its evidence: such as the end of the due day.")]
     opened_at: Stamp
-    updated_at: Annotated[Stamp, Meta(description="When its evidence last changed.")]
-    closed_at: Annotated[Stamp | None, Meta(description="When it closed; null while it is open.")]
-    evidence: Annotated[dict[str, Any], Meta(description="The facts behind it: dates, days, names, event ids.")]
+    updated_at: Annotated[Stamp, doc("When its evidence last changed.")]
+    closed_at: Annotated[Stamp | None, doc("When it closed; null while it is open.")]
+    evidence: Annotated[dict[str, Any], doc("The facts behind it: dates, days, names, event ids.")]
 
 
 FIELDS = tuple(ExceptionRecord.__annotations__)

@@ -12,6 +12,7 @@ from msgspec import Meta
 from flexportd.core.documents.integrity_check import VerificationReport
 from flexportd.core.documents.requests import FileRequestResult
 from flexportd.core.documents.zip_export import MAX_DOCUMENTS, ZipItem, zip_stream
+from flexportd.core.json_types import doc
 from flexportd.core.resources import documents, shipments
 from flexportd.core.resources.resource_type import MAX_ID_LENGTH
 from flexportd.errors import ConflictError, InvalidError
@@ -52,11 +53,11 @@ class FileCounts(TypedDict):
 class ArchiveSummary(TypedDict):
     """State of the archive. `archive`, `max_size` (bytes) and `types` (empty: all) are settings of `[documents]`."""
 
-    archive: Annotated[bool, Meta(description="Whether all files are fetched automatically, not only on request.")]
+    archive: Annotated[bool, doc("Whether all files are fetched automatically, not only on request.")]
     max_size: int
     types: list[str]
     documents: FileCounts
-    files: Annotated[int, Meta(description="Number of distinct files ever archived.")]
+    files: Annotated[int, doc("Number of distinct files ever archived.")]
     bytes: int
     verification: VerificationReport
 
@@ -67,14 +68,12 @@ _Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 class FetchFilesRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The files to archive. Exactly one of `ids`, `shipment` and `all` is required."""
 
-    ids: Annotated[
-        Annotated[list[_Id], Meta(max_length=MAX_IDS)] | None, Meta(description="Files of these documents.")
-    ] = None
+    ids: Annotated[Annotated[list[_Id], Meta(max_length=MAX_IDS)] | None, doc("Files of these documents.")] = None
     shipment: Annotated[
         Annotated[str, Meta(pattern="^(FLEX-)?[0-9]{1,18}$")] | Annotated[int, Meta(ge=0, lt=10**18)] | None,
-        Meta(description="Files of this shipment's documents."),
+        doc("Files of this shipment's documents."),
     ] = None
-    all: Annotated[bool, Meta(description="All missing files, up to 100 per request.")] = False
+    all: Annotated[bool, doc("All missing files, up to 100 per request.")] = False
     after: Annotated[
         str,
         Meta(
@@ -94,11 +93,11 @@ class RefusedFile(TypedDict):
 class FileRequestsResponse(TypedDict):
     """The outcome of the request, by document id."""
 
-    queued: Annotated[list[str], Meta(description="Documents whose files are being fetched.")]
-    present: Annotated[list[str], Meta(description="Documents whose files are already archived.")]
+    queued: Annotated[list[str], doc("Documents whose files are being fetched.")]
+    present: Annotated[list[str], doc("Documents whose files are already archived.")]
     refused: list[RefusedFile]
-    unknown: Annotated[list[str], Meta(description="Ids that match no document.")]
-    next: Annotated[str | None, Meta(description="Value of `after` for the next request; null at the end.")]
+    unknown: Annotated[list[str], doc("Ids that match no document.")]
+    next: Annotated[str | None, doc("Value of `after` for the next request; null at the end.")]
 
 
 @route("GET", "/documents/archive", returns=ArchiveSummary)

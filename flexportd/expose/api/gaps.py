@@ -5,10 +5,9 @@ from datetime import datetime
 from typing import Annotated, Any, TypedDict
 
 from aiohttp import web
-from msgspec import Meta
 
 from flexportd.core.events.applier import event_title
-from flexportd.core.json_types import Stamp
+from flexportd.core.json_types import Stamp, doc
 from flexportd.core.outages import DeliveryHealth, Detection, DetectionState, OutageReport, Verdict, health, outages
 from flexportd.expose import cursors
 from flexportd.expose.api.list_endpoint import ListEndpoint, bind_cursor
@@ -32,21 +31,19 @@ class GapEvent(TypedDict):
     id: str
     type: str | None
     title: str
-    state: Annotated[str | None, Meta(description="State of the event, see /events; null once the event is deleted.")]
+    state: Annotated[str | None, doc("State of the event, see /events; null once the event is deleted.")]
     reason: str | None
-    created_at: Annotated[Stamp, Meta(description="When Flexport recorded it.")]
+    created_at: Annotated[Stamp, doc("When Flexport recorded it.")]
     occurred_at: Stamp | None
-    detected_at: Annotated[Stamp, Meta(description="When polling found it, on the daemon's clock.")]
-    last_webhook_at: Annotated[
-        Stamp | None, Meta(description="When the last webhook before it arrived; null: there was none.")
-    ]
-    delivered_at: Annotated[Stamp | None, Meta(description="When a webhook delivered it later.")]
-    on_time: Annotated[bool, Meta(description="The webhook had only the usual delay: nothing was missed.")]
+    detected_at: Annotated[Stamp, doc("When polling found it, on the daemon's clock.")]
+    last_webhook_at: Annotated[Stamp | None, doc("When the last webhook before it arrived; null: there was none.")]
+    delivered_at: Annotated[Stamp | None, doc("When a webhook delivered it later.")]
+    on_time: Annotated[bool, doc("The webhook had only the usual delay: nothing was missed.")]
     recovered_by: str
     resource: str | None
     resource_id: str | None
     shipment_id: int | None
-    outage: Annotated[str | None, Meta(description="Id of its outage; null if the webhook was on time.")]
+    outage: Annotated[str | None, doc("Id of its outage; null if the webhook was on time.")]
 
 
 class Outage(TypedDict):
@@ -62,11 +59,11 @@ class Outage(TypedDict):
     seconds: float
     summary: str
     events: int
-    recovered: Annotated[int, Meta(description="Events that were applied.")]
+    recovered: Annotated[int, doc("Events that were applied.")]
     pending: int
     dead: int
-    late: Annotated[int, Meta(description="Events delivered later by webhook.")]
-    by_type: Annotated[dict[str, int], Meta(description="Number of events by type.")]
+    late: Annotated[int, doc("Events delivered later by webhook.")]
+    by_type: Annotated[dict[str, int], doc("Number of events by type.")]
     first_created_at: Stamp
     last_created_at: Stamp
     detected_at: Stamp
@@ -81,18 +78,18 @@ class GapDetection(TypedDict):
 
     state: Annotated[
         DetectionState,
-        Meta(
-            description="`unconfirmed`: the list is empty and no webhooks can be compared with it; `incomplete`: it "
+        doc(
+            "`unconfirmed`: the list is empty and no webhooks can be compared with it; `incomplete`: it "
             "lacks some webhook events; `all_missing`: it lacks all of them; `unavailable`: this account has "
             "no such list."
         ),
     ]
     summary: str
-    compared: Annotated[int, Meta(description="Webhook events that were looked up in the list.")]
-    missing: Annotated[int, Meta(description="Number of them that the list did not contain.")]
-    missing_by_type: Annotated[dict[str, int], Meta(description="Number of these by type, most frequent types only.")]
-    last_missing_at: Annotated[Stamp | None, Meta(description="When the newest of these arrived.")]
-    compared_at: Annotated[Stamp | None, Meta(description="When the list was last compared.")]
+    compared: Annotated[int, doc("Webhook events that were looked up in the list.")]
+    missing: Annotated[int, doc("Number of them that the list did not contain.")]
+    missing_by_type: Annotated[dict[str, int], doc("Number of these by type, most frequent types only.")]
+    last_missing_at: Annotated[Stamp | None, doc("When the newest of these arrived.")]
+    compared_at: Annotated[Stamp | None, doc("When the list was last compared.")]
 
 
 class EventDelivery(TypedDict):
@@ -105,17 +102,15 @@ class EventDelivery(TypedDict):
     summary: str
     needs_attention: bool
     last_webhook_at: Stamp | None
-    last_polled_event_at: Annotated[Stamp | None, Meta(description="Time of the newest event found by polling.")]
-    typical_interval_seconds: Annotated[
-        float | None, Meta(description="Typical interval between events; null: not known yet.")
-    ]
+    last_polled_event_at: Annotated[Stamp | None, doc("Time of the newest event found by polling.")]
+    typical_interval_seconds: Annotated[float | None, doc("Typical interval between events; null: not known yet.")]
     longest_interval_seconds: float | None
     listening_since: Stamp | None
-    polled_at: Annotated[Stamp | None, Meta(description="When Flexport's list of events was last read completely.")]
-    polling_failing_since: Annotated[Stamp | None, Meta(description="Time since which it cannot be read.")]
+    polled_at: Annotated[Stamp | None, doc("When Flexport's list of events was last read completely.")]
+    polling_failing_since: Annotated[Stamp | None, doc("Time since which it cannot be read.")]
     polling_error: str | None
-    outage_since: Annotated[Stamp | None, Meta(description="Start of the current outage.")]
-    missed: Annotated[int, Meta(description="Events missed in the current outage.")]
+    outage_since: Annotated[Stamp | None, doc("Start of the current outage.")]
+    missed: Annotated[int, doc("Events missed in the current outage.")]
     detection: GapDetection
 
 
@@ -123,8 +118,8 @@ class OutageList(TypedDict):
     """A page of outages, and how events arrive at present."""
 
     data: list[Outage]
-    next: Annotated[str | None, Meta(description="The cursor of the next page; null on the last.")]
-    as_of: Annotated[Stamp | None, Meta(description="When Flexport's list of events was last read completely.")]
+    next: Annotated[str | None, doc("The cursor of the next page; null on the last.")]
+    as_of: Annotated[Stamp | None, doc("When Flexport's list of events was last read completely.")]
     health: EventDelivery
 
 

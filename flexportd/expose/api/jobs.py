@@ -3,9 +3,8 @@
 from typing import Annotated, Any, Literal, TypedDict
 
 from aiohttp import web
-from msgspec import Meta
 
-from flexportd.core.json_types import Stamp
+from flexportd.core.json_types import Stamp, doc
 from flexportd.expose.cached_response import respond
 from flexportd.expose.interfaces import JobControl
 from flexportd.expose.openapi.declaration import route
@@ -17,7 +16,7 @@ JOBS: web.AppKey[JobControl] = web.AppKey("jobs", JobControl)
 
 RunCause = Annotated[
     Literal["schedule", "start", "catch_up", "manual"],
-    Meta(description="What started it: the schedule, a start of the daemon, a missed run, or a person."),
+    doc("What started it: the schedule, a start of the daemon, a missed run, or a person."),
 ]
 RunOutcome = Literal["done", "failed", "cancelled", "timed_out", "interrupted"]
 
@@ -35,7 +34,7 @@ class LastJobRun(TypedDict):
 
     started_at: Stamp | None
     ended_at: Stamp | None
-    seconds: Annotated[float | None, Meta(description="Null if the daemon stopped during the run.")]
+    seconds: Annotated[float | None, doc("Null if the daemon stopped during the run.")]
     outcome: RunOutcome | None
     message: str | None
 
@@ -57,16 +56,16 @@ class JobStatus(TypedDict):
 
     id: str
     title: str
-    schedule: Annotated[str, Meta(description="As text: every 15 min, daily at 02:15 UTC.")]
+    schedule: Annotated[str, doc("As text: every 15 min, daily at 02:15 UTC.")]
     paused: bool
     running: CurrentJobRun | None
-    next_run_at: Annotated[Stamp | None, Meta(description="When it next runs; null while it is paused.")]
+    next_run_at: Annotated[Stamp | None, doc("When it next runs; null while it is paused.")]
     last_run: LastJobRun | None
     last_success_at: Stamp | None
     runs: int
     failures: int
     consecutive_failures: int
-    skipped: Annotated[int, Meta(description="Number of runs skipped because the previous one was still running.")]
+    skipped: Annotated[int, doc("Number of runs skipped because the previous one was still running.")]
 
 
 class JobDetail(JobStatus):

@@ -11,6 +11,7 @@ from msgspec import Meta
 from flexportd.clock import stamp
 from flexportd.core.access import keys
 from flexportd.core.access.keys import AccessKey, NewKey, Principal, Scope
+from flexportd.core.json_types import doc
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.base_url import base_url
 from flexportd.expose.cached_response import respond
@@ -42,20 +43,20 @@ MetadataKey = Annotated[str, Meta(min_length=1, max_length=keys.MAX_VALUE_LENGTH
 class CreateKeyRequest(msgspec.Struct, forbid_unknown_fields=True):
     """A new key. With `consignees` or `metadata` it can read only matching shipments, and its scope must be read."""
 
-    name: Annotated[Name, Meta(description="Purpose of the key; unique among active keys.")]
-    scope: Annotated[Scope, Meta(description="admin includes write, and write includes read.")] = "read"
+    name: Annotated[Name, doc("Purpose of the key; unique among active keys.")]
+    scope: Annotated[Scope, doc("admin includes write, and write includes read.")] = "read"
     expires: Annotated[
         Annotated[str, Meta(min_length=1, max_length=40)] | None,
-        Meta(description="Expiry: a duration from now (90d), the last valid day (2027-01-31) or a time; null: never."),
+        doc("Expiry: a duration from now (90d), the last valid day (2027-01-31) or a time; null: never."),
     ] = None
-    consignees: Annotated[Values | None, Meta(description="Limit to shipments to any of these consignees.")] = None
+    consignees: Annotated[Values | None, doc("Limit to shipments to any of these consignees.")] = None
     metadata: Annotated[
         Annotated[dict[MetadataKey, Values], Meta(min_length=1, max_length=1)] | None,
-        Meta(description="Limit to shipments with one of these metadata values; exactly one metadata key."),
+        doc("Limit to shipments with one of these metadata values; exactly one metadata key."),
     ] = None
     rate_limit: Annotated[
         Annotated[str, Meta(min_length=1, max_length=40)] | None,
-        Meta(description="Rate limit such as 1200/1m, or off; null: [api] rate_limit."),
+        doc("Rate limit such as 1200/1m, or off; null: [api] rate_limit."),
     ] = None
 
 

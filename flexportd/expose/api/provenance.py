@@ -3,10 +3,9 @@
 from typing import Annotated, TypedDict, cast
 
 from aiohttp import web
-from msgspec import Meta
 
 from flexportd.core.history.provenance import MAX_STEPS, TraceStep, trace_event, trace_object
-from flexportd.core.json_types import Stamp
+from flexportd.core.json_types import Stamp, doc
 from flexportd.core.resources.registry import RESOURCE_TYPES, Registry
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import NotFoundError
@@ -36,9 +35,9 @@ class ObjectTrace(TypedDict):
     """What changed an object, newest first: one step per cause."""
 
     data: list[TraceStep]
-    next: Annotated[str | None, Meta(description="The cursor of the next page; null on the last.")]
-    as_of: Annotated[Stamp | None, Meta(description="The newest state described, on Flexport's clock.")]
-    history_from: Annotated[Stamp | None, Meta(description=_HISTORY_FROM)]
+    next: Annotated[str | None, doc("The cursor of the next page; null on the last.")]
+    as_of: Annotated[Stamp | None, doc("The newest state described, on Flexport's clock.")]
+    history_from: Annotated[Stamp | None, doc(_HISTORY_FROM)]
 
 
 class EventTrace(TypedDict):
@@ -48,7 +47,7 @@ class EventTrace(TypedDict):
     data: list[TraceStep]
     next: None
     as_of: None
-    history_from: Annotated[Stamp | None, Meta(description=_HISTORY_FROM)]
+    history_from: Annotated[Stamp | None, doc(_HISTORY_FROM)]
 
 
 _NAMES = sorted({name for domain in RESOURCE_TYPES for name in (domain.route, domain.label.replace(" ", "-"))})

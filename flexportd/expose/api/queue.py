@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypedDict
 
 from aiohttp import web
-from msgspec import Meta
 
-from flexportd.core.json_types import Stamp
+from flexportd.core.json_types import Stamp, doc
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
@@ -25,17 +24,17 @@ class QueueItem(TypedDict):
     """A queued item: waiting (ready) or running (leased)."""
 
     id: str
-    kind: Annotated[str, Meta(description="event: to apply; refresh or document_file: to fetch.")]
+    kind: Annotated[str, doc("event: to apply; refresh or document_file: to fetch.")]
     state: Literal["ready", "leased"]
     priority: Priority
-    attempts: Annotated[int, Meta(description="Number of attempts.")]
+    attempts: Annotated[int, doc("Number of attempts.")]
     enqueued_at: Stamp
-    ready_at: Annotated[Stamp, Meta(description="Earliest time of the next attempt.")]
+    ready_at: Annotated[Stamp, doc("Earliest time of the next attempt.")]
     lease_until: Stamp | None
-    lane: Annotated[str | None, Meta(description="Items with the same lane run one after another.")]
+    lane: Annotated[str | None, doc("Items with the same lane run one after another.")]
     event_id: str | None
     event_type: str | None
-    error: Annotated[str | None, Meta(description="Error of the last failed attempt.")]
+    error: Annotated[str | None, doc("Error of the last failed attempt.")]
 
 
 ITEM_FIELDS = tuple(QueueItem.__annotations__)

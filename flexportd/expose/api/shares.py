@@ -13,6 +13,7 @@ from flexportd.core.access import share_view, shares
 from flexportd.core.access.keys import Principal
 from flexportd.core.access.share_view import SharedShipment
 from flexportd.core.access.shares import NewShare, ShareDocument
+from flexportd.core.json_types import doc
 from flexportd.errors import ConflictError, NotFoundError
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.shipments import shipment_id
@@ -41,11 +42,11 @@ class CreateShareRequest(msgspec.Struct, forbid_unknown_fields=True):
 
     expires: Annotated[
         Annotated[str, Meta(min_length=1, max_length=40)],
-        Meta(description="Expiry: a duration from now (30d), the last valid day (2027-01-31) or a time; at most 365d."),
+        doc("Expiry: a duration from now (30d), the last valid day (2027-01-31) or a time; at most 365d."),
     ] = shares.DEFAULT_LIFETIME
     label: Annotated[
         Annotated[str, Meta(max_length=shares.MAX_LABEL_LENGTH, pattern=_LINE)] | None,
-        Meta(description="Recipient or purpose; not shown to the recipient."),
+        doc("Recipient or purpose; not shown to the recipient."),
     ] = None
 
 

@@ -4,12 +4,11 @@ from typing import Annotated, Any, TypedDict
 
 import msgspec
 from aiohttp import web
-from msgspec import Meta
 
 from flexportd import __version__
 from flexportd.clock import age
 from flexportd.core.events.applier import is_known_type
-from flexportd.core.json_types import Stamp
+from flexportd.core.json_types import Stamp, doc
 from flexportd.core.outages import DeliveryHealth, health
 from flexportd.core.resources import shipments
 from flexportd.expose.api.gaps import EventDelivery, delivery_document
@@ -30,22 +29,20 @@ class RejectedWebhooks(TypedDict):
     count: int
     first_at: Stamp
     last_at: Stamp
-    last_address: Annotated[str, Meta(description="Client address of the last one; `local` for a Unix socket.")]
-    last_path: Annotated[str, Meta(description="Path of the last one.")]
-    hint: Annotated[str, Meta(description="How to fix it.")]
+    last_address: Annotated[str, doc("Client address of the last one; `local` for a Unix socket.")]
+    last_path: Annotated[str, doc("Path of the last one.")]
+    hint: Annotated[str, doc("How to fix it.")]
 
 
 class WebhookStatus(TypedDict):
     """Webhook deliveries."""
 
     path: str
-    has_secrets: Annotated[bool, Meta(description="Without a secret every delivery is rejected.")]
+    has_secrets: Annotated[bool, doc("Without a secret every delivery is rejected.")]
     last_received_at: Stamp | None
-    last_created_at: Annotated[Stamp | None, Meta(description="When Flexport recorded the last event received.")]
-    deliveries: Annotated[dict[str, int], Meta(description="Deliveries by outcome.")]
-    rejected: Annotated[
-        list[RejectedWebhooks], Meta(description="Rejected deliveries by reason, latest first; kept permanently.")
-    ]
+    last_created_at: Annotated[Stamp | None, doc("When Flexport recorded the last event received.")]
+    deliveries: Annotated[dict[str, int], doc("Deliveries by outcome.")]
+    rejected: Annotated[list[RejectedWebhooks], doc("Rejected deliveries by reason, latest first; kept permanently.")]
 
 
 class EventCounts(TypedDict):
@@ -55,10 +52,10 @@ class EventCounts(TypedDict):
     by_state: dict[str, int]
     by_type: Annotated[
         dict[str, dict[str, bool | int]],
-        Meta(description="By type: `known` (whether Flexport documents it), and the number by state."),
+        doc("By type: `known` (whether Flexport documents it), and the number by state."),
     ]
     other_versions: Annotated[
-        dict[str, int], Meta(description="Number of events in a version of Flexport's API other than 2, by version.")
+        dict[str, int], doc("Number of events in a version of Flexport's API other than 2, by version.")
     ]
 
 
@@ -81,11 +78,11 @@ class StorageStatus(TypedDict):
 class SyncStatus(TypedDict):
     """Sync summary. `complete_at`: when the least recently read list was last read completely."""
 
-    configured: Annotated[bool, Meta(description="Whether a Flexport API key is configured.")]
+    configured: Annotated[bool, doc("Whether a Flexport API key is configured.")]
     complete_at: Stamp | None
     forecast: SyncForecast | None
-    pending_removals: Annotated[dict[str, int], Meta(description="By resource: missing objects that need review.")]
-    unavailable: Annotated[dict[str, str | None], Meta(description="Resources that cannot be read, with the reason.")]
+    pending_removals: Annotated[dict[str, int], doc("By resource: missing objects that need review.")]
+    unavailable: Annotated[dict[str, str | None], doc("Resources that cannot be read, with the reason.")]
 
 
 class CacheStatus(TypedDict):
@@ -117,13 +114,13 @@ class ConnectionStatus(TypedDict):
     """Network connections. Counters since the start."""
 
     open: int
-    limit: Annotated[int, Meta(description="Maximum number of connections; see [server] max_connections.")]
-    open_files_limit: Annotated[int, Meta(description="Maximum number of open files of the process.")]
-    refused: Annotated[dict[str, int], Meta(description="Refused connections, by reason.")]
-    closed: Annotated[dict[str, int], Meta(description="Closed connections, by reason.")]
-    unsent_response_bytes: Annotated[int, Meta(description="Bytes of responses not read by clients yet.")]
-    request_body_bytes: Annotated[int, Meta(description="Bytes of request bodies in memory.")]
-    request_bodies_rejected: Annotated[int, Meta(description="Request bodies refused because too many were in memory.")]
+    limit: Annotated[int, doc("Maximum number of connections; see [server] max_connections.")]
+    open_files_limit: Annotated[int, doc("Maximum number of open files of the process.")]
+    refused: Annotated[dict[str, int], doc("Refused connections, by reason.")]
+    closed: Annotated[dict[str, int], doc("Closed connections, by reason.")]
+    unsent_response_bytes: Annotated[int, doc("Bytes of responses not read by clients yet.")]
+    request_body_bytes: Annotated[int, doc("Bytes of request bodies in memory.")]
+    request_bodies_rejected: Annotated[int, doc("Request bodies refused because too many were in memory.")]
 
 
 class DaemonStatus(TypedDict):

@@ -6,10 +6,9 @@ from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 from aiohttp import web
-from msgspec import Meta
 
 from flexportd.clock import stamp
-from flexportd.core.json_types import Stamp
+from flexportd.core.json_types import Stamp, doc
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import InvalidError
 from flexportd.expose.api.list_endpoint import ListEndpoint
@@ -35,25 +34,23 @@ class SyncResult(TypedDict):
 
     resource: str
     state: Literal["waiting", "running", "complete", "held", "unavailable", "failed"]
-    as_of: Annotated[Stamp | None, Meta(description="Flexport's time when reading started.")]
+    as_of: Annotated[Stamp | None, doc("Flexport's time when reading started.")]
     started_at: Stamp | None
     ended_at: Stamp | None
-    total: Annotated[int | None, Meta(description="Total reported by Flexport; null if it reports none.")]
-    objects: Annotated[int, Meta(description="Rows on its pages.")]
+    total: Annotated[int | None, doc("Total reported by Flexport; null if it reports none.")]
+    objects: Annotated[int, doc("Rows on its pages.")]
     unchanged: int
     changed: int
     new: int
     skipped: int
     failed: int
-    skipped_by_reason: Annotated[dict[str, int], Meta(description="Number of skipped objects, by reason.")]
-    missing: Annotated[int, Meta(description="Stored objects that are missing from the list.")]
+    skipped_by_reason: Annotated[dict[str, int], doc("Number of skipped objects, by reason.")]
+    missing: Annotated[int, doc("Stored objects that are missing from the list.")]
     removed: int
     requests: int
     bytes: int
     reason: str | None
-    balanced: Annotated[
-        bool | None, Meta(description="Whether the sum equals Flexport's total; null: Flexport reports no total.")
-    ]
+    balanced: Annotated[bool | None, doc("Whether the sum equals Flexport's total; null: Flexport reports no total.")]
 
 
 class SyncRun(TypedDict):
@@ -79,16 +76,16 @@ class SyncListState(TypedDict):
 
     resource: str
     as_of: Stamp | None
-    complete_at: Annotated[Stamp | None, Meta(description="When reading it ended, on the daemon's clock.")]
+    complete_at: Annotated[Stamp | None, doc("When reading it ended, on the daemon's clock.")]
     total: int | None
     requests: int | None
-    incremental_until: Annotated[Stamp | None, Meta(description="Flexport's time up to which changes have been read.")]
+    incremental_until: Annotated[Stamp | None, doc("Flexport's time up to which changes have been read.")]
     filter_ignored_at: Annotated[
-        Stamp | None, Meta(description="When Flexport was found to ignore the filter on the time of change.")
+        Stamp | None, doc("When Flexport was found to ignore the filter on the time of change.")
     ]
-    unavailable_at: Annotated[Stamp | None, Meta(description="Time since which the account cannot read it.")]
+    unavailable_at: Annotated[Stamp | None, doc("Time since which the account cannot read it.")]
     unavailable_reason: str | None
-    pending_removals: Annotated[int, Meta(description="Missing objects that need review.")]
+    pending_removals: Annotated[int, doc("Missing objects that need review.")]
     unreadable: int
 
 
@@ -111,24 +108,20 @@ class ApiCallUsage(TypedDict):
 class ShipmentDetailState(TypedDict):
     """Shipments that are fetched one by one, because their list entries may be incomplete."""
 
-    pending: Annotated[int, Meta(description="Shipments to be fetched.")]
-    fetched: Annotated[int, Meta(description="Shipments that were fetched individually.")]
-    lists_complete: Annotated[
-        bool,
-        Meta(description="Lists are complete, so shipments are no longer fetched individually."),
-    ]
+    pending: Annotated[int, doc("Shipments to be fetched.")]
+    fetched: Annotated[int, doc("Shipments that were fetched individually.")]
+    lists_complete: Annotated[bool, doc("Lists are complete, so shipments are no longer fetched individually.")]
     consecutive_matches: Annotated[
-        int,
-        Meta(description="Number of consecutive comparisons, up to the latest, in which the list entry was complete."),
+        int, doc("Number of consecutive comparisons, up to the latest, in which the list entry was complete.")
     ]
-    mismatches: Annotated[int, Meta(description="Number of comparisons in which the list entry was incomplete.")]
-    decided_at: Annotated[Stamp | None, Meta(description="Time since which `lists_complete` has its value.")]
+    mismatches: Annotated[int, doc("Number of comparisons in which the list entry was incomplete.")]
+    decided_at: Annotated[Stamp | None, doc("Time since which `lists_complete` has its value.")]
 
 
 class SyncState(TypedDict):
     """State of the sync: the current or last run of each kind, every list, and the API calls."""
 
-    configured: Annotated[bool, Meta(description="Whether a Flexport API key is configured.")]
+    configured: Annotated[bool, doc("Whether a Flexport API key is configured.")]
     full: SyncRunDetail | None
     incremental: SyncRunDetail | None
     resources: list[SyncListState]

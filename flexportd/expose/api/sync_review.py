@@ -6,7 +6,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from flexportd.core.json_types import Stamp
+from flexportd.core.json_types import Stamp, doc
 from flexportd.core.resources.registry import RESOURCE_TYPES
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.sync import resource_by_name
@@ -36,7 +36,7 @@ class UnreadableObject(TypedDict):
 
     id: int
     resource: str
-    resource_id: Annotated[str, Meta(description="Its id, or a name derived from its content.")]
+    resource_id: Annotated[str, doc("Its id, or a name derived from its content.")]
     error: str
     first_seen_at: Stamp
     last_seen_at: Stamp
