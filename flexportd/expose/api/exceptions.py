@@ -44,10 +44,10 @@ class ExceptionRecord(TypedDict):
     severity: Severity
     title: str
     summary: Annotated[str, doc("The evidence as a sentence.")]
-    resource: Annotated[str, doc("Resource concerned: shipments, containers, customs_entries, ...")]
+    resource: Annotated[str, doc("The affected resource: shipments, containers, customs_entries, ...")]
     resource_id: str
     shipment_id: int | None
-    since: Annotated[Stamp, doc("When the problem began, by its evidence: such as the end of the due day.")]
+    since: Annotated[Stamp, doc("When the problem began according to its evidence, such as the end of the due day.")]
     opened_at: Stamp
     updated_at: Annotated[Stamp, doc("When its evidence last changed.")]
     closed_at: Annotated[Stamp | None, doc("When it closed; null while it is open.")]

@@ -86,14 +86,14 @@ class GapDetection(TypedDict):
     ]
     summary: str
     compared: Annotated[int, doc("Webhook events that were looked up in the list.")]
-    missing: Annotated[int, doc("Number of them that the list did not contain.")]
-    missing_by_type: Annotated[dict[str, int], doc("Number of these by type, most frequent types only.")]
-    last_missing_at: Annotated[Stamp | None, doc("When the newest of these arrived.")]
+    missing: Annotated[int, doc("Number of these events that the list did not contain.")]
+    missing_by_type: Annotated[dict[str, int], doc("Number of missing events by type, most frequent types only.")]
+    last_missing_at: Annotated[Stamp | None, doc("When the newest missing event arrived.")]
     compared_at: Annotated[Stamp | None, doc("When the list was last compared.")]
 
 
 class EventDelivery(TypedDict):
-    """How events arrive at present, and whether a pause is a fault here, at Flexport, or no fault.
+    """How events arrive at present, and whether silence is normal, a fault here, or a fault at Flexport.
 
     `last_polled_event_at` and `listening_since` are on Flexport's clock, the others on the daemon's.
     """

@@ -25,7 +25,7 @@ _RESOURCES = tuple(domain.route for domain in RESOURCE_TYPES)
 
 
 class PendingRemoval(TypedDict):
-    """An object missing from Flexport's list together with many others."""
+    """An object missing from Flexport's list. It needs review because many objects are missing at once."""
 
     resource: str
     id: str

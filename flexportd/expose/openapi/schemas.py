@@ -58,7 +58,7 @@ PROBLEM = Schema(
         "description": "An error (RFC 9457). `type` is stable; `detail` is for people and may change.",
         "required": ["type", "title", "status", "detail"],
         "properties": {
-            "type": {"type": "string", "description": "urn:flexportd:problem: and the slug."},
+            "type": {"type": "string", "description": "urn:flexportd:problem: followed by the name of the problem."},
             "title": {"type": "string"},
             "status": {"type": "integer"},
             "detail": {"type": "string"},
