@@ -1,4 +1,4 @@
-"""The address under which people open links: configured, else the one that the caller used, else a listening one."""
+"""The base URL of links: the configured one, else that of the request, else a listening address."""
 
 import re
 import socket
@@ -13,56 +13,56 @@ from flexportd.expose.security.cors import forwarded_hosts, forwarded_schemes
 from flexportd.http.client_ip import is_trusted
 
 NO_BASE_URL = (
-    "flexportd listens on Unix sockets only, so a link has no address that others can open: set [server] public_url"
+    "flexportd listens only on Unix sockets, so links have no URL that others can open: set [server] public_url"
 )
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
-# Documentation addresses: no packet is sent, the routing table only tells which address of ours would be used.
+# Documentation addresses. No packet is sent: connecting a UDP socket only selects the local address.
 _PROBE_ADDRESSES = {4: ("192.0.2.1", 9), 6: ("2001:db8::1", 9)}
 
 
 def base_url(request: web.Request) -> str | None:
-    """Scheme, host and perhaps a path prefix, without a slash at the end; None where only Unix sockets are open.
+    """The base URL, without a trailing slash; None if the daemon listens only on Unix sockets.
 
-    The control socket's callers name no host that others could use, so they get a listening address.
+    Requests on the control socket have no host that others could use, so they get a listening address.
     """
-    parts, door = request.app[CONTEXT], request.app[ACCESS_POLICY]
+    parts, policy = request.app[CONTEXT], request.app[ACCESS_POLICY]
     if parts.display.public_url is not None:
         return parts.display.public_url
     host, scheme = request.headers.get(hdrs.HOST, ""), request.scheme
-    if is_trusted(request, door.trusted_proxies):
+    if is_trusted(request, policy.trusted_proxies):
         host = next(iter(forwarded_hosts(request)), host)
         scheme = next(iter(forwarded_schemes(request)), scheme)
-    if door.checks_hosts and _HOST.fullmatch(host):
+    if policy.checks_hosts and _HOST.fullmatch(host):
         return f"{scheme}://{host}"
     return configured_url(parts)
 
 
 def configured_url(parts: AppContext) -> str | None:
-    """The same without regard to a request, for what is shown to everybody alike."""
+    """The base URL regardless of the request, for content that all callers share."""
     return parts.display.public_url or reachable_url(parts.addresses, "https" if parts.has_tls else "http")
 
 
 def reachable_url(addresses: Iterable[str], scheme: str) -> str | None:
-    """The first of these listening addresses that other machines reach, else one of loopback; None without any."""
-    found: list[tuple[bool, str]] = []
+    """The first listening address that other machines can reach, else a loopback one; None without any."""
+    urls: list[tuple[bool, str]] = []
     for address in addresses:
-        host, mark, port = address.rpartition(":")
-        if address.startswith("unix:") or not mark:
+        host, colon, port = address.rpartition(":")
+        if address.startswith("unix:") or not colon:
             continue
         ip = ip_address(host.strip("[]").partition("%")[0])
-        shown = _own_address(ip.version) if ip.is_unspecified else host
-        found.append((ip.is_loopback, f"{scheme}://{shown}:{port}"))
-    return min(found, key=lambda one: one[0])[1] if found else None
+        reachable = _own_address(ip.version) if ip.is_unspecified else host
+        urls.append((ip.is_loopback, f"{scheme}://{reachable}:{port}"))
+    return min(urls, key=lambda url: url[0])[1] if urls else None
 
 
 def _own_address(version: int) -> str:
-    """The address of this machine that other machines see; that of loopback without a network."""
+    """The address of this machine in the network; the loopback address without one."""
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
             sock.connect(_PROBE_ADDRESSES[version])
-            found = str(sock.getsockname()[0])
+            own = str(sock.getsockname()[0])
     except OSError:
-        found = "127.0.0.1" if version == 4 else "::1"
-    return f"[{found}]" if version == 6 else found
+        own = "127.0.0.1" if version == 4 else "::1"
+    return f"[{own}]" if version == 6 else own

@@ -21,9 +21,10 @@ from flexportd.core.changes.stream_messages import StreamMessage
 from flexportd.core.exceptions.worker import ExceptionWorker
 from flexportd.daemon.after_commit import CommitHooks
 from flexportd.errors import RefusedError, UnavailableError
-from flexportd.expose.api.stream import ROUTES
+from flexportd.expose.api import stream as stream_api
 from flexportd.expose.authorization_middleware import error_middleware
 from flexportd.expose.context import CONTEXT
+from flexportd.expose.openapi.declaration import routes_of
 from flexportd.expose.openapi.router import register
 from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
@@ -170,7 +171,7 @@ async def streaming(daemon, beat=0.15, viewer=UNRESTRICTED, door=None):
     if door:
         app[ACCESS_POLICY] = door
     install(app, hub)
-    register(app, ROUTES)
+    register(app, routes_of(stream_api))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=60)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

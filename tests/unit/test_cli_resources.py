@@ -12,7 +12,7 @@ from flexportd.cli.main import root
 from flexportd.cli.output import Output
 from flexportd.cli.resource_specs import RESOURCES
 from flexportd.core.resources.registry import Registry
-from flexportd.expose.api import serialize
+from flexportd.expose import serialize
 from flexportd.expose.api.resource_filters import filters_of, list_definition
 
 REGISTRY = Registry()

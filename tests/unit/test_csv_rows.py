@@ -6,7 +6,7 @@ import random
 import pytest
 
 from flexportd.core.resources import registry
-from flexportd.expose.api import serialize
+from flexportd.expose import serialize
 from flexportd.expose.feeds.csv_rows import CsvRowWriter
 from flexportd.expose.feeds.export import Export
 

@@ -12,7 +12,6 @@ from multidict import MultiMapping
 from flexportd.core.history.as_of import check_filters, check_includes
 from flexportd.expose import cursors
 from flexportd.expose.api.as_of import AsOfListFactory, open_as_of
-from flexportd.expose.api.serialize import select_fields
 from flexportd.expose.cached_response import EncodedPage, encode_page, respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.cursors import Cursor
@@ -24,6 +23,7 @@ from flexportd.expose.request_keys import QUERY
 from flexportd.expose.security.authorization import check_includes as check_own_includes
 from flexportd.expose.security.authorization import deny_list
 from flexportd.expose.security.opaque_values import OpaqueCodec, codec_of
+from flexportd.expose.serialize import select_fields
 from flexportd.storage.database import Database
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.queries.stable_pagination import SnapshotPages

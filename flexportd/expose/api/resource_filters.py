@@ -12,7 +12,7 @@ from typing import Any
 
 from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.expose.api import serialize
+from flexportd.expose import serialize
 from flexportd.expose.openapi.enum_values import column_vocabulary
 from flexportd.expose.openapi.parameters import filter_description, filter_param
 from flexportd.expose.openapi.query_params import ListRules

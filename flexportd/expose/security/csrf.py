@@ -17,9 +17,9 @@ from flexportd.core.access.keys import UNRESTRICTED
 from flexportd.core.access.signatures import Signer
 from flexportd.errors import ForbiddenError, RefusedError
 from flexportd.expose.context import CONTEXT
-from flexportd.expose.openapi.router import read_body
 from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security import cors
+from flexportd.expose.security.request_body import read_body
 
 TOKEN_FIELD = "form_token"  # noqa: S105 (the name of a field)
 MEDIA_TYPE = "application/x-www-form-urlencoded"

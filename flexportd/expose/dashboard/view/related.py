@@ -13,11 +13,11 @@ from flexportd.core.resources.resource_type import MAX_ID_LENGTH, ResourceType
 from flexportd.expose.api.nested_lists import nested_lists
 from flexportd.expose.api.resource_filters import param_name
 from flexportd.expose.api.resources import ResourceEndpoints, resources
-from flexportd.expose.api.serialize import record_row
 from flexportd.expose.dashboard.view.dates import ViewContext
 from flexportd.expose.dashboard.view.labels import Text, json_or_none, text
 from flexportd.expose.dashboard.view.values import money, value_text
 from flexportd.expose.security import authorization
+from flexportd.expose.serialize import record_row
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.resources import Record
