@@ -20,8 +20,6 @@ from flexportd.json_depth import nests_too_deep
 from flexportd.storage.repositories.events import LISTING
 from flexportd.storage.transaction import Transaction
 
-STATES = ("ready", "leased", "applied", "coalesced", "ignored", "dead")
-
 
 class Event(TypedDict):
     """An event from Flexport. `state`: ready, leased, applied, coalesced, ignored or dead."""
