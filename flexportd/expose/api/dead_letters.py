@@ -9,10 +9,10 @@ from msgspec import Meta
 
 from flexportd.core.events.applier import event_title
 from flexportd.core.json_types import Stamp, doc
+from flexportd.core.resources.identifiers import int_id
 from flexportd.errors import not_found
 from flexportd.expose.api.events import Attempt, RequeuedItem, payload
 from flexportd.expose.api.list_endpoint import ListEndpoint
-from flexportd.expose.api.path_ids import numeric_id
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi.declaration import list_route, route
@@ -104,7 +104,10 @@ async def list_dead_letters(request: web.Request) -> web.StreamResponse:
 
 def item_id(request: web.Request) -> int:
     """The dead letter in the path. Raises NotFoundError."""
-    return numeric_id(request, "dead letter")
+    number = int_id(request.match_info["id"])
+    if number is None:
+        raise not_found("dead letter", request.match_info["id"])
+    return number
 
 
 @route("GET", "/dead-letters/{id}", returns=DeadLetterDetail, path_parameters=(_ID,))
