@@ -1,4 +1,4 @@
-"""JSON documents whose schema is published: types of times as text, and documents by their TypedDict."""
+"""JSON documents whose schema is published: types and annotations of fields, and documents by their TypedDict."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, cast
@@ -10,8 +10,12 @@ Stamp = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 
 Day = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date"})]
 """A calendar day."""
-
 D = TypeVar("D")
+
+
+def doc(text: str) -> msgspec.Meta:
+    """The description of a field, in its annotation."""
+    return msgspec.Meta(description=text)
 
 
 def document_of(shape: type[D], values: Mapping[str, Any], /, **computed: Any) -> D:

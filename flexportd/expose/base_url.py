@@ -1,4 +1,4 @@
-"""The base URL of links: the configured one, else the one that the caller used, else a listening address."""
+"""The base URL of links: the configured one, else that of the request, else a listening address."""
 
 import re
 import socket
@@ -14,18 +14,18 @@ from flexportd.expose.security.cors import forwarded_hosts, forwarded_schemes
 from flexportd.http.client_ip import is_trusted
 
 NO_BASE_URL = (
-    "flexportd listens on Unix sockets only, so a link has no address that others can open: set [server] public_url"
+    "flexportd listens only on Unix sockets, so links have no URL that others can open: set [server] public_url"
 )
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
-# Documentation addresses: no packet is sent; the routing table selects the local address.
+# Documentation addresses. No packet is sent: connecting a UDP socket only selects the local address.
 _PROBE_ADDRESSES = {4: ("192.0.2.1", 9), 6: ("2001:db8::1", 9)}
 
 
 def base_url(request: web.Request) -> str | None:
-    """Scheme, host and optional path prefix, without a slash at the end; None where only Unix sockets are open.
+    """The base URL, without a trailing slash; None if the daemon listens only on Unix sockets.
 
-    Callers on the control socket send no host that others could use, so they get a listening address.
+    Requests on the control socket have no host that others could use, so they get a listening address.
     """
     display, policy = request.app[DISPLAY], request.app[ACCESS_POLICY]
     if display.public_url is not None:
@@ -40,7 +40,7 @@ def base_url(request: web.Request) -> str | None:
 
 
 def configured_url(display: DisplaySettings, server: ServerInfo) -> str | None:
-    """The base URL where no request tells one."""
+    """The base URL regardless of the request, for content that all callers share."""
     return display.public_url or reachable_url(server.addresses, "https" if server.has_tls else "http")
 
 
@@ -48,17 +48,17 @@ def reachable_url(addresses: Iterable[str], scheme: str) -> str | None:
     """The first listening address that other machines can reach, else a loopback one; None without any."""
     urls: list[tuple[bool, str]] = []
     for address in addresses:
-        host, mark, port = address.rpartition(":")
-        if address.startswith("unix:") or not mark:
+        host, colon, port = address.rpartition(":")
+        if address.startswith("unix:") or not colon:
             continue
         ip = ip_address(host.strip("[]").partition("%")[0])
-        shown = _own_address(ip.version) if ip.is_unspecified else host
-        urls.append((ip.is_loopback, f"{scheme}://{shown}:{port}"))
+        reachable = _own_address(ip.version) if ip.is_unspecified else host
+        urls.append((ip.is_loopback, f"{scheme}://{reachable}:{port}"))
     return min(urls, key=itemgetter(0))[1] if urls else None
 
 
 def _own_address(version: int) -> str:
-    """The address of this machine that others see; a loopback address without a network."""
+    """The address of this machine in the network; the loopback address without one."""
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as sock:

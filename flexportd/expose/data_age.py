@@ -1,4 +1,4 @@
-"""How long ago what is shown was last known to be what Flexport has: the header `Age` (RFC 9111) of a mirror."""
+"""Age of the data (header `Age`, RFC 9111): time since it was last compared with Flexport."""
 
 import contextlib
 from collections.abc import Iterable
@@ -9,12 +9,12 @@ from flexportd.errors import UnavailableError
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.sync import ListState
 
-_INTERVAL = 10.0  # seconds between looks
+_INTERVAL = 10.0  # seconds between refreshes
 _PREFIX = "/api/v1/"
 
 
 class Freshness:
-    """When each resource's list was last read to its end, or asked for its changes."""
+    """When each resource was last read completely, or its changes were."""
 
     def __init__(self, db: Database, clock: Clock, domains: Iterable[ResourceType]) -> None:
         self._db = db
@@ -23,20 +23,20 @@ class Freshness:
         self._confirmed: dict[str, float] = {}
 
     async def run(self) -> None:
-        """Look again and again, until cancelled."""
+        """Refresh periodically, until cancelled."""
         while True:
-            with contextlib.suppress(UnavailableError):  # the next look tells
+            with contextlib.suppress(UnavailableError):  # until the next refresh
                 await self.refresh()
             await self._clock.sleep(_INTERVAL)
 
     async def refresh(self) -> None:
-        """Read when each list was confirmed."""
+        """Load when each list was confirmed."""
         states = await self._db.read(lambda tx: tx.sync.list_states())
-        found = {route: _confirmed(states[name]) for name, route in self._routes.items() if name in states}
-        self._confirmed = {route: at for route, at in found.items() if at is not None}
+        confirmed = {route: _confirmed(states[name]) for name, route in self._routes.items() if name in states}
+        self._confirmed = {route: at for route, at in confirmed.items() if at is not None}
 
     def age(self, path: str) -> int | None:
-        """Seconds since what this path shows was last confirmed; None where nobody can say."""
+        """Seconds since the data of this path was last confirmed; None if unknown."""
         if not self._confirmed or not path.startswith(_PREFIX):
             return None
         at = self._confirmed.get(path[len(_PREFIX) :].partition("?")[0].partition("/")[0])

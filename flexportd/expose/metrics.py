@@ -1,4 +1,4 @@
-"""Prometheus metrics, read from the parts when they are asked for: nothing is counted twice on a hot path."""
+"""Prometheus metrics, collected on request from the counters of the components."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -24,7 +24,8 @@ from flexportd.expose.context import (
     WEBHOOK_REFUSALS,
     WEBHOOKS,
 )
-from flexportd.expose.openapi.route import Response, Route
+from flexportd.expose.openapi.declaration import route
+from flexportd.expose.openapi.route import Response
 from flexportd.expose.streaming.broadcaster import BROADCASTER
 from flexportd.expose.webhook_refusals import EXPLANATIONS
 from flexportd.http.connections import ABORT_REASONS, REFUSAL_REASONS
@@ -88,14 +89,14 @@ class _Snapshot(Collector):
             oldest.add_metric([state], self._stats["oldest_seconds"][state] or 0)
         yield from (items, oldest)
         yield _gauge("flexportd_queue_paused", "1 while paused.", self._stats["paused"])
-        tallies = self._app[QUEUE].counters
+        counters = self._app[QUEUE].counters
         ended = CounterMetricFamily(
             "flexportd_queue_items_processed", "Completed items since the start, by outcome.", labels=["outcome"]
         )
-        for outcome, count in (("done", tallies.finished), ("dead", tallies.dead), ("retried", tallies.retried)):
+        for outcome, count in (("done", counters.finished), ("dead", counters.dead), ("retried", counters.retried)):
             ended.add_metric([outcome], count)
         yield ended
-        yield CounterMetricFamily("flexportd_queue_batches", "Batches since the start.", value=tallies.batches)
+        yield CounterMetricFamily("flexportd_queue_batches", "Batches since the start.", value=counters.batches)
 
     def _storage(self) -> Iterable[Metric]:
         writer, cache = self._app[DB].writer, self._app[CACHE]
@@ -110,14 +111,14 @@ class _Snapshot(Collector):
         )
         yield _gauge("flexportd_database_wal_bytes", "Size of SQLite's write-ahead log.", writer.wal_bytes())
         yield _gauge("flexportd_cache_bytes", "Bytes of cached responses in memory.", cache.size)
-        asked = CounterMetricFamily(
+        lookups = CounterMetricFamily(
             "flexportd_cache_lookups", "Cache lookups since the start, by result.", labels=["tier", "result"]
         )
         disk = cache.disk_stats()
         for tier, hits, misses in (("memory", cache.hits, cache.misses), ("disk", disk.hits, disk.misses)):
-            asked.add_metric([tier, "hit"], hits)
-            asked.add_metric([tier, "miss"], misses)
-        yield asked
+            lookups.add_metric([tier, "hit"], hits)
+            lookups.add_metric([tier, "miss"], misses)
+        yield lookups
         yield _gauge("flexportd_cache_disk_bytes", "Bytes of the cache on disk.", disk.bytes)
         yield _gauge("flexportd_cache_disk_entries", "Entries of the cache on disk.", disk.entries)
 
@@ -159,11 +160,13 @@ class _Snapshot(Collector):
         )
 
     def _streams(self) -> Iterable[Metric]:
-        hub, indexer = self._app[BROADCASTER], self._app[INDEXER]
-        yield _gauge("flexportd_streams", "Open streams.", len(hub))
-        yield CounterMetricFamily("flexportd_stream_messages", "Stream messages sent since the start.", value=hub.sent)
+        broadcaster, indexer = self._app[BROADCASTER], self._app[INDEXER]
+        yield _gauge("flexportd_streams", "Open streams.", len(broadcaster))
         yield CounterMetricFamily(
-            "flexportd_streams_dropped", "Slow stream clients disconnected since the start.", value=hub.dropped
+            "flexportd_stream_messages", "Stream messages sent since the start.", value=broadcaster.sent
+        )
+        yield CounterMetricFamily(
+            "flexportd_streams_dropped", "Slow stream clients disconnected since the start.", value=broadcaster.dropped
         )
         if indexer is not None:
             yield _gauge("flexportd_search_index_lag_commits", "Commits not in the search index yet.", indexer.lag)
@@ -208,8 +211,14 @@ def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, text, value=float(value))
 
 
-async def metrics(request: web.Request) -> web.StreamResponse:
-    """`GET /metrics`."""
+@route(
+    "GET",
+    "/metrics",
+    prefix="",
+    returns=Response(description="The metrics in Prometheus' text format.", media=(_MEDIA,)),
+)
+async def get_metrics(request: web.Request) -> web.StreamResponse:
+    """Get metrics for Prometheus."""
     stats = await request.app[QUEUE].stats()
     sums = await request.app[DB].read(
         lambda tx: (tx.events.counts(), tx.drift.sums(), tx.shipment_details.count_pending())
@@ -217,16 +226,3 @@ async def metrics(request: web.Request) -> web.StreamResponse:
     registry = CollectorRegistry()
     registry.register(_Snapshot(request.app, stats, sums))
     return PreparedStreamResponse(PreparedResponse(200, generate_latest(registry), _TYPE))
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/metrics",
-        handler=metrics,
-        name="get_metrics",
-        tag="operations",
-        summary="Metrics for Prometheus",
-        returns=(Response(description="The metrics in Prometheus' text format.", media=(_MEDIA,)),),
-    ),
-)

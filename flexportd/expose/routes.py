@@ -1,76 +1,45 @@
-"""Every route of the API, in the order in which the description lists them."""
+"""All routes of the API, in the order of the documentation."""
 
 import functools
+import importlib
+import pkgutil
 from collections.abc import Sequence
+from dataclasses import replace
 
 from flexportd.core.resources.registry import Registry
-from flexportd.expose import metrics
-from flexportd.expose.api import (
-    carbon,
-    dead_letters,
-    description,
-    drift,
-    events,
-    exceptions,
-    file_requests,
-    files,
-    gaps,
-    health,
-    jobs,
-    keys,
-    nested_lists,
-    provenance,
-    queue,
-    resources,
-    search,
-    shares,
-    shipments,
-    status,
-    sync,
-    sync_review,
-    webhooks,
-)
+from flexportd.expose import api, api_docs, metrics
+from flexportd.expose.api import nested_lists, resources, webhooks
 from flexportd.expose.dashboard.pages import share_link
 from flexportd.expose.feeds import icalendar
-from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.declaration import routes_of
+from flexportd.expose.openapi.route import API, Route
+from flexportd.expose.openapi.tags import TAGS
 from flexportd.expose.streaming import sse
+
+_MODULES = [importlib.import_module(f"{api.__name__}.{found.name}") for found in pkgutil.iter_modules(api.__path__)]
+_METHODS = ("GET", "POST", "PATCH", "DELETE")
 
 
 @functools.lru_cache(maxsize=8)
 def routes(registry: Registry, webhook_path: str) -> tuple[Route, ...]:
-    """All of them; those of resources follow from the registry. Fixed paths come before those with an id."""
+    """Those that the modules declare and those of the registry, by tag, resource and path."""
     listed = tuple(resources.resources(registry).values())
-    return (
-        *shipments.ROUTES,
-        *carbon.ROUTES,
-        *file_requests.ROUTES,
-        *files.ROUTES,
+    found = (
+        *routes_of(*(module for module in _MODULES if module is not webhooks)),
+        *routes_of(metrics, icalendar, sse, share_link, api_docs),
+        *(replace(route, path=webhook_path) for route in routes_of(webhooks)),
         *(route for resource in listed for route in resource.routes()),
         *nested_lists.routes(listed),
-        *exceptions.ROUTES,
-        *search.ROUTES,
-        *icalendar.ROUTES,
-        *shares.ROUTES,
-        *share_link.ROUTES,
-        *provenance.ROUTES,
-        *events.ROUTES,
-        *sse.ROUTES,
-        *health.ROUTES,
-        *status.ROUTES,
-        *queue.ROUTES,
-        *dead_letters.ROUTES,
-        *sync.ROUTES,
-        *sync_review.ROUTES,
-        *jobs.ROUTES,
-        *gaps.ROUTES,
-        *drift.ROUTES,
-        *metrics.ROUTES,
-        *keys.ROUTES,
-        *webhooks.routes(webhook_path),
-        *description.ROUTES,
     )
+    tags, ranks = list(TAGS), {domain.route: rank for rank, domain in enumerate(registry)}
+
+    def order(route: Route) -> tuple[int, int, str, int]:
+        segment = route.path.removeprefix(f"{API}/").partition("/")[0]
+        return tags.index(route.tag), ranks.get(segment, len(ranks)), route.path, _METHODS.index(route.method)
+
+    return tuple(sorted(found, key=order))
 
 
 def literal_first(listed: Sequence[Route]) -> list[Route]:
-    """As a router needs them that takes the first that fits: `/documents/files` before `/documents/{id}`."""
+    """In the order for a router that takes the first match: `/documents/files` before `/documents/{id}`."""
     return sorted(listed, key=lambda route: [part.startswith("{") for part in route.path.split("/")])

@@ -1,6 +1,6 @@
-"""Rows and records as the documents that the API shows."""
+"""Rows and records as JSON documents."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -8,6 +8,7 @@ import msgspec
 
 from flexportd.core.labels import is_day_only
 from flexportd.core.resources.resource_type import ResourceType
+from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
 from flexportd.storage.queries.table import DATES, MOMENTS, Field, Table, instant_of, is_plausible
 from flexportd.storage.repositories.resources import Record
 
@@ -17,15 +18,15 @@ _EMPTY_LIST = msgspec.Raw(b"[]")
 
 
 def field_names(table: Table, facts: Iterable[str] = ()) -> list[str]:
-    """The names of a document's parts, in order; `facts` are those of its domain."""
-    found = ["id", *(["flex_id"] if table.name == "shipments" else [])]
+    """The field names of a document, in order; `facts` are the derived values of its resource."""
+    names = ["id", *(["flex_id"] if table.name == "shipments" else [])]
     for field in table.public:
-        found += [f"{field.name}_at", f"{field.name}_date"] if field.kind in MOMENTS else [field.name]
-    return [*found, *facts, "day_only", "implausible", *METADATA_FIELDS]
+        names += [f"{field.name}_at", f"{field.name}_date"] if field.kind in MOMENTS else [field.name]
+    return [*names, *facts, "day_only", "implausible", *METADATA_FIELDS]
 
 
 def serialize_resource(domain: ResourceType, row: Mapping[str, Any], today: date) -> dict[str, Any]:
-    """A row of a domain's list as a document, with what follows from its fields on this UTC day; `raw` if it has it."""
+    """A row of a list as a document, with the values derived on this UTC day, and `raw` if the row has it."""
     facts = None
     if domain.derived_values is not None:
         fields = {field.name: row[field.name] for field in domain.table.public}
@@ -38,8 +39,16 @@ def serialize_resource(domain: ResourceType, row: Mapping[str, Any], today: date
 
 
 def record_row(record: Record, *extra: str) -> dict[str, Any]:
-    """A record as the row of a list would be; `extra` are further columns, such as `raw`."""
+    """A record in the form of a row of a list; `extra` are further columns, such as `raw`."""
     return {"id": record.id, **record.fields, **{name: getattr(record, name) for name in (*METADATA_FIELDS, *extra)}}
+
+
+def serialize_record(
+    domain: ResourceType, record: Record, today: date, fields: Sequence[str] | None, includes: Sequence[str]
+) -> dict[str, Any]:
+    """A record as a document with the requested fields; `includes` may be `raw`."""
+    document = serialize_resource(domain, record_row(record, *includes), today)
+    return select_fields(document, None if fields is None else (*fields, *includes))
 
 
 def serialize_row(table: Table, row: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -56,19 +65,19 @@ def serialize_row(table: Table, row: Mapping[str, Any], facts: Mapping[str, Any]
     document["day_only"] = day_only
     document["implausible"] = implausible
     for name in METADATA_FIELDS:
-        document[name] = row[name] or None  # `as_of` is empty where Flexport told no time
+        document[name] = row[name] or None  # `as_of` is empty if Flexport reports no time
     return document
 
 
 def raw_json(text: str) -> msgspec.Raw:
-    """Flexport's own JSON, as it came."""
+    """Flexport's own JSON, unchanged."""
     return msgspec.Raw(text.encode())
 
 
 def _add_field(
     document: dict[str, Any], field: Field, row: Mapping[str, Any], dates: tuple[list[str], list[str]]
 ) -> None:
-    """`dates` are the names of the days without a time, and of the dates that cannot be right: to add to."""
+    """Add a field. `dates`: the names of days without a time, and of implausible dates, to which its name is added."""
     name, kind = field.name, field.kind
     value = row[name]
     if value and kind in DATES and not is_plausible(value):
@@ -92,24 +101,31 @@ CHANGE_FIELDS = ("id", "field", "old", "new", "as_of", "changed_at", "source", "
 
 
 def serialize_change(row: Mapping[str, Any]) -> dict[str, Any]:
-    """One row of the history as a document; it goes back to an event, or to a run of the sync, whose ids are text."""
-    return {
-        "id": row["id"],
-        "field": row["field"],
-        "old": _json(row["old"]),
-        "new": _json(row["new"]),
-        "as_of": row["as_of"] or None,
-        "changed_at": row["changed_at"],
-        "source": row["source"],
-        "event_id": row["event_id"],
-        "run_id": None if row["run_id"] is None else str(row["run_id"]),
-    }
+    """A row of the history as a document. Its cause is an event or a sync run, whose ids are text."""
+    return serialize_fields(
+        CHANGE_FIELDS,
+        row,
+        old=_json(row["old"]),
+        new=_json(row["new"]),
+        as_of=row["as_of"] or None,
+        run_id=None if row["run_id"] is None else str(row["run_id"]),
+    )
 
 
 def _json(text: str | None) -> msgspec.Raw | None:
     return None if text is None else msgspec.Raw(text.encode())
 
 
-def select_fields(document: dict[str, Any], wanted: Iterable[str] | None) -> dict[str, Any]:
-    """The document with the wanted parts alone."""
-    return document if wanted is None else {name: document[name] for name in wanted if name in document}
+def serialize_fields(fields: Iterable[str], row: Mapping[str, Any], **computed: Any) -> dict[str, Any]:
+    """A document with these fields, in order: those of the row, and computed ones in place of them."""
+    return {name: computed[name] if name in computed else row[name] for name in fields}
+
+
+def select_fields(document: dict[str, Any], fields: Iterable[str] | None) -> dict[str, Any]:
+    """The document with only these fields; None: all."""
+    return document if fields is None else {name: document[name] for name in fields if name in document}
+
+
+def json_document(document: Any, status: int = 200, **headers: str) -> PreparedStreamResponse:
+    """A JSON response that is not cached."""
+    return PreparedStreamResponse(PreparedResponse(status, msgspec.json.encode(document), **headers))

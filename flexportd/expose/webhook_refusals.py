@@ -1,4 +1,4 @@
-"""Refused webhook deliveries in words: what is wrong, and how to fix it."""
+"""Explanations of refused webhook deliveries: the cause, and how to fix it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
 
 WRONG_PATH = "wrong-path"
 
-_RECENT_SECONDS = 86_400.0  # seconds for which a refusal is news
+_RECENT_SECONDS = 86_400.0  # seconds; older refusals cause no warning
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What one reason means. `title` follows "refused: "; `hint` says what to do."""
+    """The meaning of a reason. `title` follows "refused: "; `hint` says what to do."""
 
     title: str
     hint: str
     is_noise: bool = False
-    """Whether anybody can cause it, or it passes: not worth a warning while other deliveries are accepted."""
+    """Anyone can cause it, or it is temporary: no warning while other deliveries are accepted."""
 
 
 EXPLANATIONS: Mapping[str, Explanation] = {
@@ -62,44 +62,44 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         "too much work waiting", "Flexport sends it again. If this continues, check the queue.", is_noise=True
     ),
 }
-"""By reason. A reason of another version has none of its own."""
+"""By reason; one recorded by another version of flexportd may be missing."""
 
 _UNKNOWN = Explanation("another reason", "See the log for webhook_rejected.")
 
 
 def explanation(reason: str) -> Explanation:
-    """What a reason means."""
+    """The explanation of a reason."""
     return EXPLANATIONS.get(reason, _UNKNOWN)
 
 
-def endpoint(shown: DisplaySettings) -> str:
-    """Where Flexport is to send events: an address, or the path where no address is known."""
-    return f"{shown.public_url or ''}{shown.webhook_path}"
+def endpoint(display: DisplaySettings) -> str:
+    """The webhook endpoint: a URL, or only its path if the URL is unknown."""
+    return f"{display.public_url or ''}{display.webhook_path}"
 
 
-def hint(one: WebhookRefusal, shown: DisplaySettings) -> str:
-    """What to do about it."""
+def hint(one: WebhookRefusal, display: DisplaySettings) -> str:
+    """How to fix it."""
     if one.reason != WRONG_PATH:
         return explanation(one.reason).hint
-    return wrong_path_message(one.last_path, shown)
+    return wrong_path_message(one.last_path, display)
 
 
-def wrong_path_message(path: str, shown: DisplaySettings) -> str:
-    """That a delivery arrived at another path than the endpoint's."""
-    found = escape_control(path, 200)
-    return f"A webhook with a valid signature arrived at {found}; set the endpoint to {endpoint(shown)}."
+def wrong_path_message(path: str, display: DisplaySettings) -> str:
+    """The message for a delivery that arrived at another path than the endpoint's."""
+    arrived = escape_control(path, 200)
+    return f"A webhook with a valid signature arrived at {arrived}; set the endpoint to {endpoint(display)}."
 
 
-def sentence(one: WebhookRefusal, shown: DisplaySettings) -> str:
+def sentence(one: WebhookRefusal, display: DisplaySettings) -> str:
     """`3 webhooks refused: signed with SHA-1 only. …`."""
     number = "1 webhook" if one.count == 1 else f"{one.count} webhooks"
-    return f"{number} refused: {explanation(one.reason).title}. {hint(one, shown)}"
+    return f"{number} refused: {explanation(one.reason).title}. {hint(one, display)}"
 
 
 def current_refusals(
     refusals: Sequence[WebhookRefusal], accepted_at: str | None, now: datetime
 ) -> list[WebhookRefusal]:
-    """Those worth a warning: of the last day, or since the last webhook was accepted (`accepted_at`)."""
+    """Refusals that need a warning: of the last day, or since the last accepted webhook (`accepted_at`)."""
 
     def counts(one: WebhookRefusal) -> bool:
         if accepted_at is None or one.last_at > accepted_at:
@@ -110,6 +110,6 @@ def current_refusals(
 
 
 def refusal_warnings(app: web.Application, accepted_at: str | None) -> list[str]:
-    """A sentence for each reason that is worth a warning now."""
+    """A sentence for each current refusal."""
     found = current_refusals(app[WEBHOOK_REFUSALS](), accepted_at, app[CLOCK].now())
     return [sentence(one, app[DISPLAY]) for one in found]

@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 
 from flexportd import errors
 from flexportd.http.access_log import redact_path
+from flexportd.http.problem_types import FLEXPORT_PROBLEMS
 from flexportd.http.responses import PreparedResponse
 
 log = structlog.get_logger(__name__)
@@ -30,19 +31,6 @@ STATUS_OF: dict[type[Exception], int] = {
     errors.UnavailableError: 503,
 }
 
-# Flexport's errors by slug: this layer must not import their classes.
-FLEXPORT_PROBLEMS = {
-    "flexport-not-found": (404, "The object does not exist at Flexport"),
-    "flexport-unauthorised": (502, "Flexport does not accept the configured key"),
-    "flexport-forbidden": (502, "The configured Flexport key has no access to this"),
-    "flexport-rejected": (502, "Flexport rejected the request"),
-    "flexport-malformed-response": (502, "Flexport's response is malformed"),
-    "flexport-response-too-large": (502, "Flexport's response exceeds the size limit"),
-    "flexport-unknown-outcome": (502, "Flexport did not confirm whether the request took effect"),
-    "flexport-rate-limited": (503, "Too many requests to Flexport"),
-    "flexport-unavailable": (503, "Flexport is temporarily unavailable"),
-    "flexport-tokens-exhausted": (503, "Flexport's token limit is reached"),
-}
 _DEFAULT_RETRY_AFTER = 30  # seconds, where Flexport does not say when
 
 TITLES = {
@@ -147,8 +135,8 @@ def _from_error(request: web.Request | None, error: Exception) -> Problem:
 
 def _from_flexport(slug: str, error: Exception) -> Problem:
     """The problem for an error of a request to Flexport."""
-    status, sentence = FLEXPORT_PROBLEMS[slug]
+    status, description = FLEXPORT_PROBLEMS[slug]
     headers = {}
     if status == 503:
         headers["retry_after"] = str(max(1, math.ceil(getattr(error, "retry_after", None) or _DEFAULT_RETRY_AFTER)))
-    return Problem(status, slug, f"{str(error).rstrip('.') or sentence}.", headers=headers)
+    return Problem(status, slug, f"{(str(error) or description).rstrip('.')}.", headers=headers)

@@ -31,11 +31,13 @@ from flexportd.errors import FlexportdError
 from flexportd.expose.api import file_requests as archive_api
 from flexportd.expose.api import files as files_api
 from flexportd.expose.api import queue as queue_api
+from flexportd.expose.api import resources as resources_api
 from flexportd.expose.api import shipments as shipments_api
 from flexportd.expose.app import AppContext
 from flexportd.expose.context import ServerInfo
 from flexportd.expose.interfaces import FileServices
 from flexportd.expose.middleware import auth_middleware
+from flexportd.expose.openapi.declaration import routes_of
 from flexportd.expose.openapi.router import register
 from flexportd.expose.routes import literal_first
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
@@ -139,7 +141,8 @@ class House:
         app = web.Application(middlewares=[auth_middleware])
         self.parts.add_to(app)
         app[ACCESS_POLICY] = AccessPolicy(self.clock, checks_hosts=False)
-        routes = (*archive_api.ROUTES, *files_api.ROUTES, *shipments_api.ROUTES, *queue_api.ROUTES)
+        own = resources_api.resources(Registry())["shipments"].routes()
+        routes = [*routes_of(archive_api, files_api, shipments_api, queue_api), *own]
         register(app, literal_first(routes))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()

@@ -21,6 +21,7 @@ from flexportd.clock import parse, stamp
 from flexportd.core.outages import health
 from flexportd.expose.api import gaps as gaps_api
 from flexportd.expose.middleware import auth_middleware
+from flexportd.expose.openapi.declaration import routes_of
 from flexportd.expose.openapi.router import register
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
 from flexportd.flexport.client import Client, ClientRules
@@ -142,7 +143,7 @@ async def served(daemon: UnderTest, folder):
     app = web.Application(middlewares=[auth_middleware])
     daemon.daemon.parts.add_to(app)
     app[ACCESS_POLICY] = AccessPolicy(daemon.daemon.parts.clock, checks_hosts=False)
-    register(app, gaps_api.ROUTES)
+    register(app, routes_of(gaps_api))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

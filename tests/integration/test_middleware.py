@@ -9,8 +9,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from flexportd.expose import middleware
-from flexportd.expose.api import description
+from flexportd.expose import api_docs, middleware
 from flexportd.http import client_ip
 from flexportd.settings import Settings
 from tests.events import event, shipment
@@ -371,8 +370,8 @@ async def test_who_goes_away_in_the_middle_of_a_body_is_no_error_of_ours(open_da
 async def test_the_description_is_made_once_whatever_its_path_is_spelled_like(open_daemon, monkeypatch):
     """It takes half a second, and needs no key."""
     made = []
-    make = description._docs_html
-    monkeypatch.setattr(description, "_docs_html", lambda *given: made.append(1) or make(*given))
+    make = api_docs._docs_html
+    monkeypatch.setattr(api_docs, "_docs_html", lambda *given: made.append(1) or make(*given))
     paths = ["/api/v1/docs", "/api/v1/doc%73", "/api/v1/d%6fcs", "/api/%761/docs", "/api/v1/docs"]
     urls = [URL(open_daemon.url + path, encoded=True) for path in paths]
 

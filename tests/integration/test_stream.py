@@ -23,14 +23,16 @@ from flexportd.core.exceptions.worker import ExceptionWorker
 from flexportd.daemon.after_commit import CommitBus
 from flexportd.errors import RefusedError, UnavailableError
 from flexportd.expose.middleware import error_middleware
+from flexportd.expose.openapi.declaration import routes_of
 from flexportd.expose.openapi.router import register
 from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
 from flexportd.expose.security.authentication import MAX_CACHED_KEYS, KeyAuthenticator
 from flexportd.expose.security.opaque_values import OpaqueCodec
 from flexportd.expose.streaming import broadcaster as hubs
+from flexportd.expose.streaming import sse
 from flexportd.expose.streaming.broadcaster import BROADCASTER, Broadcaster
-from flexportd.expose.streaming.sse import ROUTES, end_streams
+from flexportd.expose.streaming.sse import end_streams
 from flexportd.expose.usage_counters import UsageCounter
 from flexportd.http.connections import Timeouts
 from flexportd.settings import Settings
@@ -170,7 +172,7 @@ async def streaming(daemon, beat=0.15, viewer=UNRESTRICTED, door=None):
         app[ACCESS_POLICY] = door
     app[BROADCASTER] = hub
     app.on_shutdown.append(end_streams)
-    register(app, ROUTES)
+    register(app, routes_of(sse))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=60)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

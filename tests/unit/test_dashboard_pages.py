@@ -18,6 +18,7 @@ from flexportd.core.resources import containers, legs, shipments
 from flexportd.core.resources.registry import RESOURCE_TYPES
 from flexportd.core.timeline import ShipmentBundle, TimelinePoint
 from flexportd.errors import InvalidError
+from flexportd.expose import docs_page
 from flexportd.expose.context import DisplaySettings
 from flexportd.expose.dashboard import render
 from flexportd.expose.dashboard.pages import details, exceptions, failures, gaps, overview, queue, share, shipment
@@ -33,7 +34,6 @@ from flexportd.expose.dashboard.view.alerts import Banner, PageContext, StoredSt
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
 from flexportd.expose.dashboard.view.labels import Text
 from flexportd.expose.dashboard.view.setup_hint import SetupHint, setup_hint
-from flexportd.expose.openapi import docs_page
 from flexportd.expose.openapi.query_params import parse_list_params
 from flexportd.storage.repositories.exceptions import ExceptionRow
 from flexportd.storage.repositories.resources import Record

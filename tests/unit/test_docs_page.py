@@ -7,27 +7,30 @@ from html.parser import HTMLParser
 import pytest
 
 from flexportd.core.resources.registry import Registry
+from flexportd.expose import docs_page
 from flexportd.expose.dashboard import render
-from flexportd.expose.openapi import docs_page, document
-from flexportd.expose.openapi.curl_examples import curl, example_body, example_url
+from flexportd.expose.openapi import document
+from flexportd.expose.openapi.curl_examples import curl, example_body, example_path
+from flexportd.expose.openapi.route import Parameter, Response, Route
 from flexportd.expose.routes import routes
 
 URL = "https://freight.example.com/"
+ROUTES = routes(Registry(), "/webhooks/flexport")
 
 
 @pytest.fixture(scope="module")
 def described():
-    return document.openapi_document(routes(Registry(), "/webhooks/flexport"))
+    return document.openapi_document(ROUTES)
 
 
 @pytest.fixture(scope="module")
-def shown(described):
-    return docs_page.api_page(described, URL)
+def shown():
+    return docs_page.api_page(ROUTES, URL)
 
 
 @pytest.fixture(scope="module")
-def html(described):
-    return render.render_standalone("api.html", docs_page.api_page(described, URL)).decode()
+def html():
+    return render.render_standalone("api.html", docs_page.api_page(ROUTES, URL)).decode()
 
 
 class Links(HTMLParser):
@@ -93,7 +96,7 @@ def test_problems_of_every_route_are_not_repeated(shown):
     (one,) = [one for one in listed(shown) if one.anchor == "list_shipments"]
     assert "cursor-expired" in one.problems
     assert not {"internal-error", "invalid-request", "key-missing"} & set(one.problems)
-    assert {trouble.slug for trouble in shown.troubles if trouble.is_anywhere} >= {
+    assert {trouble.slug for trouble in shown.problems if trouble.is_anywhere} >= {
         "internal-error",
         "invalid-request",
         "key-missing",
@@ -120,34 +123,46 @@ def test_commands_send_the_key_where_one_is_needed(described, shown):
     curls = {one.anchor: one.curl for one in listed(shown)}
     assert '-H "Authorization: Bearer $KEY"' in curls["list_shipments"]
     assert "Authorization" not in curls["get_share_page"]
-    open_to_all = docs_page.api_page(described | {"security": [{}, {"key": []}]}, URL)
+    open_to_all = docs_page.api_page(ROUTES, URL, keys=False)
     assert not [one for one in listed(open_to_all) if "Authorization" in one.curl]
     assert (shown.needs_key, open_to_all.needs_key) == (True, False)
 
 
+def plain_route(method: str, path: str, *media: str, **more) -> Route:
+    returns = (Response(description="Done.", media=media),) if media else ()
+    return Route(
+        method=method, path=path, handler=None, name="x", tag="search", summary="X", scope=None, returns=returns, **more
+    )
+
+
 def test_methods_bodies_and_files_are_asked_for_as_curl_wants_it():
-    got = {"responses": {"200": {"content": {"application/zip": {}}}}}
-    assert curl("http://x/a", "get", got, {}, with_key=False) == "curl -OJ http://x/a"
-    stream = {"responses": {"200": {"content": {"text/event-stream": {}}}}}
-    assert curl("http://x/a?b=1", "get", stream, {}, with_key=False) == 'curl -N "http://x/a?b=1"'
-    plain = {"responses": {}}
-    assert curl("http://x/a", "post", plain, {}, with_key=False) == "curl -X POST http://x/a"
+    got = plain_route("GET", "/a", "application/zip")
+    assert curl(got, "http://x", {}, with_key=False) == "curl -OJ http://x/a"
+    required = Parameter(name="b", description="", schema={}, required=True, example=1)
+    stream = plain_route("GET", "/a", "text/event-stream", query=(required,))
+    assert curl(stream, "http://x", {}, with_key=False) == 'curl -N "http://x/a?b=1"'
+    plain = plain_route("POST", "/a")
+    assert curl(plain, "http://x", {}, with_key=False) == "curl -X POST http://x/a"
     body = {"properties": {"reason": {"examples": ["it's over"]}}}
-    command = curl("http://x/a", "post", plain, body, with_key=False)
+    command = curl(plain, "http://x", body, with_key=False)
     assert json.loads(shlex.split(command.replace("\\\n", ""))[-2]) == {"reason": "it's over"}
 
 
 def test_addresses_hold_examples_and_what_is_needed():
-    asked = {
-        "parameters": [
-            {"name": "id", "in": "path", "schema": {}, "example": "a/b c"},
-            {"name": "token", "in": "path", "schema": {}, "example": "fxs_…"},
-            {"name": "q", "in": "query", "schema": {}, "required": True},
-            {"name": "limit", "in": "query", "schema": {"default": 50}},
-            {"name": "other", "in": "query", "schema": {"default": 1}},
-        ]
-    }
-    assert example_url("/x/{id}/{token}", asked) == "/x/a%2Fb%20c/TOKEN?q=Q&limit=50"
+    asked = plain_route(
+        "GET",
+        "/x/{id}/{token}",
+        path_parameters=(
+            Parameter(name="id", description="", schema={}, where="path", example="a/b c"),
+            Parameter(name="token", description="", schema={}, where="path", example="fxs_…"),
+        ),
+        query=(
+            Parameter(name="q", description="", schema={}, required=True),
+            Parameter(name="limit", description="", schema={"default": 50}),
+            Parameter(name="other", description="", schema={"default": 1}),
+        ),
+    )
+    assert example_path(asked) == "/x/a%2Fb%20c/TOKEN?q=Q&limit=50"
 
 
 def test_a_sample_body_has_what_is_needed():

@@ -17,6 +17,7 @@ from flexportd.errors import ConflictError, FlexportdError, NotFoundError
 from flexportd.expose.api import jobs
 from flexportd.expose.context import JOBS
 from flexportd.expose.middleware import auth_middleware
+from flexportd.expose.openapi.declaration import routes_of
 from flexportd.expose.openapi.router import register
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
 from flexportd.jobs.job import Cron, Every, Job
@@ -79,7 +80,7 @@ async def served_from(parts, clock, folder: Path):
     async with Database.open(folder / "jobs") as db, aiohttp.ClientSession() as http:
         scheduler = Scheduler(db, clock, tasks, spread=0.0)
         app[JOBS] = scheduler
-        register(app, jobs.ROUTES)
+        register(app, routes_of(jobs))
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -172,6 +172,11 @@ def test_every_value_that_has_a_case_of_its_own_goes_by_an_index(raw, case):
     assert any(_scanned(plan, events.LISTING) is None for plan in plans), plans
 
 
+def test_a_filter_takes_every_value_that_has_a_case_of_its_own():
+    for one, words in events.LISTING.literal_variants.items():
+        assert set(words) <= set(events.LISTING.filters[one].choices)
+
+
 # What most lists are asked for at once, in their own order: it must be found in that order, not sorted.
 IN_ORDER = [
     ("shipments", {"status": ('["arrived"]',), "not_removed": ()}),

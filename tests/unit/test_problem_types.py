@@ -12,9 +12,15 @@ import flexportd
 from flexportd.core.resources.registry import Registry
 from flexportd.errors import FlexportdError, RefusedError
 from flexportd.expose.api.files import _STATE_PROBLEMS
-from flexportd.expose.openapi.problem_types import AUTH_PROBLEMS, COMMON_PROBLEMS, PROBLEMS, UPSTREAM_PROBLEMS
 from flexportd.expose.routes import routes
-from flexportd.http.problems import FLEXPORT_PROBLEMS, STATUS_OF, TITLES
+from flexportd.http.problem_types import (
+    AUTH_PROBLEMS,
+    COMMON_PROBLEMS,
+    FLEXPORT_PROBLEMS,
+    PROBLEMS,
+    UPSTREAM_PROBLEMS,
+)
+from flexportd.http.problems import STATUS_OF, TITLES
 
 ROOT = Path(flexportd.__file__).parent
 SERVED = [path for path in ROOT.rglob("*.py") if path.relative_to(ROOT).parts[0] not in ("cli", "sandbox", "_config")]

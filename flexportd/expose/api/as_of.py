@@ -14,7 +14,7 @@ from flexportd.core.history.as_of import AsOfList, check_includes, object_as_of
 from flexportd.core.history.provenance import FieldProvenance, field_provenance
 from flexportd.core.resources import shipments
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.errors import NotFoundError
+from flexportd.errors import NotFoundError, not_found
 from flexportd.expose import serialize
 from flexportd.expose.context import CLOCK, DB, READS
 from flexportd.expose.openapi.router import param
@@ -63,10 +63,10 @@ def _current_document(
     fields: Sequence[str] | None,
     included: Sequence[str],
 ) -> dict[str, Any]:
-    (domain, key) = named
+    domain, key = named
     record = request.app[READS].get(tx, domain, key)
     if record is None:
-        raise NotFoundError(f"there is no {domain.label} {key if isinstance(key, int) else repr(key[:50])}")
+        raise not_found(domain.label, key)
     row = serialize.record_row(record, *(("raw",) if "raw" in included else ()))
     document = serialize.serialize_resource(domain, row, request.app[CLOCK].now().date())
     document = serialize.select_fields(document, None if fields is None else (*fields, *included))

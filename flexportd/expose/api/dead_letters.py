@@ -1,4 +1,4 @@
-"""The dead letters: what was tried in vain and waits for a person."""
+"""Dead letters: queued work that failed permanently."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, TypedDict
@@ -8,38 +8,39 @@ from aiohttp import web
 from msgspec import Meta
 
 from flexportd.core.events.applier import event_title
-from flexportd.core.json_types import Stamp
-from flexportd.errors import NotFoundError
+from flexportd.core.json_types import Stamp, doc
+from flexportd.core.resources.identifiers import int_id
+from flexportd.errors import not_found
 from flexportd.expose.api.events import Attempt, RequeuedItem, payload
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import DB, QUEUE
+from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.enum_values import EVENT_TYPES, UnknownWords, check_words
 from flexportd.expose.openapi.parameters import TEXT, identifier
-from flexportd.expose.openapi.query_params import ListRules, list_params
-from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.router import json_body, param
-from flexportd.expose.openapi.schemas import json_response, page_response
+from flexportd.expose.serialize import serialize_fields
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.items import DEAD_LETTERS
 from flexportd.storage.transaction import Transaction
 
-MAX_RETRIED = 1000  # dead letters that one call retries
+MAX_RETRIED = 1000  # dead letters per request
 
 
 class DeadLetter(TypedDict):
     """Queued work that failed permanently. Discarded dead letters are kept, with the person and the reason."""
 
     id: str
-    kind: Annotated[str, Meta(description="event: could not be applied; other kinds: could not be fetched.")]
+    kind: Annotated[str, doc("event: could not be applied; other kinds: could not be fetched.")]
     event_id: str | None
     event_type: str | None
     title: str
     shipment_id: int | None
-    error: Annotated[str | None, Meta(description="Error of the last attempt.")]
+    error: Annotated[str | None, doc("Error of the last attempt.")]
     attempts: int
     enqueued_at: Stamp
-    ended_at: Annotated[Stamp | None, Meta(description="When it failed permanently.")]
+    ended_at: Annotated[Stamp | None, doc("When it failed permanently.")]
     discarded_at: Stamp | None
     discarded_by: str | None
     discard_reason: str | None
@@ -66,17 +67,16 @@ _Text = Annotated[str, Meta(min_length=1, max_length=500, pattern=TEXT["pattern"
 class DiscardRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The reason for discarding a dead letter, and the person who decided."""
 
-    reason: Annotated[_Text, Meta(description="Reason for discarding, kept with the dead letter.")]
-    discarded_by: Annotated[_Text | None, Meta(description="Person who decided; default: api.")] = None
+    reason: Annotated[_Text, doc("Reason for discarding, kept with the dead letter.")]
+    discarded_by: Annotated[_Text | None, doc("Person who decided; default: api.")] = None
 
 
 FIELDS = tuple(DeadLetter.__annotations__)
 
 
 def dead_letter(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A dead letter as a document; its id is text."""
-    found = {name: event_title(row["event_type"]) if name == "title" else row[name] for name in FIELDS}
-    return found | {"id": str(row["id"])}
+    """A dead letter as a document."""
+    return serialize_fields(FIELDS, row, id=str(row["id"]), title=event_title(row["event_type"]))
 
 
 LIST = ListEndpoint(
@@ -93,30 +93,35 @@ LIST = ListEndpoint(
 )
 
 
-async def index(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/dead-letters`: those that nobody has discarded, unless asked otherwise."""
+_ID = identifier("Number of the dead letter.", example="17")
+
+
+@list_route("/dead-letters", LIST.rules, DeadLetter, "newest first")
+async def list_dead_letters(request: web.Request) -> web.StreamResponse:
+    """List dead letters."""
     return await LIST.respond(request)
 
 
 def item_id(request: web.Request) -> int:
-    """The dead letter that the path names. Raises NotFoundError."""
-    text = request.match_info["id"]
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise NotFoundError(f"there is no dead letter {text[:50]!r}")
-    return int(text)
+    """The dead letter in the path. Raises NotFoundError."""
+    number = int_id(request.match_info["id"])
+    if number is None:
+        raise not_found("dead letter", request.match_info["id"])
+    return number
 
 
-async def show(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/dead-letters/{id}`: the payload, and every try with its error and time."""
+@route("GET", "/dead-letters/{id}", returns=DeadLetterDetail, path_parameters=(_ID,))
+async def get_dead_letter(request: web.Request) -> web.StreamResponse:
+    """Get a dead letter with its payload and all attempts."""
     number = item_id(request)
     return await respond(request, lambda: request.app[DB].read(lambda tx: detail(tx, number)))
 
 
 def detail(tx: Transaction, number: int) -> dict[str, Any]:
-    """One dead letter with everything kept of it."""
+    """A dead letter with its payload and all attempts. Raises NotFoundError."""
     rows = tx.items.dead_letters(PageRequest(1, "id", filters={"dead": (), "one": (number,)}))
     if not rows:
-        raise NotFoundError(f"there is no dead letter {number}")
+        raise not_found("dead letter", number)
     document = dead_letter(rows[0])
     document["failed_attempts"] = tx.items.attempts(number)
     item = tx.items.by_id(number)
@@ -125,12 +130,15 @@ def detail(tx: Transaction, number: int) -> dict[str, Any]:
     return document | payload((rows[0]["payload"] or "null").encode())
 
 
-async def retry(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/dead-letters/{id}/retry`: from the start."""
+@route("POST", "/dead-letters/{id}/retry", returns=RequeuedItem, scope="admin", path_parameters=(_ID,))
+async def retry_dead_letter(request: web.Request) -> web.StreamResponse:
+    """Retry a dead letter.
+
+    A discarded dead letter is reopened.
+    """
     queue, number = request.app[QUEUE], item_id(request)
-    revived = await queue.retry([number])
-    if not revived:
-        raise NotFoundError(f"there is no dead letter {number}")
+    if not await queue.retry([number]):
+        raise not_found("dead letter", number)
 
     async def build() -> RequeuedItem:
         return {"id": str(number), "state": "ready"}
@@ -138,89 +146,44 @@ async def retry(request: web.Request) -> web.StreamResponse:
     return await respond(request, build)
 
 
-async def retry_many(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/dead-letters/retry?type=&error=`: all that match, at most a thousand at once."""
+@route(
+    "POST",
+    "/dead-letters/retry",
+    description=f"Retries up to {MAX_RETRIED} dead letters that are not discarded, oldest first.",
+    returns=RetriedDeadLetters,
+    scope="admin",
+    query=tuple(LIST.rules.parameters[name] for name in ("type", "error")),
+)
+async def retry_dead_letters(request: web.Request) -> web.StreamResponse:
+    """Retry all matching dead letters."""
     queue = request.app[QUEUE]
     filters: dict[str, Any] = {"dead": (), "not_discarded": ()}
     filters |= {name: (text,) for name in ("type", "error") if (text := param(request, name)) is not None}
     if "type" in filters and filters["type"][0] not in EVENT_TYPES.known:
         await check_words(request, (UnknownWords("type", EVENT_TYPES, filters["type"]),), {}, None)
     rows = await queue.dead_letters(PageRequest(MAX_RETRIED, "id", descending=False, filters=filters))
-    revived = await queue.retry([row["id"] for row in rows[:MAX_RETRIED]])
+    retried = await queue.retry([row["id"] for row in rows[:MAX_RETRIED]])
 
     async def build() -> RetriedDeadLetters:
-        return {"retried": len(revived), "has_more": len(rows) > MAX_RETRIED}
+        return {"retried": len(retried), "has_more": len(rows) > MAX_RETRIED}
 
     return await respond(request, build)
 
 
-async def discard(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/dead-letters/{id}/discard` with `{"reason": …, "discarded_by": …}`: closed, and kept."""
+@route(
+    "POST",
+    "/dead-letters/{id}/discard",
+    returns=DeadLetterDetail,
+    scope="admin",
+    path_parameters=(_ID,),
+    body=DiscardRequest,
+    problems=("conflict",),
+)
+async def discard_dead_letter(request: web.Request) -> web.StreamResponse:
+    """Discard a dead letter.
+
+    The dead letter is kept, with the person and the reason.
+    """
     number, body = item_id(request), json_body(request, DiscardRequest)
     await request.app[QUEUE].discard(number, (body.discarded_by or "api").strip(), body.reason.strip())
     return await respond(request, lambda: request.app[DB].read(lambda tx: detail(tx, number)))
-
-
-_ID = identifier("Number of the dead letter.", example="17")
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/dead-letters",
-        handler=index,
-        name="list_dead_letters",
-        tag="operations",
-        summary="List dead letters",
-        query=list_params(LIST.rules),
-        returns=(page_response(DeadLetter, "A page, newest first."),),
-        problems=("cursor-expired",),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/dead-letters/{id}",
-        handler=show,
-        name="get_dead_letter",
-        tag="operations",
-        summary="Get a dead letter with its payload and all attempts",
-        path_parameters=(_ID,),
-        returns=(json_response(DeadLetterDetail, "The dead letter."),),
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/dead-letters/{id}/retry",
-        handler=retry,
-        name="retry_dead_letter",
-        tag="operations",
-        summary="Retry a dead letter",
-        description="A discarded dead letter is reopened.",
-        scope="admin",
-        path_parameters=(_ID,),
-        returns=(json_response(RequeuedItem, "The item is queued."),),
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/dead-letters/retry",
-        handler=retry_many,
-        name="retry_dead_letters",
-        tag="operations",
-        summary="Retry all matching dead letters",
-        description=f"Retries up to {MAX_RETRIED} dead letters that are not discarded, oldest first.",
-        scope="admin",
-        query=tuple(LIST.rules.parameters[name] for name in ("type", "error")),
-        returns=(json_response(RetriedDeadLetters, "The items are queued."),),
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/dead-letters/{id}/discard",
-        handler=discard,
-        name="discard_dead_letter",
-        tag="operations",
-        summary="Discard a dead letter",
-        description="The dead letter is kept, with the person and the reason.",
-        scope="admin",
-        path_parameters=(_ID,),
-        body=DiscardRequest,
-        returns=(json_response(DeadLetterDetail, "The discarded dead letter."),),
-        problems=("conflict",),
-    ),
-)

@@ -1,4 +1,4 @@
-"""The event log: what Flexport sent, and what became of it."""
+"""The event log: events from Flexport and their outcome."""
 
 from collections.abc import Mapping
 from typing import Any, TypedDict
@@ -7,25 +7,18 @@ import msgspec
 from aiohttp import web
 
 from flexportd.core.events.applier import event_title
-from flexportd.errors import NotFoundError
+from flexportd.errors import not_found
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CLOCK, DB, QUEUE
+from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.enum_values import EVENT_TYPES
 from flexportd.expose.openapi.parameters import identifier
-from flexportd.expose.openapi.query_params import ListRules, list_params
-from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.schemas import json_response, page_response
+from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.serialize import serialize_fields
 from flexportd.json_depth import nests_too_deep
 from flexportd.storage.repositories.events import LISTING
 from flexportd.storage.transaction import Transaction
-
-STATES = ("ready", "leased", "applied", "coalesced", "ignored", "dead")
-
-FIELDS = (
-    "id", "type", "title", "state", "reason", "source", "received_at", "created_at", "occurred_at", "ended_at",
-    "resource", "resource_id", "shipment_id",
-)  # fmt: skip
 
 
 class Event(TypedDict):
@@ -44,6 +37,9 @@ class Event(TypedDict):
     resource: str | None
     resource_id: str | None
     shipment_id: int | None
+
+
+FIELDS = tuple(Event.__annotations__)
 
 
 class Attempt(TypedDict):
@@ -72,8 +68,8 @@ class RequeuedItem(TypedDict):
 
 
 def event(row: Mapping[str, Any]) -> dict[str, Any]:
-    """An event as a document; its id is text."""
-    return {name: event_title(row["type"]) if name == "title" else row[name] for name in FIELDS}
+    """An event as a document."""
+    return serialize_fields(FIELDS, row, title=event_title(row["type"]))
 
 
 LIST = ListEndpoint(
@@ -90,19 +86,24 @@ LIST = ListEndpoint(
 )
 
 
-async def index(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/events`, newest first."""
+_ID = identifier("Flexport's id of the event.", example="evt_1")
+
+
+@list_route("/events", LIST.rules, Event, "newest first")
+async def list_events(request: web.Request) -> web.StreamResponse:
+    """List events."""
     return await LIST.respond(request)
 
 
-async def show(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/events/{id}`: with the payload as it came and every failed try."""
+@route("GET", "/events/{id}", returns=EventDetail, path_parameters=(_ID,))
+async def get_event(request: web.Request) -> web.StreamResponse:
+    """Get an event with its payload and failed attempts."""
     event_id = request.match_info["id"]
 
     def read(tx: Transaction) -> dict[str, Any]:
         row = tx.events.by_id(event_id)
         if row is None:
-            raise NotFoundError(f"there is no event {event_id[:50]!r}")
+            raise not_found("event", event_id)
         headers, body = tx.events.payload(row["seq"])
         item = tx.items.of_event(row["seq"])
         document = event(row)
@@ -115,7 +116,7 @@ async def show(request: web.Request) -> web.StreamResponse:
 
 
 def payload(body: bytes) -> dict[str, Any]:
-    """The bytes as JSON where they are, and no reader gives up on how deep it is nested; else in base64."""
+    """A body as JSON if it is valid and not nested too deeply for JSON parsers, else in base64."""
     try:
         msgspec.json.decode(body)
         is_readable = not nests_too_deep(body)
@@ -124,15 +125,19 @@ def payload(body: bytes) -> dict[str, Any]:
     return {"payload": msgspec.Raw(body) if is_readable else None, "payload_base64": None if is_readable else body}
 
 
-async def replay(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/events/{id}/replay`: apply a kept event again. Newer states stay."""
+@route("POST", "/events/{id}/replay", returns=RequeuedItem, scope="admin", path_parameters=(_ID,))
+async def replay_event(request: web.Request) -> web.StreamResponse:
+    """Replay an event.
+
+    Applies the stored event again. Newer states are not overwritten.
+    """
     event_id = request.match_info["id"]
     at = request.app[CLOCK].stamp()
 
     def work(tx: Transaction) -> int:
         row = tx.events.by_id(event_id)
         if row is None:
-            raise NotFoundError(f"there is no event {event_id[:50]!r}")
+            raise not_found("event", event_id)
         item = tx.items.of_event(row["seq"])
         if row["state"] == "ready":
             return 0
@@ -149,42 +154,3 @@ async def replay(request: web.Request) -> web.StreamResponse:
         return {"id": event_id, "state": "ready"}
 
     return await respond(request, build)
-
-
-_ID = identifier("Flexport's id of the event.", example="evt_1")
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/events",
-        handler=index,
-        name="list_events",
-        tag="events",
-        summary="List events",
-        query=list_params(LIST.rules),
-        returns=(page_response(Event, "A page, newest first."),),
-        problems=("cursor-expired",),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/events/{id}",
-        handler=show,
-        name="get_event",
-        tag="events",
-        summary="Get an event with its payload and failed attempts",
-        path_parameters=(_ID,),
-        returns=(json_response(EventDetail, "The event."),),
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/events/{id}/replay",
-        handler=replay,
-        name="replay_event",
-        tag="events",
-        summary="Apply a stored event again",
-        description="Newer states are not overwritten.",
-        scope="admin",
-        path_parameters=(_ID,),
-        returns=(json_response(RequeuedItem, "The event is queued."),),
-    ),
-)

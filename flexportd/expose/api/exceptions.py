@@ -1,4 +1,4 @@
-"""Exceptions: what is not as it should be, of all shipments and of one."""
+"""Exceptions: problems that need attention, of all shipments and of one."""
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,25 +7,25 @@ from typing import Annotated, Any, TypedDict
 
 import msgspec
 from aiohttp import web
-from msgspec import Meta
 
 from flexportd.core.exceptions.model import KINDS, SEVERITIES, Kind, Severity
 from flexportd.core.exceptions.rules import HIDDEN_KINDS
 from flexportd.core.exceptions.sentences import sentence, title
-from flexportd.core.json_types import Stamp
+from flexportd.core.json_types import Stamp, doc
 from flexportd.core.resources import shipments
-from flexportd.errors import NotFoundError
+from flexportd.core.resources.identifiers import int_id
+from flexportd.errors import not_found
 from flexportd.expose.api.list_endpoint import ListEndpoint, restrict_as_of
 from flexportd.expose.api.shipments import record_of, visible_shipment_id
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import DB
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.parameters import id_param, identifier
-from flexportd.expose.openapi.query_params import ListRules, list_params
-from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.schemas import json_response, page_response
+from flexportd.expose.openapi.declaration import list_route, route
+from flexportd.expose.openapi.parameters import identifier
+from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.security import authorization
 from flexportd.expose.security.opaque_values import MAX_NUMBER, OpaqueCodec, codec_of
+from flexportd.expose.serialize import serialize_fields
 from flexportd.storage.queries.filters import choice_of_filters
 from flexportd.storage.repositories.audiences import FROM_BEGINNING
 from flexportd.storage.repositories.exceptions import LISTING, ExceptionRow
@@ -45,17 +45,15 @@ class ExceptionRecord(TypedDict):
     kind: Kind
     severity: Severity
     title: str
-    summary: Annotated[str, Meta(description="The evidence as a sentence.")]
-    resource: Annotated[str, Meta(description="Resource concerned: shipments, containers, customs_entries, ...")]
+    summary: Annotated[str, doc("The evidence as a sentence.")]
+    resource: Annotated[str, doc("The affected resource: shipments, containers, customs_entries, ...")]
     resource_id: str
     shipment_id: int | None
-    since: Annotated[
-        Stamp, Meta(description="When the problem began, by its evidence: such as the end of the due day.")
-    ]
+    since: Annotated[Stamp, doc("When the problem began according to its evidence, such as the end of the due day.")]
     opened_at: Stamp
-    updated_at: Annotated[Stamp, Meta(description="When its evidence last changed.")]
-    closed_at: Annotated[Stamp | None, Meta(description="When it closed; null while it is open.")]
-    evidence: Annotated[dict[str, Any], Meta(description="The facts behind it: dates, days, names, event ids.")]
+    updated_at: Annotated[Stamp, doc("When its evidence last changed.")]
+    closed_at: Annotated[Stamp | None, doc("When it closed; null while it is open.")]
+    evidence: Annotated[dict[str, Any], doc("The facts behind it: dates, days, names, event ids.")]
 
 
 FIELDS = tuple(ExceptionRecord.__annotations__)
@@ -64,14 +62,20 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def document(row: Mapping[str, Any]) -> dict[str, Any]:
-    """An exception as a document; its id is text."""
+    """An exception as a document."""
     evidence = _decode(row["evidence"]) if isinstance(row["evidence"], str) else row["evidence"]
-    words = {"title": title(row["kind"]), "summary": sentence(row["kind"], evidence), "evidence": evidence}
-    return {name: words[name] if name in words else row[name] for name in FIELDS} | {"id": str(row["id"])}
+    return serialize_fields(
+        FIELDS,
+        row,
+        id=str(row["id"]),
+        title=title(row["kind"]),
+        summary=sentence(row["kind"], evidence),
+        evidence=evidence,
+    )
 
 
 def _document(codec: OpaqueCodec | None, row: Mapping[str, Any]) -> dict[str, Any]:
-    """An exception for somebody; its number counts the exceptions of all, so that some get another in its place."""
+    """An exception; a limited key gets an encrypted id, since the number counts the exceptions of all shipments."""
     return document(row if codec is None else {**row, "id": codec.encode_number(row["id"])})
 
 
@@ -81,12 +85,12 @@ def _with_public_ids(request: web.Request, view: ListEndpoint) -> ListEndpoint:
 
 
 async def authorize_list(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
-    """The filters that limit a list of exceptions to those that the caller may see."""
-    seen = authorization.audience_of(request)
-    if seen is None:
+    """The filters that limit a list of exceptions to those that the key may read."""
+    audience = authorization.audience_of(request)
+    if audience is None:
         return {}
     hidden = msgspec.json.encode(sorted(HIDDEN_KINDS)).decode()
-    return {"audience": seen.parameters, "seen": (hidden,), "since_start": seen.start_parameters}
+    return {"audience": audience.parameters, "seen": (hidden,), "since_start": audience.start_parameters}
 
 
 LIST = ListEndpoint(
@@ -110,13 +114,20 @@ LIST = ListEndpoint(
 SHIPMENT_LIST = replace(LIST, rules=LIST.rules.without("shipment"))
 
 
-async def index(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/exceptions`, the last opened first."""
+@list_route("/exceptions", LIST.rules, ExceptionRecord, "last opened first", audience_allowed=True)
+async def list_exceptions(request: web.Request) -> web.StreamResponse:
+    """List exceptions, last opened first.
+
+    Only open exceptions unless `state` is set. docs/exceptions.md describes each kind.
+    """
     return await _with_public_ids(request, restrict_as_of(request, LIST, shipments.TABLE)).respond(request)
 
 
-async def index_of_shipment(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/shipments/{id}/exceptions`."""
+@list_route(
+    "/shipments/{id}/exceptions", SHIPMENT_LIST.rules, ExceptionRecord, "last opened first", audience_allowed=True
+)
+async def list_exceptions_of_shipment(request: web.Request) -> web.StreamResponse:
+    """List exceptions of a shipment."""
     number = await visible_shipment_id(request)
     record = await record_of(request, number)
     view = _with_public_ids(request, replace(SHIPMENT_LIST, as_of=lambda _: record.as_of))
@@ -124,47 +135,54 @@ async def index_of_shipment(request: web.Request) -> web.StreamResponse:
 
 
 def exception_id(request: web.Request) -> int:
-    """The exception that the path names; 0 for none. A key for some shipments has numbers of its own."""
+    """The exception in the path; 0 for none. Limited keys have encrypted ids."""
     text, codec = request.match_info["id"], codec_of(request)
-    number = int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0
+    number = int_id(text) or 0
     if codec is None:
         return number
     return codec.decode_number(number) if 0 < number <= MAX_NUMBER else 0
 
 
 def public_id(request: web.Request, number: int) -> int:
-    """The number of an exception as the caller knows it."""
+    """The id of an exception as shown to this key."""
     codec = codec_of(request)
     return number if codec is None else codec.encode_number(number)
 
 
 def is_visible(request: web.Request, tx: Transaction, row: ExceptionRow) -> bool:
-    """Whether the caller may see this exception."""
-    seen = authorization.audience_of(request)
-    if seen is None:
+    """Whether the key may read this exception."""
+    audience = authorization.audience_of(request)
+    if audience is None:
         return True
     shipment = row.shipment_id
-    if shipment is None or row.kind in HIDDEN_KINDS or not tx.audiences.visible(seen, (shipment,)):
+    if shipment is None or row.kind in HIDDEN_KINDS or not tx.audiences.visible(audience, (shipment,)):
         return False
-    began = tx.audiences.membership_starts(seen, (shipment,)).get(shipment, FROM_BEGINNING)
+    began = tx.audiences.membership_starts(audience, (shipment,)).get(shipment, FROM_BEGINNING)
     return row.closed_at is None or row.closed_at > began.changed_at
 
 
 def visible_rows(request: web.Request, tx: Transaction, rows: Iterable[ExceptionRow]) -> list[ExceptionRow]:
-    """Those of these exceptions that the caller may see, with the numbers by which the caller knows them."""
+    """The exceptions that the key may read, with their public ids."""
     return [msgspec.structs.replace(row, id=public_id(request, row.id)) for row in rows if is_visible(request, tx, row)]
 
 
 def load_visible(request: web.Request, tx: Transaction) -> ExceptionRow:
-    """The exception that the path names. Raises NotFoundError."""
+    """The exception in the path. Raises NotFoundError."""
     row = tx.exceptions.by_id(exception_id(request))
     if row is None or not is_visible(request, tx, row):
-        raise NotFoundError(f"there is no exception {request.match_info['id'][:50]!r}")
+        raise not_found("exception", request.match_info["id"])
     return row
 
 
-async def show(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/exceptions/{id}`; one that was closed still answers."""
+@route(
+    "GET",
+    "/exceptions/{id}",
+    returns=ExceptionRecord,
+    path_parameters=(identifier("Id of the exception."),),
+    audience_allowed=True,
+)
+async def get_exception(request: web.Request) -> web.StreamResponse:
+    """Get an exception, open or closed."""
     query_params.parse_unique(request.query, ())
 
     async def build() -> dict[str, Any]:
@@ -172,44 +190,3 @@ async def show(request: web.Request) -> web.StreamResponse:
         return _document(codec_of(request), msgspec.structs.asdict(row))
 
     return await respond(request, build)
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/exceptions",
-        handler=index,
-        name="list_exceptions",
-        tag="exceptions",
-        summary="List exceptions, last opened first",
-        description="Only open exceptions unless `state` is set. docs/exceptions.md describes each kind.",
-        query=list_params(LIST.rules),
-        returns=(page_response(ExceptionRecord, "A page, last opened first."),),
-        problems=("cursor-expired",),
-        audience_allowed=True,
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/exceptions/{id}",
-        handler=show,
-        name="get_exception",
-        tag="exceptions",
-        summary="Get an exception, open or closed",
-        path_parameters=(identifier("Id of the exception."),),
-        returns=(json_response(ExceptionRecord, "The exception."),),
-        audience_allowed=True,
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/shipments/{id}/exceptions",
-        handler=index_of_shipment,
-        name="list_exceptions_of_shipment",
-        tag="shipments",
-        summary="List exceptions of a shipment",
-        path_parameters=(id_param(shipments.RESOURCE_TYPE),),
-        query=list_params(SHIPMENT_LIST.rules),
-        returns=(page_response(ExceptionRecord, "A page, last opened first."),),
-        problems=("cursor-expired",),
-        audience_allowed=True,
-    ),
-)

@@ -1,9 +1,9 @@
-"""The archive of files as a whole: have files fetched, verify them, take those of a shipment along."""
+"""The archive of document files: fetch, verify, export."""
 
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Generator
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import msgspec
 from aiohttp import web
@@ -12,20 +12,23 @@ from msgspec import Meta
 from flexportd.core.documents.integrity_check import VerificationReport
 from flexportd.core.documents.requests import FileRequestResult
 from flexportd.core.documents.zip_export import MAX_DOCUMENTS, ZipItem, zip_stream
+from flexportd.core.json_types import doc
 from flexportd.core.resources import documents, shipments
 from flexportd.core.resources.resource_type import MAX_ID_LENGTH
-from flexportd.errors import ConflictError, InvalidError, NotFoundError
+from flexportd.errors import ConflictError, InvalidError, not_found
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CLOCK, DB, FILES
 from flexportd.expose.file_response import file_headers
 from flexportd.expose.interfaces import require_flexport
-from flexportd.expose.openapi.parameters import id_param
-from flexportd.expose.openapi.route import Response, Route
+from flexportd.expose.openapi.declaration import route
+from flexportd.expose.openapi.parameters import parse_object_id
+from flexportd.expose.openapi.route import Response
 from flexportd.expose.openapi.router import json_body
 from flexportd.expose.openapi.schemas import json_response
 from flexportd.expose.security import authorization
+from flexportd.expose.serialize import json_document
 from flexportd.expose.streamed_response import StreamedResponse, send_chunks
-from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
+from flexportd.http.responses import PreparedStreamResponse
 from flexportd.storage.repositories.document_files import DocumentFile
 from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
@@ -48,11 +51,11 @@ class FileCounts(TypedDict):
 class ArchiveSummary(TypedDict):
     """State of the archive. `archive`, `max_size` (bytes) and `types` (empty: all) are settings of `[documents]`."""
 
-    archive: Annotated[bool, Meta(description="Whether all files are fetched automatically, not only on request.")]
+    archive: Annotated[bool, doc("Whether all files are fetched automatically, not only on request.")]
     max_size: int
     types: list[str]
     documents: FileCounts
-    files: Annotated[int, Meta(description="Number of distinct files ever archived.")]
+    files: Annotated[int, doc("Number of distinct files ever archived.")]
     bytes: int
     verification: VerificationReport
 
@@ -63,14 +66,12 @@ _Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 class FetchFilesRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The files to archive. Exactly one of `ids`, `shipment` and `all` is required."""
 
-    ids: Annotated[
-        Annotated[list[_Id], Meta(max_length=MAX_IDS)] | None, Meta(description="Files of these documents.")
-    ] = None
+    ids: Annotated[Annotated[list[_Id], Meta(max_length=MAX_IDS)] | None, doc("Files of these documents.")] = None
     shipment: Annotated[
         Annotated[str, Meta(pattern="^(FLEX-)?[0-9]{1,18}$")] | Annotated[int, Meta(ge=0, lt=10**18)] | None,
-        Meta(description="Files of this shipment's documents."),
+        doc("Files of this shipment's documents."),
     ] = None
-    all: Annotated[bool, Meta(description="All missing files, up to 100 per request.")] = False
+    all: Annotated[bool, doc("All missing files, up to 100 per request.")] = False
     after: Annotated[
         str,
         Meta(
@@ -90,98 +91,118 @@ class RefusedFile(TypedDict):
 class FileRequestsResponse(TypedDict):
     """The outcome of the request, by document id."""
 
-    queued: Annotated[list[str], Meta(description="Documents whose files are being fetched.")]
-    present: Annotated[list[str], Meta(description="Documents whose files are already archived.")]
+    queued: Annotated[list[str], doc("Documents whose files are being fetched.")]
+    present: Annotated[list[str], doc("Documents whose files are already archived.")]
     refused: list[RefusedFile]
-    unknown: Annotated[list[str], Meta(description="Ids that match no document.")]
-    next: Annotated[str | None, Meta(description="Value of `after` for the next request; null at the end.")]
+    unknown: Annotated[list[str], doc("Ids that match no document.")]
+    next: Annotated[str | None, doc("Value of `after` for the next request; null at the end.")]
 
 
-async def summary(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/documents/archive`: how many files are here, wanted and not to be had, and the last verification."""
-    filing = request.app[FILES]
+@route("GET", "/documents/archive", returns=ArchiveSummary)
+async def get_document_archive(request: web.Request) -> web.StreamResponse:
+    """Get the archive summary: archived, pending and unavailable files."""
+    services = request.app[FILES]
 
-    async def build() -> ArchiveSummary:
-        counts, volume = await request.app[DB].read(lambda tx: (tx.files.counts(), tx.files.total_size()))
-        rules = filing.requester.rules
+    async def build() -> dict[str, Any]:
+        counts, (files, size) = await request.app[DB].read(lambda tx: (tx.files.counts(), tx.files.total_size()))
+        rules = services.requester.rules
         return {
             "archive": rules.archive,
             "max_size": rules.max_size,
             "types": list(rules.types),
-            "documents": {
-                "pending": counts["pending"],
-                "fetched": counts["fetched"],
-                "refused": counts["refused"],
-                "failed": counts["failed"],
-                "gone": counts["gone"],
-            },
-            "files": volume[0],
-            "bytes": volume[1],
-            "verification": await filing.verification.report(),
+            "documents": counts,
+            "files": files,
+            "bytes": size,
+            "verification": await services.verification.report(),
         }
 
     return await respond(request, build)
 
 
-async def fetch(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/documents/fetch`: have files archived; 202 with what became of it.
+@route(
+    "POST",
+    "/documents/fetch",
+    returns=json_response(FileRequestsResponse, "The files are being fetched.", 202),
+    scope="write",
+    body=FetchFilesRequest,
+    problems=("conflict", "not-found"),
+)
+async def fetch_documents(request: web.Request) -> web.StreamResponse:
+    """Fetch files into the archive.
 
-    The body names `ids`, a `shipment`, or says `all`: every file that is lacking, a hundred at a time; `next` is the
-    `after` to go on with. Files that are here are left alone.
+    Files that are already archived are not fetched again.
     """
-    filing, wish = request.app[FILES], json_body(request, FetchFilesRequest)
-    if (wish.ids is not None) + (wish.shipment is not None) + wish.all != 1:
+    services, body = request.app[FILES], json_body(request, FetchFilesRequest)
+    if (body.ids is not None) + (body.shipment is not None) + body.all != 1:
         raise InvalidError(_ONE_OF)
-    if not filing.requester.fetches:
+    if not services.requester.fetches:
         require_flexport(None)
-    if wish.all:
-        wished, after = await filing.requester.request_missing(wish.after)
-        return _file_requests_response(wished, after)
-    if wish.shipment is not None:
-        number = _parse_shipment_id(str(wish.shipment))
+    if body.all:
+        result, after = await services.requester.request_missing(body.after)
+        return _file_requests_response(result, after)
+    if body.shipment is not None:
+        number = _parse_shipment_id(str(body.shipment))
         ids = [str(document.id) for document, _ in await _shipment_documents(request, number)]
     else:
-        ids = wish.ids or []
+        ids = body.ids or []
     total = FileRequestResult()
     for start in range(0, len(ids), MAX_IDS):
-        some = await filing.requester.request(ids[start : start + MAX_IDS])
-        total.queued += some.queued
-        total.present += some.present
-        total.refused |= some.refused
-        total.unknown += some.unknown
+        batch = await services.requester.request(ids[start : start + MAX_IDS])
+        total.queued += batch.queued
+        total.present += batch.present
+        total.refused |= batch.refused
+        total.unknown += batch.unknown
     return _file_requests_response(total, None)
 
 
-def _file_requests_response(wished: FileRequestResult, after: str | None) -> PreparedStreamResponse:
-    body: FileRequestsResponse = {
-        "queued": wished.queued,
-        "present": wished.present,
-        "refused": [{"id": key, "reason": reason} for key, reason in wished.refused.items()],
-        "unknown": wished.unknown,
+def _file_requests_response(result: FileRequestResult, after: str | None) -> PreparedStreamResponse:
+    document: FileRequestsResponse = {
+        "queued": result.queued,
+        "present": result.present,
+        "refused": [{"id": key, "reason": reason} for key, reason in result.refused.items()],
+        "unknown": result.unknown,
         "next": after,
     }
-    return PreparedStreamResponse(PreparedResponse(202, msgspec.json.encode(body)))
+    return json_document(document, 202)
 
 
-async def verify(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/documents/verify`: compare every file with its name; 202, or the verification that runs."""
+@route(
+    "POST",
+    "/documents/verify",
+    returns=json_response(VerificationReport, "The verification is running.", 202, location="URL of the result."),
+    scope="admin",
+)
+async def verify_documents(request: web.Request) -> web.StreamResponse:
+    """Verify the checksum of every archived file.
+
+    Missing or damaged files are fetched again. If a verification is already running, it is returned.
+    """
     report = request.app[FILES].verification.begin()
-    body = msgspec.json.encode(report)
-    return PreparedStreamResponse(PreparedResponse(202, body, location=request.path))
+    return json_document(report, 202, location=request.path)
 
 
-async def get_verification(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/documents/verify`: the verification that runs, or the last one."""
-    filing = request.app[FILES]
+@route("GET", "/documents/verify", returns=VerificationReport)
+async def get_document_verification(request: web.Request) -> web.StreamResponse:
+    """Get the current or last verification."""
+    services = request.app[FILES]
 
     async def build() -> VerificationReport:
-        return await filing.verification.report()
+        return await services.verification.report()
 
     return await respond(request, build)
 
 
-async def export(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/shipments/{id}/documents.zip`: the archived files of a shipment, and an index of all documents."""
+@route(
+    "GET",
+    "/shipments/{id}/documents.zip",
+    tag="documents",
+    returns=Response(description="The zip file.", media=("application/zip",)),
+    streams=True,
+    audience_allowed=True,
+    problems=("conflict",),
+)
+async def export_shipment_documents(request: web.Request) -> web.StreamResponse:
+    """Download a shipment's archived files as a zip, with an index of all its documents."""
     number = _parse_shipment_id(request.match_info["id"])
     await authorization.check_access(request, shipments.RESOURCE_TYPE, number)
     entries = await _shipment_documents(request, number)
@@ -192,7 +213,7 @@ async def export(request: web.Request) -> web.StreamResponse:
 
 
 async def _iterate_in_threads(packed: Generator[bytes, None, None]) -> AsyncGenerator[bytes, None]:
-    """What a generator gives, each step in a thread; in the end it is closed, after a step that still runs."""
+    """Iterate a generator in threads. At the end it is closed, after a step that is still running."""
     lock = threading.Lock()
 
     def step() -> bytes | None:
@@ -211,93 +232,32 @@ async def _iterate_in_threads(packed: Generator[bytes, None, None]) -> AsyncGene
 
 
 def _without_former_file(document: Record, file: DocumentFile | None) -> ZipItem:
-    """A document for who sees some shipments only, without a file from before: it may be of another's time."""
+    """For limited keys: without an earlier file, which may date from when the document belonged to someone else."""
     return document, (file if file is not None and file.current else None)
 
 
 def _parse_shipment_id(text: str) -> int:
-    key = shipments.RESOURCE_TYPE.parse_id(text.strip().upper().removeprefix("FLEX-"))
+    key = parse_object_id(shipments.RESOURCE_TYPE, text.strip())
     if not isinstance(key, int):
-        raise NotFoundError(f"there is no shipment {text[:50]!r}: their ids are whole numbers")
+        raise not_found("shipment", text)
     return key
 
 
 async def _shipment_documents(request: web.Request, number: int) -> list[ZipItem]:
-    """The documents of a shipment that the asker may see, each with its file. Raises NotFoundError."""
+    """The documents of a shipment that the key may read, each with its file. Raises NotFoundError, ConflictError."""
     restricted = authorization.audience_of(request) is not None
 
     def read(tx: Transaction) -> list[ZipItem] | None:
         if not tx.resources.load(shipments.TABLE, (number,)):
             return None
-        found = tx.files.of_shipment(number, MAX_DOCUMENTS + 1, documents.CUSTOMER_TYPES if restricted else None)
-        known = tx.resources.load(documents.TABLE, [key for key, _ in found])
-        entries = [(known[key], file) for key, file in found]
+        files = tx.files.of_shipment(number, MAX_DOCUMENTS + 1, documents.CUSTOMER_TYPES if restricted else None)
+        stored = tx.resources.load(documents.TABLE, [key for key, _ in files])
+        entries = [(stored[key], file) for key, file in files]
         return [_without_former_file(*entry) for entry in entries] if restricted else entries
 
-    found = await request.app[DB].read(read)
-    if found is None:
-        raise NotFoundError(f"there is no shipment {number}")
-    if len(found) > MAX_DOCUMENTS:
+    entries = await request.app[DB].read(read)
+    if entries is None:
+        raise not_found("shipment", number)
+    if len(entries) > MAX_DOCUMENTS:
         raise ConflictError(f"shipment {number} has more than {MAX_DOCUMENTS} documents, which is too many for a zip")
-    return found
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/documents/archive",
-        handler=summary,
-        name="get_document_archive",
-        tag="documents",
-        summary="Archive summary: archived, pending and unavailable files",
-        returns=(json_response(ArchiveSummary, "The archive and its last verification."),),
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/documents/fetch",
-        handler=fetch,
-        name="fetch_documents",
-        tag="documents",
-        summary="Fetch files into the archive",
-        description="Files that are already archived are not fetched again.",
-        scope="write",
-        body=FetchFilesRequest,
-        returns=(json_response(FileRequestsResponse, "The files are being fetched.", 202),),
-        problems=("conflict", "not-found"),
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/documents/verify",
-        handler=verify,
-        name="verify_documents",
-        tag="documents",
-        summary="Verify the checksum of every archived file",
-        description="Missing or damaged files are fetched again. If a verification is already running, it is returned.",
-        scope="admin",
-        returns=(
-            json_response(VerificationReport, "The verification is running.", 202, location="URL of the result."),
-        ),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/documents/verify",
-        handler=get_verification,
-        name="get_document_verification",
-        tag="documents",
-        summary="Current or last verification",
-        returns=(json_response(VerificationReport, "The verification and its results so far."),),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/shipments/{id}/documents.zip",
-        handler=export,
-        name="export_shipment_documents",
-        tag="documents",
-        summary="Download a shipment's archived files as a zip, with an index of all its documents",
-        path_parameters=(id_param(shipments.RESOURCE_TYPE),),
-        returns=(Response(description="The zip file.", media=("application/zip",)),),
-        problems=("conflict",),
-        streams=True,
-        audience_allowed=True,
-    ),
-)
+    return entries

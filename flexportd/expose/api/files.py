@@ -1,4 +1,4 @@
-"""The file of one document, and what is known of files."""
+"""Files of documents: download and status."""
 
 import asyncio
 import os
@@ -11,27 +11,29 @@ from aiohttp import web
 from flexportd.clock import parse
 from flexportd.core.documents.requests import CachedFile, DocumentFileStatus, declared_file, file_version
 from flexportd.core.resources import documents
-from flexportd.errors import NotFoundError
+from flexportd.errors import NotFoundError, not_found
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CLOCK, DB, FILES
 from flexportd.expose.file_response import FileBody, send
 from flexportd.expose.interfaces import FileServices, require_flexport
-from flexportd.expose.openapi.parameters import id_param, text
-from flexportd.expose.openapi.query_params import ListRules, list_params
-from flexportd.expose.openapi.route import Parameter, Response, Route
+from flexportd.expose.openapi.declaration import list_route, route
+from flexportd.expose.openapi.parameters import text
+from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.route import Parameter, Response
 from flexportd.expose.openapi.router import param
-from flexportd.expose.openapi.schemas import json_response, list_schema, page_response
+from flexportd.expose.openapi.schemas import json_response, list_schema
 from flexportd.expose.security import authorization
 from flexportd.expose.security.opaque_values import codec_of
+from flexportd.expose.serialize import json_document
 from flexportd.http.problems import problem
-from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
+from flexportd.http.responses import PreparedStreamResponse
 from flexportd.storage.repositories.document_files import LISTING, DocumentFile
 from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 
-RETRY_AFTER = 2  # seconds after which to ask again for a file that is being fetched
-_FAILURE_TTL = timedelta(seconds=60)  # how long a failure is told before it is tried again
+RETRY_AFTER = 2  # seconds until the client repeats the request
+_FAILURE_TTL = timedelta(seconds=60)  # how long a failure is reported before the next attempt
 _STATE_PROBLEMS: dict[str, tuple[int, str]] = {
     "refused": (502, "file-access-denied"),
     "failed": (503, "file-fetch-failed"),
@@ -61,41 +63,78 @@ LIST = ListEndpoint(
 )
 
 
-async def index(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/documents/files`: what is known of files, the newest first."""
+@list_route("/documents/files", LIST.rules, DocumentFileStatus, "newest first")
+async def list_document_files(request: web.Request) -> web.StreamResponse:
+    """List document files."""
     return await LIST.respond(request)
 
 
 async def document_id(request: web.Request) -> str:
-    """The document that the path names. Raises NotFoundError for what no document can be called, or is not shown."""
+    """The document in the path. Raises NotFoundError if it cannot exist, or the key may not read it."""
     key = documents.RESOURCE_TYPE.parse_id(request.match_info["id"])
     if key is None:
-        raise NotFoundError(f"there is no document {request.match_info['id'][:50]!r}")
+        raise not_found("document", request.match_info["id"])
     await authorization.check_access(request, documents.RESOURCE_TYPE, key)
     return str(key)
 
 
-async def versions(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/documents/{id}/files`: every file that the document ever had here, the present one first."""
+@route(
+    "GET",
+    "/documents/{id}/files",
+    returns=json_response(list_schema(DocumentFileStatus), "The files, current one first."),
+    audience_allowed=True,
+)
+async def list_files_of_document(request: web.Request) -> web.StreamResponse:
+    """List all versions of a document's file."""
     key = await document_id(request)
 
     async def build() -> dict[str, object]:
         document, rows = await _load_document(request, key)
         codec = codec_of(request)
         data = [file_version(msgspec.structs.asdict(row)) for row in rows]
-        if codec is not None:  # the number of a file counts those of all documents
+        if codec is not None:  # file ids count the files of all documents
             data = [{**one, "id": str(codec.encode_number(int(one["id"])))} for one in data]
         return {"data": data, "next": None, "as_of": (document.as_of or None) if document else None}
 
     return await respond(request, build)
 
 
-async def show(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/documents/{id}/file`: the file; `?sha256=` asks for one that the document had before.
+@route(
+    "GET",
+    "/documents/{id}/file",
+    returns=(
+        Response(description="The file, in its own media type.", media=("*/*",)),
+        Response(
+            description="The requested range.",
+            status=206,
+            media=("*/*",),
+            headers={"content_range": "The range and the total size in bytes."},
+        ),
+        Response(description="Not modified since the ETag in `If-None-Match`.", status=304),
+        json_response(
+            FilePending, "The file is being fetched.", 202, retry_after="Seconds to wait before the next request."
+        ),
+    ),
+    query=(text("sha256", "An earlier version, by its SHA-256 (hexadecimal)."),),
+    headers=(
+        Parameter(
+            name="Range",
+            description="The byte range to return.",
+            schema={"type": "string"},
+            where="header",
+            example="bytes=0-1023",
+        ),
+    ),
+    streams=True,
+    audience_allowed=True,
+    problems=("file-unavailable", "file-access-denied", "file-fetch-failed", "conflict", "range-not-satisfiable"),
+)
+async def get_document_file(request: web.Request) -> web.StreamResponse:
+    """Download the file of a document.
 
-    202 and Retry-After while it is being fetched; 409, 502 or 503 with the reason when it cannot be had.
+    Served from the archive. A missing file is fetched, and the response is 202. Supports `Range`.
     """
-    key, filing, sha256 = await document_id(request), request.app[FILES], param(request, "sha256")
+    key, services, sha256 = await document_id(request), request.app[FILES], param(request, "sha256")
     document, rows = await _load_document(request, key)
     if sha256 is not None:
         rows = [row for row in rows if row.sha256 == sha256.lower()]
@@ -108,40 +147,40 @@ async def show(request: web.Request) -> web.StreamResponse:
         found = await _open_archived(request, row)
         if found is not None:
             return await _send(request, found)
-    held = None if document is None else await filing.cache.get(document)
-    if held is not None:
-        return await send(request, _cached_body(held))
+    cached = None if document is None else await services.cache.get(document)
+    if cached is not None:
+        return await send(request, _cached_body(cached))
     if document is None:
-        raise NotFoundError(f"there is no document {key[:50]}")
-    return await _request_file(request, filing, document, row)
+        raise not_found("document", key)
+    return await _request_file(request, services, document, row)
 
 
 async def _load_document(request: web.Request, key: str) -> tuple[Record | None, list[DocumentFile]]:
-    """A document, and its files. Raises NotFoundError where neither is known."""
+    """A document and its files. Raises NotFoundError if neither is stored."""
 
     def read(tx: Transaction) -> tuple[Record | None, list[DocumentFile]]:
         return tx.resources.load(documents.TABLE, (key,)).get(key), tx.files.of_document(key)
 
     document, rows = await request.app[DB].read(read)
     if authorization.audience_of(request) is not None:
-        rows = [row for row in rows if row.current]  # those before may be of a time when it was another's
+        rows = [row for row in rows if row.current]  # earlier ones may date from when it belonged to someone else
     if document is None and not rows:
-        raise NotFoundError(f"there is no document {key[:50]!r}")
+        raise not_found("document", key)
     return document, rows
 
 
 async def _request_file(
-    request: web.Request, filing: FileServices, document: Record, row: DocumentFile | None
+    request: web.Request, services: FileServices, document: Record, row: DocumentFile | None
 ) -> web.StreamResponse:
-    """Have it fetched, unless it was just tried in vain."""
-    archivist, key = filing.requester, str(document.id)
-    if not archivist.fetches:
+    """Request the file from Flexport, unless an attempt has just failed."""
+    requester, key = services.requester, str(document.id)
+    if not requester.fetches:
         require_flexport(None)
     now = request.app[CLOCK].now()
-    tried = row is not None and row.last_attempt_at is not None and now - parse(row.last_attempt_at) < _FAILURE_TTL
+    just_tried = row is not None and row.last_attempt_at is not None and now - parse(row.last_attempt_at) < _FAILURE_TTL
     if (
         row is not None
-        and tried
+        and just_tried
         and row.state in _STATE_PROBLEMS
         and row.retry_at is not None
         and row.matches(declared_file(document))
@@ -149,13 +188,13 @@ async def _request_file(
         return _problem_response(
             *_STATE_PROBLEMS[row.state], f"the file of document {key} is not available: {row.error}"
         )
-    wished = await archivist.request_for_reader(document, row)
-    if key in wished.refused:
+    requested = await requester.request_for_reader(document, row)
+    if key in requested.refused:
         return _problem_response(
-            409, "file-unavailable", f"the file of document {key} cannot be fetched: {wished.refused[key]}"
+            409, "file-unavailable", f"the file of document {key} cannot be fetched: {requested.refused[key]}"
         )
     body: FilePending = {"id": key, "state": "pending", "detail": "the file is being fetched; repeat the request later"}
-    return PreparedStreamResponse(PreparedResponse(202, msgspec.json.encode(body), retry_after=str(RETRY_AFTER)))
+    return json_document(body, 202, retry_after=str(RETRY_AFTER))
 
 
 def _problem_response(status: int, slug: str, detail: str) -> PreparedStreamResponse:
@@ -169,7 +208,7 @@ _OpenFile = tuple[FileBody, BinaryIO]
 
 
 async def _open_archived(request: web.Request, row: DocumentFile) -> _OpenFile | None:
-    """The file from the archive, opened; None where it is not there, which is written down."""
+    """The opened file from the archive; None if it is missing, which is then recorded."""
     archive = request.app[FILES].archive
     assert row.sha256 is not None
     file = await asyncio.to_thread(archive.open, row.sha256, row.size or 0)
@@ -186,79 +225,15 @@ async def _open_archived(request: web.Request, row: DocumentFile) -> _OpenFile |
 
 
 async def _send(request: web.Request, opened: _OpenFile) -> web.StreamResponse:
-    found, file = opened
+    body, file = opened
     try:
-        return await send(request, found)
+        return await send(request, body)
     finally:
         file.close()
 
 
-def _cached_body(held: CachedFile) -> FileBody:
+def _cached_body(cached: CachedFile) -> FileBody:
     async def read(offset: int, count: int) -> bytes:
-        return held.content[offset : offset + count]
+        return cached.content[offset : offset + count]
 
-    return FileBody(held.file_name, held.media_type, held.sha256, len(held.content), read)
-
-
-_ID = id_param(documents.RESOURCE_TYPE)
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/documents/files",
-        handler=index,
-        name="list_document_files",
-        tag="documents",
-        summary="List document files",
-        query=list_params(LIST.rules),
-        returns=(page_response(DocumentFileStatus, "A page, newest first."),),
-        problems=("cursor-expired",),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/documents/{id}/files",
-        handler=versions,
-        name="list_files_of_document",
-        tag="documents",
-        summary="List all versions of a document's file",
-        path_parameters=(_ID,),
-        returns=(json_response(list_schema(DocumentFileStatus), "The files, current one first."),),
-        audience_allowed=True,
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/documents/{id}/file",
-        handler=show,
-        name="get_document_file",
-        tag="documents",
-        summary="Download the file of a document",
-        description="Served from the archive. A missing file is fetched, and the response is 202. Supports `Range`.",
-        path_parameters=(_ID,),
-        query=(text("sha256", "An earlier version, by its SHA-256 (hexadecimal)."),),
-        headers=(
-            Parameter(
-                name="Range",
-                description="The byte range to return.",
-                schema={"type": "string"},
-                where="header",
-                example="bytes=0-1023",
-            ),
-        ),
-        returns=(
-            Response(description="The file, in its own media type.", media=("*/*",)),
-            Response(
-                description="The requested range.",
-                status=206,
-                media=("*/*",),
-                headers={"content_range": "The range and the total size in bytes."},
-            ),
-            Response(description="Not modified since the ETag in `If-None-Match`.", status=304),
-            json_response(
-                FilePending, "The file is being fetched.", 202, retry_after="Seconds to wait before the next request."
-            ),
-        ),
-        problems=("file-unavailable", "file-access-denied", "file-fetch-failed", "conflict", "range-not-satisfiable"),
-        streams=True,
-        audience_allowed=True,
-    ),
-)
+    return FileBody(cached.file_name, cached.media_type, cached.sha256, len(cached.content), read)

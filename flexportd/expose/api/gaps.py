@@ -1,28 +1,28 @@
-"""Gaps: events that polling found and no webhook had brought, added up to outages."""
+"""Gaps: events missed by webhooks and recovered by polling, grouped into outages."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, TypedDict
 
 from aiohttp import web
-from msgspec import Meta
 
 from flexportd.core.events.applier import event_title
-from flexportd.core.json_types import Stamp
+from flexportd.core.json_types import Stamp, doc
 from flexportd.core.outages import DeliveryHealth, Detection, DetectionState, OutageReport, Verdict, health, outages
 from flexportd.expose import cursors
 from flexportd.expose.api.list_endpoint import ListEndpoint, bind_cursor
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CLOCK, DB, DISPLAY
 from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.enum_values import EVENT_TYPES
 from flexportd.expose.openapi.query_params import ListRequest, ListRules, list_params
-from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.schemas import json_response, page_response
+from flexportd.expose.serialize import serialize_fields
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.gaps import LISTING
 from flexportd.storage.transaction import Transaction
 
-MAX_EVENTS = 50  # shown with each outage
+MAX_EVENTS = 50  # of each outage
 
 
 class GapEvent(TypedDict):
@@ -31,21 +31,19 @@ class GapEvent(TypedDict):
     id: str
     type: str | None
     title: str
-    state: Annotated[str | None, Meta(description="State of the event, see /events; null once the event is deleted.")]
+    state: Annotated[str | None, doc("State of the event, see /events; null once the event is deleted.")]
     reason: str | None
-    created_at: Annotated[Stamp, Meta(description="When Flexport recorded it.")]
+    created_at: Annotated[Stamp, doc("When Flexport recorded it.")]
     occurred_at: Stamp | None
-    detected_at: Annotated[Stamp, Meta(description="When polling found it, on the daemon's clock.")]
-    last_webhook_at: Annotated[
-        Stamp | None, Meta(description="When the last webhook before it arrived; null: there was none.")
-    ]
-    delivered_at: Annotated[Stamp | None, Meta(description="When a webhook delivered it later.")]
-    on_time: Annotated[bool, Meta(description="The webhook had only the usual delay: nothing was missed.")]
+    detected_at: Annotated[Stamp, doc("When polling found it, on the daemon's clock.")]
+    last_webhook_at: Annotated[Stamp | None, doc("When the last webhook before it arrived; null: there was none.")]
+    delivered_at: Annotated[Stamp | None, doc("When a webhook delivered it later.")]
+    on_time: Annotated[bool, doc("The webhook had only the usual delay: nothing was missed.")]
     recovered_by: str
     resource: str | None
     resource_id: str | None
     shipment_id: int | None
-    outage: Annotated[str | None, Meta(description="Id of its outage; null if the webhook was on time.")]
+    outage: Annotated[str | None, doc("Id of its outage; null if the webhook was on time.")]
 
 
 class Outage(TypedDict):
@@ -61,11 +59,11 @@ class Outage(TypedDict):
     seconds: float
     summary: str
     events: int
-    recovered: Annotated[int, Meta(description="Events that were applied.")]
+    recovered: Annotated[int, doc("Events that were applied.")]
     pending: int
     dead: int
-    late: Annotated[int, Meta(description="Events delivered later by webhook.")]
-    by_type: Annotated[dict[str, int], Meta(description="Number of events by type.")]
+    late: Annotated[int, doc("Events delivered later by webhook.")]
+    by_type: Annotated[dict[str, int], doc("Number of events by type.")]
     first_created_at: Stamp
     last_created_at: Stamp
     detected_at: Stamp
@@ -80,22 +78,22 @@ class GapDetection(TypedDict):
 
     state: Annotated[
         DetectionState,
-        Meta(
-            description="`unconfirmed`: the list is empty and no webhooks can be compared with it; `incomplete`: it "
+        doc(
+            "`unconfirmed`: the list is empty and no webhooks can be compared with it; `incomplete`: it "
             "lacks some webhook events; `all_missing`: it lacks all of them; `unavailable`: this account has "
             "no such list."
         ),
     ]
     summary: str
-    compared: Annotated[int, Meta(description="Webhook events that were looked up in the list.")]
-    missing: Annotated[int, Meta(description="Number of them that the list did not contain.")]
-    missing_by_type: Annotated[dict[str, int], Meta(description="Number of these by type, most frequent types only.")]
-    last_missing_at: Annotated[Stamp | None, Meta(description="When the newest of these arrived.")]
-    compared_at: Annotated[Stamp | None, Meta(description="When the list was last compared.")]
+    compared: Annotated[int, doc("Webhook events that were looked up in the list.")]
+    missing: Annotated[int, doc("Number of these events that the list did not contain.")]
+    missing_by_type: Annotated[dict[str, int], doc("Number of missing events by type, most frequent types only.")]
+    last_missing_at: Annotated[Stamp | None, doc("When the newest missing event arrived.")]
+    compared_at: Annotated[Stamp | None, doc("When the list was last compared.")]
 
 
 class EventDelivery(TypedDict):
-    """How events arrive at present, and whether a pause is a fault here, at Flexport, or no fault.
+    """How events arrive at present, and whether silence is normal, a fault here, or a fault at Flexport.
 
     `last_polled_event_at` and `listening_since` are on Flexport's clock, the others on the daemon's.
     """
@@ -104,17 +102,15 @@ class EventDelivery(TypedDict):
     summary: str
     needs_attention: bool
     last_webhook_at: Stamp | None
-    last_polled_event_at: Annotated[Stamp | None, Meta(description="Time of the newest event found by polling.")]
-    typical_interval_seconds: Annotated[
-        float | None, Meta(description="Typical interval between events; null: not known yet.")
-    ]
+    last_polled_event_at: Annotated[Stamp | None, doc("Time of the newest event found by polling.")]
+    typical_interval_seconds: Annotated[float | None, doc("Typical interval between events; null: not known yet.")]
     longest_interval_seconds: float | None
     listening_since: Stamp | None
-    polled_at: Annotated[Stamp | None, Meta(description="When Flexport's list of events was last read completely.")]
-    polling_failing_since: Annotated[Stamp | None, Meta(description="Time since which it cannot be read.")]
+    polled_at: Annotated[Stamp | None, doc("When Flexport's list of events was last read completely.")]
+    polling_failing_since: Annotated[Stamp | None, doc("Time since which it cannot be read.")]
     polling_error: str | None
-    outage_since: Annotated[Stamp | None, Meta(description="Start of the current outage.")]
-    missed: Annotated[int, Meta(description="Events missed in the current outage.")]
+    outage_since: Annotated[Stamp | None, doc("Start of the current outage.")]
+    missed: Annotated[int, doc("Events missed in the current outage.")]
     detection: GapDetection
 
 
@@ -122,34 +118,24 @@ class OutageList(TypedDict):
     """A page of outages, and how events arrive at present."""
 
     data: list[Outage]
-    next: Annotated[str | None, Meta(description="The cursor of the next page; null on the last.")]
-    as_of: Annotated[Stamp | None, Meta(description="When Flexport's list of events was last read completely.")]
+    next: Annotated[str | None, doc("The cursor of the next page; null on the last.")]
+    as_of: Annotated[Stamp | None, doc("When Flexport's list of events was last read completely.")]
     health: EventDelivery
 
 
 FIELDS = tuple(GapEvent.__annotations__)
 
 
-def gap(row: Mapping[str, Any]) -> GapEvent:
-    """An event that no webhook brought, as a document; its id is text."""
-    return {
-        "id": row["event_id"],
-        "type": row["type"],
-        "title": event_title(row["type"]),
-        "state": row["state"],
-        "reason": row["reason"],
-        "created_at": row["created_at"],
-        "occurred_at": row["occurred_at"],
-        "detected_at": row["detected_at"],
-        "last_webhook_at": row["last_webhook_at"],
-        "delivered_at": row["delivered_at"],
-        "on_time": bool(row["on_time"]),
-        "recovered_by": row["recovered_by"],
-        "resource": row["resource"],
-        "resource_id": row["resource_id"],
-        "shipment_id": row["shipment_id"],
-        "outage": None if row["on_time"] else str(row["after_seq"]),
-    }
+def gap(row: Mapping[str, Any]) -> dict[str, Any]:
+    """An event missed by webhooks, as a document."""
+    return serialize_fields(
+        FIELDS,
+        row,
+        id=row["event_id"],
+        title=event_title(row["type"]),
+        on_time=bool(row["on_time"]),
+        outage=None if row["on_time"] else str(row["after_seq"]),
+    )
 
 
 def _last_polled_at(tx: Transaction) -> str | None:
@@ -165,7 +151,7 @@ EVENTS = ListEndpoint(
         fields=FIELDS,
     ),
     read=lambda tx, page: tx.gaps.page(page),
-    document=lambda row: dict(gap(row)),
+    document=gap,
     as_of=_last_polled_at,
     key="seq",
 )
@@ -173,56 +159,59 @@ EVENTS = ListEndpoint(
 OUTAGES = ListRules(sorts={"outage": "outage"}, filters={}, fields=())
 
 
-async def events(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/gaps/events`: single gaps, the last noticed first."""
+@list_route("/gaps/events", EVENTS.rules, GapEvent, "last detected first")
+async def list_gap_events(request: web.Request) -> web.StreamResponse:
+    """List events missed by webhooks and recovered by polling."""
     return await EVENTS.respond(request)
 
 
-async def index(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/gaps`: outages, newest first, each with its first events; and how events are heard of at present."""
-    wanted = await bind_cursor(request, query_params.parse_list_params(request.query, OUTAGES, request.app[DISPLAY]))
-
-    async def build() -> OutageList:
-        now, limit = request.app[CLOCK].now(), wanted.page.limit
-
-        def read(tx: Transaction) -> OutageList:
-            found = outages(tx, wanted.page, now)
-            more = next_outages_cursor(tx, wanted, found)
-            data = [_outage(tx, one) for one in found[:limit]]
-            return {
-                "data": data,
-                "next": more,
-                "as_of": _last_polled_at(tx),
-                "health": delivery_document(health(tx, now)),
-            }
-
-        return await request.app[DB].read(read)
-
-    return await respond(request, build)
+@route(
+    "GET",
+    "/gaps",
+    returns=OutageList,
+    query=tuple(one for one in list_params(OUTAGES) if one.name in ("limit", "cursor")),
+)
+async def list_gaps(request: web.Request) -> web.StreamResponse:
+    """List webhook outages and the current delivery status."""
+    params = await bind_cursor(request, query_params.parse_list_params(request.query, OUTAGES, request.app[DISPLAY]))
+    return await respond(
+        request, lambda: request.app[DB].read(lambda tx: _outage_page(tx, params, request.app[CLOCK].now()))
+    )
 
 
-def next_outages_cursor(tx: Transaction, wanted: ListRequest, found: Sequence[OutageReport]) -> str | None:
-    """The cursor of the next page of outages; None where these are the last."""
-    limit = wanted.page.limit
-    last = found[limit - 1].outage.after_seq if len(found) > limit else None
-    return None if last is None else cursors.encode(tx, wanted.next_cursor({"outage": last}, "outage"))
+def _outage_page(tx: Transaction, params: ListRequest, now: datetime) -> dict[str, Any]:
+    reports = outages(tx, params.page, now)
+    return {
+        "data": [_outage(tx, report) for report in reports[: params.page.limit]],
+        "next": next_outages_cursor(tx, params, reports),
+        "as_of": _last_polled_at(tx),
+        "health": delivery_document(health(tx, now)),
+    }
 
 
-def _outage(tx: Transaction, span: OutageReport) -> Outage:
-    outage = span.outage
+def next_outages_cursor(tx: Transaction, params: ListRequest, reports: Sequence[OutageReport]) -> str | None:
+    """The cursor of the next page of outages; None on the last."""
+    limit = params.page.limit
+    if len(reports) <= limit:
+        return None
+    return cursors.encode(tx, params.next_cursor({"outage": reports[limit - 1].outage.after_seq}, "outage"))
+
+
+def _outage(tx: Transaction, report: OutageReport) -> dict[str, Any]:
+    outage = report.outage
     page = PageRequest(MAX_EVENTS, "created_at", descending=False, filters={"outage": (outage.after_seq,)})
     return {
         "id": str(outage.after_seq),
         "since": outage.deaf_since,
-        "until": span.until,
-        "seconds": round(span.seconds, 3),
-        "summary": span.sentence,
+        "until": report.until,
+        "seconds": round(report.seconds, 3),
+        "summary": report.sentence,
         "events": outage.events,
-        "recovered": span.repaired,
+        "recovered": report.repaired,
         "pending": outage.waiting,
         "dead": outage.dead,
         "late": outage.late,
-        "by_type": span.by_type,
+        "by_type": report.by_type,
         "first_created_at": outage.first_created_at,
         "last_created_at": outage.last_created_at,
         "detected_at": outage.first_noticed_at,
@@ -230,59 +219,34 @@ def _outage(tx: Transaction, span: OutageReport) -> Outage:
     }
 
 
-def delivery_document(found: DeliveryHealth) -> EventDelivery:
-    """How events are heard of, as a document; spans of time in seconds."""
-    clocks, rhythm = found.signals, found.signals.event_rate
+def delivery_document(delivery: DeliveryHealth) -> EventDelivery:
+    """How events arrive, as a document; durations in seconds."""
+    signals, rate = delivery.signals, delivery.signals.event_rate
     return {
-        "state": found.verdict,
-        "summary": found.sentence,
-        "needs_attention": found.needs_attention,
-        "last_webhook_at": clocks.last_webhook_at,
-        "last_polled_event_at": clocks.last_upstream_at,
-        "typical_interval_seconds": rhythm.usual if rhythm else None,
-        "longest_interval_seconds": rhythm.longest if rhythm else None,
-        "listening_since": clocks.listening_since,
-        "polled_at": clocks.polled_at,
-        "polling_failing_since": clocks.failing_since,
-        "polling_error": clocks.failure,
-        "outage_since": clocks.down_since,
-        "missed": clocks.missed,
-        "detection": _detection(found.detection),
+        "state": delivery.verdict,
+        "summary": delivery.sentence,
+        "needs_attention": delivery.needs_attention,
+        "last_webhook_at": signals.last_webhook_at,
+        "last_polled_event_at": signals.last_upstream_at,
+        "typical_interval_seconds": rate.usual if rate else None,
+        "longest_interval_seconds": rate.longest if rate else None,
+        "listening_since": signals.listening_since,
+        "polled_at": signals.polled_at,
+        "polling_failing_since": signals.failing_since,
+        "polling_error": signals.failure,
+        "outage_since": signals.down_since,
+        "missed": signals.missed,
+        "detection": _detection(delivery.detection),
     }
 
 
-def _detection(found: Detection) -> GapDetection:
+def _detection(detection: Detection) -> GapDetection:
     return {
-        "state": found.state,
-        "summary": found.sentence,
-        "compared": found.compared,
-        "missing": found.lacking,
-        "missing_by_type": dict(found.lacking_types),
-        "last_missing_at": found.lacking_at,
-        "compared_at": found.compared_at,
+        "state": detection.state,
+        "summary": detection.sentence,
+        "compared": detection.compared,
+        "missing": detection.lacking,
+        "missing_by_type": dict(detection.lacking_types),
+        "last_missing_at": detection.lacking_at,
+        "compared_at": detection.compared_at,
     }
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/gaps",
-        handler=index,
-        name="list_gaps",
-        tag="operations",
-        summary="List webhook outages and the current delivery status",
-        query=tuple(one for one in list_params(OUTAGES) if one.name in ("limit", "cursor")),
-        returns=(json_response(OutageList, "A page, newest first."),),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/gaps/events",
-        handler=events,
-        name="list_gap_events",
-        tag="operations",
-        summary="List events missed by webhooks and recovered by polling",
-        query=list_params(EVENTS.rules),
-        returns=(page_response(GapEvent, "A page, last noticed first."),),
-        problems=("cursor-expired",),
-    ),
-)

@@ -1,4 +1,4 @@
-"""Keys: who may use the API, for what, until when, and for which shipments."""
+"""API keys: their scope, expiry and audience."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,26 +11,27 @@ from msgspec import Meta
 from flexportd.clock import stamp
 from flexportd.core.access import keys
 from flexportd.core.access.keys import AccessKey, NewKey, Principal, Scope
+from flexportd.core.json_types import doc
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.base_url import base_url
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CLOCK, DB
 from flexportd.expose.openapi.blanks import NOT_BLANK
+from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.parameters import identifier
-from flexportd.expose.openapi.query_params import ListRules, list_params
-from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.router import json_body
-from flexportd.expose.openapi.schemas import json_response, page_response
+from flexportd.expose.openapi.schemas import json_response
 from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.authentication import AUTHENTICATOR, MAX_CACHED_KEYS, KeyAuthenticator
+from flexportd.expose.serialize import json_document
 from flexportd.expose.streaming.broadcaster import BROADCASTER
-from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
 from flexportd.storage.repositories.keys import LISTING, StoredKey
 from flexportd.storage.transaction import Transaction
 
 FIELDS = tuple(AccessKey.__annotations__)
 
-# One line that is not blank.
+# One line, not blank.
 _LINE = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
 
 Name = Annotated[str, Meta(min_length=1, max_length=keys.MAX_NAME_LENGTH, pattern=_LINE, examples=["Warehouse screen"])]
@@ -42,20 +43,20 @@ MetadataKey = Annotated[str, Meta(min_length=1, max_length=keys.MAX_VALUE_LENGTH
 class CreateKeyRequest(msgspec.Struct, forbid_unknown_fields=True):
     """A new key. With `consignees` or `metadata` it can read only matching shipments, and its scope must be read."""
 
-    name: Annotated[Name, Meta(description="Purpose of the key; unique among active keys.")]
-    scope: Annotated[Scope, Meta(description="admin includes write, and write includes read.")] = "read"
+    name: Annotated[Name, doc("Purpose of the key; unique among active keys.")]
+    scope: Annotated[Scope, doc("admin includes write, and write includes read.")] = "read"
     expires: Annotated[
         Annotated[str, Meta(min_length=1, max_length=40)] | None,
-        Meta(description="Expiry: a duration from now (90d), the last valid day (2027-01-31) or a time; null: never."),
+        doc("Expiry: a duration from now (90d), the last valid day (2027-01-31) or a time; null: never."),
     ] = None
-    consignees: Annotated[Values | None, Meta(description="Limit to shipments to any of these consignees.")] = None
+    consignees: Annotated[Values | None, doc("Limit to shipments to any of these consignees.")] = None
     metadata: Annotated[
         Annotated[dict[MetadataKey, Values], Meta(min_length=1, max_length=1)] | None,
-        Meta(description="Limit to shipments with one of these metadata values; exactly one metadata key."),
+        doc("Limit to shipments with one of these metadata values; exactly one metadata key."),
     ] = None
     rate_limit: Annotated[
         Annotated[str, Meta(min_length=1, max_length=40)] | None,
-        Meta(description="Rate limit such as 1200/1m, or off; null: [api] rate_limit."),
+        doc("Rate limit such as 1200/1m, or off; null: [api] rate_limit."),
     ] = None
 
 
@@ -81,24 +82,42 @@ LIST = ListEndpoint(
 )
 
 
-async def index(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/keys`: every key there was, newest first; of a key itself nothing is shown."""
-    gate, now = request.app[AUTHENTICATOR], stamp(request.app[CLOCK].now())
-    view = replace(LIST, document=lambda row: dict(_document(gate, row, now)))
+_ID = identifier("Id of the key (not secret).", example="Zk3f9QaB")
+
+
+@list_route("/keys", LIST.rules, AccessKey, "newest first", scope="admin")
+async def list_keys(request: web.Request) -> web.StreamResponse:
+    """List keys, including revoked ones.
+
+    The secret key is never shown: only its hash is stored.
+    """
+    authenticator, now = request.app[AUTHENTICATOR], stamp(request.app[CLOCK].now())
+    view = replace(LIST, document=lambda row: dict(_document(authenticator, row, now)))
     return await view.respond(request)
 
 
-async def create(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/keys`: 201 with the key, which is shown this once."""
-    gate, body = request.app[AUTHENTICATOR], json_body(request, CreateKeyRequest)
-    viewer: Principal = request[PRINCIPAL]
+@route(
+    "POST",
+    "/keys",
+    returns=json_response(CreatedAccessKey, "The key.", 201, Location="URL of the key."),
+    scope="admin",
+    body=CreateKeyRequest,
+    problems=("conflict",),
+)
+async def create_key(request: web.Request) -> web.StreamResponse:
+    """Create a key.
+
+    The response shows the secret key only once. The key is valid immediately.
+    """
+    authenticator, body = request.app[AUTHENTICATOR], json_body(request, CreateKeyRequest)
+    principal: Principal = request[PRINCIPAL]
     now = request.app[CLOCK].now()
-    wanted = NewKey(
+    new_key = NewKey(
         body.name, body.scope, body.expires, body.consignees or (), body.metadata or {}, body.rate_limit
     )  # fmt: skip
 
     def work(tx: Transaction) -> tuple[StoredKey, str, int | None, list[tuple[StoredKey, bytes]]]:
-        key, token = keys.create(tx, wanted, viewer.name, now)
+        key, token = keys.create(tx, new_key, principal.name, now)
         audience = keys.principal(key).audience
         return (
             key,
@@ -107,106 +126,54 @@ async def create(request: web.Request) -> web.StreamResponse:
             tx.keys.with_digests(MAX_CACHED_KEYS),
         )
 
-    key, token, count, known = await request.app[DB].write(work)
-    gate.reload(known)
-    path, base = f"/calendar.ics?token={gate.feed_token(key.id)}", base_url(request)
+    key, token, count, stored = await request.app[DB].write(work)
+    authenticator.reload(stored)
+    path, base = f"/calendar.ics?token={authenticator.feed_token(key.id)}", base_url(request)
     document: CreatedAccessKey = {
-        **_document(gate, msgspec.structs.asdict(key), stamp(now)),
+        **_document(authenticator, msgspec.structs.asdict(key), stamp(now)),
         "token": token,
         "calendar_path": path,
         "calendar_url": None if base is None else base + path,
         "shipments": count,
     }
     location = f"/api/v1/keys/{key.id}"
-    return PreparedStreamResponse(PreparedResponse(201, msgspec.json.encode(document), location=location))
+    return json_document(document, 201, location=location)
 
 
-async def show(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/keys/{id}`: one key."""
-    gate, key_id = request.app[AUTHENTICATOR], request.match_info["id"]
+@route("GET", "/keys/{id}", returns=AccessKey, scope="admin", path_parameters=(_ID,))
+async def get_key(request: web.Request) -> web.StreamResponse:
+    """Get a key."""
+    authenticator, key_id = request.app[AUTHENTICATOR], request.match_info["id"]
 
     async def build() -> dict[str, Any]:
         key = await request.app[DB].read(lambda tx: keys.get_key(tx, key_id))
-        return dict(_document(gate, msgspec.structs.asdict(key), stamp(request.app[CLOCK].now())))
+        return dict(_document(authenticator, msgspec.structs.asdict(key), stamp(request.app[CLOCK].now())))
 
     return await respond(request, build)
 
 
-async def revoke(request: web.Request) -> web.StreamResponse:
-    """`DELETE /api/v1/keys/{id}`: it opens nothing from now on, and stays in the list. Again: nothing changes."""
-    gate, key_id = request.app[AUTHENTICATOR], request.match_info["id"]
+@route("DELETE", "/keys/{id}", returns=AccessKey, scope="admin", path_parameters=(_ID,))
+async def revoke_key(request: web.Request) -> web.StreamResponse:
+    """Revoke a key.
+
+    The key stops working and remains in the list. Revoking it again has no effect.
+    """
+    authenticator, key_id = request.app[AUTHENTICATOR], request.match_info["id"]
     now = request.app[CLOCK].now()
 
     def work(tx: Transaction) -> tuple[StoredKey, list[tuple[StoredKey, bytes]]]:
         return keys.revoke(tx, key_id, now), tx.keys.with_digests(MAX_CACHED_KEYS)
 
-    key, known = await request.app[DB].write(work)
-    gate.reload(known)
+    key, stored = await request.app[DB].write(work)
+    authenticator.reload(stored)
     request.app[BROADCASTER].disconnect_key(key_id)
-    document = _document(gate, msgspec.structs.asdict(key), stamp(now))
-    return PreparedStreamResponse(PreparedResponse(200, msgspec.json.encode(document)))
+    document = _document(authenticator, msgspec.structs.asdict(key), stamp(now))
+    return json_document(document)
 
 
-def _document(gate: KeyAuthenticator, row: Mapping[str, Any], now: str) -> AccessKey:
-    """With the uses that are not written yet."""
-    document, more = keys.document(row, now), gate.usage.keys.pending(row["id"])
+def _document(authenticator: KeyAuthenticator, row: Mapping[str, Any], now: str) -> AccessKey:
+    """A key as a document, with the uses that are not written yet."""
+    document, more = keys.document(row, now), authenticator.usage.keys.pending(row["id"])
     if more is not None:
         document["last_used_at"], document["uses"] = more[0], document["uses"] + more[1]
     return document
-
-
-_ID = identifier("Id of the key (not secret).", example="Zk3f9QaB")
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/keys",
-        handler=index,
-        name="list_keys",
-        tag="keys",
-        summary="List keys, including revoked ones",
-        description="The secret key is never shown: only its hash is stored.",
-        scope="admin",
-        query=list_params(LIST.rules),
-        returns=(page_response(AccessKey, "A page, newest first."),),
-        problems=("cursor-expired",),
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/keys",
-        handler=create,
-        name="create_key",
-        tag="keys",
-        summary="Create a key",
-        description="The response shows the secret key only once. The key is valid immediately.",
-        scope="admin",
-        body=CreateKeyRequest,
-        returns=(json_response(CreatedAccessKey, "The key.", 201, Location="URL of the key."),),
-        problems=("conflict",),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/keys/{id}",
-        handler=show,
-        name="get_key",
-        tag="keys",
-        summary="Get a key",
-        scope="admin",
-        path_parameters=(_ID,),
-        returns=(json_response(AccessKey, "The key."),),
-        problems=("not-found",),
-    ),
-    Route(
-        method="DELETE",
-        path="/api/v1/keys/{id}",
-        handler=revoke,
-        name="revoke_key",
-        tag="keys",
-        summary="Revoke a key",
-        description="The key stops working and remains in the list. Revoking it again has no effect.",
-        scope="admin",
-        path_parameters=(_ID,),
-        returns=(json_response(AccessKey, "The revoked key."),),
-        problems=("not-found",),
-    ),
-)

@@ -80,7 +80,6 @@ def routes(resources: Sequence[ResourceEndpoints]) -> Iterator[Route]:
             path_parameters=(id_param(parent),),
             query=list_params(nested.rules),
             returns=(page_response(resource_schema(child)),),
-            problems=("cursor-expired",),
             audience_allowed=authorization.is_visible_to_audience(child.table)
             and authorization.is_visible_to_audience(parent.table),
         )

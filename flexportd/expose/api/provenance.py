@@ -1,30 +1,29 @@
-"""Why things are as they are: the chain of causes of one object or event, in words."""
+"""Provenance: what changed an object, and what an event changed."""
 
 from typing import Annotated, TypedDict, cast
 
 from aiohttp import web
-from msgspec import Meta
 
 from flexportd.core.history.provenance import MAX_STEPS, TraceStep, trace_event, trace_object
-from flexportd.core.json_types import Stamp
+from flexportd.core.json_types import Stamp, doc
 from flexportd.core.resources.registry import RESOURCE_TYPES, Registry
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.errors import NotFoundError
+from flexportd.errors import NotFoundError, not_found
 from flexportd.escape import closest_match
 from flexportd.expose import cursors
 from flexportd.expose.api.events import Event, event
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import DB, REGISTRY
 from flexportd.expose.cursors import Cursor
+from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import CURSOR, identifier, integer, parse_object_id
-from flexportd.expose.openapi.route import Parameter, Route
-from flexportd.expose.openapi.router import param, resolve_path_reference
-from flexportd.expose.openapi.schemas import json_response
+from flexportd.expose.openapi.route import API, Parameter
+from flexportd.expose.openapi.router import param, with_reference
 from flexportd.storage.database import Database
 from flexportd.storage.transaction import Transaction
 
 _STEPS = 20
-_PATH = "/api/v1/why/{route}/{id}"
+_PATH = "/why/{route}/{id}"
 _ORDER = "id"  # of the history
 
 _HISTORY_FROM = "Start of the available history; null: complete."
@@ -34,9 +33,9 @@ class ObjectTrace(TypedDict):
     """What changed an object, newest first: one step per cause."""
 
     data: list[TraceStep]
-    next: Annotated[str | None, Meta(description="The cursor of the next page; null on the last.")]
-    as_of: Annotated[Stamp | None, Meta(description="The newest state described, on Flexport's clock.")]
-    history_from: Annotated[Stamp | None, Meta(description=_HISTORY_FROM)]
+    next: Annotated[str | None, doc("The cursor of the next page; null on the last.")]
+    as_of: Annotated[Stamp | None, doc("The newest state described, on Flexport's clock.")]
+    history_from: Annotated[Stamp | None, doc(_HISTORY_FROM)]
 
 
 class EventTrace(TypedDict):
@@ -46,26 +45,45 @@ class EventTrace(TypedDict):
     data: list[TraceStep]
     next: None
     as_of: None
-    history_from: Annotated[Stamp | None, Meta(description=_HISTORY_FROM)]
+    history_from: Annotated[Stamp | None, doc(_HISTORY_FROM)]
 
 
-async def show(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/why/{route}/{id}`: one step a cause, newest first. The route may be in the singular."""
+_NAMES = sorted({name for domain in RESOURCE_TYPES for name in (domain.route, domain.label.replace(" ", "-"))})
+
+
+@route(
+    "GET",
+    _PATH,
+    tag="provenance",
+    returns=ObjectTrace,
+    path_parameters=(
+        Parameter(
+            name="route",
+            description="The resource, as in its path or its singular.",
+            schema={"type": "string", "enum": _NAMES},
+            where="path",
+            required=True,
+            example="shipments",
+        ),
+        identifier("Flexport's id of the object.", example="910233"),
+    ),
+    query=(
+        integer("limit", 1, MAX_STEPS, "Steps per page.", _STEPS),
+        CURSOR,
+    ),
+)
+async def explain_object(request: web.Request) -> web.StreamResponse:
+    """Explain the changes of an object."""
     domain = _domain(request.app[REGISTRY], request.match_info["route"])
-    try:
-        return await _causes(request, domain)
-    except NotFoundError:
-        if not await resolve_path_reference(request, "id", domain):
-            raise
-    return await _causes(request, domain)
+    return await with_reference(request, lambda request: _causes(request, domain), "id", domain)
 
 
 async def _causes(request: web.Request, domain: ResourceType) -> web.StreamResponse:
     db, text = request.app[DB], request.match_info["id"]
     key = parse_object_id(domain, text)
     if key is None:
-        raise NotFoundError(f"there is no {domain.label} {text[:50]!r}")
-    bound = cursors.binding(_PATH, {"route": (domain.route,), "id": (key,)})
+        raise not_found(domain.label, text)
+    bound = cursors.binding(API + _PATH, {"route": (domain.route,), "id": (key,)})
     limit, before = param(request, "limit", _STEPS), await _before(db, param(request, "cursor"), bound)
 
     def read(tx: Transaction) -> ObjectTrace:
@@ -81,7 +99,7 @@ async def _causes(request: web.Request, domain: ResourceType) -> web.StreamRespo
 
 
 async def _before(db: Database, text: str | None, bound: str) -> int | None:
-    """The change before which this page begins. Raises InvalidError."""
+    """The change before which this page starts. Raises InvalidError, ExpiredError."""
     if text is None:
         return None
     cursor = cursors.decode(text, _ORDER, descending=True, text_keys=False)
@@ -90,8 +108,15 @@ async def _before(db: Database, text: str | None, bound: str) -> int | None:
     return int(cursor.key)
 
 
-async def show_event(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/why/events/{id}`: how it came, what became of it, what it changed and what followed."""
+@route(
+    "GET",
+    "/why/events/{id}",
+    tag="provenance",
+    returns=EventTrace,
+    path_parameters=(identifier("Flexport's id of the event.", example="evt_1"),),
+)
+async def explain_event(request: web.Request) -> web.StreamResponse:
+    """Explain an event: processing, changes and consequences."""
     event_id = request.match_info["id"]
 
     def read(tx: Transaction) -> EventTrace:
@@ -109,51 +134,11 @@ async def show_event(request: web.Request) -> web.StreamResponse:
 
 
 def _domain(registry: Registry, name: str) -> ResourceType:
-    wanted = name.lower()
+    lowered = name.lower()
     for domain in registry:
-        if wanted in (domain.route, domain.label.replace(" ", "-")):
+        if lowered in (domain.route, domain.label.replace(" ", "-")):
             return domain
     known = sorted(["events", *(domain.route for domain in registry)])
     near = closest_match(name, known)
     guess = "allowed" if near is None else f"did you mean {near}? Allowed"
     raise NotFoundError(f"there is no resource {name[:50]!r}; {guess} are {', '.join(known)}")
-
-
-_NAMES = sorted({name for domain in RESOURCE_TYPES for name in (domain.route, domain.label.replace(" ", "-"))})
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/why/events/{id}",
-        handler=show_event,
-        name="explain_event",
-        tag="provenance",
-        summary="Explain an event: processing, changes and consequences",
-        path_parameters=(identifier("Flexport's id of the event.", example="evt_1"),),
-        returns=(json_response(EventTrace, "The steps, in chronological order."),),
-    ),
-    Route(
-        method="GET",
-        path=_PATH,
-        handler=show,
-        name="explain_object",
-        tag="provenance",
-        summary="Explain the changes of an object",
-        path_parameters=(
-            Parameter(
-                name="route",
-                description="The resource, as in its path or its singular.",
-                schema={"type": "string", "enum": _NAMES},
-                where="path",
-                required=True,
-                example="shipments",
-            ),
-            identifier("Flexport's id of the object.", example="910233"),
-        ),
-        query=(
-            integer("limit", 1, MAX_STEPS, "Steps per page.", _STEPS),
-            CURSOR,
-        ),
-        returns=(json_response(ObjectTrace, "A page of steps, newest first."),),
-    ),
-)

@@ -1,7 +1,6 @@
-"""Every resource of the registry alike: its list, one object, the history of one, and fetching one anew.
+"""The routes of every resource: list, object, history, refresh.
 
-An answer that holds what follows from the present day (`Domain.facts`) is not kept: the day is the one of UTC, and an
-answer may not outlive it.
+Responses with values that depend on the current UTC day (`ResourceType.derived_values`) are not cached.
 """
 
 import functools
@@ -10,51 +9,54 @@ from dataclasses import replace
 from datetime import date
 from typing import Any, TypedDict
 
-import msgspec
 from aiohttp import web
 
 from flexportd.core.history.as_of import AsOfList
+from flexportd.core.resources import shipments
 from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.errors import FlexportdError, NotFoundError
+from flexportd.errors import FlexportdError, not_found
 from flexportd.expose import serialize
 from flexportd.expose.api.as_of import INCLUDES, object_document
 from flexportd.expose.api.list_endpoint import ListEndpoint, restrict_as_of
 from flexportd.expose.api.resource_filters import list_definition
+from flexportd.expose.api.shipments import LIST as SHIPMENT_LIST
+from flexportd.expose.api.shipments import TABLE as SHIPMENT_TABLE
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CLOCK, DB, READS, UPSTREAM
 from flexportd.expose.interfaces import require_flexport
 from flexportd.expose.openapi.parameters import id_param, parse_object_id
-from flexportd.expose.openapi.problem_types import UPSTREAM_PROBLEMS
 from flexportd.expose.openapi.query_params import ListRules, list_params, object_params
-from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.route import API, Route
 from flexportd.expose.openapi.router import param
 from flexportd.expose.openapi.schemas import json_response, page_response, resource_schema
+from flexportd.expose.openapi.tags import TAGS
 from flexportd.expose.security import authorization
 from flexportd.expose.security.opaque_values import codec_of
-from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
+from flexportd.http.problem_types import UPSTREAM_PROBLEMS
 from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories import changes
 from flexportd.storage.repositories.resources import Record
-
-_TAGS = {"shipments": "shipments", "documents": "documents"}
 
 _NOT_FOUND_AT_FLEXPORT = "flexport-not-found"  # the slug of Flexport's own 404
 
 
 class ResourceEndpoints:
-    """The routes of one domain."""
+    """The routes of one resource."""
 
     def __init__(self, domain: ResourceType, registry: Registry) -> None:
         self.domain = domain
-        self.definition = found = list_definition(domain, registry)
-        table = found.table
+        self.definition = definition = list_definition(domain, registry)
+        if domain is shipments.RESOURCE_TYPE:
+            self.list, self.table = SHIPMENT_LIST, SHIPMENT_TABLE
+            return
+        self.table = table = definition.table
         self.list = ListEndpoint(
-            rules=found.rules,
+            rules=definition.rules,
             read=lambda tx, page: tx.resources.page(table, page),
-            document=dict,
+            document=self._document(date.min),  # `view` sets the day if values depend on it
             as_of=lambda tx: tx.resources.newest_as_of(table),
-            tags=() if domain.derived_values else found.tables,
+            tags=() if domain.derived_values else definition.tables,
             hidden_sort_columns=tuple(column for column in table.sorts if column not in table.shown),
             as_of_view=lambda at, now: AsOfList(domain, table, at, now),
             authorize=self._authorize,
@@ -62,69 +64,67 @@ class ResourceEndpoints:
         )
 
     async def _authorize(self, request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
-        return authorization.list_filters(request, self.definition.table)
+        return authorization.list_filters(request, self.table)
 
     def routes(self) -> Iterator[Route]:
-        """The routes of this resource; shipments have a list, a page and a history of their own."""
-        path, one = f"/api/v1/{self.domain.route}", self.domain.label
-        name, several = one.replace(" ", "_"), self.domain.name.replace("_", " ")
-        model, tag = resource_schema(self.domain), _TAGS.get(self.domain.name, "resources")
-        common: dict[str, Any] = {
-            "tag": tag,
-            "audience_allowed": authorization.is_visible_to_audience(self.domain.table),
-        }
-        if self.domain.name != "shipments":
-            yield Route(
-                method="GET",
-                path=path,
-                handler=self.index,
-                name=f"list_{self.domain.name}",
-                summary=f"List {several}, last changed first",
-                query=list_params(self.list.rules),
-                returns=(page_response(model),),
-                problems=("cursor-expired",),
-                **common,
-            )
-            yield Route(
-                method="GET",
-                path=f"{path}/{{id}}",
-                handler=self.show,
-                name=f"get_{name}",
-                summary=f"Get a {one}",
-                description="Objects removed at Flexport are still returned, with `removed_at`.",
-                path_parameters=(id_param(self.domain),),
-                query=object_params(self.list.rules.fields, INCLUDES),
-                returns=(json_response(model, f"The {one}."),),
-                **common,
-            )
-            yield Route(
-                method="GET",
-                path=f"{path}/{{id}}/history",
-                handler=self.history,
-                name=f"list_{name}_history",
-                summary=f"Change history of a {one}, newest first",
-                path_parameters=(id_param(self.domain),),
-                query=list_params(HISTORY.rules),
-                returns=(page_response(ChangeRecord),),
-                problems=("cursor-expired",),
-                **common,
-            )
-        yield Route(
+        """The routes of this resource."""
+        one, several = self.domain.label, self.domain.name.replace("_", " ")
+        model, name = resource_schema(self.domain), one.replace(" ", "_")
+        route = functools.partial(
+            Route,
+            tag=self.domain.name if self.domain.name in TAGS else "resources",
+            audience_allowed=authorization.is_visible_to_audience(self.domain.table),
+        )
+        path = f"{API}/{self.domain.route}"
+        ids = (id_param(self.domain),)
+        yield route(
+            method="GET",
+            path=path,
+            handler=self.index,
+            name=f"list_{self.domain.name}",
+            summary=f"List {several}, last changed first",
+            query=list_params(self.list.rules),
+            returns=(page_response(model),),
+        )
+        yield route(
+            method="GET",
+            path=f"{path}/{{id}}",
+            handler=self.show,
+            name=f"get_{name}",
+            summary=f"Get a {one}",
+            description="Objects removed at Flexport are still returned, with `removed_at`.",
+            query=object_params(self.list.rules.fields, INCLUDES),
+            returns=(json_response(model, f"The {one}."),),
+            path_parameters=ids,
+        )
+        yield route(
+            method="GET",
+            path=f"{path}/{{id}}/history",
+            handler=self.history,
+            name=f"list_{name}_history",
+            summary=f"List the changes of a {one}, newest first",
+            query=list_params(HISTORY.rules),
+            returns=(page_response(ChangeRecord),),
+            path_parameters=ids,
+        )
+        yield route(
             method="POST",
             path=f"{path}/{{id}}/refresh",
             handler=self.refresh,
             name=f"refresh_{name}",
             summary=f"Refresh a {one} from Flexport",
             scope="write",
-            path_parameters=(id_param(self.domain),),
             query=object_params(self.list.rules.fields, ("raw",), past=False),
-            returns=(json_response(model, f"The {one}; `refresh` is the outcome."),),
+            returns=(json_response(model, f"The {one}, with the outcome in `refresh`."),),
             problems=UPSTREAM_PROBLEMS,
-            tag=tag,
+            audience_allowed=False,
+            path_parameters=ids,
         )
 
     def view(self, request: web.Request) -> ListEndpoint:
-        """The list as it is shown on the day that is asked for, today or that of `as_of`. Raises InvalidError."""
+        """The list with the values of the requested day, today or that of `as_of`."""
+        if self.domain.derived_values is None:
+            return self.list
         at = param(request, "as_of")
         today = request.app[CLOCK].now().date()
         return replace(self.list, document=self._document(today if at is None else date.fromisoformat(at[:10])))
@@ -133,11 +133,11 @@ class ResourceEndpoints:
         return lambda row: serialize.serialize_resource(self.domain, row, today)
 
     async def index(self, request: web.Request) -> web.StreamResponse:
-        """`GET /api/v1/{route}`, last changed first."""
-        return await restrict_as_of(request, self.view(request), self.definition.table).respond(request)
+        """`GET /api/v1/{route}`."""
+        return await restrict_as_of(request, self.view(request), self.table).respond(request)
 
     async def show(self, request: web.Request) -> web.StreamResponse:
-        """`GET /api/v1/{route}/{id}`; what Flexport no longer has still answers, with `removed_at`."""
+        """`GET /api/v1/{route}/{id}`."""
         key = self.key(request)
         await authorization.check_access(request, self.domain, key)
 
@@ -147,25 +147,15 @@ class ResourceEndpoints:
         tags = () if self.domain.derived_values else ((self.domain.name, key), *self.definition.owners)
         return await respond(request, build, tags)
 
-    def _serialize(
-        self, request: web.Request, record: Record, fields: tuple[str, ...] | None, includes: tuple[str, ...]
-    ) -> dict[str, Any]:
-        row = serialize.record_row(record, *includes)
-        document = serialize.serialize_resource(self.domain, row, request.app[CLOCK].now().date())
-        return serialize.select_fields(document, None if fields is None else (*fields, *includes))
-
     async def history(self, request: web.Request) -> web.StreamResponse:
-        """`GET /api/v1/{route}/{id}/history`: one entry for each field that changed, newest first."""
+        """`GET /api/v1/{route}/{id}/history`: one entry per changed field."""
         key = self.key(request)
         record = await self.record(request, key)
         view = history_view(request, record)
         return await view.respond(request, {"resource": (self.domain.name, str(key))})
 
     async def refresh(self, request: web.Request) -> web.StreamResponse:
-        """`POST /api/v1/{route}/{id}/refresh`: ask Flexport now; the object, and in `refresh` what that brought.
-
-        `new`, `changed`, `unchanged` or `removed`.
-        """
+        """`POST /api/v1/{route}/{id}/refresh`; `refresh` is `new`, `changed`, `unchanged` or `removed`."""
         key = self.key(request)
         await authorization.check_access(request, self.domain, key)
         fields, includes = param(request, "fields"), param(request, "include", ())
@@ -174,31 +164,31 @@ class ResourceEndpoints:
         except FlexportdError as error:
             if error.slug != _NOT_FOUND_AT_FLEXPORT:
                 raise
-            outcome = "unchanged"  # it was gone before, or is known nowhere
+            outcome = "unchanged"  # already removed, or unknown
         record = await self.record(request, key)
-        document = self._serialize(request, record, fields, includes) | {"refresh": outcome}
-        return PreparedStreamResponse(PreparedResponse(200, msgspec.json.encode(document)))
+        today = request.app[CLOCK].now().date()
+        document = serialize.serialize_record(self.domain, record, today, fields, includes) | {"refresh": outcome}
+        return serialize.json_document(document)
 
     def key(self, request: web.Request) -> Key:
-        """The object that the path names. Raises NotFoundError for what none can be called."""
+        """The id in the path. Raises NotFoundError if it cannot be one."""
         text = request.match_info["id"]
-        found = parse_object_id(self.domain, text)
-        if found is None:
-            raise NotFoundError(f"there is no {self.domain.label} with the id or reference {text[:50]!r}")
-        return found
+        key = parse_object_id(self.domain, text)
+        if key is None:
+            raise not_found(f"{self.domain.label} with the id or reference", text)
+        return key
 
     async def record(self, request: web.Request, key: Key) -> Record:
-        """The newest known state of an object. Raises NotFoundError; ForbiddenError for whoever may see none."""
+        """The current state of an object. Raises NotFoundError; ForbiddenError if the key may not read the resource."""
         await authorization.check_access(request, self.domain, key)
-        found = await request.app[DB].read(lambda tx: request.app[READS].get(tx, self.domain, key))
-        if found is None:
-            named = repr(key[:50]) if isinstance(key, str) else key
-            raise NotFoundError(f"there is no {self.domain.label} {named}")
-        return found
+        record = await request.app[DB].read(lambda tx: request.app[READS].get(tx, self.domain, key))
+        if record is None:
+            raise not_found(self.domain.label, key)
+        return record
 
 
 def history_view(request: web.Request, record: Record) -> ListEndpoint:
-    """The history of an object as the asker sees it: the numbers of its rows and of runs count those of all objects."""
+    """The history of an object; for a limited key without the sequence numbers, which count rows of all objects."""
     view, codec = replace(HISTORY, as_of=lambda _: record.as_of), codec_of(request)
     if codec is None:
         return view
@@ -239,5 +229,5 @@ HISTORY = ListEndpoint(
 
 @functools.lru_cache(maxsize=8)
 def resources(registry: Registry) -> Mapping[str, ResourceEndpoints]:
-    """Every resource by the name of its domain."""
+    """The endpoints of every resource, by its name."""
     return {domain.name: ResourceEndpoints(domain, registry) for domain in registry}

@@ -1,4 +1,4 @@
-"""Share links: made and revoked by those who have a key, followed by those who have none."""
+"""Share links: created and revoked with a key, opened without one."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,26 +13,26 @@ from flexportd.core.access import share_view, shares
 from flexportd.core.access.keys import Principal
 from flexportd.core.access.share_view import SharedShipment
 from flexportd.core.access.shares import NewShare, ShareDocument
-from flexportd.core.resources import shipments
+from flexportd.core.json_types import doc
 from flexportd.errors import ConflictError, NotFoundError
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.shipments import shipment_id
 from flexportd.expose.base_url import NO_BASE_URL, base_url
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CLOCK, DB, READS
-from flexportd.expose.openapi.parameters import id_param, identifier
-from flexportd.expose.openapi.query_params import ListRules, list_params
-from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.declaration import list_route, route
+from flexportd.expose.openapi.parameters import identifier
+from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.router import json_body
-from flexportd.expose.openapi.schemas import json_response, page_response
+from flexportd.expose.openapi.schemas import json_response
 from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.authentication import AUTHENTICATOR
-from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
+from flexportd.expose.serialize import json_document
 from flexportd.storage.repositories.shares import LISTING
 from flexportd.storage.transaction import Transaction
 
 PAGE_PATH = "/s/{token}"
-"""Where a link leads; its JSON is at `/api/v1/shared/{token}`."""
+"""Path of the page of a link; its JSON is at `/api/v1/shared/{token}`."""
 
 _LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
 
@@ -42,11 +42,11 @@ class CreateShareRequest(msgspec.Struct, forbid_unknown_fields=True):
 
     expires: Annotated[
         Annotated[str, Meta(min_length=1, max_length=40)],
-        Meta(description="Expiry: a duration from now (30d), the last valid day (2027-01-31) or a time; at most 365d."),
+        doc("Expiry: a duration from now (30d), the last valid day (2027-01-31) or a time; at most 365d."),
     ] = shares.DEFAULT_LIFETIME
     label: Annotated[
         Annotated[str, Meta(max_length=shares.MAX_LABEL_LENGTH, pattern=_LINE)] | None,
-        Meta(description="Recipient or purpose; not shown to the recipient."),
+        doc("Recipient or purpose; not shown to the recipient."),
     ] = None
 
 
@@ -77,28 +77,49 @@ LIST = ListEndpoint(
 )
 
 
-async def index(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/shares`: every link there was, newest first."""
+_ID = identifier("Id of the link (not secret).", example="b7Xk20Qz")
+
+
+@list_route("/shares", LIST.rules, ShareLink, "newest first", scope="write")
+async def list_shares(request: web.Request) -> web.StreamResponse:
+    """List share links, including revoked and expired ones.
+
+    The response contains the links, so the scope is the same as for creating one.
+    """
     now = stamp(request.app[CLOCK].now())
     return await replace(LIST, document=lambda row: dict(_document(request, row, now))).respond(request)
 
 
-async def create(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/shipments/{id}/shares`: 201 with the link."""
+@route(
+    "POST",
+    "/shipments/{id}/shares",
+    tag="shares",
+    returns=json_response(ShareLink, "The link.", 201, Location="URL of the link's details."),
+    scope="write",
+    body=CreateShareRequest,
+    body_required=False,
+    problems=("conflict",),
+)
+async def create_share(request: web.Request) -> web.StreamResponse:
+    """Share a shipment.
+
+    Creates a link that shows where the cargo is, but never money, parties, documents or metadata.
+    """
     number, body = shipment_id(request), json_body(request, CreateShareRequest)
-    viewer: Principal = request[PRINCIPAL]
+    principal: Principal = request[PRINCIPAL]
     now = request.app[CLOCK].now()
     if base_url(request) is None:
         raise ConflictError(NO_BASE_URL)
-    wanted = NewShare(body.expires, body.label)
-    share = await request.app[DB].write(lambda tx: shares.create(tx, number, wanted, viewer, now))
+    new_share = NewShare(body.expires, body.label)
+    share = await request.app[DB].write(lambda tx: shares.create(tx, number, new_share, principal, now))
     document = _document(request, msgspec.structs.asdict(share), stamp(now))
     location = f"/api/v1/shares/{share.id}"
-    return PreparedStreamResponse(PreparedResponse(201, msgspec.json.encode(document), location=location))
+    return json_document(document, 201, location=location)
 
 
-async def show(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/shares/{id}`: one link as its owner sees it."""
+@route("GET", "/shares/{id}", returns=ShareLink, scope="write", path_parameters=(_ID,))
+async def get_share(request: web.Request) -> web.StreamResponse:
+    """Get a share link."""
     share_id = request.match_info["id"]
 
     async def build() -> dict[str, Any]:
@@ -108,126 +129,70 @@ async def show(request: web.Request) -> web.StreamResponse:
     return await respond(request, build)
 
 
-async def revoke(request: web.Request) -> web.StreamResponse:
-    """`DELETE /api/v1/shares/{id}`: it shows nothing from now on, and stays in the list. Again: nothing changes."""
+@route("DELETE", "/shares/{id}", returns=ShareLink, scope="write", path_parameters=(_ID,))
+async def revoke_share(request: web.Request) -> web.StreamResponse:
+    """Revoke a share link.
+
+    The link stops working and remains in the list. Revoking it again has no effect.
+    """
     share_id = request.match_info["id"]
     now = request.app[CLOCK].now()
     share = await request.app[DB].write(lambda tx: shares.revoke(tx, share_id, now))
     document = _document(request, msgspec.structs.asdict(share), stamp(now))
-    return PreparedStreamResponse(PreparedResponse(200, msgspec.json.encode(document)))
+    return json_document(document)
 
 
-async def show_shared(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/shared/{token}`: what the link shows. Needs no key; each look counts."""
-    seen = await open_share(request)
+@route(
+    "GET",
+    "/shared/{token}",
+    tag="shares",
+    returns=SharedShipmentView,
+    scope=None,
+    path_parameters=(identifier("Token of the link: the part after /s/.", "token", "fxs_…"),),
+    problems=("share-expired", "share-revoked"),
+)
+async def get_shared_shipment(request: web.Request) -> web.StreamResponse:
+    """Get the shipment of a share link.
+
+    Needs no key: the link's token authorises the request. Each view is counted.
+    """
+    view = await open_share(request)
 
     async def build() -> SharedShipmentView:
-        return seen
+        return view
 
     return await respond(request, build)
 
 
 async def open_share(request: web.Request) -> SharedShipmentView:
-    """What the link that the path names shows, for its page as for its JSON; a look is counted.
+    """The content of the link in the path, for its page and its JSON; counts a view.
 
-    Raises NotFoundError, or RefusedError once the link expired or was revoked.
+    Raises NotFoundError, RefusedError once the link has expired or is revoked.
     """
-    gate = request.app[AUTHENTICATOR]
+    authenticator = request.app[AUTHENTICATOR]
     now = request.app[CLOCK].now()
-    share_id = shares.verify_token(gate.signer, request.match_info["token"], now)
+    share_id = shares.verify_token(authenticator.signer, request.match_info["token"], now)
 
     def read(tx: Transaction) -> SharedShipmentView:
         share = shares.live_share(tx, share_id)
-        family = request.app[READS].shipment_bundle(tx, share.shipment_id)
-        if family is None:
+        bundle = request.app[READS].shipment_bundle(tx, share.shipment_id)
+        if bundle is None:
             raise NotFoundError("the shipment of this link no longer exists")
-        return {"shipment": share_view.document(family), "expires_at": share.expires_at}
+        return {"shipment": share_view.document(bundle), "expires_at": share.expires_at}
 
-    seen = await request.app[DB].read(read)
+    view = await request.app[DB].read(read)
     if request.method == hdrs.METH_GET:
-        gate.usage.shares.record(share_id, now)
-    return seen
+        authenticator.usage.shares.record(share_id, now)
+    return view
 
 
 def _document(request: web.Request, row: Mapping[str, Any], now: str) -> ShareLink:
-    """With the views that are not written yet, and the link where it still shows something."""
-    gate, base = request.app[AUTHENTICATOR], base_url(request)
-    document, more = shares.row_document(row, now), gate.usage.shares.pending(row["id"])
+    """A link as a document, with the views that are not written yet, and its URL while it is valid."""
+    authenticator, base = request.app[AUTHENTICATOR], base_url(request)
+    document, more = shares.row_document(row, now), authenticator.usage.shares.pending(row["id"])
     if more is not None:
         document["last_viewed_at"], document["views"] = more[0], document["views"] + more[1]
     path = None
     if document["state"] == "live":
-        path = PAGE_PATH.format(token=shares.token(gate.signer, row["id"], row["expires_at"]))
+        path = PAGE_PATH.format(token=shares.token(authenticator.signer, row["id"], row["expires_at"]))
     return {**document, "path": path, "url": path and base and base + path}
-
-
-_ID = identifier("Id of the link (not secret).", example="b7Xk20Qz")
-
-ROUTES = (
-    Route(
-        method="POST",
-        path="/api/v1/shipments/{id}/shares",
-        handler=create,
-        name="create_share",
-        tag="shares",
-        summary="Share a shipment",
-        description="Creates a link that shows where the cargo is, but never money, parties, documents or metadata.",
-        scope="write",
-        path_parameters=(id_param(shipments.RESOURCE_TYPE),),
-        body=CreateShareRequest,
-        body_required=False,
-        returns=(json_response(ShareLink, "The link.", 201, Location="URL of the link's details."),),
-        problems=("not-found", "conflict"),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/shares",
-        handler=index,
-        name="list_shares",
-        tag="shares",
-        summary="List share links, including revoked and expired ones",
-        description="The response contains the links, so the scope is the same as for creating one.",
-        scope="write",
-        query=list_params(LIST.rules),
-        returns=(page_response(ShareLink, "A page, newest first."),),
-        problems=("cursor-expired",),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/shares/{id}",
-        handler=show,
-        name="get_share",
-        tag="shares",
-        summary="Get a share link",
-        scope="write",
-        path_parameters=(_ID,),
-        returns=(json_response(ShareLink, "The link."),),
-        problems=("not-found",),
-    ),
-    Route(
-        method="DELETE",
-        path="/api/v1/shares/{id}",
-        handler=revoke,
-        name="revoke_share",
-        tag="shares",
-        summary="Revoke a share link",
-        description="The link stops working and remains in the list. Revoking it again has no effect.",
-        scope="write",
-        path_parameters=(_ID,),
-        returns=(json_response(ShareLink, "The revoked link."),),
-        problems=("not-found",),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/shared/{token}",
-        handler=show_shared,
-        name="get_shared_shipment",
-        tag="shares",
-        summary="Get the shipment of a share link",
-        description="Needs no key: the link's token authorises the request. Each view is counted.",
-        scope=None,
-        path_parameters=(identifier("Token of the link: the part after /s/.", "token", "fxs_…"),),
-        returns=(json_response(SharedShipmentView, "The shipment."),),
-        problems=("not-found", "share-expired", "share-revoked"),
-    ),
-)

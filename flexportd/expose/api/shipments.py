@@ -1,8 +1,9 @@
-"""Shipments: the list, one, and what belongs to one."""
+"""Shipments: the list, the timeline, legs and containers. Their other routes are those of every resource."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -16,22 +17,19 @@ from flexportd.core.resources.itinerary import sort_legs
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.search.query import use_index
 from flexportd.core.timeline import TimelineEntry, timeline
-from flexportd.errors import ForbiddenError, NotFoundError
+from flexportd.errors import ForbiddenError, not_found
 from flexportd.expose import serialize
-from flexportd.expose.api.as_of import INCLUDES, object_document
-from flexportd.expose.api.list_endpoint import ListEndpoint, restrict_as_of
+from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.resource_filters import REMOVED
-from flexportd.expose.api.resources import HISTORY, ChangeRecord, history_view
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import DB, READS
+from flexportd.expose.context import CLOCK, DB, READS
+from flexportd.expose.openapi.declaration import H, route
 from flexportd.expose.openapi.enum_values import column_vocabulary
-from flexportd.expose.openapi.parameters import id_param
-from flexportd.expose.openapi.query_params import ListRules, list_params, object_params
-from flexportd.expose.openapi.route import Handler, Route
+from flexportd.expose.openapi.parameters import parse_object_id
+from flexportd.expose.openapi.query_params import ListRules, object_params
 from flexportd.expose.openapi.router import param
-from flexportd.expose.openapi.schemas import json_response, list_schema, page_response, resource_schema
+from flexportd.expose.openapi.schemas import json_response, list_schema, resource_schema
 from flexportd.expose.security import authorization
-from flexportd.storage.queries.table import Table
 from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 
@@ -40,15 +38,8 @@ TABLE = replace(shipments.TABLE, filters={**shipments.TABLE.filters, "removed": 
 STATUSES = column_vocabulary(shipments.RESOURCE_TYPE, TABLE, "status", "status")
 MODES = column_vocabulary(shipments.RESOURCE_TYPE, TABLE, "mode", "mode")
 
-# Whose changes show in what is told of a shipment: these may move without it.
+# Resources whose changes affect the timeline of a shipment.
 _RELATED = ("legs", "containers", "container_legs")
-
-
-def _document(row: Mapping[str, Any], table: Table = TABLE) -> dict[str, Any]:
-    document = serialize.serialize_row(table, row)
-    if "raw" in row:
-        document["raw"] = serialize.raw_json(row["raw"])
-    return document
 
 
 async def _authorize(request: web.Request, filters: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
@@ -68,11 +59,11 @@ LIST = ListEndpoint(
         past=True,
     ),
     read=lambda tx, page: tx.resources.page(TABLE, use_index(tx, page)),
-    document=_document,
+    document=lambda row: serialize.serialize_resource(shipments.RESOURCE_TYPE, row, date.min),  # no day is needed
     as_of=lambda tx: tx.resources.newest_as_of(TABLE),
     tags=("shipments",),
     hidden_sort_columns=("eta_at",),
-    uncacheable_filters=("q", "exception"),  # both come a moment after what they are made of
+    uncacheable_filters=("q", "exception"),  # computed shortly after the data that they depend on
     as_of_view=lambda at, now: AsOfList(shipments.RESOURCE_TYPE, TABLE, at, now),
     authorize=_authorize,
     csv_table=TABLE,
@@ -80,177 +71,89 @@ LIST = ListEndpoint(
 
 
 def shipment_id(request: web.Request) -> int:
-    """The shipment that the path names: `910233`, `FLEX-910233`."""
-    text = request.match_info["id"].upper().removeprefix("FLEX-")
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise NotFoundError(f"there is no shipment with the id or reference {request.match_info['id'][:50]!r}")
-    return int(text)
+    """The shipment in the path: `910233`, `FLEX-910233`. Raises NotFoundError."""
+    key = parse_object_id(shipments.RESOURCE_TYPE, request.match_info["id"])
+    if key is None:
+        raise not_found("shipment with the id or reference", request.match_info["id"])
+    return int(key)
 
 
 async def visible_shipment_id(request: web.Request) -> int:
-    """The shipment that the path names. Raises NotFoundError for one that the asker may not see."""
+    """The shipment in the path. Raises NotFoundError if the key may not read it."""
     number = shipment_id(request)
     await authorization.check_access(request, shipments.RESOURCE_TYPE, number)
     return number
 
 
-async def index(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/shipments`."""
-    return await restrict_as_of(request, LIST, TABLE).respond(request)
-
-
-async def show(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/shipments/{id}`."""
-    number = await visible_shipment_id(request)
-
-    async def build() -> dict[str, Any]:
-        return await object_document(request, shipments.RESOURCE_TYPE, number)
-
-    return await respond(request, build, (("shipments", number),))
-
-
-def _serialize(
-    record: Record, table: Table, fields: tuple[str, ...] | None, includes: tuple[str, ...]
-) -> dict[str, Any]:
-    document = _document(serialize.record_row(record, *includes), table)
-    return serialize.select_fields(document, None if fields is None else (*fields, *includes))
-
-
 async def record_of(request: web.Request, number: int) -> Record:
-    """The newest known state of a shipment. Raises NotFoundError."""
+    """The current state of a shipment. Raises NotFoundError."""
     record = await request.app[DB].read(lambda tx: request.app[READS].get(tx, shipments.RESOURCE_TYPE, number))
     if record is None:
-        raise NotFoundError(f"there is no shipment {number}")
+        raise not_found("shipment", number)
     return record
 
 
-async def show_timeline(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/shipments/{id}/timeline`: planned and actual, in order of time."""
+@route(
+    "GET",
+    "/shipments/{id}/timeline",
+    returns=json_response(list_schema(TimelineEntry), "The complete timeline, in chronological order."),
+    audience_allowed=True,
+)
+async def get_shipment_timeline(request: web.Request) -> web.StreamResponse:
+    """Get the timeline of a shipment: planned and actual times."""
     number = await visible_shipment_id(request)
 
     async def build() -> dict[str, Any]:
-        family = await request.app[DB].read(lambda tx: request.app[READS].shipment_bundle(tx, number))
-        if family is None:
-            raise NotFoundError(f"there is no shipment {number}")
-        shown = replace(family, events=authorization.visible_events(request, family.events))
-        # Of thousands of containers it takes seconds: not for the event loop.
-        entries = await asyncio.to_thread(timeline, shown)
+        bundle = await request.app[DB].read(lambda tx: request.app[READS].shipment_bundle(tx, number))
+        if bundle is None:
+            raise not_found("shipment", number)
+        visible = replace(bundle, events=authorization.visible_events(request, bundle.events))
+        # In a thread: with thousands of containers it takes seconds.
+        entries = await asyncio.to_thread(timeline, visible)
         data: list[TimelineEntry] = [entry.document() for entry in entries]
-        return {"data": data, "next": None, "as_of": family.shipment.as_of or None}
+        return {"data": data, "next": None, "as_of": bundle.shipment.as_of or None}
 
     return await respond(request, build, (("shipments", number), *_RELATED))
 
 
-async def show_history(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/shipments/{id}/history`: one entry for each field that changed, newest first."""
-    number = await visible_shipment_id(request)
-    record = await record_of(request, number)
-    view = history_view(request, record)
-    return await view.respond(request, {"resource": ("shipments", str(number))})
+def _complete_list_route(domain: ResourceType) -> Callable[[H], H]:
+    """Declare the route of a list without pages: legs, containers."""
+    return route(
+        "GET",
+        f"/shipments/{{id}}/{domain.route}",
+        query=object_params(serialize.field_names(domain.table), ("raw",), past=False),
+        returns=json_response(list_schema(resource_schema(domain)), "The complete list."),
+        audience_allowed=True,
+    )
 
 
-async def show_legs(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/shipments/{id}/legs`, in order of travel."""
-    return await _nested_list(request, "legs", legs.TABLE)
+@_complete_list_route(legs.RESOURCE_TYPE)
+async def list_shipment_legs(request: web.Request) -> web.StreamResponse:
+    """List the legs of a shipment, in order of travel."""
+    return await _nested_list(request, legs.RESOURCE_TYPE)
 
 
-async def show_containers(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/shipments/{id}/containers`."""
-    return await _nested_list(request, "containers", containers.CONTAINERS)
+@_complete_list_route(containers.RESOURCE_TYPE)
+async def list_shipment_containers(request: web.Request) -> web.StreamResponse:
+    """List the containers of a shipment."""
+    return await _nested_list(request, containers.RESOURCE_TYPE)
 
 
-async def _nested_list(request: web.Request, name: str, table: Table) -> web.StreamResponse:
+async def _nested_list(request: web.Request, domain: ResourceType) -> web.StreamResponse:
     reads, number = request.app[READS], await visible_shipment_id(request)
     fields, includes = param(request, "fields"), param(request, "include", ())
     authorization.check_includes(request, includes)
 
     def read(tx: Transaction) -> tuple[Record | None, list[Record]]:
-        return reads.get(tx, shipments.RESOURCE_TYPE, number), reads.children(tx, name, number)
+        return reads.get(tx, shipments.RESOURCE_TYPE, number), reads.children(tx, domain.name, number)
 
     async def build() -> dict[str, Any]:
-        shipment, found = await request.app[DB].read(read)
+        shipment, records = await request.app[DB].read(read)
         if shipment is None:
-            raise NotFoundError(f"there is no shipment {number}")
-        records = sort_legs(found) if name == "legs" else found
-        data = [_serialize(record, table, fields, includes) for record in records]
+            raise not_found("shipment", number)
+        records = sort_legs(records) if domain is legs.RESOURCE_TYPE else records
+        today = request.app[CLOCK].now().date()
+        data = [serialize.serialize_record(domain, record, today, fields, includes) for record in records]
         return {"data": data, "next": None, "as_of": shipment.as_of or None}
 
-    return await respond(request, build, (("shipments", number), name))
-
-
-_SHIPMENT = resource_schema(shipments.RESOURCE_TYPE)
-_ID = id_param(shipments.RESOURCE_TYPE)
-
-
-def _complete_list_route(domain: ResourceType, handler: Handler, name: str, summary: str) -> Route:
-    """The route of a list that is whole: legs, containers."""
-    return Route(
-        method="GET",
-        path=f"/api/v1/shipments/{{id}}/{domain.route}",
-        handler=handler,
-        name=name,
-        tag="shipments",
-        summary=summary,
-        path_parameters=(_ID,),
-        query=object_params(serialize.field_names(domain.table), ("raw",), past=False),
-        returns=(json_response(list_schema(resource_schema(domain)), "The complete list."),),
-        audience_allowed=True,
-    )
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/shipments",
-        handler=index,
-        name="list_shipments",
-        tag="shipments",
-        summary="List shipments, last changed first",
-        query=list_params(LIST.rules),
-        returns=(page_response(_SHIPMENT),),
-        problems=("cursor-expired",),
-        audience_allowed=True,
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/shipments/{id}",
-        handler=show,
-        name="get_shipment",
-        tag="shipments",
-        summary="Get a shipment, now or at an earlier time",
-        path_parameters=(_ID,),
-        query=object_params(serialize.field_names(TABLE), INCLUDES),
-        returns=(json_response(_SHIPMENT, "The shipment."),),
-        audience_allowed=True,
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/shipments/{id}/timeline",
-        handler=show_timeline,
-        name="get_shipment_timeline",
-        tag="shipments",
-        summary="Timeline of a shipment: planned and actual times",
-        path_parameters=(_ID,),
-        returns=(json_response(list_schema(TimelineEntry), "The complete timeline, in chronological order."),),
-        audience_allowed=True,
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/shipments/{id}/history",
-        handler=show_history,
-        name="list_shipment_history",
-        tag="shipments",
-        summary="Change history of a shipment, newest first",
-        path_parameters=(_ID,),
-        query=list_params(HISTORY.rules),
-        returns=(page_response(ChangeRecord),),
-        problems=("cursor-expired",),
-        audience_allowed=True,
-    ),
-    _complete_list_route(
-        legs.RESOURCE_TYPE, show_legs, "list_shipment_legs", "List the legs of a shipment, in order of travel"
-    ),
-    _complete_list_route(
-        containers.RESOURCE_TYPE, show_containers, "list_shipment_containers", "List the containers of a shipment"
-    ),
-)
+    return await respond(request, build, (("shipments", number), domain.name))

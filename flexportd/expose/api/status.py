@@ -1,14 +1,14 @@
-"""How the daemon is, in one document: everything an operator asks first."""
+"""Status of the daemon in one document."""
 
 from typing import Annotated, Any, TypedDict
 
+import msgspec
 from aiohttp import web
-from msgspec import Meta
 
 from flexportd import __version__
 from flexportd.clock import age
 from flexportd.core.events.applier import is_known_type
-from flexportd.core.json_types import Stamp
+from flexportd.core.json_types import Stamp, doc
 from flexportd.core.outages import DeliveryHealth, health
 from flexportd.core.resources import shipments
 from flexportd.expose.api.gaps import EventDelivery, delivery_document
@@ -29,12 +29,10 @@ from flexportd.expose.context import (
     WEBHOOKS,
 )
 from flexportd.expose.interfaces import FlexportState, SyncForecast
-from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.schemas import json_response
+from flexportd.expose.openapi.declaration import route
 from flexportd.expose.streaming.broadcaster import BROADCASTER
 from flexportd.expose.webhook_refusals import hint, refusal_warnings
 from flexportd.queue.queue import QueueState
-from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
 from flexportd.storage.transaction import Transaction
 
 
@@ -45,22 +43,20 @@ class RejectedWebhooks(TypedDict):
     count: int
     first_at: Stamp
     last_at: Stamp
-    last_address: Annotated[str, Meta(description="Client address of the last one; `local` for a Unix socket.")]
-    last_path: Annotated[str, Meta(description="Path of the last one.")]
-    hint: Annotated[str, Meta(description="How to fix it.")]
+    last_address: Annotated[str, doc("Client address of the last one; `local` for a Unix socket.")]
+    last_path: Annotated[str, doc("Path of the last one.")]
+    hint: Annotated[str, doc("How to fix it.")]
 
 
 class WebhookStatus(TypedDict):
     """Webhook deliveries."""
 
     path: str
-    has_secrets: Annotated[bool, Meta(description="Without a secret every delivery is rejected.")]
+    has_secrets: Annotated[bool, doc("Without a secret every delivery is rejected.")]
     last_received_at: Stamp | None
-    last_created_at: Annotated[Stamp | None, Meta(description="When Flexport recorded the last event received.")]
-    deliveries: Annotated[dict[str, int], Meta(description="Deliveries by outcome.")]
-    rejected: Annotated[
-        list[RejectedWebhooks], Meta(description="Rejected deliveries by reason, latest first; kept permanently.")
-    ]
+    last_created_at: Annotated[Stamp | None, doc("When Flexport recorded the last event received.")]
+    deliveries: Annotated[dict[str, int], doc("Deliveries by outcome.")]
+    rejected: Annotated[list[RejectedWebhooks], doc("Rejected deliveries by reason, latest first; kept permanently.")]
 
 
 class EventCounts(TypedDict):
@@ -70,10 +66,10 @@ class EventCounts(TypedDict):
     by_state: dict[str, int]
     by_type: Annotated[
         dict[str, dict[str, bool | int]],
-        Meta(description="By type: `known` (whether Flexport documents it), and the number by state."),
+        doc("By type: `known` (whether Flexport documents it), and the number by state."),
     ]
     other_versions: Annotated[
-        dict[str, int], Meta(description="Number of events in a version of Flexport's API other than 2, by version.")
+        dict[str, int], doc("Number of events in a version of Flexport's API other than 2, by version.")
     ]
 
 
@@ -96,11 +92,11 @@ class StorageStatus(TypedDict):
 class SyncStatus(TypedDict):
     """Sync summary. `complete_at`: when the least recently read list was last read completely."""
 
-    configured: Annotated[bool, Meta(description="Whether a Flexport API key is configured.")]
+    configured: Annotated[bool, doc("Whether a Flexport API key is configured.")]
     complete_at: Stamp | None
     forecast: SyncForecast | None
-    pending_removals: Annotated[dict[str, int], Meta(description="By resource: missing objects that need review.")]
-    unavailable: Annotated[dict[str, str | None], Meta(description="Resources that cannot be read, with the reason.")]
+    pending_removals: Annotated[dict[str, int], doc("By resource: missing objects that need review.")]
+    unavailable: Annotated[dict[str, str | None], doc("Resources that cannot be read, with the reason.")]
 
 
 class CacheStatus(TypedDict):
@@ -132,13 +128,13 @@ class ConnectionStatus(TypedDict):
     """Network connections. Counters since the start."""
 
     open: int
-    limit: Annotated[int, Meta(description="Maximum number of connections; see [server] max_connections.")]
-    open_files_limit: Annotated[int, Meta(description="Maximum number of open files of the process.")]
-    refused: Annotated[dict[str, int], Meta(description="Refused connections, by reason.")]
-    closed: Annotated[dict[str, int], Meta(description="Closed connections, by reason.")]
-    unsent_response_bytes: Annotated[int, Meta(description="Bytes of responses not read by clients yet.")]
-    request_body_bytes: Annotated[int, Meta(description="Bytes of request bodies in memory.")]
-    request_bodies_rejected: Annotated[int, Meta(description="Request bodies refused because too many were in memory.")]
+    limit: Annotated[int, doc("Maximum number of connections; see [server] max_connections.")]
+    open_files_limit: Annotated[int, doc("Maximum number of open files of the process.")]
+    refused: Annotated[dict[str, int], doc("Refused connections, by reason.")]
+    closed: Annotated[dict[str, int], doc("Closed connections, by reason.")]
+    unsent_response_bytes: Annotated[int, doc("Bytes of responses not read by clients yet.")]
+    request_body_bytes: Annotated[int, doc("Bytes of request bodies in memory.")]
+    request_bodies_rejected: Annotated[int, doc("Request bodies refused because too many were in memory.")]
 
 
 class DaemonStatus(TypedDict):
@@ -164,28 +160,29 @@ class DaemonStatus(TypedDict):
     connections: ConnectionStatus
 
 
-def _sync_warnings(app: web.Application, held: dict[str, tuple[int, str]], hearing: DeliveryHealth) -> list[str]:
-    """What of the mirror needs a person."""
+def _sync_warnings(app: web.Application, pending: dict[str, tuple[int, str]], delivery: DeliveryHealth) -> list[str]:
+    """Conditions of the sync that need attention."""
     upstream = app[UPSTREAM]
     if upstream is None:
         return ["No Flexport API key is configured: data is updated only by webhooks; see [flexport] api_key"]
-    found = [
+    messages = [
         f"{count} {name.replace('_', ' ')} missing from Flexport's list need review: flexportd sync accept "
         f"{name.replace('_', '-')}"
-        for name, (count, _) in held.items()
+        for name, (count, _) in pending.items()
     ]
     state = upstream.state()
     if state["breaker"]["state"] != "closed":
-        found.append(f"No requests to Flexport since {state['breaker']['since']}: {state['breaker']['reason']}")
+        messages.append(f"No requests to Flexport since {state['breaker']['since']}: {state['breaker']['reason']}")
     if state["auth"].get("reason"):
-        found.append(f"Flexport refuses the sign-in: {state['auth']['reason']}")
-    if hearing.needs_attention:
-        found.append(hearing.sentence)
-    return found
+        messages.append(f"Flexport refuses the sign-in: {state['auth']['reason']}")
+    if delivery.needs_attention:
+        messages.append(delivery.sentence)
+    return messages
 
 
-async def status(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/status`."""
+@route("GET", "/status", returns=DaemonStatus)
+async def get_status(request: web.Request) -> web.StreamResponse:
+    """Get the status of the daemon."""
     return await respond(request, lambda: document(request.app))
 
 
@@ -201,7 +198,7 @@ def shipment_counts(tx: Transaction) -> dict[str, Any]:
 
 
 async def document(app: web.Application) -> dict[str, Any]:
-    """Everything an operator asks first."""
+    """The status."""
     now = app[CLOCK].now()
 
     def read(tx: Transaction) -> tuple[Any, ...]:
@@ -215,7 +212,7 @@ async def document(app: web.Application) -> dict[str, Any]:
             tx.events.versions(),
         )
 
-    counts, (_, created_at), shipment_count, lists, held, hearing, versions = await app[DB].read(read)
+    counts, (_, created_at), shipment_count, lists, pending, delivery, versions = await app[DB].read(read)
     reasons, upstream, writer = not_ready_reasons(app), app[UPSTREAM], app[DB].writer
     forecast = upstream.forecast(lists) if upstream else None
     return {
@@ -226,18 +223,21 @@ async def document(app: web.Application) -> dict[str, Any]:
         "reasons": reasons,
         "warnings": [
             *warnings(app),
-            *refusal_warnings(app, hearing.signals.last_webhook_at),
+            *refusal_warnings(app, delivery.signals.last_webhook_at),
             *version_warnings(versions, now),
-            *_sync_warnings(app, held, hearing),
+            *_sync_warnings(app, pending, delivery),
         ],
         "queue": await app[QUEUE].stats(),
         "webhook": {
             "path": app[DISPLAY].webhook_path,
             "has_secrets": app[DISPLAY].has_secrets,
-            "last_received_at": hearing.signals.last_webhook_at,
+            "last_received_at": delivery.signals.last_webhook_at,
             "last_created_at": created_at,
             "deliveries": dict(app[WEBHOOKS].results),
-            "rejected": [_refused_webhooks(one, app) for one in app[WEBHOOK_REFUSALS]()],
+            "rejected": [
+                msgspec.structs.asdict(refusal) | {"hint": hint(refusal, app[DISPLAY])}
+                for refusal in app[WEBHOOK_REFUSALS]()
+            ],
         },
         "events": {**_events(counts), "other_versions": {one.version: one.count for one in versions}},
         "shipments": shipment_count,
@@ -250,10 +250,10 @@ async def document(app: web.Application) -> dict[str, Any]:
             "configured": upstream is not None,
             "complete_at": min((one.complete_at for one in lists.values() if one.complete_at), default=None),
             "forecast": forecast,
-            "pending_removals": {name: count for name, (count, _) in held.items()},
+            "pending_removals": {name: count for name, (count, _) in pending.items()},
             "unavailable": {name: one.unavailable_reason for name, one in lists.items() if one.unavailable_at},
         },
-        "event_delivery": delivery_document(hearing),
+        "event_delivery": delivery_document(delivery),
         "cache": {"bytes": app[CACHE].size, "hits": app[CACHE].hits, "misses": app[CACHE].misses},
         "search": _search(app),
         "stream": {
@@ -263,18 +263,6 @@ async def document(app: web.Application) -> dict[str, Any]:
             "error": app[BROADCASTER].error,
         },
         "connections": _connections(app),
-    }
-
-
-def _refused_webhooks(one: WebhookRefusal, app: web.Application) -> RejectedWebhooks:
-    return {
-        "reason": one.reason,
-        "count": one.count,
-        "first_at": one.first_at,
-        "last_at": one.last_at,
-        "last_address": one.last_address,
-        "last_path": one.last_path,
-        "hint": hint(one, app[DISPLAY]),
     }
 
 
@@ -311,16 +299,3 @@ def _events(counts: list[tuple[str, str, int]]) -> dict[str, Any]:
         entry[state] = count
         by_state[state] = by_state.get(state, 0) + count
     return {"processed": sum(by_state.values()), "by_state": by_state, "by_type": by_type}
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/status",
-        handler=status,
-        name="get_status",
-        tag="operations",
-        summary="Status of the daemon",
-        returns=(json_response(DaemonStatus, "Status of the daemon."),),
-    ),
-)

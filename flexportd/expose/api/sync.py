@@ -1,4 +1,4 @@
-"""The sync: what each list is worth, and what each run did."""
+"""The sync: the state of each list, and the results of each run."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -6,22 +6,22 @@ from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 from aiohttp import web
-from msgspec import Meta
 
 from flexportd.clock import stamp
-from flexportd.core.json_types import Stamp
+from flexportd.core.json_types import Stamp, doc
+from flexportd.core.resources.identifiers import int_id
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.errors import InvalidError, NotFoundError
+from flexportd.errors import InvalidError, not_found
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CLOCK, DB, REGISTRY, UPSTREAM
 from flexportd.expose.interfaces import FlexportState, SyncForecast, require_flexport
+from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.enum_values import not_allowed_message
 from flexportd.expose.openapi.parameters import identifier
-from flexportd.expose.openapi.query_params import ListRules, list_params
-from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.schemas import json_response, page_response
-from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
+from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.schemas import json_response
+from flexportd.expose.serialize import json_document, serialize_fields
 from flexportd.storage.repositories.sync import RUNS as RUNS_QUERY
 from flexportd.storage.repositories.sync import ListState, Receipt, Run
 from flexportd.storage.transaction import Transaction
@@ -34,25 +34,23 @@ class SyncResult(TypedDict):
 
     resource: str
     state: Literal["waiting", "running", "complete", "held", "unavailable", "failed"]
-    as_of: Annotated[Stamp | None, Meta(description="Flexport's time when reading started.")]
+    as_of: Annotated[Stamp | None, doc("Flexport's time when reading started.")]
     started_at: Stamp | None
     ended_at: Stamp | None
-    total: Annotated[int | None, Meta(description="Total reported by Flexport; null if it reports none.")]
-    objects: Annotated[int, Meta(description="Rows on its pages.")]
+    total: Annotated[int | None, doc("Total reported by Flexport; null if it reports none.")]
+    objects: Annotated[int, doc("Rows on its pages.")]
     unchanged: int
     changed: int
     new: int
     skipped: int
     failed: int
-    skipped_by_reason: Annotated[dict[str, int], Meta(description="Number of skipped objects, by reason.")]
-    missing: Annotated[int, Meta(description="Stored objects that are missing from the list.")]
+    skipped_by_reason: Annotated[dict[str, int], doc("Number of skipped objects, by reason.")]
+    missing: Annotated[int, doc("Stored objects that are missing from the list.")]
     removed: int
     requests: int
     bytes: int
     reason: str | None
-    balanced: Annotated[
-        bool | None, Meta(description="Whether the sum equals Flexport's total; null: Flexport reports no total.")
-    ]
+    balanced: Annotated[bool | None, doc("Whether the sum equals Flexport's total; null: Flexport reports no total.")]
 
 
 class SyncRun(TypedDict):
@@ -78,16 +76,16 @@ class SyncListState(TypedDict):
 
     resource: str
     as_of: Stamp | None
-    complete_at: Annotated[Stamp | None, Meta(description="When that pass ended, on the daemon's clock.")]
+    complete_at: Annotated[Stamp | None, doc("When reading it ended, on the daemon's clock.")]
     total: int | None
     requests: int | None
-    incremental_until: Annotated[Stamp | None, Meta(description="Flexport's time up to which changes have been read.")]
+    incremental_until: Annotated[Stamp | None, doc("Flexport's time up to which changes have been read.")]
     filter_ignored_at: Annotated[
-        Stamp | None, Meta(description="When Flexport was found to ignore the filter by time of change.")
+        Stamp | None, doc("When Flexport was found to ignore the filter on the time of change.")
     ]
-    unavailable_at: Annotated[Stamp | None, Meta(description="Time since which the account cannot read it.")]
+    unavailable_at: Annotated[Stamp | None, doc("Time since which the account cannot read it.")]
     unavailable_reason: str | None
-    pending_removals: Annotated[int, Meta(description="Missing objects that need review.")]
+    pending_removals: Annotated[int, doc("Missing objects that need review.")]
     unreadable: int
 
 
@@ -110,23 +108,20 @@ class ApiCallUsage(TypedDict):
 class ShipmentDetailState(TypedDict):
     """Shipments that are fetched one by one, because their list entries may be incomplete."""
 
-    pending: Annotated[int, Meta(description="Shipments to be fetched.")]
-    fetched: Annotated[int, Meta(description="Shipments that were fetched individually.")]
-    lists_complete: Annotated[
-        bool,
-        Meta(description="Lists are complete, so shipments are no longer fetched individually."),
-    ]
+    pending: Annotated[int, doc("Shipments to be fetched.")]
+    fetched: Annotated[int, doc("Shipments that were fetched individually.")]
+    lists_complete: Annotated[bool, doc("Lists are complete, so shipments are no longer fetched individually.")]
     consecutive_matches: Annotated[
-        int, Meta(description="Latest comparisons in a row in which the list entry lacked nothing.")
+        int, doc("Number of consecutive comparisons, up to the latest, in which the list entry was complete.")
     ]
-    mismatches: Annotated[int, Meta(description="Comparisons in which the list entry lacked something.")]
-    decided_at: Annotated[Stamp | None, Meta(description="Time since which `lists_complete` has its value.")]
+    mismatches: Annotated[int, doc("Number of comparisons in which the list entry was incomplete.")]
+    decided_at: Annotated[Stamp | None, doc("Time since which `lists_complete` has its value.")]
 
 
 class SyncState(TypedDict):
     """State of the sync: the current or last run of each kind, every list, and the API calls."""
 
-    configured: Annotated[bool, Meta(description="Whether a Flexport API key is configured.")]
+    configured: Annotated[bool, doc("Whether a Flexport API key is configured.")]
     full: SyncRunDetail | None
     incremental: SyncRunDetail | None
     resources: list[SyncListState]
@@ -140,21 +135,21 @@ RUN_FIELDS = tuple(SyncRun.__annotations__)
 
 
 def run_document(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A run as a document; its id is text."""
-    return {name: row[name] for name in RUN_FIELDS} | {"id": str(row["id"])}
+    """A run as a document."""
+    return serialize_fields(RUN_FIELDS, row, id=str(row["id"]))
 
 
 def receipt_document(receipt: Receipt, domain: ResourceType | None) -> dict[str, Any]:
-    """The books of one resource; `balanced` is null where Flexport does not say how much there is."""
-    found = msgspec.structs.asdict(receipt)
-    for name in ("run_id", "next_page", "first_total", "skips"):
-        del found[name]
+    """The counts of one list in one run; `balanced` is null if Flexport reports no total."""
     skips: dict[str, int] = msgspec.json.decode(receipt.skips)
-    found["skipped_by_reason"] = skips
-    found["resource"] = domain.route if domain else receipt.resource
     distinct = receipt.objects - skips.get("repeated", 0)
-    found["balanced"] = None if receipt.total is None else receipt.total in (receipt.objects, distinct)
-    return found
+    return serialize_fields(
+        SyncResult.__annotations__,
+        msgspec.structs.asdict(receipt),
+        resource=domain.route if domain else receipt.resource,
+        skipped_by_reason=skips,
+        balanced=None if receipt.total is None else receipt.total in (receipt.objects, distinct),
+    )
 
 
 RUNS = ListEndpoint(
@@ -169,13 +164,14 @@ RUNS = ListEndpoint(
 )
 
 
-async def show(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/sync`: the last runs, every list, the budget, and the length of the next full sync."""
+@route("GET", "/sync", returns=SyncState)
+async def get_sync(request: web.Request) -> web.StreamResponse:
+    """Get the status of the sync: runs, lists, API calls and forecast."""
     return await respond(request, lambda: document(request.app))
 
 
 async def document(app: web.Application) -> dict[str, Any]:
-    """The state of the whole sync."""
+    """The state of the sync."""
     now = app[CLOCK].now()
 
     def read(tx: Transaction) -> dict[str, Any]:
@@ -190,10 +186,10 @@ async def document(app: web.Application) -> dict[str, Any]:
             "api_calls": {"last_24_hours": tx.api_usage.since(stamp(now - _DAY)[:13])},
         }
 
-    found = await app[DB].read(read)
-    states, upstream = found.pop("states"), app[UPSTREAM]
-    found["forecast"] = upstream.forecast(states) if upstream else None
-    return {"configured": upstream is not None, **found, "flexport": upstream.state() if upstream else None}
+    state = await app[DB].read(read)
+    states, upstream = state.pop("states"), app[UPSTREAM]
+    state["forecast"] = upstream.forecast(states) if upstream else None
+    return {"configured": upstream is not None, **state, "flexport": upstream.state() if upstream else None}
 
 
 def _details(tx: Transaction) -> dict[str, Any]:
@@ -216,61 +212,70 @@ def _run(app: web.Application, tx: Transaction, run: Run | None) -> dict[str, An
 
 def _receipts(app: web.Application, tx: Transaction, run_id: int) -> list[dict[str, Any]]:
     domains = {domain.name: domain for domain in app[REGISTRY]}
-    order = list(domains)
-    found = sorted(
-        tx.sync.receipts(run_id), key=lambda one: order.index(one.resource) if one.resource in order else len(order)
-    )
-    return [receipt_document(receipt, domains.get(receipt.resource)) for receipt in found]
+    ranks = {name: rank for rank, name in enumerate(domains)}
+    receipts = sorted(tx.sync.receipts(run_id), key=lambda receipt: ranks.get(receipt.resource, len(ranks)))
+    return [receipt_document(receipt, domains.get(receipt.resource)) for receipt in receipts]
 
 
 def _list(
     domain: ResourceType, states: Mapping[str, ListState], held: Mapping[str, Any], unreadable: Mapping[str, int]
 ) -> dict[str, Any]:
     state = states.get(domain.name) or ListState(domain.name)
-    return {
-        "resource": domain.route,
-        "as_of": state.floor,
-        "complete_at": state.complete_at,
-        "total": state.total,
-        "requests": state.requests,
-        "incremental_until": state.incremental_since,
-        "filter_ignored_at": state.filter_refused_at,
-        "unavailable_at": state.unavailable_at,
-        "unavailable_reason": state.unavailable_reason,
-        "pending_removals": held.get(domain.name, (0, None))[0],
-        "unreadable": unreadable.get(domain.name, 0),
-    }
+    return serialize_fields(
+        SyncListState.__annotations__,
+        msgspec.structs.asdict(state),
+        resource=domain.route,
+        as_of=state.floor,
+        incremental_until=state.incremental_since,
+        filter_ignored_at=state.filter_refused_at,
+        pending_removals=held.get(domain.name, (0, None))[0],
+        unreadable=unreadable.get(domain.name, 0),
+    )
 
 
-async def runs(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/sync/runs`, newest first."""
+@list_route("/sync/runs", RUNS.rules, SyncRun, "newest first")
+async def list_sync_runs(request: web.Request) -> web.StreamResponse:
+    """List sync runs."""
     return await RUNS.respond(request)
 
 
-async def show_run(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/sync/runs/{id}`: one run with its receipts."""
+@route("GET", "/sync/runs/{id}", returns=SyncRunDetail, path_parameters=(identifier("Number of the run."),))
+async def get_sync_run(request: web.Request) -> web.StreamResponse:
+    """Get a sync run with the counts of each list."""
     text = request.match_info["id"]
 
     async def build() -> dict[str, Any]:
-        number = int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0
-        found = await request.app[DB].read(lambda tx: _run(request.app, tx, tx.sync.run(number)))
-        if found is None:
-            raise NotFoundError(f"there is no sync run {text[:50]!r}")
-        return found
+        number = int_id(text) or 0
+        run = await request.app[DB].read(lambda tx: _run(request.app, tx, tx.sync.run(number)))
+        if run is None:
+            raise not_found("sync run", text)
+        return run
 
     return await respond(request, build)
 
 
-async def run(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/sync/run`: begin a full sync, or join the one that runs; 202 with the run."""
+@route(
+    "POST",
+    "/sync/run",
+    returns=json_response(
+        SyncRunDetail,
+        "The new run, or the current one if a full sync is already running.",
+        202,
+        location="URL of the run.",
+    ),
+    scope="admin",
+    problems=("conflict",),
+)
+async def run_sync(request: web.Request) -> web.StreamResponse:
+    """Start a full sync."""
     number = await require_flexport(request.app[UPSTREAM]).begin_sync()
-    found = await request.app[DB].read(lambda tx: _run(request.app, tx, tx.sync.run(number)))
+    run = await request.app[DB].read(lambda tx: _run(request.app, tx, tx.sync.run(number)))
     location = f"{request.path.removesuffix('/run')}/runs/{number}"
-    return PreparedStreamResponse(PreparedResponse(202, msgspec.json.encode(found), location=location))
+    return json_document(run, 202, location=location)
 
 
 def resource_by_name(app: web.Application, name: str | None) -> ResourceType:
-    """The resource that a request names. Raises InvalidError."""
+    """The resource with this name in URLs. Raises InvalidError."""
     for domain in app[REGISTRY]:
         if name == domain.route:
             return domain
@@ -278,55 +283,3 @@ def resource_by_name(app: web.Application, name: str | None) -> ResourceType:
     if name is None:
         raise InvalidError(f"resource is missing; allowed are {', '.join(known)}", "resource")
     raise InvalidError(not_allowed_message("resource", name, known), "resource")
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/sync",
-        handler=show,
-        name="get_sync",
-        tag="operations",
-        summary="Status of the sync: runs, lists, budget and forecast",
-        returns=(json_response(SyncState, "Status of the sync."),),
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/sync/run",
-        handler=run,
-        name="run_sync",
-        tag="operations",
-        summary="Start a full sync",
-        scope="admin",
-        returns=(
-            json_response(
-                SyncRunDetail,
-                "The new run, or the current one if a full sync is already running.",
-                202,
-                location="URL of the run.",
-            ),
-        ),
-        problems=("conflict",),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/sync/runs",
-        handler=runs,
-        name="list_sync_runs",
-        tag="operations",
-        summary="List sync runs",
-        query=list_params(RUNS.rules),
-        returns=(page_response(SyncRun, "A page, newest first."),),
-        problems=("cursor-expired",),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/sync/runs/{id}",
-        handler=show_run,
-        name="get_sync_run",
-        tag="operations",
-        summary="Get a sync run with the counts of each list",
-        path_parameters=(identifier("Number of the run."),),
-        returns=(json_response(SyncRunDetail, "The run."),),
-    ),
-)

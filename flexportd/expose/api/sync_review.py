@@ -1,4 +1,4 @@
-"""What the sync leaves to a person: what vanished from a list, and what nobody here can read."""
+"""Items of the sync that need review: missing objects, and objects that could not be parsed."""
 
 from dataclasses import replace
 from typing import Annotated, TypedDict
@@ -7,18 +7,18 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from flexportd.core.json_types import Stamp
+from flexportd.core.json_types import Stamp, doc
 from flexportd.core.resources.registry import RESOURCE_TYPES
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.sync import resource_by_name
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import DB, UPSTREAM
 from flexportd.expose.interfaces import require_flexport
+from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.parameters import choice
-from flexportd.expose.openapi.query_params import ListRules, list_params
-from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.router import json_body, param
-from flexportd.expose.openapi.schemas import json_response, list_schema, page_response
+from flexportd.expose.openapi.schemas import json_response, list_schema
 from flexportd.storage.repositories.quarantine import LISTING
 
 _MAX_PENDING = 1000
@@ -26,7 +26,7 @@ _RESOURCES = tuple(domain.route for domain in RESOURCE_TYPES)
 
 
 class PendingRemoval(TypedDict):
-    """An object missing from Flexport's list together with many others."""
+    """An object missing from Flexport's list. It needs review because many objects are missing at once."""
 
     resource: str
     id: str
@@ -37,7 +37,7 @@ class UnreadableObject(TypedDict):
 
     id: int
     resource: str
-    resource_id: Annotated[str, Meta(description="Its id, or a name derived from its content.")]
+    resource_id: Annotated[str, doc("Its id, or a name derived from its content.")]
     error: str
     first_seen_at: Stamp
     last_seen_at: Stamp
@@ -73,13 +73,21 @@ UNREADABLE = ListEndpoint(
 )
 
 
-async def unreadable(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/sync/unreadable`: objects that Flexport sent and nobody here can read."""
+@list_route("/sync/unreadable", UNREADABLE.rules, UnreadableObject, "newest first")
+async def list_unreadable_objects(request: web.Request) -> web.StreamResponse:
+    """List objects from Flexport that could not be parsed."""
     return await UNREADABLE.respond(request)
 
 
-async def pending_removals(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/sync/pending-removals?resource=legs`: what a list lacks, and a person has to decide on."""
+@route(
+    "GET",
+    "/sync/pending-removals",
+    description=f"Returns the first {_MAX_PENDING}; `GET /api/v1/sync` returns the total.",
+    returns=json_response(list_schema(PendingRemoval), "The objects to review."),
+    query=(choice("resource", _RESOURCES, "The resource to list.", required=True),),
+)
+async def list_pending_removals(request: web.Request) -> web.StreamResponse:
+    """List objects missing from Flexport's list that need review."""
     domain = resource_by_name(request.app, param(request, "resource"))
 
     async def build() -> dict[str, object]:
@@ -90,8 +98,19 @@ async def pending_removals(request: web.Request) -> web.StreamResponse:
     return await respond(request, build)
 
 
-async def confirm_removals(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/sync/pending-removals/accept` `{"resource": "legs"}`: what its list lacks is gone."""
+@route(
+    "POST",
+    "/sync/pending-removals/accept",
+    returns=AcceptedRemovals,
+    scope="admin",
+    body=AcceptRemovalsRequest,
+    problems=("conflict",),
+)
+async def accept_removals(request: web.Request) -> web.StreamResponse:
+    """Mark missing objects as removed.
+
+    A sync asks for a review if too many objects would be removed at once.
+    """
     domain = resource_by_name(request.app, json_body(request, AcceptRemovalsRequest).resource)
     removed = await require_flexport(request.app[UPSTREAM]).confirm_removals(domain)
 
@@ -99,42 +118,3 @@ async def confirm_removals(request: web.Request) -> web.StreamResponse:
         return {"resource": domain.route, "removed": removed}
 
     return await respond(request, build)
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/sync/pending-removals",
-        handler=pending_removals,
-        name="list_pending_removals",
-        tag="operations",
-        summary="List objects missing from Flexport's list that need review",
-        description=f"The first {_MAX_PENDING}; `GET /api/v1/sync` returns the total.",
-        query=(choice("resource", _RESOURCES, "The resource to list.", required=True),),
-        returns=(json_response(list_schema(PendingRemoval), "The objects to review."),),
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/sync/pending-removals/accept",
-        handler=confirm_removals,
-        name="accept_removals",
-        tag="operations",
-        summary="Accept that missing objects are gone",
-        description="Marks the missing objects as removed. A sync asks for review if too many would disappear at once.",
-        scope="admin",
-        body=AcceptRemovalsRequest,
-        returns=(json_response(AcceptedRemovals, "The objects are marked as removed."),),
-        problems=("conflict",),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/sync/unreadable",
-        handler=unreadable,
-        name="list_unreadable_objects",
-        tag="operations",
-        summary="List objects from Flexport that could not be parsed",
-        query=list_params(UNREADABLE.rules),
-        returns=(page_response(UnreadableObject, "A page, newest first."),),
-        problems=("cursor-expired",),
-    ),
-)

@@ -21,12 +21,13 @@ from flexportd.core.calendar import KINDS, MAX_ENTRIES, CalendarEntry, Kind, cle
 from flexportd.errors import ForbiddenError, InvalidError
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CLOCK, DB, DISPLAY, DisplaySettings
+from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import csv_of, integer
-from flexportd.expose.openapi.problem_types import AUTH_PROBLEMS
-from flexportd.expose.openapi.route import Parameter, Response, Route
+from flexportd.expose.openapi.route import Parameter, Response
 from flexportd.expose.openapi.router import param
 from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.access_policy import ACCESS_POLICY
+from flexportd.http.problem_types import AUTH_PROBLEMS
 from flexportd.storage.database import Database
 from flexportd.storage.queries.list_query import PageRequest
 
@@ -56,8 +57,57 @@ _CATEGORIES: dict[Kind, str] = {
 }
 
 
-async def show(request: web.Request) -> web.StreamResponse:
-    """`GET /calendar.ics`. Never cached: the key of the cache would be the URL, which holds the token."""
+_HEADERS: Mapping[str, str] = {"etag": "Changes when the calendar changes."}
+
+
+def _token(name: str, text: str) -> str:
+    """The token as sent. It must not show in any message."""
+    if not FEED_PATTERN.fullmatch(text):
+        raise InvalidError(f"{name} is not a calendar token; a token is fxc_ followed by 41 characters", name)
+    return text
+
+
+_TOKEN = Parameter(
+    name="token",
+    description="Private token, instead of a key: part of the key's calendar URL (`calendar_path`).",
+    schema={"type": "string", "pattern": f"^{FEED_PATTERN.pattern}$"},
+    parse=_token,
+)
+
+
+@route(
+    "GET",
+    "/calendar.ics",
+    tag="feeds",
+    prefix="",
+    returns=(
+        Response(description="The calendar.", media=(_MEDIA,), headers=_HEADERS),
+        Response(description="Not modified since the ETag in `If-None-Match`.", status=304, media=()),
+    ),
+    scope=None,
+    query=(
+        _TOKEN,
+        csv_of("kinds", KINDS, "Limit to these kinds of entries (comma-separated)."),
+        integer("days_back", 0, MAX_DAYS, "Number of past days to include.", DAYS_BACK),
+        integer("days_ahead", 0, MAX_DAYS, "Number of future days to include.", DAYS_AHEAD),
+    ),
+    audience_allowed=True,
+    problems=AUTH_PROBLEMS,
+)
+async def get_calendar(request: web.Request) -> web.StreamResponse:
+    """Get the calendar of upcoming dates (iCalendar).
+
+    A feed to subscribe to; calendar programs refresh it every hour. Contains arrivals at the port of
+    unloading, arrivals at an inland ramp, deliveries, last free days, delivery appointments and due dates of open
+    invoices. Where Flexport provides only a date, the entry is an all-day event on the day at its place; otherwise
+    its time is in UTC, which programs convert to their own time zone. `days_back` and `days_ahead` count by the day
+    at the place. Entry ids are stable; SEQUENCE increases when an entry changes. A last free day is removed when
+    anything shows that the container has left the terminal, an invoice when it is paid.
+
+    If keys are required, send the key as a header, or use `token`, since calendar programs cannot send headers. A
+    key limited to some shipments returns only those shipments and no invoices.
+    """
+    # Never cached: the key of the cache would be the URL, which holds the token.
     request[PRINCIPAL] = principal = _principal(request)
     kinds = _kinds(request, principal)
     db, clock, display = request.app[DB], request.app[CLOCK], request.app[DISPLAY]
@@ -219,59 +269,3 @@ def _end(at: date | datetime) -> date | datetime:
     with suppress(OverflowError):
         return at + (_HOUR if isinstance(at, datetime) else _DAY)
     return at
-
-
-# --- the route ---
-
-
-def _token(name: str, text: str) -> str:
-    """The token as sent. It must not show in any message."""
-    if not FEED_PATTERN.fullmatch(text):
-        raise InvalidError(f"{name} is not a calendar token; a token is fxc_ followed by 41 characters", name)
-    return text
-
-
-_TOKEN = Parameter(
-    name="token",
-    description="Private token, instead of a key: part of the key's calendar URL (`calendar_path`).",
-    schema={"type": "string", "pattern": f"^{FEED_PATTERN.pattern}$"},
-    parse=_token,
-)
-
-_ABOUT = """\
-Calendar feed to subscribe to; calendar programs refresh it every hour. Contains arrivals at the port of unloading,
-arrivals at an inland ramp, deliveries, last free days, delivery appointments and due dates of open invoices. Where
-Flexport provides only a date, the entry is an all-day event on the day at its place; otherwise its time is in UTC,
-which programs convert to their own time zone. `days_back` and `days_ahead` count by the day at the place. Entry ids
-are stable; SEQUENCE increases when an entry changes. A last free day is removed when anything shows that the container
-has left the terminal, an invoice when it is paid.
-
-If keys are required, send the key as a header, or use `token`, since calendar programs cannot send headers. A key
-limited to some shipments returns only those shipments and no invoices."""
-
-_HEADERS: Mapping[str, str] = {"etag": "Changes when the calendar changes."}
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/calendar.ics",
-        handler=show,
-        name="get_calendar",
-        tag="feeds",
-        summary="Calendar feed of upcoming dates (iCalendar)",
-        description=_ABOUT,
-        scope=None,
-        query=(
-            _TOKEN,
-            csv_of("kinds", KINDS, "Limit to these kinds of entries (comma-separated)."),
-            integer("days_back", 0, MAX_DAYS, "Number of past days to include.", DAYS_BACK),
-            integer("days_ahead", 0, MAX_DAYS, "Number of future days to include.", DAYS_AHEAD),
-        ),
-        returns=(
-            Response(description="The calendar.", media=(_MEDIA,), headers=_HEADERS),
-            Response(description="Not modified since the ETag in `If-None-Match`.", status=304, media=()),
-        ),
-        problems=AUTH_PROBLEMS,
-        audience_allowed=True,
-    ),
-)

@@ -1,61 +1,64 @@
-"""A call of each route as a command for a shell, made of the examples in the description."""
+"""An example request of each route as a shell command."""
 
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from flexportd.expose.openapi.document import parameters_of
+from flexportd.expose.openapi.route import Route
+
 _MAX_LINE = 90
 _TEXT_TYPES = ("application/json", "text/", "application/x-ndjson")
 
 
-def curl(address: str, method: str, operation: Mapping[str, Any], body: Mapping[str, Any], *, with_key: bool) -> str:
-    """The command; `body` is the schema of what is sent, empty for nothing."""
-    parts = ["curl", *_flags(operation)]
-    if method != "get" and not (method == "post" and body):
-        parts.append(f"-X {method.upper()}")
-    if with_key and "security" not in operation:
+def curl(route: Route, url: str, body: Mapping[str, Any], *, with_key: bool) -> str:
+    """The command; `url` is that of the API, `body` the schema of the request body, empty for none."""
+    parts = ["curl", *_flags(route)]
+    if route.method != "GET" and not (route.method == "POST" and body):
+        parts.append(f"-X {route.method}")
+    if with_key and route.scope is not None:
         parts.append('-H "Authorization: Bearer $KEY"')
     lines = [" ".join(parts)]
     if body:
         text = json.dumps(example_body(body), ensure_ascii=False).replace("'", "'\\''")
         lines = [f"{lines[0]} -H 'Content-Type: application/json'", f"-d '{text}'"]
+    address = f"{url}{example_path(route)}"
     target = f'"{address}"' if "?" in address else address
     if len(lines) == 1 and len(lines[0]) + len(target) < _MAX_LINE:
         return f"{lines[0]} {target}"
     return " \\\n  ".join([*lines, target])
 
 
-def _flags(operation: Mapping[str, Any]) -> Iterable[str]:
-    media = [one for status, answer in operation["responses"].items() if status[0] == "2"
-             for one in answer.get("content", ())]  # fmt: skip
+def _flags(route: Route) -> Iterable[str]:
+    media = [kind for response in route.returns if response.status != 304 for kind in response.media]
     if "text/event-stream" in media:
         yield "-N"
-    elif media and not any(one.startswith(_TEXT_TYPES) for one in media):
+    elif media and not any(kind.startswith(_TEXT_TYPES) for kind in media):
         yield "-OJ"
 
 
-def example_url(path: str, operation: Mapping[str, Any]) -> str:
-    """The path with its example ids, and the query that the route needs, a list's length at least."""
-    query = {}
-    for one in operation.get("parameters", ()):
-        example = one.get("example", one["schema"].get("default"))
-        if one["in"] == "path":
+def example_path(route: Route) -> str:
+    """The path with example ids, and the required query parameters; for a list its length too."""
+    path, query = route.path, {}
+    for one in parameters_of(route):
+        example = one.example if one.example is not None else one.schema.get("default")
+        if one.where == "path":
             known = example is not None and "…" not in str(example)
-            path = path.replace(f"{{{one['name']}}}", quote(str(example), safe="") if known else one["name"].upper())
-        elif one["in"] == "query" and (one.get("required") or one["name"] == "limit"):
-            query[one["name"]] = one["name"].upper() if example is None else example
+            path = path.replace(f"{{{one.name}}}", quote(str(example), safe="") if known else one.name.upper())
+        elif one.where == "query" and (one.required or one.name == "limit"):
+            query[one.name] = one.name.upper() if example is None else example
     return f"{path}?{urlencode(query)}" if query else path
 
 
 def example_body(schema: Mapping[str, Any]) -> Any:
-    """Something that this schema takes: its examples, and whatever else is needed."""
+    """A valid body: the example values and the required fields."""
     properties: Mapping[str, Any] = schema.get("properties", {})
-    needed = schema.get("required", ())
-    found = {name: _value(one) for name, one in properties.items() if "examples" in one or name in needed}
-    if not found:
-        found = {name: one["default"] for name, one in properties.items() if one.get("default") is not None}
-    return found
+    required = schema.get("required", ())
+    body = {name: _value(one) for name, one in properties.items() if "examples" in one or name in required}
+    if not body:
+        body = {name: one["default"] for name, one in properties.items() if one.get("default") is not None}
+    return body
 
 
 def _value(schema: Mapping[str, Any]) -> Any:

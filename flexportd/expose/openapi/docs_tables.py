@@ -1,4 +1,4 @@
-"""The tables of docs/api.md that follow from the code: `python -m flexportd.expose.openapi.docs_tables docs/api.md`."""
+"""The generated tables of docs/api.md: `python -m flexportd.expose.openapi.docs_tables docs/api.md`."""
 
 import re
 import sys
@@ -14,11 +14,11 @@ from flexportd.core.changes.topics import (
     topic_prefix,
 )
 from flexportd.core.resources.registry import RESOURCE_TYPES
-from flexportd.expose.openapi.problem_types import PROBLEMS
+from flexportd.http.problem_types import PROBLEMS
 
 
 def render_tables(text: str) -> str:
-    """The page with its tables as they are now."""
+    """The page with current tables."""
     words = ", ".join(f"`{topic_prefix(domain.name)}`" for domain in RESOURCE_TYPES)
     topics = [
         ("`<resource>.created`", f"A new object was received. Resources are {words}."),
@@ -39,7 +39,7 @@ def render_tables(text: str) -> str:
         mark = rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end of {name} -->)"
         text, count = re.subn(mark, lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text, flags=re.DOTALL)  # type: ignore[misc]
         if count != 1:
-            raise ValueError(f"the page has no place for {name}")
+            raise ValueError(f"the page has no markers for {name}")
     return text
 
 

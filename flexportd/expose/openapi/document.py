@@ -1,16 +1,17 @@
-"""The description of the API (OpenAPI 3.1), made of the routes that serve it."""
+"""The OpenAPI 3.1 description of the API, generated from its routes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from flexportd import __version__
 from flexportd.expose.openapi.parameters import identifier
-from flexportd.expose.openapi.problem_types import AUTH_PROBLEMS, COMMON_PROBLEMS, PROBLEMS
 from flexportd.expose.openapi.route import JSON, Parameter, Response, Route
 from flexportd.expose.openapi.schemas import PREFIX, Components, schema_of
+from flexportd.expose.openapi.tags import TAGS
+from flexportd.http.problem_types import AUTH_PROBLEMS, COMMON_PROBLEMS, PROBLEMS
 from flexportd.http.problems import TITLES
 
-_DESCRIPTION = """\
+DESCRIPTION = """\
 Your own copy of your Flexport data. Read it here instead of calling Flexport's API.
 
 - Lists are `{"data": [...], "next": cursor, "as_of": time}`, newest first. Follow `next` (or `Link: rel="next"`) with
@@ -20,32 +21,17 @@ Your own copy of your Flexport data. Read it here instead of calling Flexport's 
 - Every GET has an ETag and honours `If-None-Match`.
 """
 
-_MODEL_TYPES = (JSON, "text/event-stream")  # of what the model is a model
-
-_TAGS: Mapping[str, str] = {
-    "shipments": "Shipments and their journey.",
-    "resources": "All other Flexport resources.",
-    "documents": "Documents and the archive of their files.",
-    "search": "Search by any reference.",
-    "stream": "Live changes.",
-    "feeds": "For calendars and spreadsheets.",
-    "shares": "Links that show one shipment to people without a key.",
-    "provenance": "Causes of changes.",
-    "events": "Events from Flexport and their processing.",
-    "exceptions": "Shipments, invoices and bookings that need attention, with the evidence.",
-    "operations": "Status of the daemon, and items that need review.",
-    "keys": "API keys.",
-    "documentation": "The API itself.",
-}
+_NOT_MODIFIED = Response(description="Not modified since the ETag in `If-None-Match`.", status=304)
+_MODEL_TYPES = (JSON, "text/event-stream")  # whose content the model describes
 
 
 def openapi_document(routes: Iterable[Route], url: str = "/", *, keys: bool = True) -> dict[str, Any]:
-    """The whole description; `url` is where the API is served, `keys` whether who asks there needs one."""
+    """The description; `url` is the base URL of the API, `keys` whether it requires keys."""
     listed = list(routes)
     paths: dict[str, dict[str, Any]] = {}
-    refusals = ErrorResponses()
+    errors = ErrorResponses()
     for route in listed:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, refusals)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, errors)
     used = {route.tag for route in listed}
     return {
         "openapi": "3.1.0",
@@ -53,16 +39,16 @@ def openapi_document(routes: Iterable[Route], url: str = "/", *, keys: bool = Tr
             "title": "flexportd",
             "version": __version__,
             "summary": "A live, trustworthy copy of your Flexport freight data.",
-            "description": _DESCRIPTION,
+            "description": DESCRIPTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": url}],
         "security": [{"key": []}] if keys else [{}, {"key": []}],
-        "tags": [{"name": name, "description": about} for name, about in _TAGS.items() if name in used],
+        "tags": [{"name": name, "description": about} for name, about in TAGS.items() if name in used],
         "paths": paths,
         "components": {
             "schemas": Components(listed).document(),
-            "responses": refusals.document(),
+            "responses": errors.document(),
             "securitySchemes": {
                 "key": {
                     "type": "http",
@@ -76,99 +62,106 @@ def openapi_document(routes: Iterable[Route], url: str = "/", *, keys: bool = Tr
     }
 
 
-def _operation(route: Route, refusals: "ErrorResponses") -> dict[str, Any]:
-    found: dict[str, Any] = {"operationId": route.name, "tags": [route.tag], "summary": route.summary}
-    about = "\n\n".join(part for part in (route.description, _scope_note(route)) if part)
-    if about:
-        found["description"] = about
-    parameters = [_parameter(one) for one in (*_path_parameters(route), *route.query, *route.headers)]
+def _operation(route: Route, errors: "ErrorResponses") -> dict[str, Any]:
+    operation: dict[str, Any] = {"operationId": route.name, "tags": [route.tag], "summary": route.summary}
+    description = "\n\n".join(part for part in (route.description, _scope_note(route)) if part)
+    if description:
+        operation["description"] = description
+    parameters = [_parameter(one) for one in parameters_of(route)]
     if parameters:
-        found["parameters"] = parameters
+        operation["parameters"] = parameters
     if route.body is not None:
         content = {JSON: {"schema": schema_of(route.body)}}
-        found["requestBody"] = {"required": route.body_required, "content": content}
-    found["responses"] = _responses(route, refusals)
+        operation["requestBody"] = {"required": route.body_required, "content": content}
+    operation["responses"] = _responses(route, errors)
     if route.scope is None:
-        found["security"] = []
-    return found
+        operation["security"] = []
+    return operation
 
 
 def _scope_note(route: Route) -> str:
     return "" if route.scope is None else f"A key needs the scope `{route.scope}`."
 
 
-def _path_parameters(route: Route) -> list[Parameter]:
+def parameters_of(route: Route) -> Sequence[Parameter]:
+    """All parameters of a route: of its path, its query, its headers."""
     declared = {parameter.name: parameter for parameter in route.path_parameters}
-    return [declared.get(name) or identifier(name=name) for name in route.path_names]
+    return (*(declared.get(name) or identifier(name=name) for name in route.path_names), *route.query, *route.headers)
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": parameter.name, "in": parameter.where, "description": parameter.description}
+    described: dict[str, Any] = {"name": parameter.name, "in": parameter.where, "description": parameter.description}
     if parameter.required:
-        found["required"] = True
+        described["required"] = True
     if parameter.schema.get("type") == "array":
-        found |= {"style": "form", "explode": False}
-    found["schema"] = dict(parameter.schema)
+        described |= {"style": "form", "explode": False}
+    described["schema"] = dict(parameter.schema)
     if parameter.example is not None:
-        found["example"] = parameter.example
-    return found
+        described["example"] = parameter.example
+    return described
 
 
-def _responses(route: Route, refusals: "ErrorResponses") -> dict[str, Any]:
-    found = {str(one.status): _response(one) for one in route.returns}
-    if route.method == "GET" and route.scope is not None and not route.streams:
-        found["304"] = {"description": "Not modified since the ETag in `If-None-Match`."}
+def _responses(route: Route, errors: "ErrorResponses") -> dict[str, Any]:
+    responses = {str(one.status): _response(one) for one in responses_of(route)}
     by_status: dict[int, list[str]] = {}
     for slug in problems_of(route):
         by_status.setdefault(PROBLEMS[slug].status, []).append(slug)
     for status, slugs in sorted(by_status.items()):
-        found.setdefault(str(status), refusals.reference(status, tuple(slugs)))
-    return dict(sorted(found.items()))
+        responses.setdefault(str(status), errors.reference(status, tuple(slugs)))
+    return dict(sorted(responses.items()))
+
+
+def responses_of(route: Route) -> Sequence[Response]:
+    """The successful responses of a route, by status."""
+    has_etag = route.method == "GET" and route.scope is not None and not route.streams
+    return sorted((*route.returns, *((_NOT_MODIFIED,) if has_etag else ())), key=lambda one: one.status)
 
 
 def problems_of(route: Route) -> Sequence[str]:
-    """The slugs of all that may go wrong on a route."""
-    found = ["invalid-request", *route.problems]
+    """The slugs of all problems that a route may return."""
+    slugs = ["invalid-request", *route.problems]
+    if "cursor" in route.query_names:
+        slugs.append("cursor-expired")
     if route.path_names:
-        found.append("not-found")
+        slugs.append("not-found")
     if any(parameter.domain is not None for parameter in route.path_parameters):
-        found.append("ambiguous-reference")
+        slugs.append("ambiguous-reference")
     if route.scope is not None:
-        found += AUTH_PROBLEMS
+        slugs += AUTH_PROBLEMS
     if route.body is not None:
-        found += ["content-too-large", "unsupported-media-type"]
-    return [slug for slug in PROBLEMS if slug in {*found, *COMMON_PROBLEMS}]
+        slugs += ["content-too-large", "unsupported-media-type"]
+    return [slug for slug in PROBLEMS if slug in {*slugs, *COMMON_PROBLEMS}]
 
 
 def _response(returns: Response) -> dict[str, Any]:
-    found: dict[str, Any] = {"description": returns.description}
+    described: dict[str, Any] = {"description": returns.description}
     if returns.headers:
-        found["headers"] = {
+        described["headers"] = {
             name.replace("_", "-").title(): {"description": about, "schema": {"type": "string"}}
             for name, about in returns.headers.items()
         }
     schema = schema_of(returns.model) if returns.model is not None else {}
     if returns.status not in (204, 304):
-        found["content"] = {
+        described["content"] = {
             media: {"schema": schema if media in _MODEL_TYPES else {"type": "string"}} for media in returns.media
         }
-    return found
+    return described
 
 
 class ErrorResponses:
-    """The answers that tell of problems, each described once and referred to by the routes."""
+    """Error responses, each described once and referenced by the routes."""
 
     def __init__(self) -> None:
         self._names: dict[tuple[int, tuple[str, ...]], str] = {}
 
     def reference(self, status: int, slugs: tuple[str, ...]) -> dict[str, str]:
-        """A reference to the answer with this status and these problems."""
+        """A reference to the response with this status and these problems."""
         count = sum(1 for other, _ in self._names if other == status)
         name = self._names.setdefault((status, slugs), f"Problem{status}{chr(ord('a') + count)}")
         return {"$ref": f"#/components/responses/{name}"}
 
     def document(self) -> dict[str, Any]:
-        """Name -> answer."""
+        """Name -> response."""
         return {name: _problem(status, slugs) for (status, slugs), name in self._names.items()}
 
 
@@ -186,5 +179,4 @@ def _problem(status: int, slugs: Sequence[str]) -> dict[str, Any]:
     }
     sentence = " ".join(f"`{slug}`: {PROBLEMS[slug].description}" for slug in slugs)
     content = {"application/problem+json": {"schema": {"$ref": f"{PREFIX}Problem"}, "examples": examples}}
-    found: dict[str, Any] = {"description": sentence, "content": content}
-    return found
+    return {"description": sentence, "content": content}

@@ -1,6 +1,6 @@
-"""Examples for the description of the API: one object of each resource, made by the code that makes the real ones.
+"""Examples for the documentation: one object of each resource, serialised by the code of the API.
 
-What Flexport sends is made up; it follows its published schema.
+The Flexport objects are invented; they follow the published schema.
 """
 
 import functools
@@ -21,14 +21,14 @@ _AT = "2026-03-04T02:41:10.512Z"
 
 @functools.cache
 def _objects() -> dict[str, Any]:
-    """Domain name -> an object as Flexport sends it."""
+    """Resource -> an object as Flexport sends it."""
     text = resources.files("flexportd.expose.openapi").joinpath("examples.json").read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text)
-    return found
+    objects: dict[str, Any] = json.loads(text)
+    return objects
 
 
 def example_of(domain: ResourceType) -> Any:
-    """One object of a resource as the API shows it; None where there is no example."""
+    """An object of a resource as the API returns it; None without an example."""
     wire = _objects().get(domain.name)
     if wire is None:
         return None

@@ -1,4 +1,4 @@
-"""What a route is: everything that serving it, checking its requests and describing it need, said once."""
+"""The types of a declared route: everything that serving it, checking its requests and describing it needs."""
 
 import functools
 import re
@@ -14,16 +14,17 @@ from flexportd.core.resources.resource_type import ResourceType
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
 
+API = "/api/v1"
 JSON = "application/json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """One parameter of a query, a path or a header.
+    """A parameter of a query, a path or a header.
 
-    `read` makes the value of its text and raises InvalidError; None where the handler reads it (lists do). `schema` is
-    its JSON schema: what does not fit it is refused, what fits is taken. `domain`: a part of the path names an object
-    of it, by the id or by a reference.
+    `parse` converts its text and raises InvalidError; None if the handler reads it (lists do). `schema` is its JSON
+    schema: exactly the values that match it are accepted. `domain`: the path parameter identifies an object of this
+    resource, by id or by reference.
     """
 
     name: str
@@ -38,7 +39,7 @@ class Parameter:
 
 @dataclass(frozen=True, kw_only=True)
 class Response:
-    """One answer: `model` is a type that msgspec knows, a Schema, or None where it is no JSON."""
+    """A successful response. `model` is a type that msgspec supports, a Schema, or None if the response is not JSON."""
 
     description: str
     model: Any = None
@@ -49,7 +50,7 @@ class Response:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Schema:
-    """A JSON schema under a name of its own, and what makes an example. It may point to others by `refs`."""
+    """A named JSON schema with an example. `refs` are the models that it references."""
 
     name: str
     schema: Mapping[str, Any]
@@ -59,12 +60,13 @@ class Schema:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Route:
-    """One method of one path. `name` is what clients that are generated call it; `tag` the part of the API.
+    """One method of one path.
 
-    `scope` is what a key must allow; None: no key is needed. `body` is the type of its JSON body. `problems` are the
-    slugs of what may go wrong here beside what may go wrong anywhere (see `catalogue`). `for_audiences`: whether a key
-    for some shipments only may ask; the handler then sees to what it shows. `any_query`: others add to the address what
-    they like, and it is passed over. `any_slashes`: others may add slashes at the end of the path.
+    `name` is the operation id, `tag` its section in the documentation. `scope`: the scope that a key needs; None: no
+    key. `body`: the type of the JSON body. `problems`: slugs of possible problems besides those that follow from the
+    other fields (see `problem_types`). `audience_allowed`: a key limited to some shipments may use it; the handler then
+    limits what it returns. `any_query`: unknown query parameters are ignored. `any_slashes`: the path may end with
+    slashes.
     """
 
     method: Method
@@ -94,12 +96,12 @@ class Route:
 
     @property
     def pattern(self) -> str:
-        """The path as aiohttp's router takes it: an id may hold anything, a slash as %2F."""
+        """The path in the syntax of aiohttp's router; an id may contain anything, a slash as %2F."""
         return re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", self.path)
 
     @property
     def path_names(self) -> list[str]:
-        """The names of what the path leaves open, in order."""
+        """The names of its path parameters, in order."""
         return re.findall(r"\{(\w+)\}", self.path)
 
 

@@ -1,4 +1,4 @@
-"""Serving a declared route: its query and body are read as it says before its handler is called."""
+"""Registration of routes: query and body are parsed as declared before the handler is called."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import InvalidError, NotFoundError, RefusedError
 from flexportd.expose.openapi.path_references import resolve_reference
 from flexportd.expose.openapi.query_params import parse_unique
-from flexportd.expose.openapi.route import Handler, Parameter, Route
+from flexportd.expose.openapi.route import Handler, Route
 from flexportd.expose.request_keys import CANONICAL_PATH, QUERY
 from flexportd.expose.security.access_policy import read_body
 
@@ -25,9 +25,9 @@ _BODY: web.RequestKey[object] = web.RequestKey("body")  # the decoded body
 
 
 def register(app: web.Application, routes: Iterable[Route]) -> None:
-    """Serve these routes."""
-    listed = list(routes)
-    for route in listed:
+    """Add these routes to the application."""
+    registered = list(routes)
+    for route in registered:
         handler = bind(route)
         if route.method == "GET":
             app.router.add_get(route.pattern, handler)  # HEAD as well
@@ -35,12 +35,12 @@ def register(app: web.Application, routes: Iterable[Route]) -> None:
             app.router.add_route(route.method, route.pattern, handler)
         if route.any_slashes:
             app.router.add_route(route.method, route.pattern + "{slashes:/+}", handler)
-    for path, methods in _literal_conflicts(listed).items():
+    for path, methods in _literal_conflicts(registered).items():
         app.router.add_route("*", path, _method_not_allowed(methods))
 
 
 def _literal_conflicts(routes: Sequence[Route]) -> dict[str, set[str]]:
-    """Fixed paths that would be taken for an id under methods of others: `/documents/fetch` is no document."""
+    """Fixed paths that other routes would treat as an id: `/documents/fetch` is not a document."""
     fixed: dict[str, set[str]] = {}
     for route in routes:
         if not route.path_names:
@@ -59,7 +59,7 @@ def _method_not_allowed(methods: set[str]) -> Handler:
 
 
 def bind(route: Route) -> Handler:
-    """The route's handler behind the reading of what it is asked."""
+    """The handler of a route, with parsing of its request."""
     readers = {parameter.name: parameter.parse for parameter in route.query if parameter.parse is not None}
     needed = [parameter.name for parameter in route.query if parameter.required]
     names = sorted(route.query_names)
@@ -73,31 +73,30 @@ def bind(route: Route) -> Handler:
         request[QUERY] = {name: read(name, given[name]) for name, read in readers.items() if name in given}
         if route.body is not None:
             request[_BODY] = await _read_body(request, route)
-        if named is not None and route.method != hdrs.METH_GET:
-            # Before anything is done, or asked of Flexport, by a name that is no id.
-            await resolve_path_reference(request, named.name, _domain(named))
+        if named is None or named.domain is None:
             return await route.handler(request)
-        try:
-            return await route.handler(request)
-        except NotFoundError:
-            if named is None or not await resolve_path_reference(request, named.name, _domain(named)):
-                raise
+        if route.method == hdrs.METH_GET:
+            return await with_reference(request, route.handler, named.name, named.domain)
+        # Before anything is changed or sent to Flexport.
+        await resolve_path_reference(request, named.name, named.domain)
         return await route.handler(request)
 
-    handle.route = route  # type: ignore[attr-defined]  # who asks and what may be asked is seen from outside
+    handle.route = route  # type: ignore[attr-defined]  # read by the middleware and tests
     return handle
 
 
-def _domain(named: Parameter) -> ResourceType:
-    assert named.domain is not None
-    return named.domain
+async def with_reference(request: web.Request, handler: Handler, name: str, domain: ResourceType) -> web.StreamResponse:
+    """Handle a request; if nothing has the id in the path, once more with the object that it refers to."""
+    try:
+        return await handler(request)
+    except NotFoundError:
+        if not await resolve_path_reference(request, name, domain):
+            raise
+    return await handler(request)
 
 
 async def resolve_path_reference(request: web.Request, name: str, domain: ResourceType) -> bool:
-    """Whether this part of the path is no id but a reference: the path is then taken as if it had the id.
-
-    Raises AmbiguousError.
-    """
+    """Replace a reference in the path by the id; False if it is none. Raises AmbiguousError."""
     key = await resolve_reference(request, domain, request.match_info[name])
     if key is None:
         return False
@@ -115,7 +114,7 @@ def _canonical_path(request: web.Request) -> str:
 
 
 def _query(request: web.Request) -> MultiMapping[str]:
-    """The query. Raises InvalidError for what is no UTF-8: it would be taken for something else."""
+    """The query. Raises InvalidError if it is not UTF-8, which would be decoded to something else."""
     raw = request.rel_url.raw_query_string
     if "%" in raw:
         try:
@@ -131,11 +130,11 @@ def param(request: web.Request, name: str, default: Any = None) -> Any:
 
 
 def json_body(request: web.Request, kind: type[T]) -> T:
-    """The body, which the route declares to be of this type."""
-    found = request[_BODY]
-    if not isinstance(found, kind):
+    """The parsed body, of the type that the route declares."""
+    body = request[_BODY]
+    if not isinstance(body, kind):
         raise TypeError(f"the route declares another body than {kind.__name__}")
-    return found
+    return body
 
 
 async def _read_body(request: web.Request, route: Route) -> Any:

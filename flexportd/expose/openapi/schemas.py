@@ -1,4 +1,4 @@
-"""The JSON schemas of what the API answers with: of resources from their tables, of all else from their types."""
+"""JSON schemas of responses: of resources from their tables, of all others from their types."""
 
 import functools
 import inspect
@@ -26,11 +26,29 @@ _KINDS: Mapping[str, dict[str, Any]] = {
 }
 
 _METADATA: Mapping[str, dict[str, Any]] = {
+    "day_only": {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "Fields for which Flexport provides only a day; ignore their time.",
+    },
+    "implausible": {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "Fields whose date cannot be right, such as one in 1970; nothing is computed from them.",
+    },
     "as_of": {**_TIME, "description": "Time of the state on Flexport's clock; null if unknown."},
     "source": {"type": ["string", "null"], "description": "Source: webhook, events, sync or write."},
     "synced_at": {**_TIME, "description": "When flexportd stored it."},
     "first_seen_at": {**_TIME, "description": "When flexportd first received it."},
-    "removed_at": {**_TIME, "description": "When flexportd found it removed at Flexport; null while it exists."},
+    "removed_at": {**_TIME, "description": "When flexportd detected its removal at Flexport; null while it exists."},
+    "raw": {"type": "object", "additionalProperties": True, "description": "Flexport's own JSON: include=raw."},
+    "why": {
+        "type": "object",
+        "additionalProperties": True,
+        "description": "Cause of each field's value: include=why.",
+    },
+    "known_at": {**_TIME, "description": "The requested time: as_of."},
+    "refresh": {"type": "string", "description": "Outcome of a refresh."},
 }
 
 PROBLEM = Schema(
@@ -40,7 +58,7 @@ PROBLEM = Schema(
         "description": "An error (RFC 9457). `type` is stable; `detail` is for people and may change.",
         "required": ["type", "title", "status", "detail"],
         "properties": {
-            "type": {"type": "string", "description": "urn:flexportd:problem: and the slug."},
+            "type": {"type": "string", "description": "urn:flexportd:problem: followed by the name of the problem."},
             "title": {"type": "string"},
             "status": {"type": "integer"},
             "detail": {"type": "string"},
@@ -66,7 +84,7 @@ _FIRST_ARRIVAL: dict[str, Any] = {
 
 @functools.lru_cache(maxsize=64)
 def resource_schema(domain: ResourceType) -> Schema:
-    """One object of a resource, as the API shows it."""
+    """The schema of an object of a resource."""
     properties: dict[str, Any] = {"id": {"type": _id_type(domain), "description": "Flexport's own id."}}
     if domain.name == "shipments":
         properties["flex_id"] = {"type": "string", "description": "Flexport's shipment name: FLEX-910233."}
@@ -75,27 +93,7 @@ def resource_schema(domain: ResourceType) -> Schema:
     if domain.name == "shipments":
         properties |= _FIRST_ARRIVAL
     properties |= dict.fromkeys(domain.derived_value_names, _ANYTHING)
-    properties["day_only"] = {
-        "type": "array",
-        "items": {"type": "string"},
-        "description": "Fields for which Flexport provides only a day; ignore their time.",
-    }
-    properties["implausible"] = {
-        "type": "array",
-        "items": {"type": "string"},
-        "description": "Fields whose date cannot be right, such as one in 1970; nothing is computed from them.",
-    }
     properties |= _METADATA
-    properties |= {
-        "raw": {"type": "object", "additionalProperties": True, "description": "Flexport's own JSON: include=raw."},
-        "why": {
-            "type": "object",
-            "additionalProperties": True,
-            "description": "Cause of each field's value: include=why.",
-        },
-        "known_at": {**_TIME, "description": "The requested time: as_of."},
-        "refresh": {"type": "string", "description": "Outcome of a refresh."},
-    }
     schema = {
         "type": "object",
         "description": f"One {domain.label}. With `fields`, only the selected fields are present.",
@@ -113,7 +111,7 @@ def _name(domain: ResourceType) -> str:
 
 
 def field_schemas(field: Field) -> dict[str, dict[str, Any]]:
-    """The properties of a document that a field makes."""
+    """The properties of a document for one field."""
     if field.kind not in MOMENTS:
         return {field.name: _KINDS[field.kind] | ({"description": field.description} if field.description else {})}
     place = f"`{field.zone.removesuffix('_timezone')}`" if field.zone else "the place"
@@ -146,7 +144,7 @@ def list_schema(item: Any, name: str | None = None) -> Schema:
 
 
 class Ref:
-    """A place in a schema that points to another model."""
+    """A reference to another model within a schema."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -161,12 +159,12 @@ PREFIX = "#/components/schemas/"
 
 
 class Components:
-    """Gathers every model that routes mention, and gives each its schema."""
+    """Collects the models that the routes use, and generates their schemas."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._types: dict[str, Any] = {}
         self._schemas: dict[str, Schema] = {}
-        self._partial: set[str] = set()  # of which `fields` may leave parts out
+        self._partial: set[str] = set()  # from which `fields` may omit properties
         self._add(PROBLEM)
         for route in routes:
             if route.body is not None:
@@ -187,26 +185,26 @@ class Components:
 
     def document(self) -> dict[str, Any]:
         """Name -> JSON schema."""
-        _, found = msgspec.json.schema_components(self._types.values(), ref_template=PREFIX + "{name}")
+        _, components = msgspec.json.schema_components(self._types.values(), ref_template=PREFIX + "{name}")
         for name, schema in self._schemas.items():
-            if name in found:
+            if name in components:
                 raise ValueError(f"two schemas are called {name}")
-            found[name] = _resolve(schema.schema) | _examples(schema)
+            components[name] = _resolve(schema.schema) | _examples(schema)
         for name in self._partial:
-            found[name].pop("required", None)
-        for schema in found.values():
+            components[name].pop("required", None)
+        for schema in components.values():
             if "description" in schema:
                 schema["description"] = inspect.cleandoc(schema["description"])
-        return dict(sorted(found.items()))
+        return dict(sorted(components.items()))
 
 
 def _examples(schema: Schema) -> dict[str, Any]:
-    found = None if schema.example is None else schema.example()
-    return {} if found is None else {"examples": [found]}
+    example = None if schema.example is None else schema.example()
+    return {} if example is None else {"examples": [example]}
 
 
 def schema_of(model: Any) -> dict[str, Any]:
-    """A reference to a model, or the schema of a plain type."""
+    """A reference to a model, or the schema of a basic type."""
     if isinstance(model, Schema):
         return {"$ref": PREFIX + model.name}
     (found,), _ = msgspec.json.schema_components([model], ref_template=PREFIX + "{name}")
@@ -224,10 +222,10 @@ def _resolve(schema: Any) -> Any:
 
 
 def json_response(model: Any, about: str, status: int = 200, **headers: str) -> Response:
-    """A JSON answer with this model."""
+    """A JSON response with this model."""
     return Response(description=about, model=model, status=status, headers=headers)
 
 
 def page_response(item: Any, about: str = "A page.") -> Response:
-    """A page of a list, which may also be asked for as CSV or NDJSON: every row of it, streamed."""
+    """A page of a list; also as CSV or NDJSON, which stream every row."""
     return Response(description=about, model=list_schema(item), media=(JSON, "text/csv", "application/x-ndjson"))

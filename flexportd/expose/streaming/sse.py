@@ -38,8 +38,9 @@ from flexportd.core.changes.topics import (
 )
 from flexportd.errors import InvalidError, UnavailableError
 from flexportd.expose.context import DB, REGISTRY
+from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import filter_param
-from flexportd.expose.openapi.route import Parameter, Response, Route, Schema
+from flexportd.expose.openapi.route import Parameter, Response, Schema
 from flexportd.expose.openapi.router import param
 from flexportd.expose.openapi.schemas import Ref
 from flexportd.expose.request_keys import PRINCIPAL
@@ -294,7 +295,7 @@ def _abort(request: web.Request) -> None:
 
 _EVENT_ID_PATTERN = f"{POSITION_PATTERN}|{_OPAQUE_ID.pattern}"
 _EVENT_ID = {"type": "string", "pattern": f"^({_EVENT_ID_PATTERN})$"}
-_OPTIONAL_EVENT_ID = {"type": "string", "pattern": f"^({_EVENT_ID_PATTERN})?$"}  # browsers send an empty one at first
+_OPTIONAL_EVENT_ID = {"type": "string", "pattern": f"^({_EVENT_ID_PATTERN})?$"}  # browsers first send an empty one
 
 _EVENT = Schema(
     name="StreamEvent",
@@ -337,49 +338,47 @@ Topics are `<thing>.created`, `<thing>.updated` and `<thing>.removed` for every 
 {_TOPICS}
 """
 
-ROUTES = (
-    Route(
-        method="GET",
-        path="/api/v1/stream",
-        handler=stream,
-        name="stream_changes",
-        tag="stream",
-        summary="Live stream of changes (Server-Sent Events)",
-        description=_ABOUT,
-        query=(
-            Parameter(
-                name="topics",
-                description="Limit to these topics (comma-separated); `*` is a wildcard: `shipment.*`, `*.created`.",
-                schema={
-                    "type": "array",
-                    "items": {"type": "string", "pattern": PATTERN},
-                    "minItems": 1,
-                    "maxItems": MAX_PATTERNS,
-                },
-                parse=parse_patterns,
-                example=["shipment.*", "milestone.*"],
-            ),
-            filter_param("shipment", number("shipment_id", "Limit to this shipment.")),
-            Parameter(
-                name="last_event_id",
-                description="Same as `Last-Event-ID`, for clients that cannot send headers; the header has priority.",
-                schema=_EVENT_ID,
-                parse=parse_event_id,  # decrypted by the handler, with the key
-                example="0",
-            ),
+
+@route(
+    "GET",
+    "/stream",
+    description=_ABOUT,
+    returns=Response(description="An endless stream of events.", model=_EVENT, media=("text/event-stream",)),
+    query=(
+        Parameter(
+            name="topics",
+            description="Limit to these topics (comma-separated); `*` is a wildcard: `shipment.*`, `*.created`.",
+            schema={
+                "type": "array",
+                "items": {"type": "string", "pattern": PATTERN},
+                "minItems": 1,
+                "maxItems": MAX_PATTERNS,
+            },
+            parse=parse_patterns,
+            example=["shipment.*", "milestone.*"],
         ),
-        headers=(
-            Parameter(
-                name="Last-Event-ID",
-                description="The `id` of the last event received: the stream continues after it.",
-                schema=_OPTIONAL_EVENT_ID,
-                where="header",
-                example="0",
-            ),
+        filter_param("shipment", number("shipment_id", "Limit to this shipment.")),
+        Parameter(
+            name="last_event_id",
+            description="Same as `Last-Event-ID`, for clients that cannot send headers; the header has priority.",
+            schema=_EVENT_ID,
+            parse=parse_event_id,  # decrypted by the handler, with the key
+            example="0",
         ),
-        returns=(Response(description="An endless stream of events.", model=_EVENT, media=("text/event-stream",)),),
-        problems=("too-many-streams",),
-        streams=True,
-        audience_allowed=True,
     ),
+    headers=(
+        Parameter(
+            name="Last-Event-ID",
+            description="The `id` of the last event received: the stream continues after it.",
+            schema=_OPTIONAL_EVENT_ID,
+            where="header",
+            example="0",
+        ),
+    ),
+    problems=("too-many-streams",),
+    streams=True,
+    audience_allowed=True,
 )
+async def stream_changes(request: web.Request) -> web.StreamResponse:
+    """Stream changes as they happen (Server-Sent Events)."""
+    return await stream(request)

@@ -39,7 +39,7 @@ LISTING = ListQuery(
     sorts={"seq": "seq"},
     filters={
         "type": word("type", description="Only events of this type."),
-        "state": word("state", *"ready", "leased", "applied", "coalesced", "ignored", "dead"),
+        "state": word("state", "ready", "leased", "applied", "coalesced", "ignored", "dead"),
         "shipment": number("shipment_id"),
         "received_since": since("received_at"),
         "source": word("source").internal(),

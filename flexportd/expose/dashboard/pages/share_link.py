@@ -8,15 +8,30 @@ from flexportd.expose.api import shares
 from flexportd.expose.dashboard import render
 from flexportd.expose.dashboard.page_handler import site_title, view_context
 from flexportd.expose.dashboard.pages import share
+from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import identifier
-from flexportd.expose.openapi.route import Response, Route
+from flexportd.expose.openapi.route import Response
 from flexportd.http.compression import compress, negotiate
 from flexportd.http.responses import HTML, NO_REFERRER, PreparedResponse, PreparedStreamResponse
 
 
-async def read(request: web.Request) -> web.StreamResponse:
-    """`GET /s/{token}`. Never kept: each look counts, and says how old it is."""
-    seen = await shares.open_share(request)
+@route(
+    "GET",
+    shares.PAGE_PATH,
+    prefix="",
+    tag="shares",
+    returns=Response(description="The page.", media=("text/html",)),
+    scope=None,
+    any_query=True,  # messengers add parameters to links
+    path_parameters=(identifier("The token of the link.", "token", "fxs_…"),),
+    problems=("not-found", "share-expired", "share-revoked"),
+)
+async def get_share_page(request: web.Request) -> web.StreamResponse:
+    """Get the page of a share link.
+
+    Needs no key: this is the link itself. Each view is counted. Browsers also receive errors as pages.
+    """
+    seen = await shares.open_share(request)  # not cached: each view is counted
     sight, title, coding = (
         view_context(request.app),
         site_title(request.app),
@@ -32,22 +47,3 @@ async def read(request: web.Request) -> web.StreamResponse:
     if coding is not None:
         headers["content_encoding"] = coding
     return PreparedStreamResponse(PreparedResponse(200, await asyncio.to_thread(work), HTML, **headers))
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        path=shares.PAGE_PATH,
-        handler=read,
-        name="get_share_page",
-        tag="shares",
-        summary="Shipment page of a share link",
-        description="Needs no key: this is the link itself. Each view is counted. Browsers also receive errors as "
-        "pages.",
-        scope=None,
-        any_query=True,  # messengers add what they like to links
-        path_parameters=(identifier("The token of the link.", "token", "fxs_…"),),
-        returns=(Response(description="The page.", media=("text/html",)),),
-        problems=("not-found", "share-expired", "share-revoked"),
-    ),
-)

@@ -1,11 +1,11 @@
-"""Every problem that the API may tell of, by the slug at the end of its `type`: the status, and what to do."""
+"""All problem types of the API, by the slug at the end of `type`: the status, and what it means."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 
 class ProblemType(NamedTuple):
-    """One type of problem."""
+    """Status and meaning of a problem type."""
 
     status: int
     description: str
@@ -13,32 +13,35 @@ class ProblemType(NamedTuple):
 
 PROBLEMS: Mapping[str, ProblemType] = {
     "invalid-request": ProblemType(
-        400, "A parameter, header or body is wrong; `parameter` names it. Nothing was changed."
+        400, "A parameter, a header or the body is invalid; `parameter` names it. Nothing was changed."
     ),
     "malformed-request": ProblemType(
         400, "The request is not valid HTTP: a line or the headers are too long or malformed."
     ),
-    "key-missing": ProblemType(401, "A key is needed: send `Authorization: Bearer fxd_…`."),
-    "key-unknown": ProblemType(401, "No such key; it may have been mistyped or deleted."),
-    "key-revoked": ProblemType(401, "The key was revoked. Ask for a new one."),
-    "key-expired": ProblemType(401, "The key has expired. Ask for a new one."),
+    "key-missing": ProblemType(401, "An API key is required: send `Authorization: Bearer fxd_…`."),
+    "key-unknown": ProblemType(401, "Unknown API key. Check it for typing errors."),
+    "key-revoked": ProblemType(401, "The API key was revoked. Request a new one."),
+    "key-expired": ProblemType(401, "The API key has expired. Request a new one."),
     "signature-missing": ProblemType(401, "The delivery has no signature."),
-    "signature-invalid": ProblemType(401, "The delivery's signature does not match its body: another secret was used."),
+    "signature-invalid": ProblemType(
+        401, "The signature of the delivery does not match its body: another secret was used."
+    ),
     "webhook-secret-missing": ProblemType(401, "No webhook secret is configured, so no delivery can be verified."),
     "sha1-signature": ProblemType(
         401, "The delivery has only a SHA-1 signature; `[webhook] allow_sha1` accepts these."
     ),
-    "insufficient-scope": ProblemType(403, "The key does not allow this: another scope is needed."),
-    "forbidden": ProblemType(403, "This is not allowed from this address or with this key."),
+    "insufficient-scope": ProblemType(403, "The key lacks the required scope."),
+    "forbidden": ProblemType(403, "Not allowed from this address or with this key."),
     "untrusted-proxy": ProblemType(
         403,
-        "A proxy forwarded the request, but none is configured and no key is required: set `[server] "
+        "A proxy forwarded the request, but no trusted proxy is configured and no key is required. Set `[server] "
         "trusted_proxies` and `public_url`, so that keys are required, or `[api] require_key = false`.",
     ),
     "network-not-allowed": ProblemType(
-        403, "Webhooks are not accepted from this address: `[webhook] allowed_networks`."
+        403, "Webhooks are not accepted from this address; see `[webhook] allowed_networks`."
     ),
     "not-found": ProblemType(404, "The object or page does not exist, or this key may not see it."),
+    "flexport-not-found": ProblemType(404, "The object does not exist at Flexport."),
     "method-not-allowed": ProblemType(405, "The path does not support this method; `Allow` lists the supported ones."),
     "request-timeout": ProblemType(408, "The body did not arrive in time."),
     "conflict": ProblemType(409, "The current state of the object does not allow this."),
@@ -48,7 +51,7 @@ PROBLEMS: Mapping[str, ProblemType] = {
     "file-unavailable": ProblemType(
         409, "The file of a document cannot be fetched or is gone; the detail gives the reason."
     ),
-    "cursor-expired": ProblemType(410, "The cursor has expired: read the list again from the start."),
+    "cursor-expired": ProblemType(410, "The cursor has expired. Read the list again from the start."),
     "share-expired": ProblemType(410, "The link has expired."),
     "share-revoked": ProblemType(410, "The link was revoked."),
     "content-too-large": ProblemType(413, "The body exceeds the size limit."),
@@ -56,10 +59,9 @@ PROBLEMS: Mapping[str, ProblemType] = {
     "range-not-satisfiable": ProblemType(416, "The range is outside the file."),
     "rate-limited": ProblemType(429, "Too many requests; retry after `Retry-After` seconds."),
     "too-many-invalid-keys": ProblemType(
-        429, "Too many wrong keys from this address; retry after `Retry-After` seconds."
+        429, "Too many invalid keys from this address; retry after `Retry-After` seconds."
     ),
-    "internal-error": ProblemType(500, "Internal error. The log has the details under the `request_id`."),
-    "flexport-not-found": ProblemType(404, "The object does not exist at Flexport."),
+    "internal-error": ProblemType(500, "Internal error. The log contains the details under `request_id`."),
     "flexport-unauthorised": ProblemType(502, "Flexport does not accept the configured key."),
     "flexport-forbidden": ProblemType(502, "The configured Flexport key has no access to this."),
     "flexport-rejected": ProblemType(502, "Flexport rejected the request."),
@@ -81,18 +83,21 @@ PROBLEMS: Mapping[str, ProblemType] = {
     "too-many-streams": ProblemType(503, "The maximum number of streams is open; see `Retry-After`."),
 }
 
+FLEXPORT_PROBLEMS = {slug: found for slug, found in PROBLEMS.items() if slug.startswith("flexport-")}
+"""Slugs of errors of `flexportd.flexport`, which this layer does not import."""
+
 COMMON_PROBLEMS = ("internal-error", "database-unavailable", "response-timeout")
-"""What may go wrong on every route."""
+"""Problems of every route."""
 
 AUTH_PROBLEMS = (
     "key-missing", "key-unknown", "key-revoked", "key-expired", "too-many-invalid-keys", "insufficient-scope",
     "forbidden", "rate-limited", "untrusted-proxy",
 )  # fmt: skip
-"""What may go wrong where keys are asked for."""
+"""Problems of routes that need a key."""
 
 UPSTREAM_PROBLEMS = (
     "conflict", "flexport-not-found", "flexport-unauthorised", "flexport-forbidden", "flexport-rejected",
     "flexport-malformed-response", "flexport-response-too-large", "flexport-rate-limited", "flexport-unavailable",
     "flexport-tokens-exhausted",
 )  # fmt: skip
-"""What may go wrong where Flexport is asked for this request."""
+"""Problems of routes that send a request to Flexport."""

@@ -1,0 +1,241 @@
+"""The API documentation page, rendered offline from the routes."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flexportd import __version__
+from flexportd.expose.openapi.curl_examples import curl
+from flexportd.expose.openapi.document import DESCRIPTION, parameters_of, problems_of, responses_of
+from flexportd.expose.openapi.route import API, Parameter, Response, Route
+from flexportd.expose.openapi.schemas import PREFIX, Components, model_name, schema_of
+from flexportd.expose.openapi.tags import TAGS
+from flexportd.http.problem_types import AUTH_PROBLEMS, COMMON_PROBLEMS, PROBLEMS
+
+Schemas = Mapping[str, Mapping[str, Any]]
+"""Name -> JSON schema of a component."""
+
+_MAX_DEPTH = 3
+_MAX_ENUM = 12  # values of an enum that are listed
+_COMMON_FROM = 20  # lists with the same parameter, which is then described once
+_MAX_UNGROUPED = 8  # routes of a tag that need no groups
+_ALWAYS_POSSIBLE = {"invalid-request", *COMMON_PROBLEMS, *AUTH_PROBLEMS}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRow:
+    """A parameter, or a field of a model. `model` is the model that its type is or contains."""
+
+    name: str
+    kind: str
+    about: str
+    where: str
+    required: bool
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseRow:
+    """A successful response."""
+
+    status: str
+    about: str
+    media: str
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A route. `common`: its parameters that many routes share; `problems`: those that not every route may return."""
+
+    anchor: str
+    method: str
+    path: str
+    summary: str
+    about: tuple[str, ...]
+    scope: str | None
+    parameters: tuple[FieldRow, ...]
+    common: tuple[str, ...]
+    body: tuple[FieldRow, ...]
+    responses: tuple[ResponseRow, ...]
+    problems: tuple[str, ...]
+    curl: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperationGroup:
+    """Routes of one resource; without a name if the tag has only few."""
+
+    anchor: str
+    name: str
+    operations: tuple[Operation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TagSection:
+    """The routes of a tag."""
+
+    name: str
+    about: str
+    groups: tuple[OperationGroup, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model."""
+
+    name: str
+    about: str
+    members: tuple[FieldRow, ...]
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemRow:
+    """A problem type."""
+
+    slug: str
+    status: int
+    about: str
+    is_anywhere: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ApiPage:
+    """The documentation page."""
+
+    version: str
+    url: str
+    needs_key: bool
+    about: tuple[str, ...]
+    rules: tuple[str, ...]
+    count: int
+    parts: tuple[TagSection, ...]
+    common: tuple[FieldRow, ...]
+    problems: tuple[ProblemRow, ...]
+    models: tuple[Model, ...]
+
+
+def api_page(routes: Sequence[Route], url: str, *, keys: bool = True) -> ApiPage:
+    """The view of `api.html`; `url` is the base URL of the API, `keys` whether it requires keys."""
+    schemas: Schemas = Components(routes).document()
+    common = _common_parameters(routes)
+    by_tag: dict[str, list[Operation]] = {}
+    for route in routes:
+        by_tag.setdefault(route.tag, []).append(_operation(route, url.rstrip("/"), schemas, common, keys=keys))
+    lines = [line for line in DESCRIPTION.replace("\n  ", " ").splitlines() if line]
+    return ApiPage(
+        version=__version__,
+        url=url.rstrip("/"),
+        needs_key=keys,
+        about=tuple(line for line in lines if not line.startswith("- ")),
+        rules=tuple(line.removeprefix("- ") for line in lines if line.startswith("- ")),
+        count=len(routes),
+        parts=tuple(
+            TagSection(tag, about, tuple(_groups(tag, by_tag[tag]))) for tag, about in TAGS.items() if tag in by_tag
+        ),
+        common=tuple(sorted(common, key=lambda row: (row.name, row.about))),
+        problems=tuple(_problem_rows(routes)),
+        models=tuple(_model(name, schema) for name, schema in schemas.items()),
+    )
+
+
+def _common_parameters(routes: Iterable[Route]) -> set[FieldRow]:
+    """The parameters that many lists share."""
+    counts = Counter(_parameter(one) for route in routes if "limit" in route.query_names for one in route.query)
+    return {row for row, count in counts.items() if count >= _COMMON_FROM}
+
+
+def _groups(tag: str, operations: Sequence[Operation]) -> Iterator[OperationGroup]:
+    """By the first segment of the path if there are many."""
+    by_name: dict[str, list[Operation]] = {}
+    for operation in operations:
+        by_name.setdefault(operation.path.removeprefix(API).split("/")[1], []).append(operation)
+    if len(operations) <= _MAX_UNGROUPED or len(by_name) < 2:
+        yield OperationGroup(f"tag-{tag}", "", tuple(operations))
+        return
+    for name, group in by_name.items():
+        yield OperationGroup(f"group-{tag}-{name}", name, tuple(group))
+
+
+def _operation(route: Route, url: str, schemas: Schemas, common: set[FieldRow], *, keys: bool) -> Operation:
+    rows = [_parameter(one) for one in parameters_of(route)]
+    body = {} if route.body is None else schemas[model_name(route.body)]
+    return Operation(
+        anchor=route.name,
+        method=route.method,
+        path=route.path,
+        summary=route.summary,
+        about=tuple(part for part in route.description.split("\n\n") if part),
+        scope=route.scope,
+        parameters=tuple(row for row in rows if row not in common),
+        common=tuple(row.name for row in rows if row in common),
+        body=_field_rows(body),
+        responses=tuple(_response_row(one) for one in responses_of(route)),
+        problems=tuple(slug for slug in problems_of(route) if slug not in _ALWAYS_POSSIBLE),
+        curl=curl(route, url, body, with_key=keys),
+    )
+
+
+def _problem_rows(routes: Iterable[Route]) -> Iterator[ProblemRow]:
+    used = {slug for route in routes for slug in problems_of(route)}
+    for slug, kind in sorted(PROBLEMS.items(), key=lambda item: (item[1].status, item[0])):
+        if slug in used:
+            yield ProblemRow(slug, kind.status, kind.description, slug in _ALWAYS_POSSIBLE)
+
+
+def _response_row(response: Response) -> ResponseRow:
+    model = _reference(schema_of(response.model)) if response.model is not None else None
+    media = ", ".join(response.media) if response.status != 304 else ""
+    return ResponseRow(str(response.status), response.description, media, model)
+
+
+def _parameter(one: Parameter) -> FieldRow:
+    default = one.schema.get("default")
+    about = one.description + (f" Default: `{json.dumps(default).strip(chr(34))}`." if default is not None else "")
+    return FieldRow(one.name, _type_name(one.schema), about, one.where, one.required, None)
+
+
+def _field_rows(schema: Mapping[str, Any]) -> tuple[FieldRow, ...]:
+    required = schema.get("required", ())
+    return tuple(
+        FieldRow(name, _type_name(part), part.get("description", ""), "body", name in required, _nested_model(part))
+        for name, part in schema.get("properties", {}).items()
+    )
+
+
+def _model(name: str, schema: Mapping[str, Any]) -> Model:
+    example = schema.get("examples", (None,))[0]
+    text = json.dumps(example, indent=2, ensure_ascii=False) if example is not None else ""
+    return Model(name, schema.get("description", ""), _field_rows(schema), text)
+
+
+def _reference(schema: Mapping[str, Any]) -> str | None:
+    ref = schema.get("$ref")
+    return ref.removeprefix(PREFIX) if isinstance(ref, str) else None
+
+
+def _nested_model(schema: Mapping[str, Any]) -> str | None:
+    """The model that a field is, may be, or is a list of."""
+    inner = [schema, schema.get("items", {}), *schema.get("anyOf", ())]
+    return next((name for one in inner if (name := _reference(one))), None)
+
+
+def _type_name(schema: Mapping[str, Any], depth: int = 0) -> str:
+    """A schema in a few words."""
+    name = _reference(schema)
+    if name is not None:
+        return name
+    if depth < _MAX_DEPTH and "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_type_name(one, depth + 1) for one in schema["anyOf"]))
+    if "enum" in schema and len(schema["enum"]) <= _MAX_ENUM:
+        return " | ".join(str(one) for one in schema["enum"])
+    kinds = schema.get("type", "anything")
+    words = [kinds] if isinstance(kinds, str) else list(kinds)
+    if "array" in words and depth < _MAX_DEPTH:
+        words[words.index("array")] = f"list of {_type_name(schema.get('items', {}), depth + 1)}"
+    if "format" in schema:
+        words[0] = schema["format"]
+    return " or ".join(words)
