@@ -6,8 +6,8 @@ from flexportd.expose.api.jobs import JOBS
 from flexportd.expose.authorization_middleware import auth_middleware
 from flexportd.expose.context import CONTEXT, AppContext
 from flexportd.expose.dashboard import assets, render
-from flexportd.expose.dashboard.page_handler import public_error_page
-from flexportd.expose.dashboard.pages import freight
+from flexportd.expose.dashboard.error_pages import public_error_page
+from flexportd.expose.dashboard.routes import add_routes
 from flexportd.expose.document_interfaces import FILES
 from flexportd.expose.openapi.router import register
 from flexportd.expose.routes import literal_first
@@ -32,7 +32,7 @@ def create_app(parts: AppContext, door: AccessPolicy, *, dashboard: bool) -> web
     app.on_response_prepare.append(_add_response_headers)
     app.router.add_get("/static/{name}", assets.serve)
     if dashboard:
-        freight.add_routes(app)
+        add_routes(app)
     return app
 
 

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from flexportd.core.resources.documents import CUSTOMER_TYPES
 from flexportd.expose.context import CONTEXT
-from flexportd.expose.dashboard.pages import freight
+from flexportd.expose.dashboard.routes import add_routes
 from flexportd.expose.openapi.document import openapi_document as description
 from flexportd.expose.security.opaque_values import OpaqueCodec
 from flexportd.flexport.models.documents import TYPES
@@ -487,7 +487,7 @@ def page_paths(daemon):
     """The path of every page of the dashboard, as the router has it."""
     app = web.Application()
     app[CONTEXT] = daemon.daemon.parts
-    freight.add_routes(app)
+    add_routes(app)
     return sorted({route.resource.canonical for route in app.router.routes() if route.method == "GET"})
 
 

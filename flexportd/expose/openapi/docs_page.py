@@ -117,7 +117,7 @@ class ApiPage:
 
 def render_docs(document: Mapping[str, Any], url: str) -> bytes:
     """The page of a description; `url` is where people reach the API."""
-    return render.render_standalone("api.html", api_page(document, url))
+    return render.render("api.html", api_page(document, url))
 
 
 def api_page(document: Mapping[str, Any], url: str) -> ApiPage:

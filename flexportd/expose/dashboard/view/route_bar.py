@@ -4,11 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flexportd.core.resources.itinerary import sort_legs
-from flexportd.expose.dashboard.pages.shipments import DateCell, date_cell
-from flexportd.expose.dashboard.view.dates import ViewContext, percent_elapsed
+from flexportd.expose.dashboard.view.dates import DateCell, ViewContext, percent_elapsed
 from flexportd.expose.dashboard.view.labels import Mode, PlaceText, mode, place
-from flexportd.storage.repositories.resources import Record
 
 _MOST_STOPS = 9
 
@@ -50,52 +47,47 @@ class RouteBar:
 
 @dataclass(frozen=True, slots=True)
 class _LegGroup:
-    """A leg and its state; several legs for one stretch count as one. None: nothing is known of it."""
+    """A leg and its state; several legs for one group count as one. None: nothing is known of it."""
 
     leg: Mapping[str, Any] | None
     state: State
 
 
-def route_bar(legs: Sequence[Record], sight: ViewContext) -> RouteBar | None:
-    """The route of a shipment; None without legs."""
-    return draw([leg.fields for leg in sort_legs(legs)], sight)
-
-
-def draw(legs: Sequence[Mapping[str, Any]], sight: ViewContext) -> RouteBar | None:
-    """The route that these legs make, given by their fields in order of travel; None without any."""
-    stretches = _leg_groups(legs)
-    if not stretches:
+def route_bar(legs: Sequence[Mapping[str, Any]], view: ViewContext) -> RouteBar | None:
+    """The route of these legs, by their fields in order of travel; None without legs."""
+    groups = _leg_groups(legs)
+    if not groups:
         return None
-    first = stretches[0].leg
+    first = groups[0].leg
     if first is None:
         return None
-    size = len(stretches) + 1
-    left = date_cell(first, "departure", sight, zone=first["origin_timezone"])
+    size = len(groups) + 1
+    left = view.cell(first, "departure", zone=first["origin_timezone"])
     verb = "departed" if left and left.is_actual else "departs"
     stops = [RouteBarStop(_x(0, size), place(first, "origin"), verb, left, is_reached=True)]
     segments = []
-    for index, stretch in enumerate(stretches):
+    for index, group in enumerate(groups):
         begin, end = _percent(index, size), _percent(index + 1, size)
-        share = 100 if stretch.state == "done" else 0 if stretch.state == "planned" else _percent_done(stretch, sight)
+        share = 100 if group.state == "done" else 0 if group.state == "planned" else _percent_done(group, view)
         reached = begin + (end - begin) * share / 100
-        icon = reached if stretch.state == "active" else (begin + end) / 2
-        kind = mode(stretch.leg["mode"]) if stretch.leg else None
-        segments.append(RouteBarSegment(_text(begin), _text(end), _text(reached), _text(icon), stretch.state, kind))
-        stops.append(_stop(stretches, index, sight))
+        icon = reached if group.state == "active" else (begin + end) / 2
+        kind = mode(group.leg["mode"]) if group.leg else None
+        segments.append(RouteBarSegment(_text(begin), _text(end), _text(reached), _text(icon), group.state, kind))
+        stops.append(_stop(groups, index, view))
     return RouteBar(_words(stops, segments), size, tuple(stops), tuple(segments))
 
 
-def _stop(stretches: Sequence[_LegGroup], index: int, sight: ViewContext) -> RouteBarStop:
-    """The place at the end of a stretch; of a gap, where the next leg begins."""
-    stretch, x = stretches[index], _x(index + 1, len(stretches) + 1)
-    if stretch.leg is None:
-        following = stretches[index + 1].leg
+def _stop(groups: Sequence[_LegGroup], index: int, view: ViewContext) -> RouteBarStop:
+    """The place at the end of a group; of a gap, where the next leg begins."""
+    group, x = groups[index], _x(index + 1, len(groups) + 1)
+    if group.leg is None:
+        following = groups[index + 1].leg
         return RouteBarStop(
-            x, place(following, "origin") if following else None, "", None, is_reached=stretch.state == "done"
+            x, place(following, "origin") if following else None, "", None, is_reached=group.state == "done"
         )
-    fields = stretch.leg
-    done = stretch.state == "done"
-    at = date_cell(fields, "arrival", sight, zone=fields["destination_timezone"], passed=done)
+    fields = group.leg
+    done = group.state == "done"
+    at = view.cell(fields, "arrival", zone=fields["destination_timezone"], is_past=done)
     verb = "arrived" if at and at.is_actual else "due"
     return RouteBarStop(x, place(fields, "destination"), verb, at, is_reached=done)
 
@@ -125,9 +117,9 @@ def _place_key(fields: Any, end: str) -> tuple[Any, Any]:
     return fields[end], fields[f"{end}_code"] or fields[f"{end}_ref"]
 
 
-def _percent_done(stretch: _LegGroup, sight: ViewContext) -> int:
-    fields = stretch.leg or {}
-    return percent_elapsed(fields.get("actual_departure"), fields.get("estimated_arrival"), sight.now)
+def _percent_done(group: _LegGroup, view: ViewContext) -> int:
+    fields = group.leg or {}
+    return percent_elapsed(fields.get("actual_departure"), fields.get("estimated_arrival"), view.now)
 
 
 def _percent(index: int, size: int) -> float:
