@@ -143,21 +143,21 @@ class Watch:
     def __init__(self, process, port, folder):
         self.process = process
         self.port = port
-        self.control = str(pathlib.FieldPath(folder) / "control.sock")
+        self.control = str(pathlib.Path(folder) / "control.sock")
         self.latencies, self.failures = [], {}
         self.control_latencies, self.control_failures = [], {}
         self.peaks = {"Rss": 0, "Pss": 0}
         self.files = 0
 
     def memory(self):
-        text = pathlib.FieldPath(f"/proc/{self.process.pid}/smaps_rollup").read_text()
+        text = pathlib.Path(f"/proc/{self.process.pid}/smaps_rollup").read_text()
         return {name: int(text.partition(f"\n{name}:")[2].split()[0]) / 1024 for name in self.peaks}
 
     def processor(self):
         """Seconds that the daemon has worked, and that its event loop has waited for a processor."""
-        fields = pathlib.FieldPath(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         worked = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        waited = int(pathlib.FieldPath(f"/proc/{self.process.pid}/schedstat").read_text().split()[1]) / 1e9
+        waited = int(pathlib.Path(f"/proc/{self.process.pid}/schedstat").read_text().split()[1]) / 1e9
         return worked, waited
 
     async def sample(self):

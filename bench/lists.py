@@ -56,7 +56,7 @@ _AT_ONCE = 2000
 
 def fill(folder, count, changes):
     """A store with so many shipments, and so many rows of history."""
-    data = pathlib.FieldPath(folder) / "data"
+    data = pathlib.Path(folder) / "data"
     data.mkdir(mode=0o700)
     path = data / "flexportd.db"
     migrate(path)
@@ -114,7 +114,7 @@ class Daemon:
         size = fill(self.folder.name, count, changes)
         took = time.perf_counter() - began
         print(f"{count:>9,} shipments, {changes:,} changes: {size >> 20} MiB, filled in {took:.0f} s")
-        config = pathlib.FieldPath(self.folder.name) / "flexportd.toml"
+        config = pathlib.Path(self.folder.name) / "flexportd.toml"
         config.write_text(CONFIG.format(port=port, dir=self.folder.name))
         config.chmod(0o600)
         self.process = subprocess.Popen([sys.executable, "-m", "flexportd", "--config", str(config), "serve"])
@@ -139,12 +139,12 @@ class Daemon:
 
     def worked(self):
         """Seconds of processor time."""
-        told = pathlib.FieldPath(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        told = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
 
     def resident(self):
         """MiB of memory."""
-        text = pathlib.FieldPath(f"/proc/{self.process.pid}/status").read_text()
+        text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(text.split("VmRSS:")[1].split()[0]) / 1024
 
     def close(self):

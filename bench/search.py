@@ -334,7 +334,7 @@ def rename(tx, start, count):
 
 async def run(shipments, parts):
     with tempfile.TemporaryDirectory(prefix="flexportd-bench-") as folder:
-        async with Database.open(pathlib.FieldPath(folder)) as db:
+        async with Database.open(pathlib.Path(folder)) as db:
             await filled(db, shipments)
             indexer = Indexer(db, Registry(), Clock(), parts)
             seconds, holds = await followed(db, indexer)

@@ -62,12 +62,12 @@ class Daemon:
 
     def resident(self):
         """MiB."""
-        pages = int(pathlib.FieldPath(f"/proc/{self.pid}/statm").read_text().split()[1])
+        pages = int(pathlib.Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
     def seconds(self):
         """Of processor time."""
-        fields = pathlib.FieldPath(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 

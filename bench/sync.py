@@ -121,7 +121,7 @@ def flexport(objects, port):
 
 def memory():
     """Resident now, in MiB."""
-    return int(pathlib.FieldPath("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def spent():
@@ -319,11 +319,11 @@ def main():
     try:
         asyncio.run(_until_it_answers(url))
         with tempfile.TemporaryDirectory() as folder:
-            asyncio.run(syncing(given.objects, url, pathlib.FieldPath(folder)))
+            asyncio.run(syncing(given.objects, url, pathlib.Path(folder)))
         with tempfile.TemporaryDirectory() as folder:
-            asyncio.run(syncing_an_account(url, pathlib.FieldPath(folder)))
+            asyncio.run(syncing_an_account(url, pathlib.Path(folder)))
         with tempfile.TemporaryDirectory() as folder:
-            asyncio.run(acknowledging(url, pathlib.FieldPath(folder), given))
+            asyncio.run(acknowledging(url, pathlib.Path(folder), given))
     finally:
         server.terminate()
 

@@ -145,7 +145,7 @@ async def measure(base, secret, bodies, options, name):
 
 
 def daemon_of_its_own(folder, port):
-    config = pathlib.FieldPath(folder) / "flexportd.toml"
+    config = pathlib.Path(folder) / "flexportd.toml"
     config.write_text(CONFIG.format(secret=SECRET, port=port, dir=folder))
     config.chmod(0o600)
     process = subprocess.Popen([sys.executable, "-m", "flexportd", "--config", str(config), "serve"])
@@ -188,7 +188,7 @@ def main():
     if options.url:
         if not options.secret_file:
             parser.error("--url needs --secret-file")
-        secret = pathlib.FieldPath(options.secret_file).read_text().strip()
+        secret = pathlib.Path(options.secret_file).read_text().strip()
         asyncio.run(run(options.url.rstrip("/"), secret, options))
         return
     with tempfile.TemporaryDirectory(prefix="flexportd-bench-") as folder:

@@ -33,7 +33,7 @@ hypothesis.settings.load_profile("untimed")
 logs.configure("warning", "json")
 
 # In this time more commits may come. No test counts on it, and hundreds would wait for it.
-ExceptionWorker.gather = Indexer.gather = 0.01
+ExceptionWorker.debounce = Indexer.debounce = 0.01
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -146,7 +146,7 @@ async def test_a_refused_token_request_is_never_taken_for_a_missing_object(flexp
     flexport.token_script.append(answer({"error": "no such path"}, 404))
     async with account.client() as client:
         with pytest.raises(UnauthorisedError):
-            await client.one("/shipments", "7", "sync")
+            await client.get("/shipments", "7", "sync")
 
 
 async def test_a_token_near_its_end_is_renewed_while_requests_go_on_with_it(flexport, account, hurry):
@@ -178,7 +178,7 @@ async def test_concurrent_401s_are_one_renewal(flexport, account):
 async def test_a_late_401_of_an_old_token_renews_nothing(flexport, account):
     async with account.client() as client:
         await account.ask(client)
-        assert await account.auth.refused("token-0", "/shipments")
+        assert await account.auth.renew_rejected("token-0", "/shipments")
     assert flexport.token_requests == 1
 
 

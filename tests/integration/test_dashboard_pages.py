@@ -359,7 +359,7 @@ async def missed(daemon, count):
         rows = tx.raw.execute("SELECT seq, id, type, created_at, shipment_id FROM events ORDER BY seq").fetchall()
         gaps = [Gap(seq, key, kind, created, created, "legs", "1", ship) for seq, key, kind, created, ship in rows]
         tx.raw.execute("UPDATE events SET source = 'events'")
-        tx.gaps.listen("2026-03-01T00:00:00.000Z")
+        tx.gaps.set_listening_since("2026-03-01T00:00:00.000Z")
         tx.gaps.add(at, gaps)
         tx.gaps.end_poll(Poll("narrow", at, at, good_at=at))
 

@@ -73,7 +73,7 @@ class Judged:
 
     async def told(self):
         found = await self.db.read(lambda tx: read_messages(tx, REGISTRY, StreamPosition(0)))
-        documents = [json.loads(one.data) for one in found.told]
+        documents = [json.loads(one.data) for one in found.messages]
         topics = ("exception.", "invoice.due", "invoice.overdue")
         return [one for one in documents if one["topic"].startswith(topics)]
 
@@ -94,14 +94,14 @@ async def test_it_opens_once_moves_closes_by_itself_and_comes_back_as_another(ju
     assert await judged.rows() == [("late_departure", "shipments", "1", 1)]
     judged.clock.turn(hours=1)
     await judged.put(record("shipments", 1, **LATE, name="Lamps"))  # nothing that matters here
-    first = await judged.db.read(lambda tx: tx.exceptions.one(1))
+    first = await judged.db.read(lambda tx: tx.exceptions.by_id(1))
     assert first.updated_at == first.opened_at
     await judged.put(record("shipments", 1, **LATE | {"estimated_departure": "2026-03-12T12:00:00+08:00"}))
-    moved = await judged.db.read(lambda tx: tx.exceptions.one(1))
+    moved = await judged.db.read(lambda tx: tx.exceptions.by_id(1))
     assert (moved.opened_at, moved.updated_at) == (first.opened_at, stamp(judged.clock.now()))
     assert moved.evidence == {"estimated_departure": "2026-03-12"}
     await judged.put(record("shipments", 1, **LATE, status="arrival_port"))
-    closed = await judged.db.read(lambda tx: tx.exceptions.one(1))
+    closed = await judged.db.read(lambda tx: tx.exceptions.by_id(1))
     assert closed.closed_at == stamp(judged.clock.now())
     await judged.put(record("shipments", 1, **LATE))  # Flexport corrected itself
     assert await judged.rows("1") == [("late_departure", "shipments", "1", 1)] * 2
@@ -169,16 +169,16 @@ async def test_time_alone_opens_what_comes_due_and_looks_at_nothing_else(judged,
         return plain(tx, subjects, *others)
 
     monkeypatch.setattr(worker, "evaluate", noting)
-    await judged.examiner.catch_up()
+    await judged.examiner.process()
     assert looked == []
     judged.clock.at = datetime(2026, 3, 22, 15, 59, tzinfo=UTC)
-    await judged.examiner.catch_up()
+    await judged.examiner.process()
     assert await judged.rows() == []
     judged.clock.turn(minutes=1)
-    await judged.examiner.catch_up()
+    await judged.examiner.process()
     assert await judged.kinds() == {"late_departure"}
     judged.clock.at = datetime(2026, 3, 27, tzinfo=UTC)
-    await judged.examiner.catch_up()
+    await judged.examiner.process()
     assert await judged.kinds() == {"late_departure", "invoice_overdue", "booking_unanswered"}
     assert set(looked) == {("shipments", 1), ("invoices", "i"), ("bookings", 7)}
 
@@ -236,10 +236,10 @@ async def test_other_thresholds_are_taken_over_at_once(judged):
     await judged.put(record("shipments", 1, mode="ocean", actual_departure="2026-03-03T12:00:00+08:00"))
     assert await judged.kinds() == {"silent"}
     judged.examiner.rules = ExceptionRules(silent_days=20)
-    await judged.examiner.catch_up()
+    await judged.examiner.process()
     assert await judged.kinds() == set()
     judged.examiner.rules = ExceptionRules(silent_days=3)
-    await judged.examiner.catch_up()
+    await judged.examiner.process()
     assert await judged.kinds() == {"silent"}
 
 
@@ -282,13 +282,13 @@ async def test_one_that_cannot_be_judged_stops_no_other_and_is_tried_again_later
         broken.setattr(evaluate, "evaluate_shipment", failing)
         await judged.put(record("shipments", 1), record("shipments", 2, **LATE))
         assert [row[3] for row in await judged.rows()] == [1, 2]  # what stood of it still does
-        await judged.examiner.catch_up()
+        await judged.examiner.process()
         assert asked.count(1) == 1
         judged.clock.turn(hours=2)
-        await judged.examiner.catch_up()
+        await judged.examiner.process()
         assert asked.count(1) == 2
     judged.clock.turn(hours=2)
-    await judged.examiner.catch_up()
+    await judged.examiner.process()
     assert [row[3] for row in await judged.rows()] == [2]
 
 
@@ -647,15 +647,15 @@ async def test_an_exception_shows_since_when_it_is_so_and_is_sorted_by_that(daem
 async def test_an_upgrade_checks_everything_again_and_tells_nobody_since_when(judged):
     await judged.put(record("shipments", 1, **LATE))
     (told,) = await judged.told()
-    before = await judged.db.read(lambda tx: tx.exceptions.one(1))
+    before = await judged.db.read(lambda tx: tx.exceptions.by_id(1))
     assert before.since == "2026-03-10T16:00:00.000Z"  # the end of the 10th at its place
     await judged.db.write(lambda tx: tx.raw.execute("UPDATE exceptions SET since = opened_at"))  # as migrated
     state = await judged.db.read(lambda tx: tx.exceptions.state())
-    old = type(state)(version="of an older release", journal=state.journal, is_loud=True)
+    old = type(state)(version="of an older release", journal=state.journal, notifies=True)
     await judged.db.write(lambda tx: tx.exceptions.put_state(old))
-    judged.examiner.forget()
-    await judged.examiner.catch_up()
-    after = await judged.db.read(lambda tx: tx.exceptions.one(1))
+    judged.examiner.reset()
+    await judged.examiner.process()
+    after = await judged.db.read(lambda tx: tx.exceptions.by_id(1))
     assert (after.since, after.opened_at) == (before.since, before.opened_at)
     assert await judged.told() == [told]
 

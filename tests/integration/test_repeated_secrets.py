@@ -50,7 +50,7 @@ async def test_a_good_answer_is_read_without_the_secrets_in_it(flexport, client,
     assert json.loads(found) == {"_object": "/shipment", "id": 7, "echo": "Bearer ***", "***": ["***!"]}
 
     flexport.script.append(answer(f'{{"_object": "/api/response", "data": {row}}}'.encode()))
-    assert json.loads((await client.one("/shipments", "7", "refresh")).text)["echo"] == "Bearer ***"
+    assert json.loads((await client.get("/shipments", "7", "refresh")).text)["echo"] == "Bearer ***"
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def contents(tx):
         "SELECT o.resource, o.key, o.shipment_id, o.title, o.removed_at, e.shipment_id, e.id >> 40, e.field, e.value, e.folded "
         "FROM search_entries e JOIN search_objects o ON o.id = e.object"
     ).fetchall()
-    parts = tx.search.state().parts
+    parts = tx.search.state().substring_index
     for number, folded in tx.raw.execute("SELECT id, folded FROM search_entries"):
         ids = parts.newest(tx.raw, parts.phrase(folded, begins=True, ends=True), (number, number), 2)
         assert ids == [number]

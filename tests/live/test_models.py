@@ -45,7 +45,7 @@ async def test_every_object_is_read_whole(client, domain, record_property):
         model, set_aside = domain.wire.load(row)
         assert set_aside == [], f"{domain.name} {model.key}"
         assert set(domain.normalise(model)) | set(domain.derived) == set(domain.table.names)
-        assert domain.key_of(str(model.key)) == model.key
+        assert domain.parse_id(str(model.key)) == model.key
         keys.add(model.key)
         drift.inspect(domain.object_name, row)
     assert len(keys) == len(page.rows)
@@ -62,7 +62,7 @@ async def test_list_and_show_are_the_same(client, domain):
     if not page.rows:
         pytest.skip(f"this account has no {domain.route}")
     key = domain.wire.load(page.rows[0])[0].key
-    shown = await client.one(facts.path, str(key), "interactive")
+    shown = await client.get(facts.path, str(key), "interactive")
     assert json.loads(shown.text).keys() == json.loads(page.rows[0]).keys()
 
 

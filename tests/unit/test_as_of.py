@@ -272,7 +272,7 @@ def test_what_is_forgotten_or_yet_to_come_is_not_made_up(store):
     then.close()
 
 
-@pytest.mark.parametrize("limit", ["MOST_OBJECTS", "MOST_CHANGES"])
+@pytest.mark.parametrize("limit", ["MAX_OBJECTS", "MAX_CHANGES"])
 def test_too_much_to_roll_back_is_said(store, monkeypatch, limit):
     monkeypatch.setattr(as_of, limit, 2)
     then = store.clock.stamp()

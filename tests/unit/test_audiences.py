@@ -164,7 +164,7 @@ async def test_a_shipment_is_an_audiences_since_the_last_change_that_made_it_so(
             await db.write(_put(_record(1, names, metadata, day=day, name=str(day))))
 
         def read(tx):
-            return [tx.audiences.starts(one, [1]).get(1) for one in AUDIENCES], dict(
+            return [tx.audiences.membership_starts(one, [1]).get(1) for one in AUDIENCES], dict(
                 tx.raw.execute("SELECT id, as_of FROM changes").fetchall()
             )
 

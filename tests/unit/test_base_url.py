@@ -12,7 +12,7 @@ from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
 
 class _Parts:
     def __init__(self, addresses=("127.0.0.1:8080",), public_url=None, *, has_tls=False):
-        self.addresses, self.shown, self.has_tls = list(addresses), DisplaySettings(public_url=public_url), has_tls
+        self.addresses, self.display, self.has_tls = list(addresses), DisplaySettings(public_url=public_url), has_tls
 
 
 def asked(parts, host, *, operator=False, unix=False, **headers):

@@ -52,8 +52,8 @@ async def opened(folder, seal=None, **rules):
 async def settled(disk):
     """Everything that was put has been tried."""
     while disk._worker._writes:
-        await disk._worker.ask(lambda: None)
-    await disk._worker.ask(lambda: None)
+        await disk._worker.call(lambda: None)
+    await disk._worker.call(lambda: None)
 
 
 async def put(disk, key="a", value=b"value", tags=("t",), ttl=60):
@@ -65,7 +65,7 @@ async def put(disk, key="a", value=b"value", tags=("t",), ttl=60):
 async def halted(disk):
     """The thread stands still meanwhile."""
     stopped, go = threading.Event(), threading.Event()
-    busy = asyncio.ensure_future(disk._worker.ask(lambda: (stopped.set(), go.wait())))
+    busy = asyncio.ensure_future(disk._worker.call(lambda: (stopped.set(), go.wait())))
     while not stopped.is_set():
         await asyncio.sleep(0)
     try:

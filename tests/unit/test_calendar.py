@@ -257,7 +257,7 @@ def test_the_heading_says_who_and_how_often():
 
 
 def test_a_calendar_without_entries_is_valid_and_shows_nothing():
-    body = render_calendar(replace(HEADING, about="Cut; see below"), [])
+    body = render_calendar(replace(HEADING, description="Cut; see below"), [])
     assert checked(body) == []
     assert body.count(b"BEGIN:VTIMEZONE") == 1
     assert b"DESCRIPTION:Cut\\; see below" in body

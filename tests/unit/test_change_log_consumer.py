@@ -23,25 +23,25 @@ class CountingClock(Clock):
 class Scripted:
     """Fails as it is told, once for each word; then it is over."""
 
-    name, gather = "scripted", 0.1
+    name, debounce = "scripted", 0.1
 
     def __init__(self, *script):
         self.script = list(script)
-        self.trouble = None
+        self.error = None
         self.seen, self.forgot = [], 0
 
-    async def catch_up(self):
-        self.seen.append(self.trouble)
+    async def process(self):
+        self.seen.append(self.error)
         if not self.script:
             raise asyncio.CancelledError
         error = self.script.pop(0)
         if error is not None:
             raise error
 
-    def forget(self):
+    def reset(self):
         self.forgot += 1
 
-    def pause(self):
+    def poll_interval(self):
         return 0
 
 
@@ -56,7 +56,7 @@ async def following(*script):
 async def test_what_fails_is_tried_less_and_less_often():
     one, slept = await following(*[ValueError("of no single object")] * 11)
     assert slept == [2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]
-    assert one.trouble == "ValueError: of no single object"
+    assert one.error == "ValueError: of no single object"
     assert one.forgot == 11
 
 
@@ -69,4 +69,4 @@ async def test_what_works_again_is_no_trouble_and_fails_afresh():
 async def test_a_disk_that_refuses_is_asked_again_at_the_same_pace_and_nothing_is_forgotten():
     one, slept = await following(*[UnavailableError("the disk is full")] * 4)
     assert slept == [2, 2, 2, 2]
-    assert (one.trouble, one.forgot) == ("the disk is full", 0)
+    assert (one.error, one.forgot) == ("the disk is full", 0)

@@ -30,7 +30,7 @@ def test_every_resource_of_the_registry_has_its_commands():
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda one: one.route)
 def test_the_catalogue_says_what_the_registry_says(resource):
     domain = DOMAINS[resource.route]
-    assert resource.one == domain.label
+    assert resource.label == domain.label
     assert resource.sorts.split() == list(list_definition(domain, REGISTRY).rules.sorts)
     wanted = {name: one.value_kind for name, one in filters_of(domain, REGISTRY).items()}
     line = " ".join(f"{name}={takes}" for name, takes in wanted.items() if name not in ("updated_since", "removed"))

@@ -177,7 +177,7 @@ def test_it_opens_exactly_when_the_day_is_over_at_the_place(kind, wires, days):
                 world = wires(at, zone)
                 before = world.judged(opens - timedelta(seconds=1))
                 assert kind not in {found.kind for found in before.findings}, (zone, at)
-                assert before.due <= opens, (zone, at)
+                assert before.next_check <= opens, (zone, at)
                 found = [one for one in world.judged(opens).findings if one.kind == kind]
                 assert [one.since for one in found] == [stamp(opens)], (zone, at)
                 assert day.isoformat() in found[0].evidence.values() or kind == "missing_documents", (zone, at)

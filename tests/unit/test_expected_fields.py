@@ -270,7 +270,7 @@ def test_the_api_describes_places_zones_codes_and_where_a_day_is(table):
         if field.name.endswith(parts) or (
             field.name in {*PLACES, "terminal", "date_sources"} and table is not legs.TABLE
         ):
-            assert field.about.endswith("."), field.name
+            assert field.description.endswith("."), field.name
         if field.zone:
             place = field.zone.removesuffix("_timezone")
             described = field_schemas(field)[f"{field.name}_date"]["description"]

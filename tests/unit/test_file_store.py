@@ -38,7 +38,7 @@ def sha(content):
 def keep(archive, content):
     incoming = archive.begin()
     incoming.write(content)
-    return incoming.keep()
+    return incoming.commit()
 
 
 def document(key="doc-1", **fields):
@@ -85,7 +85,7 @@ def test_a_file_lies_under_its_sum_readable_by_its_owner_alone(archive):
 
 
 def test_what_is_there_already_is_not_written_again(archive):
-    place = archive.place(keep(archive, PDF).sha256)
+    place = archive.path_of(keep(archive, PDF).sha256)
     before = place.stat()
 
     keep(archive, PDF)
@@ -95,7 +95,7 @@ def test_what_is_there_already_is_not_written_again(archive):
 
 
 def test_what_lies_there_cut_short_is_set_aside_and_not_lost(archive):
-    place = archive.place(keep(archive, PDF).sha256)
+    place = archive.path_of(keep(archive, PDF).sha256)
     place.write_bytes(b"short")
 
     keep(archive, PDF)
@@ -158,12 +158,12 @@ def test_what_a_crash_left_is_taken_away_at_the_start(archive):
 @pytest.mark.parametrize("name", ["../../etc/passwd", "", "AB" * 32, "a" * 63, "g" * 64])
 def test_only_sums_name_files(archive, name):
     with pytest.raises(ValueError):
-        archive.place(name)
+        archive.path_of(name)
 
 
 def test_a_damaged_file_is_told_from_a_sound_one_and_a_missing_one(archive):
     one, other = keep(archive, PDF), keep(archive, b"other")
-    archive.place(one.sha256).write_bytes(PDF.upper())
+    archive.path_of(one.sha256).write_bytes(PDF.upper())
 
     assert archive.check(one.sha256) == "damaged"
     assert archive.check(other.sha256) == "sound"
@@ -177,8 +177,8 @@ def test_a_damaged_file_is_told_from_a_sound_one_and_a_missing_one(archive):
 def test_a_link_is_no_file_of_the_archive(archive, tmp_path):
     kept = keep(archive, PDF)
     (tmp_path / "elsewhere").write_bytes(PDF)
-    archive.place(kept.sha256).unlink()
-    archive.place(kept.sha256).symlink_to(tmp_path / "elsewhere")
+    archive.path_of(kept.sha256).unlink()
+    archive.path_of(kept.sha256).symlink_to(tmp_path / "elsewhere")
 
     assert archive.open(kept.sha256, kept.size) is None
     assert archive.check(kept.sha256) == "damaged"
@@ -191,7 +191,7 @@ def test_what_does_not_belong_is_told_apart(archive):
     (archive.path / folder / "notes.txt").write_bytes(b"x")
     (archive.path / "README").write_bytes(b"x")
 
-    found = {path: kind for name in archive.folders() for path, kind in archive.names(name)}
+    found = {path: kind for name in archive.folders() for path, kind in archive.entries(name)}
 
     assert found == {
         f"{folder}/{kept.sha256}": "file",
@@ -320,7 +320,7 @@ def fetched(content, **fields):
 
 def test_a_new_upload_makes_the_old_file_history(tx):
     tx.files.request("d", DeclaredFile(3, AT), AT, LATER)
-    tx.files.fetched("d", fetched(b"one"), AT)
+    tx.files.record_fetched("d", fetched(b"one"), AT)
     tx.files.request("d", DeclaredFile(5, LATER), LATER, LATER)
 
     assert [(row.current, row.state, row.sha256) for row in tx.files.of_document("d")] == [
@@ -328,14 +328,14 @@ def test_a_new_upload_makes_the_old_file_history(tx):
         (0, "fetched", sha(b"one")),
     ]
 
-    tx.files.fetched("d", fetched(b"three", uploaded_at=LATER), LATER)
+    tx.files.record_fetched("d", fetched(b"three", uploaded_at=LATER), LATER)
     assert [(row.current, row.sha256, row.uploaded_at) for row in tx.files.of_document("d")] == [
         (1, sha(b"three"), LATER),
         (0, sha(b"one"), AT),
     ]
     # And back again: the same content is one row.
     tx.files.request("d", DeclaredFile(3, "2026-03-06"), LATER, LATER)
-    tx.files.fetched("d", fetched(b"one", uploaded_at="2026-03-06"), "2026-03-06")
+    tx.files.record_fetched("d", fetched(b"one", uploaded_at="2026-03-06"), "2026-03-06")
     assert [(row.current, row.sha256, row.fetched_at) for row in tx.files.of_document("d")] == [
         (1, sha(b"one"), AT),
         (0, sha(b"three"), LATER),
@@ -345,13 +345,13 @@ def test_a_new_upload_makes_the_old_file_history(tx):
 def test_a_lost_file_is_wanted_again_and_mended_for_all_who_have_it(tx):
     for key in ("d", "e"):
         tx.files.request(key, DeclaredFile(3, AT), AT, LATER)
-        tx.files.fetched(key, fetched(b"one"), AT)
+        tx.files.record_fetched(key, fetched(b"one"), AT)
 
     assert sorted(tx.files.mark_bad(sha(b"one"), "missing", "gone from the disk", LATER)) == ["d", "e"]
     row = tx.files.current(["d"])["d"]
     assert (row.state, row.damage, row.is_kept) == ("pending", "missing", False)
 
-    tx.files.fetched("d", fetched(b"one"), LATER)
+    tx.files.record_fetched("d", fetched(b"one"), LATER)
     rows = tx.files.current(["d", "e"])
     assert [(row.state, row.damage, row.error, row.verified_at) for row in rows.values()] == [
         ("fetched", None, None, LATER)
@@ -361,7 +361,7 @@ def test_a_lost_file_is_wanted_again_and_mended_for_all_who_have_it(tx):
 def test_what_was_only_asked_for_leaves_no_history(tx):
     tx.files.request("d", DeclaredFile(3, AT), AT, LATER)
     tx.files.record_failure("d", FetchFailure("failed", "Flexport is away", LATER), AT)
-    tx.files.forget("d")
+    tx.files.cancel_request("d")
     assert tx.files.of_document("d") == []
 
 
@@ -397,17 +397,17 @@ def test_wishes_keep_to_the_settings_unless_a_person_names_the_document(tx):
 def test_what_lacks_a_file_is_found_until_it_is_here(tx):
     gone = msgspec.structs.replace(document("gone"), removed_at=AT)
     put(tx, document("a"), document("b"), document("c"), gone)
-    assert tx.files.lacking("", AT, 10) == ["a", "b", "c"]
-    assert tx.files.lacking("a", AT, 1) == ["b"]
+    assert tx.files.missing("", AT, 10) == ["a", "b", "c"]
+    assert tx.files.missing("a", AT, 1) == ["b"]
 
     request_files(tx, ArchiveRules(archive=True), ["a", "b"], RequestOptions("archive", 3), AT)
-    tx.files.fetched("a", fetched(PDF), AT)
+    tx.files.record_fetched("a", fetched(PDF), AT)
     tx.files.record_failure("b", FetchFailure("gone", "404", LATER), AT)
-    assert tx.files.lacking("", AT, 10) == ["c"]
-    assert tx.files.lacking("", LATER, 10) == ["b", "c"]
+    assert tx.files.missing("", AT, 10) == ["c"]
+    assert tx.files.missing("", LATER, 10) == ["b", "c"]
 
     tx.raw.execute("UPDATE documents SET uploaded_at = ? WHERE id = 'a'", (LATER,))
-    assert tx.files.lacking("", AT, 10) == ["a", "c"]
+    assert tx.files.missing("", AT, 10) == ["a", "c"]
 
 
 def test_two_wishes_for_one_file_are_one_item_and_the_more_urgent_wins(tx):
@@ -439,7 +439,7 @@ def arrive(archive, tx, key, content, name="a.pdf", **fields):
     kept = keep(archive, content)
     told = DeclaredFile(fields.get("size", len(content)), AT)
     tx.files.request(key, told, AT, LATER)
-    tx.files.fetched(key, FetchedFile(kept, "application/pdf", name, told), AT)
+    tx.files.record_fetched(key, FetchedFile(kept, "application/pdf", name, told), AT)
 
 
 def test_the_zip_holds_the_files_and_says_what_is_missing(archive, tx):
@@ -475,7 +475,7 @@ def test_no_file_in_the_zip_leaves_its_folder_or_takes_the_place_of_another(arch
 
 def test_a_damaged_file_and_one_from_before_are_told(archive, tx):
     arrive(archive, tx, "a", PDF)
-    archive.place(sha(PDF)).write_bytes(PDF.upper())
+    archive.path_of(sha(PDF)).write_bytes(PDF.upper())
     arrive(archive, tx, "b", b"%PDF-old", "b.pdf")
     tx.files.request("b", DeclaredFile(99, LATER), LATER, LATER)
 

@@ -108,7 +108,7 @@ def ask(raw):
     """The ids that a list gives for one question."""
 
     def ask(domain, name, value):
-        asked = domain.table.asks[name.removeprefix("not_")]
+        asked = domain.table.query_filters[name.removeprefix("not_")]
         where = asked.negated if name.startswith("not_") else asked.where
         given = (
             json.dumps(value) if asked.value_kind == "words" else f"%{value}%" if asked.value_kind == "part" else value
@@ -187,7 +187,7 @@ def test_no_field_of_whatever_kind_refuses_the_object(domain, data):
     assert all(isinstance(found, str | int | None) for found in fields.values())
     for name in domain.table.json_names:
         assert fields[name] is None or msgspec.json.decode(fields[name])
-    domain.stamp(model)
+    domain.timestamp(model)
     FACTS[domain.name](fields, TODAY)
 
 
@@ -244,7 +244,7 @@ def test_every_question_can_be_asked_and_the_default_order_is_indexed(raw, domai
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
 def test_what_is_asked_for_by_value_is_found_by_an_index(raw, domain, name):
-    where = domain.table.asks[name].where
+    where = domain.table.query_filters[name].where
     plan = raw.execute(f"EXPLAIN QUERY PLAN SELECT id FROM {domain.name} WHERE {where}", ("[]",)).fetchall()
     assert plan[0][3].startswith(f"SEARCH {domain.name} USING"), plan
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from flexportd.cli.main import run
 from flexportd.daemon.sockets import tls_context
 from flexportd.errors import ConfigError
-from flexportd.settings.schema import entries, secret_files
+from flexportd.settings.schema import key_specs, secret_files
 from flexportd.settings.sources import variable
-from flexportd.settings.value_types import quoted
+from flexportd.settings.value_types import quote
 
 EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "60"))
 SECRET = "correct-horse-battery-staple"
@@ -154,14 +154,14 @@ words = st.one_of(
     )),
 )  # fmt: skip
 values = st.one_of(
-    words.map(lambda text: quoted(text.encode("utf-8", "replace").decode())),
+    words.map(lambda text: quote(text.encode("utf-8", "replace").decode())),
     st.sampled_from(
         ("true", "[]", "{}", "[[]]", '["a", 1]', "{a = 1}", "1979-05-27", "nan", "-0", "1" * 5000, "[" * 300)
     ),
     st.integers().map(str),
-    st.lists(paths.filter(str.isprintable).map(quoted), max_size=3).map(lambda items: f"[{', '.join(items)}]"),
+    st.lists(paths.filter(str.isprintable).map(quote), max_size=3).map(lambda items: f"[{', '.join(items)}]"),
 )
-keys = st.sampled_from([*entries(), *secret_files()])
+keys = st.sampled_from([*key_specs(), *secret_files()])
 
 
 @st.composite

@@ -35,7 +35,7 @@ class Answers:
         return found
 
     def _note(self, number):
-        return lambda tx, taken: self.noted.append((number, taken.applied.new, taken.unchanged))
+        return lambda tx, taken: self.noted.append((number, taken.result.new, taken.unchanged))
 
     async def transactions(self, pending):
         before = self.db.writer.groups

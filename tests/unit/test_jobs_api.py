@@ -122,7 +122,7 @@ async def test_a_run_is_begun_refused_while_it_runs_and_shown_with_its_end(serve
     assert [(run["id"], run["outcome"]) for run in document["recent_runs"]] == [(begun["running"]["id"], None)]
     assert (await served.get(""))["as_of"] == begun["running"]["since"]
     served.ending.set()
-    await served.scheduler.ended("full_sync")
+    await served.scheduler.wait_until_idle("full_sync")
     document = await served.get("/full_sync")
     assert document["running"] is None
     run = document["recent_runs"][0]

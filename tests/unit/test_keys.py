@@ -37,18 +37,20 @@ class Desk:
     async def make(self, name="Screen", scope="read", **more):
         wanted = NewKey(name, scope, **more)
         key, token, known = await self.db.write(
-            lambda tx: (*keys.create(tx, wanted, "local", self.now), tx.keys.known(MAX_CACHED_KEYS))
+            lambda tx: (*keys.create(tx, wanted, "local", self.now), tx.keys.with_digests(MAX_CACHED_KEYS))
         )
         self.gate.reload(known)
         return key, token
 
     async def revoke(self, key):
-        known = await self.db.write(lambda tx: (keys.revoke(tx, key.id, self.now), tx.keys.known(MAX_CACHED_KEYS))[1])
+        known = await self.db.write(
+            lambda tx: (keys.revoke(tx, key.id, self.now), tx.keys.with_digests(MAX_CACHED_KEYS))[1]
+        )
         self.gate.reload(known)
 
     def admit(self, *headers):
         given = CIMultiDict(("Authorization", header) for header in headers)
-        return self.gate.admit(given, self.now, HERE)
+        return self.gate.authenticate(given, self.now, HERE)
 
     def refused(self, *headers):
         with pytest.raises(RefusedError) as caught:
@@ -92,8 +94,8 @@ async def test_nothing_that_is_stored_opens_anything(desk):
     secret = token.rpartition("_")[2]
     assert secret not in text
     assert len(secret) == 43
-    assert token not in repr((key, desk.admit(f"Bearer {token}"), desk.gate, desk.gate._known, desk.gate.signer))
-    assert keys.digest(token).hex() not in repr((key, desk.gate._known))
+    assert token not in repr((key, desk.admit(f"Bearer {token}"), desk.gate, desk.gate._cached_keys, desk.gate.signer))
+    assert keys.digest(token).hex() not in repr((key, desk.gate._cached_keys))
 
 
 async def test_a_key_for_some_shipments(desk):
@@ -294,12 +296,12 @@ async def test_uses_are_counted_and_written_together(desk):
     desk.now += timedelta(minutes=1)
     desk.gate.authenticate_feed(desk.gate.feed_token(key.id), desk.now, HERE)
     desk.refused("Bearer nonsense")
-    assert desk.gate.uses.keys.pending(key.id) == (stamp(desk.now), 4)
+    assert desk.gate.usage.keys.pending(key.id) == (stamp(desk.now), 4)
     assert [row["uses"] for row in await desk.rows()] == [0]
-    await desk.gate.uses.flush()
-    await desk.gate.uses.flush()
+    await desk.gate.usage.flush()
+    await desk.gate.usage.flush()
     assert [(row["uses"], row["last_used_at"]) for row in await desk.rows()] == [(4, stamp(desk.now))]
-    assert desk.gate.uses.keys.pending(key.id) is None
+    assert desk.gate.usage.keys.pending(key.id) is None
 
 
 async def test_uses_that_the_disk_refuses_are_kept_for_later(desk, monkeypatch):
@@ -312,9 +314,9 @@ async def test_uses_that_the_disk_refuses_are_kept_for_later(desk, monkeypatch):
             raise UnavailableError("the disk is full")
 
         patched.setattr(desk.db, "write", refuse)
-        await desk.gate.uses.flush()
-    assert desk.gate.uses.keys.pending(key.id) == (stamp(NOW), 2)
-    await desk.gate.uses.flush()
+        await desk.gate.usage.flush()
+    assert desk.gate.usage.keys.pending(key.id) == (stamp(NOW), 2)
+    await desk.gate.usage.flush()
     assert [row["uses"] for row in await desk.rows()] == [2]
 
 

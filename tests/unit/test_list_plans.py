@@ -41,7 +41,9 @@ LISTS = {
     "dead_letters": items.DEAD_LETTERS,
     "unfinished": items.UNFINISHED,
 }
-LISTS["shipments"] = replace(shipments.TABLE, asks={"removed": is_present("removed_at")}).listing  # as it is served
+LISTS["shipments"] = replace(
+    shipments.TABLE, query_filters={"removed": is_present("removed_at")}
+).listing  # as it is served
 
 ALWAYS = {
     "changes": {"resource": ("shipments", "1")},  # no other history is shown

@@ -19,7 +19,7 @@ of_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only gl
 # Every other block is freed, so that nothing of it lies at the end, from where it would go back by itself.
 HALF_FREED = """
 import gc
-from flexportd import allocator
+from flexportd.daemon import malloc as allocator
 
 def resident():
     with open("/proc/self/statm") as file:
@@ -28,20 +28,20 @@ def resident():
 blocks = [bytes(16000) for _ in range(4000)]
 del blocks[::2]
 before = resident()
-allocator.give_back()
+allocator.trim()
 print(before - resident())
 """
 # Large blocks with a small one behind each, which would keep their place in the heap.
 LARGE_FREED = """
 import sys
-from flexportd import allocator
+from flexportd.daemon import malloc as allocator
 
 def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096
 
 if sys.argv[1] == "told":
-    allocator.share_arena()
+    allocator.use_single_arena()
 freed = bytes(20_000_000)
 del freed  # by itself glibc takes blocks of such a size from the heap from now on
 large, small = [], []
@@ -54,10 +54,10 @@ print(before - resident())
 """
 IN_THREADS = """
 import ctypes, sys, threading
-from flexportd import allocator
+from flexportd.daemon import malloc as allocator
 
 if sys.argv[1] == "shared":
-    allocator.share_arena()
+    allocator.use_single_arena()
 met = threading.Barrier(4)
 
 def allocate():

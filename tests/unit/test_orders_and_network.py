@@ -107,7 +107,7 @@ def test_what_is_stored_comes_back(raw, domain):
     found = Resources(raw).load(domain.table, [one.id])[one.id]
     assert found.fields == one.fields
     assert json.loads(found.raw) == value
-    assert domain.key_of(str(one.id)) == one.id
+    assert domain.parse_id(str(one.id)) == one.id
 
 
 @each
@@ -200,7 +200,7 @@ def test_any_value_anywhere_is_read_or_called_malformed(where, value):
         key = model.key
     except MalformedError:
         return
-    assert domain.key_of(str(key)) == key
+    assert domain.parse_id(str(key)) == key
     found = domain.normalise(model)
     assert set(found) == set(domain.table.names)
     with closing(sqlite3.connect(":memory:")) as raw:
@@ -211,7 +211,7 @@ def test_any_value_anywhere_is_read_or_called_malformed(where, value):
     for one in domain.table.fields:
         if one.kind in ("json", "list") and found[one.name] is not None:
             assert isinstance(json.loads(found[one.name]), dict if one.kind == "json" else list)
-    domain.stamp(model)
+    domain.timestamp(model)
 
 
 @each

@@ -61,12 +61,12 @@ def having(**fields) -> DeliverySignals:
     [
         (USUAL, "arriving", "Webhooks are arriving; last one 5 min ago"),
         (
-            having(last_webhook_at=at("14:02"), deaf_since=at("14:02"), missed=17),
+            having(last_webhook_at=at("14:02"), down_since=at("14:02"), missed=17),
             "broken",
             "No webhooks since 14:02 UTC: 17 events arrived only by polling",
         ),
         (
-            having(deaf_since="2026-03-03T14:02:00.000Z", missed=1),
+            having(down_since="2026-03-03T14:02:00.000Z", missed=1),
             "broken",
             "No webhooks since 3 Mar 14:02 UTC: 1 event arrived only by polling",
         ),
@@ -87,20 +87,20 @@ def having(**fields) -> DeliverySignals:
             "No webhooks and no events at Flexport since 13:40 UTC (typical interval 12 min)",
         ),
         (
-            having(last_webhook_at=at("13:40"), last_upstream_at=at("13:40"), rhythm=EventRate(720.0, 3600.0)),
+            having(last_webhook_at=at("13:40"), last_upstream_at=at("13:40"), event_rate=EventRate(720.0, 3600.0)),
             "unusually_quiet",
             "Unusually quiet: no webhooks and no events at Flexport since 13:40 UTC "  # noqa: ISC004 (one sentence)
             "(typical interval 12 min, longest 60 min)",
         ),
         (
-            having(last_webhook_at=None, last_upstream_at=None, rhythm=None, listening_since=at("09:00")),
+            having(last_webhook_at=None, last_upstream_at=None, event_rate=None, listening_since=at("09:00")),
             "idle",
             "No webhooks and no events at Flexport since 09:00 UTC (typical interval not known yet)",
         ),
-        (having(rhythm=None, last_webhook_at="2026-03-03T16:00:00.000Z", last_upstream_at=None), "arriving", None),
-        (having(rhythm=None, last_webhook_at="2026-03-03T14:00:00.000Z", last_upstream_at=None), "idle", None),
+        (having(event_rate=None, last_webhook_at="2026-03-03T16:00:00.000Z", last_upstream_at=None), "arriving", None),
+        (having(event_rate=None, last_webhook_at="2026-03-03T14:00:00.000Z", last_upstream_at=None), "idle", None),
         # A rhythm of seconds makes no alarm of minutes.
-        (having(rhythm=EventRate(1.0, 2.0), last_webhook_at=at("14:51"), last_upstream_at=None), "arriving", None),
+        (having(event_rate=EventRate(1.0, 2.0), last_webhook_at=at("14:51"), last_upstream_at=None), "arriving", None),
         (
             having(polled_at=None),
             "not_polled",
@@ -122,7 +122,7 @@ def having(**fields) -> DeliverySignals:
             "Polling Flexport has failed since 14:30 UTC: 503 from /events",
         ),
         (
-            having(failing_since=at("14:30"), failure="503", deaf_since=at("14:02"), missed=2),
+            having(failing_since=at("14:30"), failure="503", down_since=at("14:02"), missed=2),
             "broken",
             "No webhooks since 14:02 UTC: 2 events arrived only by polling. "  # noqa: ISC004 (one sentence)
             "Polling Flexport has failed since 14:30 UTC: 503",
@@ -425,11 +425,11 @@ def test_a_webhook_that_overtook_another_ends_the_outage_between_them(store):
 def test_a_late_delivery_ends_an_outage_and_one_on_time_was_none(store):
     store.webhooks(0)
     store.notice(400, 10, 20, 395)
-    store.tx.gaps.deliver(store.moment(450), ["395", "999"])
+    store.tx.gaps.mark_delivered(store.moment(450), ["395", "999"])
     (found,) = store.tx.gaps.outages(NEWEST_FIRST)
     assert (found.events, found.late) == (2, 0)  # polling was only quicker
-    store.tx.gaps.deliver(store.moment(500), ["10"])
-    store.tx.gaps.deliver(store.moment(900), ["10"])
+    store.tx.gaps.mark_delivered(store.moment(500), ["10"])
+    store.tx.gaps.mark_delivered(store.moment(900), ["10"])
     (found,) = store.tx.gaps.outages(NEWEST_FIRST)
     assert (found.events, found.late) == (2, 1)
     assert store.until() == [store.moment(450)]
@@ -441,7 +441,7 @@ def test_a_late_delivery_ends_an_outage_and_one_on_time_was_none(store):
 def test_the_path_may_break_again_after_a_late_delivery(store):
     store.webhooks(0)
     store.notice(400, 10)
-    store.tx.gaps.deliver(store.moment(500), ["10"])
+    store.tx.gaps.mark_delivered(store.moment(500), ["10"])
     assert store.until() == [store.moment(500)]
     store.notice(800, 700)
     assert store.until() == [None]
@@ -599,7 +599,7 @@ def test_the_sentence_of_the_clocks_does_not_say_more_than_is_known():
     assert assess(USUAL, NOW, blind) == ("arriving", f"Webhooks are arriving; last one 5 min ago. {blind.sentence}")
     assert outages.DeliveryHealth(USUAL, *assess(USUAL, NOW, blind), blind).needs_attention
     unknown = detection([polled()], NOW)
-    quiet = having(last_webhook_at=None, last_upstream_at=None, rhythm=None, listening_since=at("09:00"))
+    quiet = having(last_webhook_at=None, last_upstream_at=None, event_rate=None, listening_since=at("09:00"))
     verdict, sentence = assess(quiet, NOW, unknown)
     assert (verdict, "cannot be ruled out" in sentence) == ("idle", True)
     assert not outages.DeliveryHealth(quiet, verdict, sentence, unknown).needs_attention

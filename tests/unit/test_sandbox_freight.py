@@ -555,7 +555,7 @@ def test_freight_is_charged_by_what_was_carried(freight):
     names = defaultdict(set)
     for shipment in freight.rows[SHIPMENT]:
         chain = freight.legs[shipment["id"]]
-        for invoice in freight.world.shelves[INVOICE].of_shipment(shipment["id"], freight.world.now):
+        for invoice in freight.world.shelves[INVOICE].for_shipment(shipment["id"], freight.world.now):
             if invoice["type"] == "Client":
                 assert Decimal(invoice["total"]["amount"]) >= 50
                 continue

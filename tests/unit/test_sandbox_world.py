@@ -126,9 +126,9 @@ def test_legs_depart_before_they_arrive_and_follow_each_other(book):
         times = [time for leg in legs for time in (leg.departure, leg.arrival)]
         assert times == sorted(times)
         for leg in legs:
-            if leg.stretch.mode == "ocean":
+            if leg.route_leg.mode == "ocean":
                 assert timedelta(days=1) < leg.arrival - leg.departure < timedelta(days=60)
-            if leg.stretch.mode == "air":
+            if leg.route_leg.mode == "air":
                 assert leg.arrival - leg.departure < timedelta(days=9)
 
 

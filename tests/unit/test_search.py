@@ -16,7 +16,7 @@ from flexportd.core.search import query
 from flexportd.core.search.fields import KIND_NUMBERS, SEARCH_FIELDS
 from flexportd.core.search.indexer import Indexer
 from flexportd.core.search.normalise import MAX_LENGTH, locate, normalise
-from flexportd.core.search.query import SearchResult, search, shipment_filters
+from flexportd.core.search.query import SearchResults, search, shipment_filters
 from flexportd.storage import search_index as storage
 from flexportd.storage import substring_index
 from flexportd.storage.connection import open_writer
@@ -221,7 +221,7 @@ async def test_a_text_that_says_nothing_finds_nothing(book, text):
 @settings(max_examples=60)
 def test_no_text_is_an_error(text, small_index):
     found = search(small_index, text)
-    msgspec.convert(found, SearchResult)
+    msgspec.convert(found, SearchResults)
 
 
 @pytest.fixture(scope="module")
@@ -530,8 +530,8 @@ def test_an_object_with_very_many_references_is_bounded():
 
 
 def test_the_answer_has_a_schema():
-    schema = msgspec.json.schema(SearchResult)
-    assert schema["$defs"]["Hit"]["required"]
+    schema = msgspec.json.schema(SearchResults)
+    assert schema["$defs"]["SearchHit"]["required"]
 
 
 def test_named_queries_scan_no_table(tmp_path):

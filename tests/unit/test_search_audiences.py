@@ -121,7 +121,7 @@ def test_an_audience_finds_what_it_would_if_nothing_else_were_there(
     monkeypatch.setattr(query, "_BATCH_SIZE", 3)
     monkeypatch.setattr(query, "_MIN_SCAN", 2)
     if coding != "as it is":
-        monkeypatch.setattr(audiences, "_PLANE" if coding == "all share a few" else "_MOST_CODED", 1)
+        monkeypatch.setattr(audiences, "_PLANE" if coding == "all share a few" else "_MAX_TAGS", 1)
 
     async def check():
         folder = tmp_path_factory.mktemp("search")

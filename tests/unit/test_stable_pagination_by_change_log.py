@@ -58,7 +58,7 @@ class Files:
                 key, told = f"doc-{number}", DeclaredFile(self.rnd.randint(1, 2), None)
                 match self.rnd.randint(0, 5):
                     case 0:
-                        tx.files.forget(key)
+                        tx.files.cancel_request(key)
                     case 1 | 2:
                         tx.files.request(key, told, at, at)
                         tx.files.record_failure(key, FetchFailure("failed", "it broke", at), at)
@@ -66,7 +66,7 @@ class Files:
                         tx.files.mark_bad(self._sha(number, 1), "missing", "it is gone", at)
                     case _:
                         kept = StoredFile(self._sha(number, self.rnd.randint(1, 3)), told.size)
-                        tx.files.fetched(key, FetchedFile(kept, "text/plain", "a.txt", told), at)
+                        tx.files.record_fetched(key, FetchedFile(kept, "text/plain", "a.txt", told), at)
 
         return db.write(work)
 

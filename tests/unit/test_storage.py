@@ -166,7 +166,7 @@ def test_a_new_database_is_what_all_migrations_one_by_one_make_of_an_empty_one(t
     for _, rows, _ in found:
         rows["meta"] = [row for row in rows["meta"] if row[0] != "store_id"]
     assert found[0] == found[1] == found[2]
-    assert found[0][1]["shipment_list_richness"]
+    assert found[0][1]["shipment_list_completeness"]
     assert found[0][2] == (len(migrations()),)
 
 

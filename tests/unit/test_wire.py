@@ -82,7 +82,7 @@ def understood(domain, load, text):
         model, problems = load(domain.wire, text)
     except MalformedError as error:
         return str(error)
-    return model.key, domain.stamp(model), domain.normalise(model), problems
+    return model.key, domain.timestamp(model), domain.normalise(model), problems
 
 
 def as_the_model(wire, text):

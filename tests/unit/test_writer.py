@@ -204,11 +204,11 @@ async def test_an_acknowledgement_breaks_off_the_folding_of_the_wal(writer, monk
 
 async def test_what_the_wal_holds_is_told_apart_from_how_large_it_is(writer):
     await writer.run(lambda tx: tx.meta.put("large", "x" * (1 << 20)))
-    used, size = writer._wal.used(), writer.wal_bytes()
+    used, size = writer._wal.used_bytes(), writer.wal_bytes()
     assert 1 << 20 < used <= size
     await writer.checkpoint_if_idle()
     await writer.run(lambda tx: tx.meta.put("small", "x"))
-    assert writer._wal.used() < 1 << 18
+    assert writer._wal.used_bytes() < 1 << 18
     assert writer.wal_bytes() == size
 
 
@@ -218,7 +218,7 @@ async def test_looking_at_the_wal_gives_up_no_lock(writer, tmp_path):
     https://www.sqlite.org/walformat.html#wal_locks; a process loses the locks that it has on a file when it closes it.
     """
     await writer.run(lambda tx: tx.meta.put("large", "x" * 1000))
-    assert writer._wal.used() > 0
+    assert writer._wal.used_bytes() > 0
     asked = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 128)"
     other = await asyncio.create_subprocess_exec(
         sys.executable, "-c", asked, DataDir(tmp_path).database.with_name("flexportd.db-shm"), stderr=subprocess.PIPE

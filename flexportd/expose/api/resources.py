@@ -67,7 +67,10 @@ class ResourceEndpoints:
         path, one = f"/api/v1/{self.domain.route}", self.domain.label
         name, several = one.replace(" ", "_"), self.domain.name.replace("_", " ")
         model, tag = resource_schema(self.domain), _TAGS.get(self.domain.name, "resources")
-        common: dict[str, Any] = {"tag": tag, "for_audiences": authorization.is_visible_to_audience(self.domain.table)}
+        common: dict[str, Any] = {
+            "tag": tag,
+            "audience_allowed": authorization.is_visible_to_audience(self.domain.table),
+        }
         if self.domain.name != "shipments":
             yield Route(
                 method="GET",
