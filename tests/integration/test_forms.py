@@ -13,7 +13,7 @@ from tests.under_test import start
 
 # As Chromium 156 sends them with the form of a page.
 CHROMIUM = {
-    "Cache-DaemonClient": "max-age=0",
+    "Cache-Control": "max-age=0",
     "Upgrade-Insecure-Requests": "1",
     "Content-Type": "application/x-www-form-urlencoded",
     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36",
@@ -153,7 +153,7 @@ def test_every_form_that_changes_something_carries_the_token_and_no_kept_page_ho
     sources = {name: environment.loader.get_source(environment, name)[0] for name in environment.list_templates()}
     for name, source in sources.items():
         forms = re.findall(r'<form\b[^>]*method="post"[^>]*>', source, re.IGNORECASE)
-        assert len(forms) == source.count('name="form_token" value="{{ frame.form_token }}"'), name
+        assert len(forms) == source.count('name="form_token" value="{{ layout.form_token }}"'), name
         assert not forms or name in {"queue.html", "sync.html", "system.html"}, name
 
 

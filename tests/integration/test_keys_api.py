@@ -70,7 +70,7 @@ async def office(settings, clock):
 async def test_a_key_is_good_at_once_until_it_is_revoked(office):
     made = await office.key(scope="read", expires="90d", rate_limit="5/1m")
     assert office.headers["Location"] == f"/api/v1/keys/{made['id']}"
-    assert office.headers["Cache-DaemonClient"] == "no-store"
+    assert office.headers["Cache-Control"] == "no-store"
     assert (made["state"], made["scopes"], made["uses"], made["created_by"]) == ("live", ["read"], 0, "local")
     assert made["calendar_url"] == f"https://freight.example.com{made['calendar_path']}"
     assert (await office.ask("GET", "/api/v1/shipments", token=made["token"]))["data"]

@@ -47,7 +47,7 @@ async def test_the_head_of_an_answer(filled):
     assert fields["Content-Type"] == "application/json; charset=utf-8"
     assert int(fields["Content-Length"]) == len(body)
     assert fields["Date"].endswith(" GMT")
-    assert fields["Cache-DaemonClient"] == "no-store"
+    assert fields["Cache-Control"] == "no-store"
     assert "Server" not in fields
     assert fields["X-Content-Type-Options"] == "nosniff"
     assert "default-src 'none'" in fields["Content-Security-Policy"]

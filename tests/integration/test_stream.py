@@ -207,7 +207,7 @@ async def everything(streaming, daemon):
 async def test_what_happens_is_told_as_it_happens(daemon):
     async with streaming(daemon) as served, served.client() as client:
         assert client.answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
-        assert client.answer.headers["Cache-DaemonClient"] == "no-store"
+        assert client.answer.headers["Cache-Control"] == "no-store"
         assert client.answer.headers["X-Accel-Buffering"] == "no"
         assert client.answer.headers["X-Content-Type-Options"] == "nosniff"
         assert "Content-Encoding" not in client.answer.headers
