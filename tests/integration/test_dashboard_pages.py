@@ -284,7 +284,7 @@ async def test_a_full_sync_begins_with_a_button_and_shows_its_books(mirror):
     location = await synced(daemon)
     assert location == "/sync?done=begun"
     assert "Full sync started" in await page(daemon, location)
-    await daemon.daemon.upstream.book()
+    await daemon.daemon.upstream.save_usage()
     found = await page(daemon, "/sync")
     assert "All lists synced just now." in found
     assert ">OK<" in found
