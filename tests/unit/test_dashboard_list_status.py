@@ -407,7 +407,7 @@ def test_the_events_of_an_outage_link_only_to_what_is_there():
     events = [an_event(), an_event(state=None, shipment_id=7), an_event(shipment_id=None, delivered_at=ago(minutes=5))]
     (row,) = gaps_page([(an_outage(), events)]).rows
     assert [(one.url, one.shipment_id, one.state.text) for one in row.missed] == [
-        ("/events/77%2F8", 910233, "Applied"), (None, None, "No longer kept"),
+        ("/events/77%2F8", 910233, "Applied"), (None, None, "No longer stored"),
         ("/events/77%2F8", None, "Applied"),
     ]  # fmt: skip
     assert row.missed[2].late.text == "24 Mar 12:55 (UTC+1)"

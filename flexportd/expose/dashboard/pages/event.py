@@ -13,18 +13,10 @@ from flexportd.expose.dashboard.page import PageTable
 from flexportd.expose.dashboard.view import related
 from flexportd.expose.dashboard.view.alerts import PageContext
 from flexportd.expose.dashboard.view.dates import DateText
-from flexportd.expose.dashboard.view.labels import Badge, Text, event_url, text
+from flexportd.expose.dashboard.view.labels import Badge, Text, event_url, item_state, text
 from flexportd.expose.dashboard.view.values import ValueGroup, named_values, time_text, value_group
 from flexportd.storage.transaction import Transaction
 
-_STATES = {
-    "ready": Badge("Waiting", "plain"),
-    "leased": Badge("Running", "transit"),
-    "applied": Badge("Applied", "delivered"),
-    "coalesced": Badge("Superseded", "other"),
-    "ignored": Badge("Ignored", "other"),
-    "dead": Badge("Dead letter", "bad"),
-}
 _SOURCES = {"webhook": "Webhook", "events": "Flexport's event log"}
 _MOST_STEPS = 60
 
@@ -79,7 +71,7 @@ def event_page(data: EventData, context: PageContext) -> EventPage:
     ]
     return EventPage(
         title=text(event_title(row["type"]), 120) or Text("Event"),
-        state=_STATES.get(row["state"]) or Badge((text(row["state"], 40) or Text("Unknown")).shown, "other"),
+        state=item_state(row["state"]) or Badge("Unknown", "other"),
         groups=value_group("Details", named_values(details)),
         steps=tuple((view.instant(step.at), _step_text(step)) for step in data.steps[:_MOST_STEPS]),
         json_url=f"/api/v1{url}" if url else None,

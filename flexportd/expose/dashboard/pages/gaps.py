@@ -17,7 +17,7 @@ from flexportd.expose.context import CONTEXT
 from flexportd.expose.dashboard.page import PageTable
 from flexportd.expose.dashboard.view.alerts import NO_KEY, PageContext
 from flexportd.expose.dashboard.view.dates import DateText, RelativeTime, ViewContext, count
-from flexportd.expose.dashboard.view.labels import Badge, Text, page_url, sentence, short_text, text
+from flexportd.expose.dashboard.view.labels import Badge, Text, item_state, page_url, sentence, text
 from flexportd.expose.dashboard.view.list_status import Sentence, delivery_sentence
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.query_params import ListParams
@@ -26,14 +26,6 @@ from flexportd.storage.transaction import Transaction
 
 MOST = 20  # outages of a page
 _EVENTS = 25  # shown of each
-
-_STATES = {
-    "applied": Badge("Applied", "delivered"),
-    "coalesced": Badge("Applied", "delivered"),
-    "ignored": Badge("Ignored", "plain"),
-    "ready": Badge("Waiting", "arriving"),
-    "dead": Badge("Failed", "bad"),
-}
 
 PAGES = PageTable("gaps")
 
@@ -164,6 +156,6 @@ def _missed_event(row: Mapping[str, Any], shipments: Collection[int], view: View
         recovered=view.instant(row["detected_at"]),
         url=f"/events/{quote(row['event_id'], safe='')}" if state else None,
         shipment_id=row["shipment_id"] if row["shipment_id"] in shipments else None,
-        state=_STATES.get(state) or Badge(short_text(state) or "No longer kept", "plain"),
+        state=item_state(state) or Badge("No longer stored", "plain"),
         late=view.instant(row["delivered_at"]),
     )

@@ -255,7 +255,7 @@ def _mirror(data: OverviewData, context: PageContext) -> HealthRow:
     """How complete the copy of Flexport's data is, and whether Flexport responds."""
     runtime = context.runtime
     if runtime.flexport is None:
-        return HealthRow("Flexport data", "warn", "No API key", "Data is updated only by webhooks.", url="/sync")
+        return HealthRow("Data", "warn", "No API key", "Data is updated only by webhooks.", url="/sync")
     receipts = {receipt.resource: receipt for receipt in data.receipts}
     unread = context.forecast["never_synced"] if context.forecast else ()
     lists = list_rows(runtime.resources, context.stored, LastRun(receipts, (), unread, {}), context.view)
@@ -270,7 +270,7 @@ def _mirror(data: OverviewData, context: PageContext) -> HealthRow:
     else:
         state = "warn"
         word = "Review needed" if context.stored.pending_removals else "Syncing" if data.is_syncing else "Incomplete"
-    return HealthRow("Flexport data", state, word, summary.text, url="/sync")
+    return HealthRow("Data", state, word, summary.text, url="/sync")
 
 
 def _queue(data: OverviewData, runtime: RuntimeStatus) -> HealthRow:

@@ -204,23 +204,17 @@ def _zone_of(route: Mapping[str, str | None], name: str) -> str | None:
 
 def _legs(shared: Sequence[SharedLeg]) -> list[dict[str, Any]]:
     """The legs, under their stored names."""
-    found: list[dict[str, Any]] = []
+    legs: list[dict[str, Any]] = []
     for leg in shared:
-        start, end = leg["origin_timezone"], leg["destination_timezone"]
-        found.append(
-            {
-                **leg,
-                "origin_ref": None,
-                "destination_ref": None,
-                "tracking_number": None,
-                "estimated_departure": _local_time(leg["estimated_departure"], start),
-                "actual_departure": _local_time(leg["actual_departure"], start),
-                "estimated_arrival": _local_time(leg["estimated_arrival"], end),
-                "actual_arrival": _local_time(leg["actual_arrival"], end),
-            }
-        )
-    _fill_missing_ends(found)
-    return found
+        zones = {"departure": leg["origin_timezone"], "arrival": leg["destination_timezone"]}
+        times = {
+            f"{kind}_{name}": _local_time(leg[f"{kind}_{name}"], zone)  # type: ignore[literal-required]
+            for name, zone in zones.items()
+            for kind in ("estimated", "actual")
+        }
+        legs.append({**leg, "origin_ref": None, "destination_ref": None, "tracking_number": None, **times})
+    _fill_missing_ends(legs)
+    return legs
 
 
 def _fill_missing_ends(legs: Sequence[dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from flexportd.core.events.applier import event_title
+from flexportd.core.labels import field_label
 from flexportd.expose.dashboard.view.dates import DateText, Tone, ViewContext, count, days_between
 from flexportd.expose.dashboard.view.labels import SOURCES, Text, enum_text, event_url, json_or_none, quantity, text
 
@@ -30,50 +31,26 @@ _HIDDEN_FIELDS = frozenset(
     )
 )  # fmt: skip
 
-_WORDS = {
+_LABELS = {
     "id": "Created",
     "estimated_departure": "ETD",
-    "actual_departure": "Actual departure",
     "estimated_arrival": "ETA",
-    "actual_arrival": "Actual arrival",
     "estimated_picked_up_in_full": "Estimated pickup in full",
     "actual_picked_up_in_full": "Picked up in full",
     "estimated_delivered_in_full": "Estimated delivery in full",
     "actual_delivered_in_full": "Delivered in full",
-    "available_for_pickup": "Available for pickup",
-    "skus": "SKUs",
     "sku": "SKU",
-    "hs_codes": "HS codes",
     "hs_code": "HS code",
+    "hs_country_code": "HS country code",
     "vat_numbers": "VAT numbers",
-    "unlocode": "UN/LOCODE",
     "iata": "IATA",
     "icao": "ICAO",
     "cbp": "CBP",
     "is_ftl": "FTL",
     "flex_id": "Flexport ID",
-    "created_at": "Created",
-    "updated_at": "Updated",
-    "last_updated_at": "Last updated",
-    "issued_at": "Issued",
-    "voided_at": "Voided",
-    "uploaded_at": "Uploaded",
-    "archived_at": "Archived",
-    "deleted_at": "Deleted",
-    "removed_at": "Removed",
-    "hs_country_code": "HS country code",
-    "it_number": "IT number",
-    "is_lcl": "LCL",
-    "scac": "SCAC",
-    "vessel_imo": "Vessel's IMO number",
-    "vessel_imo_valid": "IMO number valid",
-    "airline_code": "Airline's IATA code",
-    "airline_icao": "Airline's ICAO code",
-    "origin_iata": "Origin's IATA code",
-    "destination_iata": "Destination's IATA code",
-    "container_iso_type": "Size and type (ISO 6346)",
     "container_number_valid": "Container number valid (ISO 6346)",
 }
+_TIMES = ("created", "updated", "last_updated", "issued", "voided", "uploaded", "archived", "deleted", "removed")
 
 _UNDATED = "1970"  # an older time marks a state without a time
 
@@ -116,7 +93,10 @@ class RecentChange:
 
 def field_words(name: str) -> str:
     """The label of a field."""
-    return _WORDS.get(name) or name.replace("_", " ").capitalize()
+    if name.removesuffix("_at") in _TIMES:
+        name = name.removesuffix("_at")
+    label = _LABELS.get(name) or field_label(name)
+    return label[:1].upper() + label[1:]
 
 
 def change_row(row: Mapping[str, Any], view: ViewContext, subject: Text | None = None) -> FieldChangeRow:

@@ -111,7 +111,7 @@ MODES = {
     "unknown_transportation": Mode("Mode unknown", "box"),
 }
 
-_SIZES = {
+_SIZES = {  # Flexport also writes "fourty"
     "twenty_ft": "20 ft",
     "forty_ft": "40 ft",
     "forty_ft_hc": "40 ft HC",
@@ -141,6 +141,15 @@ _FREIGHT = {
 
 _UNITS = {"kg": "kg", "lbs": "lb", "t": "t", "cbm": "m³", "cbft": "ft³"}
 
+_ITEM_STATES = {
+    "ready": Badge("Waiting", "arriving"),
+    "leased": Badge("Running", "transit"),
+    "applied": Badge("Applied", "delivered"),
+    "coalesced": Badge("Superseded", "other"),
+    "ignored": Badge("Ignored", "other"),
+    "dead": Badge("Failed", "bad"),
+}
+
 SOURCES = {
     "webhook": "webhook",
     "events": "Flexport's event log",
@@ -149,11 +158,16 @@ SOURCES = {
 }
 
 
+def _size(container_size: str) -> str | None:
+    return _SIZES.get(container_size.replace("fourty", "forty"))
+
+
 _ENUM_TEXTS: Mapping[str, Callable[[str], str | None]] = {
     "status": _STATUSES.get,
     "mode": lambda value: MODES[value].text if value in MODES else None,
     "freight_type": _FREIGHT.get,
     "document_type": type_title,
+    "container_size": _size,
 }
 
 
@@ -176,6 +190,11 @@ def status(value: str | None) -> Badge:
     if value is None:
         return Badge("No status", "other")
     return Badge(_STATUSES.get(value) or escape_control(value, 40), _TONES.get(value, "other"))
+
+
+def item_state(value: str | None) -> Badge | None:
+    """What became of an event; None for one that is no longer stored."""
+    return _ITEM_STATES.get(value) or Badge(escape_control(value, 40), "other") if value else None
 
 
 def enum_text(field: str, value: str) -> str:
@@ -203,21 +222,21 @@ def place(fields: Mapping[str, Any], end: str) -> PlaceText | None:
     return PlaceText(name, code)
 
 
+def freight_type_text(value: str | None) -> str | None:
+    """The service: `Port to door`."""
+    return _FREIGHT.get(value) or short_text(value) if value else None
+
+
 def vessel_text(fields: Mapping[str, Any]) -> Text | None:
     """`EVER GOLDEN 0123E`: the vessel with its voyage."""
     return text(" ".join(part for part in (fields["vessel"], fields["voyage"]) if part), 60)
 
 
 def container_type_text(container_size: str | None, container_type: str | None) -> str | None:
-    """`40 ft HC, dry`. Flexport writes *fourty* here and *forty* elsewhere."""
-    size = _SIZES.get((container_size or "").replace("fourty", "forty")) or short_text(container_size)
+    """`40 ft HC, dry`."""
+    size = _size(container_size or "") or short_text(container_size)
     kind = _TYPES.get(container_type or "") or short_text(container_type)
     return ", ".join(part for part in (size, kind) if part) or None
-
-
-def freight_type_text(value: str | None) -> str | None:
-    """The service: `Port to door`."""
-    return _FREIGHT.get(value) or short_text(value) if value else None
 
 
 def quantity(stored: str | None) -> str | None:
