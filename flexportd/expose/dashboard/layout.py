@@ -50,7 +50,7 @@ class Layout:
 def page_layout(
     app: AppContext,
     section: str,
-    found: Sequence[Alert] = (),
+    active: Sequence[Alert] = (),
     stored: StoredStatus | None = None,
     *,
     is_customer: bool,
@@ -68,7 +68,7 @@ def page_layout(
         section,
         zone,
         is_section=is_section,
-        banner=alerts.banner(found),
+        banner=alerts.banner(active),
         exceptions=f"{exceptions.total:,}" if exceptions.total else "",
         has_critical=exceptions.has_critical,
         failed=f"{failed:,}{'+' if failed == alerts.COUNT_LIMIT else ''}" if failed else "",

@@ -128,7 +128,7 @@ ROUTES = (
         any_query=True,  # messengers append parameters to links
         path_parameters=(identifier("The token of the link.", "token", "fxs_…"),),
         returns=(Response(description="The page.", media=("text/html",)),),
-        problems=("not-found", "share-expired", "share-revoked"),
+        problems=("not-fields", "share-expired", "share-revoked"),
     ),
 )
 
@@ -188,12 +188,12 @@ _SHIPMENT_DATES = (
 
 def _dates_of(shared: SharedShipment) -> dict[str, Any]:
     """The dates of the shipment, under their stored names."""
-    found: dict[str, Any] = {"status": shared["status"]}
+    fields: dict[str, Any] = {"status": shared["status"]}
     for name, stop in _SHIPMENT_DATES:
         zone = _zone_of(shared["route"], stop)
         for kind in ("estimated", "actual"):
-            found[f"{kind}_{name}"] = _local_time(shared[f"{kind}_{name}"], zone)  # type: ignore[literal-required]
-    return found
+            fields[f"{kind}_{name}"] = _local_time(shared[f"{kind}_{name}"], zone)  # type: ignore[literal-required]
+    return fields
 
 
 def _zone_of(route: Mapping[str, str | None], name: str) -> str | None:
@@ -221,9 +221,9 @@ def _fill_missing_ends(legs: Sequence[dict[str, Any]]) -> None:
     """Name the hidden start of the first leg and the hidden end of the last one."""
     ends = [(leg["origin"], leg["origin_code"], leg["destination"], leg["destination_code"]) for leg in legs]
     for index, (leg, (start, start_code, end, end_code)) in enumerate(zip(legs, ends, strict=True)):
-        if start is None and (None, start_code) not in [one[2:] for one in ends[:index]]:
+        if start is None and (None, start_code) not in [pair[2:] for pair in ends[:index]]:
             leg["origin"] = "Place of pickup"
-        if end is None and (None, end_code) not in [one[:2] for one in ends[index + 1 :]]:
+        if end is None and (None, end_code) not in [pair[:2] for pair in ends[index + 1 :]]:
             leg["destination"] = "Place of delivery"
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 from aiohttp import web
@@ -162,7 +163,7 @@ def shipment_page(data: ShipmentData, context: PageContext) -> ShipmentPage:
         stops=stop_rows(fields, view),
         route=route_bar([leg.fields for leg in sort_legs(bundle.legs)], view),
         points=timeline_rows(timeline(bundle), view),
-        groups=tuple(group for found in groups for group in found),
+        groups=tuple(chain.from_iterable(groups)),
         legs=_legs(bundle, view),
         containers=container_rows(bundle, view),
         causes=change_groups(_all_changes(data), data.types, view)[:_CAUSES],
@@ -192,8 +193,8 @@ def _all_changes(data: ShipmentData) -> list[tuple[dict[str, Any], Text | None]]
         subjects["legs", int(leg.id)] = text(" → ".join(end[:40] for end in ends), 90)
     for box in data.bundle.containers:
         subjects["containers", int(box.id)] = text(box.fields["container_number"] or f"Container {box.id}", 40)
-    rows = [(row, subjects.get(key)) for key, found in data.changes.items() for row in found]
-    return sorted(rows, key=lambda one: -int(one[0]["id"]))
+    rows = [(row, subjects.get(key)) for key, changes in data.changes.items() for row in changes]
+    return sorted(rows, key=lambda pair: -int(pair[0]["id"]))
 
 
 def _group(title: str, values: Iterable[tuple[str, Sequence[Text | None]]]) -> tuple[ValueGroup, ...]:

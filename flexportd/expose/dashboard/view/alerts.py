@@ -135,33 +135,33 @@ def read(tx: Transaction, now: datetime) -> StoredStatus:
 
 def current_alerts(runtime: RuntimeStatus, stored: StoredStatus | None, view: ViewContext) -> tuple[Alert, ...]:
     """All alerts, the most severe first; without `stored` only those that the daemon itself knows."""
-    found = [Alert("Not ready", sentence(reason), "bad", "/system", "System") for reason in runtime.reasons[:3]]
+    active = [Alert("Not ready", sentence(reason), "bad", "/system", "System") for reason in runtime.reasons[:3]]
     if not runtime.display.has_secrets:
         words = "No webhook secret is configured, so every webhook is refused. Set secrets in the section [webhook]."
-        found.append(Alert("No webhook secret", words, "bad", "/system", "System"))
+        active.append(Alert("No webhook secret", words, "bad", "/system", "System"))
     if stored is not None:
-        found += _refused_alerts(runtime, stored, view)
+        active += _refused_alerts(runtime, stored, view)
     if runtime.flexport is not None:
-        found += _flexport_alerts(runtime.flexport, stored, view)
+        active += _flexport_alerts(runtime.flexport, stored, view)
         if stored is not None:
-            found += _stored_alerts(stored, is_reachable=not found)
-    found += [Alert("Job failing", sentence(job), "warn", "/system", "System") for job in runtime.failing_jobs[:5]]
+            active += _stored_alerts(stored, is_reachable=not active)
+    active += [Alert("Job failing", sentence(job), "warn", "/system", "System") for job in runtime.failing_jobs[:5]]
     if runtime.flexport is None:
         words = f"{NO_KEY} Set api_key in the section [flexport], then restart."
-        found.append(Alert("No API key", words, "warn", "/sync", "Sync"))
-    return tuple(found)
+        active.append(Alert("No API key", words, "warn", "/sync", "Sync"))
+    return tuple(active)
 
 
-def banner(found: Sequence[Alert]) -> Banner | None:
+def banner(active: Sequence[Alert]) -> Banner | None:
     """The alerts in one line; None without alerts."""
-    if not found:
+    if not active:
         return None
-    first = found[0]
-    if len(found) == 1:
+    first = active[0]
+    if len(active) == 1:
         return Banner(first.badge, first.sentence, first.tone, first.url)
-    worst: Literal["warn", "bad"] = "bad" if any(alert.tone == "bad" for alert in found) else "warn"
-    words = " ".join(alert.sentence for alert in found)
-    return Banner(f"{first.badge} and {len(found) - 1} more", words, worst, "/")
+    worst: Literal["warn", "bad"] = "bad" if any(alert.tone == "bad" for alert in active) else "warn"
+    words = " ".join(alert.sentence for alert in active)
+    return Banner(f"{first.badge} and {len(active) - 1} more", words, worst, "/")
 
 
 def newest_data_time(lists: Mapping[str, ListState]) -> str | None:
@@ -181,23 +181,23 @@ def _refused_alerts(runtime: RuntimeStatus, stored: StoredStatus, view: ViewCont
 
 
 def _flexport_alerts(state: Mapping[str, Any], stored: StoredStatus | None, view: ViewContext) -> list[Alert]:
-    found = []
+    active = []
     auth, breaker = state["auth"], state["breaker"]
     newest = newest_data_time(stored.lists) if stored else None
     age = view.ago(newest)
     old = f" Data was last read from Flexport {age.words}." if age else ""
     if auth["authorised"] is False:
         why = sentence(f"Flexport refuses the sign-in: {auth['reason'] or 'no reason given'}")
-        found.append(Alert(_with_data_time("Sign-in refused", newest, view), why + old, "bad", FLEXPORT_URL, "Sync"))
+        active.append(Alert(_with_data_time("Sign-in refused", newest, view), why + old, "bad", FLEXPORT_URL, "Sync"))
     elif auth["reason"]:
         why = sentence(f"Signing in to Flexport fails: {auth['reason']}")
-        found.append(Alert("Sign-in failing", why + old, "warn", FLEXPORT_URL, "Sync"))
+        active.append(Alert("Sign-in failing", why + old, "warn", FLEXPORT_URL, "Sync"))
     if breaker["state"] != "closed":
         at = view.clock_time(breaker["since"])
         since = f" since {at}" if at else ""
         why = sentence(f"Flexport has not responded{since}: {breaker['reason'] or 'no reason given'}")
-        found.append(Alert(_with_data_time("Flexport down", newest, view), why + old, "bad", FLEXPORT_URL, "Sync"))
-    return found
+        active.append(Alert(_with_data_time("Flexport down", newest, view), why + old, "bad", FLEXPORT_URL, "Sync"))
+    return active
 
 
 def _with_data_time(words: str, newest: str | None, view: ViewContext) -> str:
@@ -207,13 +207,13 @@ def _with_data_time(words: str, newest: str | None, view: ViewContext) -> str:
 
 def _stored_alerts(stored: StoredStatus, *, is_reachable: bool) -> list[Alert]:
     """`is_reachable`: no other alert explains why polling fails, so that it is one itself."""
-    found, health = [], stored.health
+    active, health = [], stored.health
     if health.verdict in ("broken", "never_received"):
-        found.append(Alert("Webhooks broken", sentence(health.sentence), "bad", "/gaps", "Gaps"))
+        active.append(Alert("Webhooks broken", sentence(health.sentence), "bad", "/gaps", "Gaps"))
     elif health.needs_attention and (is_reachable or health.verdict != "polling_failed"):
         badge = _DELIVERY_BADGES.get(health.verdict, "Gap detection limited")
-        found.append(Alert(badge, sentence(health.sentence), "warn", "/gaps", "Gaps"))
+        active.append(Alert(badge, sentence(health.sentence), "warn", "/gaps", "Gaps"))
     if stored.pending_removals:
         words = missing_objects_text({name: number for name, (number, _) in stored.pending_removals.items()})
-        found.append(Alert("Review needed", words, "warn", "/sync#held", "Review"))
-    return found
+        active.append(Alert("Review needed", words, "warn", "/sync#held", "Review"))
+    return active

@@ -51,26 +51,26 @@ class NextSync:
 
 def facts(state: Mapping[str, Any], view: ViewContext) -> tuple[Fact, ...]:
     """The connection to Flexport; `state` is that of the client."""
-    found = [_reachability(state, view), _sign_in(state["auth"], view)]
+    rows = [_reachability(state, view), _sign_in(state["auth"], view)]
     auth, limit, offset = state["auth"], state["rate_limit"], state["clock"]["offset_seconds"]
     if auth["kind"] == "oauth":
         tokens = f"{auth['token_requests']} of {auth['token_requests_limit']} in the last 24 hours"
-        found.append(Fact("Token requests", None, tokens))
+        rows.append(Fact("Token requests", None, tokens))
     rate = f"{limit['current']:g} requests per second"
     if limit["current"] < limit["configured"]:
-        found.append(Fact("Rate", Badge("Reduced", "arriving"), f"{rate} now, {limit['configured']:g} configured"))
+        rows.append(Fact("Rate", Badge("Reduced", "arriving"), f"{rate} now, {limit['configured']:g} configured"))
     else:
-        found.append(Fact("Rate", None, rate))
+        rows.append(Fact("Rate", None, rate))
     waiting = sum(limit["waiting"].values())
-    found.append(Fact("Requests", None, f"{limit['in_flight']} in progress, {waiting} waiting"))
+    rows.append(Fact("Requests", None, f"{limit['in_flight']} in progress, {waiting} waiting"))
     if state["proxy"] is not None:
-        found.append(Fact("Proxy", None, state["proxy"]))
+        rows.append(Fact("Proxy", None, state["proxy"]))
     if offset is not None:
         words = (
             "In sync" if abs(offset) < 1 else f"{format_duration(abs(offset))} {'ahead' if offset > 0 else 'behind'}"
         )
-        found.append(Fact("Flexport's clock", None, words))
-    return tuple(found)
+        rows.append(Fact("Flexport's clock", None, words))
+    return tuple(rows)
 
 
 def _reachability(state: Mapping[str, Any], view: ViewContext) -> Fact:

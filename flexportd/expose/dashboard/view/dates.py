@@ -70,15 +70,15 @@ class ViewContext:
         """
         if not text:
             return None
-        found = _parse(text)
-        if found is None:
+        parsed = _parse(text)
+        if parsed is None:
             words = escape_control(text, 40)
             return DateText(words, words, words)
         if is_day_only(text):
-            words = self._day(found)
+            words = self._day(parsed)
             return DateText(words, words, text[:10])
         zone = find_zone(place_zone)
-        return self._when(found if zone is None else _in_zone(found, zone), text)
+        return self._when(parsed if zone is None else _in_zone(parsed, zone), text)
 
     def calendar_day(self, text: str | None) -> DateText | None:
         """A date without any time, as stored."""
@@ -92,10 +92,10 @@ class ViewContext:
 
     def instant(self, text: str | None) -> DateText | None:
         """A time of a system (ours or Flexport's), in the dashboard's zone."""
-        found = _parse(text) if text else None
-        if found is None or text is None:
+        parsed = _parse(text) if text else None
+        if parsed is None or text is None:
             return None
-        return self._when(_in_zone(found, self.zone), text)
+        return self._when(_in_zone(parsed, self.zone), text)
 
     def _when(self, local: datetime, text: str) -> DateText:
         day = self._day(local)
@@ -108,19 +108,19 @@ class ViewContext:
 
     def ago(self, text: str | None) -> RelativeTime | None:
         """A past time, with its age."""
-        found = _parse(text) if text else None
-        if found is None or text is None:
+        parsed = _parse(text) if text else None
+        if parsed is None or text is None:
             return None
-        when = self._when(_in_zone(found, self.zone), text)
-        return RelativeTime(when, ago_words((self.now - found) / timedelta(seconds=1)))
+        when = self._when(_in_zone(parsed, self.zone), text)
+        return RelativeTime(when, ago_words((self.now - parsed) / timedelta(seconds=1)))
 
     def until(self, text: str | None) -> RelativeTime | None:
         """A future time, with the time until then."""
-        found = _parse(text) if text else None
-        if found is None or text is None:
+        parsed = _parse(text) if text else None
+        if parsed is None or text is None:
             return None
-        seconds = (found - self.now) / timedelta(seconds=1)
-        when = self._when(_in_zone(found, self.zone), text)
+        seconds = (parsed - self.now) / timedelta(seconds=1)
+        when = self._when(_in_zone(parsed, self.zone), text)
         return RelativeTime(when, f"in {_span_words(seconds)}" if seconds >= _NOW_SECONDS else "now")
 
     def between(self, start: str | None, end: str | None) -> float | None:
@@ -130,18 +130,18 @@ class ViewContext:
 
     def clock_time(self, text: str | None) -> str | None:
         """`14:02`, with its day unless that is today."""
-        found = _parse(text) if text else None
-        if found is None:
+        parsed = _parse(text) if text else None
+        if parsed is None:
             return None
-        local, today = _in_zone(found, self.zone), _in_zone(self.now, self.zone).date()
+        local, today = _in_zone(parsed, self.zone), _in_zone(self.now, self.zone).date()
         return f"{local:%H:%M}" if local.date() == today else f"{format_day(local.date(), today)} {local:%H:%M}"
 
     def days_past(self, moment: str) -> int | None:
         """The calendar days since the date of a moment, at its place; negative for the future."""
-        found = _parse(moment)
-        if found is None:
+        parsed = _parse(moment)
+        if parsed is None:
             return None
-        return (_in_zone(self.now, found.tzinfo or UTC).date() - found.date()).days
+        return (_in_zone(self.now, parsed.tzinfo or UTC).date() - parsed.date()).days
 
     def delay(self, planned: str | None, actual: str | None) -> Delay | None:
         """The calendar days by which a date is early, late or overdue; None when it is on time."""
@@ -213,10 +213,10 @@ def _in_zone(moment: datetime, zone: tzinfo) -> datetime:
 
 def _parse(text: str) -> datetime | None:
     try:
-        found = datetime.fromisoformat(text)
+        parsed = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 def days_between(old: str, new: str) -> int | None:

@@ -64,10 +64,10 @@ class RelatedData:
 @functools.lru_cache(maxsize=8)
 def _children_by_parent(registry: Registry) -> Mapping[str, Sequence[tuple[ResourceEndpoints, str]]]:
     """Resource -> (a resource whose objects belong to it, the filter for them)."""
-    found: dict[str, list[tuple[ResourceEndpoints, str]]] = {domain.name: [] for domain in registry}
-    for one in nested_lists(tuple(resources(registry).values())):
-        found[one.parent.domain.name].append((one.child, one.filter))
-    return found
+    children: dict[str, list[tuple[ResourceEndpoints, str]]] = {domain.name: [] for domain in registry}
+    for nested in nested_lists(tuple(resources(registry).values())):
+        children[nested.parent.domain.name].append((nested.child, nested.filter))
+    return children
 
 
 def path(domain: ResourceType, key: Key | str) -> str | None:
@@ -119,16 +119,16 @@ def event_types(request: web.Request, tx: Transaction, ids: Iterable[str | None]
 
 def links(request: web.Request, tx: Transaction, registry: Registry, record: Record) -> Links:
     """The references to other objects; linked where the object is stored and visible to the caller."""
-    found: dict[str, tuple[Text, ...]] = {}
+    names_by_field: dict[str, tuple[Text, ...]] = {}
     for field, domain, keys in _references(registry, record):
         records = tx.resources.load(domain.table, keys[:MOST])
-        seen = {key for key, one in records.items() if authorization.is_visible(request, tx, domain, one)}
+        visible = {key for key, record in records.items() if authorization.is_visible(request, tx, domain, record)}
         names = [
-            name(domain, records[key].fields, key) if key in seen else (text(str(key), 80) or Text("?"))
+            name(domain, records[key].fields, key) if key in visible else (text(str(key), 80) or Text("?"))
             for key in keys[:MOST]
         ]
-        found[field] = and_more(names, len(keys) - MOST)
-    return found
+        names_by_field[field] = and_more(names, len(keys) - MOST)
+    return names_by_field
 
 
 def _references(registry: Registry, record: Record) -> Iterable[tuple[str, ResourceType, list[Key]]]:
@@ -141,7 +141,7 @@ def _references(registry: Registry, record: Record) -> Iterable[tuple[str, Resou
         if domain is None or value is None:
             continue
         ids = json_or_none(value) if field in several else [value]
-        keys = [key for one in ids if (key := domain.parse_id(str(one))) is not None] if isinstance(ids, list) else []
+        keys = [key for each in ids if (key := domain.parse_id(str(each))) is not None] if isinstance(ids, list) else []
         if keys:
             yield field, domain, keys
 
@@ -170,7 +170,7 @@ def read(
 ) -> list[RelatedData]:
     """The objects that belong to another one, as far as the caller may see them, newest first."""
     domain, key = owner
-    found = []
+    groups = []
     for child, filter_ in _children_by_parent(registry)[domain.name]:
         table = child.definition.table
         if child.domain.name in leave_out or (
@@ -180,19 +180,19 @@ def read(
         filters = {filter_: (key,), **authorization.list_filters(request, table)}
         rows = tx.resources.page(table, PageRequest(MOST + 1, "as_of", filters=filters))
         if rows:
-            found.append(RelatedData(child.domain, filter_, rows))
-    return found
+            groups.append(RelatedData(child.domain, filter_, rows))
+    return groups
 
 
-def related_groups(found: Iterable[RelatedData], owner: Key, view: ViewContext) -> tuple[RelatedGroup, ...]:
+def related_groups(groups: Iterable[RelatedData], owner: Key, view: ViewContext) -> tuple[RelatedGroup, ...]:
     """The same for the template."""
-    return tuple(_related_group(one, owner, view) for one in found)
+    return tuple(_related_group(group, owner, view) for group in groups)
 
 
-def _related_group(found: RelatedData, owner: Key, view: ViewContext) -> RelatedGroup:
-    domain = found.domain
-    more = f"/{domain.route}?{found.filter}={quote(str(owner), safe='')}" if len(found.rows) > MOST else None
-    rows = tuple(row(domain, one, view) for one in found.rows[:MOST])
+def _related_group(data: RelatedData, owner: Key, view: ViewContext) -> RelatedGroup:
+    domain = data.domain
+    more = f"/{domain.route}?{data.filter}={quote(str(owner), safe='')}" if len(data.rows) > MOST else None
+    rows = tuple(row(domain, fields, view) for fields in data.rows[:MOST])
     return RelatedGroup(domain.route, heading(domain), rows, more)
 
 

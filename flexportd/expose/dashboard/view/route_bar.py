@@ -1,4 +1,4 @@
-"""The bar that shows how far a shipment has come: its stops side by side, joined by its legs. Pure geometry."""
+"""The route bar: the stops of a shipment, joined by its legs, with the current position. Pure geometry."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ State = Literal["done", "active", "planned"]
 
 @dataclass(frozen=True, slots=True)
 class RouteBarStop:
-    """One place of the route. `at` is when it was or will be reached, of the first when it is left."""
+    """One stop of the route; `at` is its arrival, of the first stop the departure."""
 
     x: str
     place: PlaceText | None
@@ -25,7 +25,7 @@ class RouteBarStop:
 
 @dataclass(frozen=True, slots=True)
 class RouteBarSegment:
-    """One leg between two stops, in percent of the width; `reached` is where the cargo is now. No mode: a gap."""
+    """One leg between two stops, in percent of the width; `reached` is the position of the cargo. No mode: a gap."""
 
     start: str
     end: str
@@ -37,7 +37,7 @@ class RouteBarSegment:
 
 @dataclass(frozen=True, slots=True)
 class RouteBar:
-    """The bar. `words` tell the same to those who cannot see it."""
+    """The bar; `words` is its text for screen readers."""
 
     words: str
     size: int
@@ -47,7 +47,7 @@ class RouteBar:
 
 @dataclass(frozen=True, slots=True)
 class _LegGroup:
-    """A leg and its state; several legs for one group count as one. None: nothing is known of it."""
+    """A leg with its state; parallel legs count as one. None: a gap between two legs."""
 
     leg: Mapping[str, Any] | None
     state: State
@@ -78,7 +78,7 @@ def route_bar(legs: Sequence[Mapping[str, Any]], view: ViewContext) -> RouteBar 
 
 
 def _stop(groups: Sequence[_LegGroup], index: int, view: ViewContext) -> RouteBarStop:
-    """The place at the end of a group; of a gap, where the next leg begins."""
+    """The stop at the end of a leg; of a gap, the start of the next leg."""
     group, x = groups[index], _x(index + 1, len(groups) + 1)
     if group.leg is None:
         following = groups[index + 1].leg
@@ -93,20 +93,20 @@ def _stop(groups: Sequence[_LegGroup], index: int, view: ViewContext) -> RouteBa
 
 
 def _leg_groups(legs: Sequence[Mapping[str, Any]]) -> list[_LegGroup]:
-    """Legs without their parallels, with a gap wherever one does not begin where the other ended."""
+    """Legs without parallel ones, with a gap where a leg does not begin at the end of the last one."""
     merged: list[Mapping[str, Any]] = []
     for leg in legs:
         if not merged or _leg_key(merged[-1]) != _leg_key(leg):
             merged.append(leg)
-    found: list[_LegGroup] = []
+    groups: list[_LegGroup] = []
     last = max((index for index, leg in enumerate(merged) if leg["actual_departure"]), default=-1)
     for index, leg in enumerate(merged[:_MOST_STOPS]):
         arrived = bool(leg["actual_arrival"]) or index < last
         state: State = "done" if arrived else "active" if index == last else "planned"
         if index and _place_key(merged[index - 1], "destination") != _place_key(leg, "origin"):
-            found.append(_LegGroup(None, "planned" if state == "planned" else "done"))
-        found.append(_LegGroup(leg, state))
-    return found
+            groups.append(_LegGroup(None, "planned" if state == "planned" else "done"))
+        groups.append(_LegGroup(leg, state))
+    return groups
 
 
 def _leg_key(fields: Any) -> tuple[Any, ...]:

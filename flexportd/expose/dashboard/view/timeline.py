@@ -44,8 +44,8 @@ def timeline_rows(entries: Iterable[TimelinePoint], view: ViewContext) -> tuple[
     states = [_state(entry, reached, view) for entry in shown]
     done = max((index for index, state in enumerate(states) if state == "done"), default=-1)
     ahead = next((index for index, state in enumerate(states) if index > done and state == "planned"), None)
-    found = [_row(entry, states[index], view, is_first_ahead=index == ahead) for index, entry in enumerate(shown)]
-    return tuple(point for point in found if point is not None)
+    rows = [_row(entry, states[index], view, is_first_ahead=index == ahead) for index, entry in enumerate(shown)]
+    return tuple(row for row in rows if row is not None)
 
 
 def _state(entry: TimelinePoint, reached: tuple[int, int], view: ViewContext) -> State:

@@ -68,12 +68,12 @@ class NestedTable:
 
 def money(number: Any, currency: Any) -> str | None:
     """`1,234.50 USD`, `1,234 JPY`: all digits of the amount, and at least those of the currency."""
-    found = amount(number)
-    if found is None:
+    decimal = amount(number)
+    if decimal is None:
         return None
     own = minor_units(currency if isinstance(currency, str) else None)
-    places = max(own, -int(found.as_tuple().exponent))  # not quantize, which refuses more than 28 digits
-    return f"{found:,.{places}f} {short_text(currency, 12) or ''}".rstrip()
+    places = max(own, -int(decimal.as_tuple().exponent))  # not quantize, which refuses more than 28 digits
+    return f"{decimal:,.{places}f} {short_text(currency, 12) or ''}".rstrip()
 
 
 def label(name: str) -> str:
@@ -105,7 +105,7 @@ def _compound_text(value: Mapping[str, Any] | list[Any], view: ViewContext, name
         return measure(value) or ""
     if value.keys() == {"amount", "currency"}:
         return money(value["amount"], value["currency"]) or ""
-    parts = [(key, value_text(one, view, key, depth + 1)) for key, one in list(value.items())[:_MOST_PARTS]]
+    parts = [(key, value_text(member, view, key, depth + 1)) for key, member in list(value.items())[:_MOST_PARTS]]
     return "; ".join(f"{label(key)}: {part}" for key, part in parts if part)
 
 
@@ -134,7 +134,7 @@ def facts(
     leave_out: Collection[str] = (),
 ) -> tuple[NamedValues, ...]:
     """The fields that have a value, in their order; `links` are references to other objects."""
-    found = []
+    rows = []
     for field in declared:
         if field.name in _HIDDEN or field.name in leave_out or fields.get(field.name) in (None, "", "[]", "{}"):
             continue
@@ -142,8 +142,8 @@ def facts(
             continue
         values = links.get(field.name) or _values(field, fields, view)
         if values:
-            found.append(NamedValues(label(field.name.removesuffix("_amount")), values))
-    return tuple(found)
+            rows.append(NamedValues(label(field.name.removesuffix("_amount")), values))
+    return tuple(rows)
 
 
 def _values(field: Field, fields: Mapping[str, Any], view: ViewContext) -> tuple[Text, ...]:
@@ -190,20 +190,20 @@ def _zone(name: str, fields: Mapping[str, Any]) -> str | None:
     return zone if find_zone(zone) else None
 
 
-def value_group(title: str, found: Sequence[NamedValues]) -> tuple[ValueGroup, ...]:
+def value_group(title: str, values: Sequence[NamedValues]) -> tuple[ValueGroup, ...]:
     """Values under a heading; nothing without values."""
-    return (ValueGroup(title, tuple(found)),) if found else ()
+    return (ValueGroup(title, tuple(values)),) if values else ()
 
 
 def pairs(value: Any, view: ViewContext) -> tuple[NamedValues, ...]:
     """The members of a JSON object, such as metadata."""
-    found = []
+    members = []
     for name, member in list(value.items())[:_MOST_PARTS] if isinstance(value, Mapping) else ():
         parts = member if isinstance(member, list) else [member]
         shown = tuple(part for each in parts[:12] if (part := text(value_text(each, view, name), 200)))
         if shown:
-            found.append(NamedValues((text(name, 40) or Text("(unnamed)")).shown, shown))
-    return tuple(found)
+            members.append(NamedValues((text(name, 40) or Text("(unnamed)")).shown, shown))
+    return tuple(members)
 
 
 def named_values(details: Iterable[tuple[str, Text | None]]) -> list[NamedValues]:
@@ -227,8 +227,8 @@ def evidence_values(evidence: Mapping[str, Any], view: ViewContext) -> list[Name
 
 def nested_tables(fields: Mapping[str, Any], declared: Iterable[Field], view: ViewContext) -> tuple[NestedTable, ...]:
     """The fields that are lists of objects, as tables."""
-    found = [(field.name, json_or_none(fields.get(field.name))) for field in declared if field.kind == "list"]
-    return tuple(_nested_table(label(name), value, view) for name, value in found if _is_table(value))
+    lists = [(field.name, json_or_none(fields.get(field.name))) for field in declared if field.kind == "list"]
+    return tuple(_nested_table(label(name), value, view) for name, value in lists if _is_table(value))
 
 
 def _is_table(value: Any) -> bool:
@@ -250,14 +250,14 @@ def _nested_table(title: str, value: Sequence[Any], view: ViewContext) -> Nested
 
 def _merge_units(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row with each amount and its currency, and each measure and its unit, in one column."""
-    found: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for name, value in row.items():
         stem, _, end = name.rpartition("_")
         prefix = f"{stem}_" if stem else ""
         if end == "amount" and f"{prefix}currency" in row:
-            found[stem or "amount"] = {"amount": value, "currency": row[f"{prefix}currency"]}
+            merged[stem or "amount"] = {"amount": value, "currency": row[f"{prefix}currency"]}
         elif f"{name}_unit" in row:
-            found[name] = None if value is None else {"value": value, "unit": row[f"{name}_unit"]}
+            merged[name] = None if value is None else {"value": value, "unit": row[f"{name}_unit"]}
         elif not (end == "currency" and f"{prefix}amount" in row) and not (end == "unit" and stem in row):
-            found[name] = value
-    return found
+            merged[name] = value
+    return merged
