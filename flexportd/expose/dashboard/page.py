@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from flexportd.expose.dashboard.render import render
 from flexportd.expose.dashboard.view import alerts
 from flexportd.expose.dashboard.view.alerts import PageContext
 from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.query_params import ListParams
 from flexportd.expose.security import csrf
 from flexportd.http.responses import HTML, PreparedResponse, PreparedStreamResponse
 from flexportd.storage.transaction import Transaction
@@ -30,6 +31,14 @@ Query = Callable[[web.Request], Awaitable[Any]]
 
 _TAGS = ("pages",)
 _DELAY_PERIOD = 15 * 60  # seconds: in every zone a day begins at a quarter of an hour
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """The query of a page with a list: as it was sent, and as the list understands it."""
+
+    sent: Mapping[str, str]
+    params: ListParams
 
 
 async def no_query(request: web.Request) -> None:

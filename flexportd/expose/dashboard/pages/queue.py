@@ -14,14 +14,14 @@ from flexportd.expose.api.dead_letters import detail, item_id
 from flexportd.expose.api.list_endpoint import bind_cursor
 from flexportd.expose.context import CONTEXT
 from flexportd.expose.dashboard.double_submit import SUBMIT_GUARD
-from flexportd.expose.dashboard.page import PageTable, done, form_field
+from flexportd.expose.dashboard.page import ListQuery, PageTable, done, form_field
 from flexportd.expose.dashboard.view import related
 from flexportd.expose.dashboard.view.alerts import PageContext
 from flexportd.expose.dashboard.view.dates import DateText, RelativeTime, ViewContext, count
 from flexportd.expose.dashboard.view.labels import Text, event_url, page_url, short_text, text
 from flexportd.expose.dashboard.view.values import ValueGroup, named_values, time_text, value_group, value_text
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.query_params import ListParams, ListRules
+from flexportd.expose.openapi.query_params import ListRules
 from flexportd.storage.transaction import Transaction
 
 NOTICES = {
@@ -80,31 +80,23 @@ class QueuePage:
 
 
 @dataclass(frozen=True, slots=True)
-class QueueQuery:
-    """The query, as sent and as the list of dead letters understands it."""
-
-    sent: dict[str, str]
-    params: ListParams
-
-
-@dataclass(frozen=True, slots=True)
 class QueueData:
     """Counts by state and one page of dead letters; `next` is the cursor of the next page."""
 
-    query: QueueQuery
+    query: ListQuery
     stats: Mapping[str, tuple[int, str | None]]
     letters: Sequence[Mapping[str, Any]]
     next: str | None
 
 
-async def _query(request: web.Request) -> QueueQuery:
+async def _query(request: web.Request) -> ListQuery:
     sent = query_params.parse_unique(request.query, ("limit", "cursor", "discarded", "done"))
     filters = {"discarded": "false", **{name: value for name, value in sent.items() if name != "done"}}
     params = query_params.parse_list_params(MultiDict(filters), RULES, request.app[CONTEXT].display)
-    return QueueQuery(sent, await bind_cursor(request, params))
+    return ListQuery(sent, await bind_cursor(request, params))
 
 
-def read(tx: Transaction, _request: web.Request, query: QueueQuery) -> QueueData:
+def read(tx: Transaction, _request: web.Request, query: ListQuery) -> QueueData:
     """Counts and dead letters in one snapshot."""
     letters = tx.items.dead_letters(query.params.page)
     return QueueData(query, tx.items.stats(), letters, query.params.encode_next_cursor(tx, letters))

@@ -15,7 +15,7 @@ from flexportd.expose.api.exceptions import visible_rows
 from flexportd.expose.api.list_endpoint import authorized_params
 from flexportd.expose.api.resources import HISTORY, ResourceEndpoints, resources
 from flexportd.expose.context import CONTEXT
-from flexportd.expose.dashboard.page import Page, PageTable, no_query
+from flexportd.expose.dashboard.page import ListQuery, Page, PageTable, no_query
 from flexportd.expose.dashboard.view import related
 from flexportd.expose.dashboard.view.alerts import PageContext
 from flexportd.expose.dashboard.view.dates import DateText, ViewContext, count
@@ -35,7 +35,6 @@ from flexportd.expose.dashboard.view.values import (
     value_text,
 )
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.query_params import ListParams
 from flexportd.expose.security import authorization
 from flexportd.storage.repositories.exceptions import ExceptionRow
 from flexportd.storage.repositories.resources import Record
@@ -75,17 +74,17 @@ class RecordPages:
         self._endpoints = endpoints
         self._domain = endpoints.domain
 
-    async def query_list(self, request: web.Request) -> "ListQuery":
+    async def query_list(self, request: web.Request) -> ListQuery:
         """`/{route}`: with the filters of the API's list."""
         rules = self._endpoints.list.rules
         sent = query_params.parse_unique(request.query, ("limit", "cursor", "sort", *rules.filters))
         filters = MultiDict({name: value for name, value in sent.items() if value.strip()})
-        return ListQuery(self._domain, sent, await authorized_params(request, filters, self._endpoints.list))
+        return ListQuery(sent, await authorized_params(request, filters, self._endpoints.list))
 
-    def read_list(self, tx: Transaction, _request: web.Request, query: "ListQuery") -> "ListData":
+    def read_list(self, tx: Transaction, _request: web.Request, query: ListQuery) -> "ListData":
         """One page of the list."""
         rows = tx.resources.page(self._endpoints.definition.table, query.params.page)
-        return ListData(query, rows, query.params.encode_next_cursor(tx, rows))
+        return ListData(self._domain, query, rows, query.params.encode_next_cursor(tx, rows))
 
     async def query(self, request: web.Request) -> Record:
         """`/{route}/{id}`."""
@@ -93,12 +92,12 @@ class RecordPages:
         await no_query(request)
         return record
 
-    async def query_history(self, request: web.Request) -> "HistoryQuery":
+    async def query_history(self, request: web.Request) -> tuple[Record, ListQuery]:
         """`/{route}/{id}/history`."""
         record = await self._endpoints.record(request, self._endpoints.key(request))
         sent = query_params.parse_unique(request.query, ("limit", "cursor"))
         always = {"resource": (self._domain.name, str(record.id))}
-        return HistoryQuery(record, sent, await authorized_params(request, MultiDict(sent), HISTORY, always))
+        return record, ListQuery(sent, await authorized_params(request, MultiDict(sent), HISTORY, always))
 
     def read(self, tx: Transaction, request: web.Request, known: Record) -> "RecordData":
         """What the caller may see of the object."""
@@ -115,14 +114,17 @@ class RecordPages:
             related.event_types(request, tx, {row["event_id"] for row in changes}),
         )
 
-    def read_history(self, tx: Transaction, request: web.Request, query: "HistoryQuery") -> "HistoryData":
+    def read_history(
+        self, tx: Transaction, request: web.Request, record_query: tuple[Record, ListQuery]
+    ) -> "HistoryData":
         """One page of all changes, newest first."""
-        self._visible(tx, request, query.record)
+        record, query = record_query
+        self._visible(tx, request, record)
         rows = tx.changes.page(query.params.page)
         shown = rows[: query.params.page.limit]
         types = related.event_types(request, tx, {row["event_id"] for row in shown})
         following = query.params.encode_next_cursor(tx, rows)
-        return HistoryData(self._domain, query.record, shown, types, following, query.sent)
+        return HistoryData(self._domain, record, shown, types, following, query.sent)
 
     def _visible(self, tx: Transaction, request: web.Request, known: Record) -> Record:
         """The object in the snapshot of the page: it may have changed since the request was authorized."""
@@ -231,18 +233,10 @@ def _derived(domain: ResourceType, fields: Mapping[str, Any], view: ViewContext)
 
 
 @dataclass(frozen=True, slots=True)
-class ListQuery:
-    """The query, as sent and as the list of the resource understands it."""
-
-    domain: ResourceType
-    sent: Mapping[str, str]
-    params: ListParams
-
-
-@dataclass(frozen=True, slots=True)
 class ListData:
     """One page of a list, one row more than is shown if there is a next page, with its cursor."""
 
+    domain: ResourceType
     query: ListQuery
     rows: Rows
     next: str | None
@@ -263,7 +257,7 @@ class RecordsPage:
 
 def records_page(data: ListData, context: PageContext) -> RecordsPage:
     """One page of the list of a resource."""
-    domain, sent, path = data.query.domain, data.query.sent, f"/{data.query.domain.route}"
+    domain, sent, path = data.domain, data.query.sent, f"/{data.domain.route}"
     rows = tuple(related.row(domain, row, context.view) for row in data.rows[: data.query.params.page.limit])
     return RecordsPage(
         title=related.heading(domain),
@@ -321,15 +315,6 @@ def review_page(data: ReviewData, context: PageContext) -> RecordsPage:
 
 
 # --- all changes of one object ---
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryQuery:
-    """The object and the query, as sent and as the list of changes understands it."""
-
-    record: Record
-    sent: Mapping[str, str]
-    params: ListParams
 
 
 @dataclass(frozen=True, slots=True)

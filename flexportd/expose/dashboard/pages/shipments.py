@@ -15,7 +15,7 @@ from flexportd.expose.api.shipments import DATE_FILTERS, LIST, STATUSES
 from flexportd.expose.api.shipments import MODES as KNOWN_MODES
 from flexportd.expose.context import DisplaySettings
 from flexportd.expose.dashboard.layout import is_customer
-from flexportd.expose.dashboard.page import Page, PageTable
+from flexportd.expose.dashboard.page import ListQuery, Page, PageTable
 from flexportd.expose.dashboard.view.alerts import PageContext, SetupHint
 from flexportd.expose.dashboard.view.dates import DateText, count
 from flexportd.expose.dashboard.view.labels import MODES, STAGES, page_url, sentence, short_text, status
@@ -110,21 +110,13 @@ class ShipmentsPage:
 
 
 @dataclass(frozen=True, slots=True)
-class ShipmentsQuery:
-    """The filter form as it was sent, and the list that it describes."""
-
-    form: Mapping[str, str]
-    params: ListParams
-
-
-@dataclass(frozen=True, slots=True)
 class ShipmentsData:
     """The rows, one more than is shown if there is a next page, with its cursor.
 
     `as_of` is when the newest of all shipments was updated at Flexport.
     """
 
-    query: ShipmentsQuery
+    query: ListQuery
     rows: Sequence[Mapping[str, Any]]
     next: str | None = None
     is_any: bool = True
@@ -135,11 +127,11 @@ class ShipmentsData:
     """What is wrong with the filters; nothing was looked up then."""
 
 
-async def _query(request: web.Request) -> ShipmentsQuery | web.StreamResponse:
+async def _query(request: web.Request) -> ListQuery | web.StreamResponse:
     """The filters; invalid ones are answered with the form as it was sent."""
     form = query_params.parse_unique(request.query, ("limit", "cursor", "sort", *FILTERS))
     try:
-        return ShipmentsQuery(form, await authorized_params(request, MultiDict(normalise_form(form)), _LIST))
+        return ListQuery(form, await authorized_params(request, MultiDict(normalise_form(form)), _LIST))
     except ExpiredError:
         raise
     except InvalidError as error:
@@ -153,7 +145,7 @@ def normalise_form(form: Mapping[str, str]) -> dict[str, str]:
     return filled if archived == "all" else filled | {"archived": archived}
 
 
-def read(tx: Transaction, request: web.Request, query: ShipmentsQuery) -> ShipmentsData:
+def read(tx: Transaction, request: web.Request, query: ListQuery) -> ShipmentsData:
     """One page of the list."""
     rows, as_of = tx.resources.page(TABLE, use_index(tx, query.params.page)), tx.resources.newest_as_of(TABLE)
     following = query.params.encode_next_cursor(tx, rows)
@@ -165,7 +157,7 @@ def read_invalid(_tx: Transaction, _request: web.Request, query: tuple[Mapping[s
     form, problem = query
     params = query_params.parse_list_params(MultiDict(), RULES, DisplaySettings())
     sent = {name: value for name, value in form.items() if name != "cursor"}
-    return ShipmentsData(ShipmentsQuery(sent, params), (), problem=problem)
+    return ShipmentsData(ListQuery(sent, params), (), problem=problem)
 
 
 # The search index is updated just after the shipments, so a search is not cached.
@@ -174,12 +166,12 @@ def read_invalid(_tx: Transaction, _request: web.Request, query: tuple[Mapping[s
     "shipments.html",
     query=_query,
     read=read,
-    is_cached=lambda query: not query.form.get("q"),
+    is_cached=lambda query: not query.sent.get("q"),
     for_audiences=True,
 )
 def shipments_page(data: ShipmentsData, context: PageContext) -> ShipmentsPage:
     """One page of the list."""
-    form, params, view = data.query.form, data.query.params, context.view
+    form, params, view = data.query.sent, data.query.params, context.view
     limit = params.page.limit
     result = _result(min(len(data.rows), limit), params, form, more=data.next is not None)
     return ShipmentsPage(
