@@ -30,7 +30,7 @@ from flexportd.expose.api import (
     sync_review,
     webhooks,
 )
-from flexportd.expose.dashboard.pages import share_link
+from flexportd.expose.dashboard.pages import share
 from flexportd.expose.feeds import icalendar
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.streaming import sse
@@ -51,7 +51,7 @@ def routes(registry: Registry, webhook_path: str) -> tuple[Route, ...]:
         *search.ROUTES,
         *icalendar.ROUTES,
         *shares.ROUTES,
-        *share_link.ROUTES,
+        *share.ROUTES,
         *provenance.ROUTES,
         *events.ROUTES,
         *sse.ROUTES,

@@ -27,7 +27,7 @@ def shown(described):
 
 @pytest.fixture(scope="module")
 def html(described):
-    return render.render_standalone("api.html", docs_page.api_page(described, URL)).decode()
+    return render.render("api.html", docs_page.api_page(described, URL)).decode()
 
 
 class Links(HTMLParser):
