@@ -10,7 +10,7 @@ async with Sandbox(SandboxOptions(shipments=40, speed=0), Clock()) as box:
     box.world.export()                           # all that a mirror should hold now, by `_object` and id
 """
 
-from flexportd.sandbox.faults.kinds import ANSWER_FAULTS, Faults, parse_faults
+from flexportd.sandbox.faults import ANSWER_FAULTS, Faults, parse_faults
 from flexportd.sandbox.options import SandboxOptions
 from flexportd.sandbox.server import Sandbox
 from flexportd.sandbox.world.world import World, WorldPlan

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flexportd.errors import InvalidError
-from flexportd.sandbox.faults.kinds import Faults
+from flexportd.sandbox.faults import Faults
 
 
 def _secret() -> str:

@@ -18,8 +18,8 @@ from flexportd.sandbox.catalog.wire_objects import (
     Wire,
     day,
 )
-from flexportd.sandbox.objects.bookings import booking_id, was_booked
-from flexportd.sandbox.scripts.shipment_plan import Itinerary
+from flexportd.sandbox.ids import booking_id
+from flexportd.sandbox.scripts.shipment_plan import Itinerary, was_booked
 from flexportd.sandbox.scripts.world_events import THE_SHIPMENT, ObjectRef, container_leg_pairs, replaced_leg
 
 _UNKNOWN_AT_FIRST = (

@@ -12,6 +12,7 @@ from flexportd.sandbox.catalog.places import WorldPlace
 from flexportd.sandbox.catalog.routes import RouteLeg, RoutePlan, choose_route
 from flexportd.sandbox.catalog.schedules import Flight, Service
 from flexportd.sandbox.catalog.vehicles import Vehicle, sailing, vehicle_for
+from flexportd.sandbox.rng import KeyedRandom
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,16 @@ def is_brokered(plan: Itinerary) -> bool:
     """Whether Flexport clears this shipment."""
     ends = plan.legs[0].route_leg.origin.place.country_code, plan.legs[-1].route_leg.destination.place.country_code
     return ends[0] != ends[1] and plan.cargo.consignee.vat is None
+
+
+def booking_random(plan: Itinerary) -> KeyedRandom:
+    """The random values of the shipment's booking."""
+    return KeyedRandom(plan.seed, f"booking/{plan.ordinal}")
+
+
+def was_booked(plan: Itinerary) -> bool:
+    """Whether the shipment came from a booking; there are none for rail."""
+    return plan.route.mode != "rail" and booking_random(plan).random("none") >= 0.06
 
 
 _REASONS = {

@@ -1,7 +1,7 @@
 """What Flexport learns of a shipment, and when: the datatypes, and the order in which things are recorded."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import NamedTuple
@@ -87,18 +87,7 @@ def recorded_order(entries: Iterable[WorldEvent], rng: Random) -> list[WorldEven
             at = last + timedelta(milliseconds=rng.randint(1000, 90_000))
         at = at.replace(microsecond=at.microsecond // 1000 * 1000)
         last = at
-        found.append(
-            WorldEvent(
-                occurred=entry.occurred,
-                type=entry.type,
-                about=entry.about,
-                where=entry.where,
-                changes=entry.changes,
-                creates=entry.creates,
-                ends=entry.ends,
-                at=at,
-            )
-        )
+        found.append(replace(entry, at=at))
     return found
 
 

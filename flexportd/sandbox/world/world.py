@@ -1,12 +1,14 @@
-"""The seeded world: a book of shipments in motion, their papers, and the events they have caused so far.
+"""The seeded world: shipments in motion, the objects that follow from them, and the events so far.
 
-Shipments, legs, containers and container legs are kept (`tables`); everything else that Flexport lists is made when it
-is asked for (`shelves`): fifty thousand shipments have too many papers to keep. Deterministic: the same `WorldPlan`,
-advanced to the same instants, holds the same objects and tells the same events. Objects and events are shared, never
-copied and never changed in place: copy one before you edit it.
+Shipments, legs, containers and container legs are stored (`tables`); everything else that Flexport lists is made when
+it is read (`collections`). Deterministic: the same `WorldPlan`, advanced to the same instants, has the same objects and
+events. Objects and events are shared, never copied and never changed in place: copy one before you edit it.
 """
 
+import gc
 import heapq
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -16,24 +18,16 @@ from flexportd.sandbox.catalog.network import network
 from flexportd.sandbox.catalog.products import products
 from flexportd.sandbox.catalog.wire_objects import (
     ALL_PATHS,
-    BOOKING,
-    BOOKING_LINE,
-    COMMERCIAL_INVOICE,
     CONTAINER,
     CONTAINER_LEG,
-    CUSTOMS_ENTRY,
     DOCUMENT,
     EVENT,
-    INVOICE,
     LEG,
-    ORDER,
-    ORDER_LINE,
     PRODUCT,
     SHIPMENT,
     Links,
     Wire,
 )
-from flexportd.sandbox.gc_pause import gc_paused
 from flexportd.sandbox.ids import FIRST_SHIPMENT, PER_SHIPMENT
 from flexportd.sandbox.objects.bookings import BookingLines, Bookings
 from flexportd.sandbox.objects.commercial_invoices import CommercialInvoices
@@ -46,14 +40,20 @@ from flexportd.sandbox.objects.shipment_state import ShipmentState
 from flexportd.sandbox.scripts.overstays import Overstays
 from flexportd.sandbox.scripts.shipment_plan import Itinerary, plan
 from flexportd.sandbox.scripts.world_events import ObjectRef, container_leg_pairs, silent_change
-from flexportd.sandbox.world.collections import Collection, DerivedCollection, DerivedObjects, FixedCollection, key_of
-from flexportd.sandbox.world.tables import TableCollection
+from flexportd.sandbox.world.collections import (
+    Collection,
+    DerivedCollection,
+    FixedCollection,
+    TableCollection,
+    key_of,
+)
 
 EVENTS_KEPT = 20_000
 _FIRST_EVENT = 730_000
 _FIRST_IDS = {SHIPMENT: FIRST_SHIPMENT, LEG: 8_800_412, CONTAINER: 555_001, CONTAINER_LEG: 1_493_765}
 _FIRST_ITEM, _ITEMS_EACH = 2_300_100, 50
 _LARGE = 2_000
+_DERIVED = (Bookings, BookingLines, Orders, OrderLines, Invoices, CommercialInvoices, CustomsEntries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class WorldPlan:
 
 
 class World:
-    """Everything Flexport lists, at the instant `now`: `tables` by `_object` and id, `shelves` by `_object`.
+    """Everything Flexport lists, at the instant `now`: `tables` by `_object` and id, `collections` by `_object`.
 
     `revision` is another number after every change.
     """
@@ -84,10 +84,10 @@ class World:
         self._due: list[tuple[datetime, int]] = []
         self._overstays = Overstays()
         self.revision = 0
-        self.documents = Documents(self._links, plan.seed)
+        self._documents = Documents(self._links, plan.seed)
         self._tables = {kind: TableCollection(kind, self.tables, self._journeys) for kind in self.tables}
-        self.shelves: dict[str, Collection] = {**self._tables, **self._derived(), **self._fixed()}
-        with gc_paused(keep=plan.shipments >= _LARGE):
+        self.collections: dict[str, Collection] = {**self._tables, **self._derived(), **self._fixed()}
+        with _gc_paused(keep=plan.shipments >= _LARGE):
             for itinerary in self._overstays.apply(self._initial()):
                 self._add_shipment(itinerary)
             self.advance(plan.start)
@@ -120,9 +120,7 @@ class World:
         Raises NotFoundError, or InvalidError for a field that shipments do not have.
         """
         journey = self.journey(shipment_id)
-        unknown = sorted(set(fields) - set(journey.shipment))
-        if unknown:
-            raise InvalidError(f"A shipment has no field {unknown[0]!r}.", unknown[0])
+        check_fields("A shipment", journey.shipment, fields)
         last = datetime.fromisoformat(journey.shipment["updated_at"])
         at = max(self.now, last + timedelta(milliseconds=200))
         # Flexport's clock never lags behind its stamps.
@@ -133,7 +131,7 @@ class World:
 
     def find(self, kind: str, key: str) -> Wire:
         """One object of any kind by its id as text; a port by `UNLOCODE/name`. Raises NotFoundError."""
-        found = self.shelves[_check_kind(kind)].find(key, self.now)
+        found = self.collections[_check_kind(kind)].find(key)
         if found is None:
             raise NotFoundError(f"There is no {kind} {key}.")
         return found
@@ -143,9 +141,9 @@ class World:
 
         Raises InvalidError for an object whose `_object` is none of the lists'.
         """
-        shelf = self.shelves[_check_kind(str(wire.get("_object")))]
+        collection = self.collections[_check_kind(str(wire.get("_object")))]
         self.revision += 1
-        shelf.put(wire)
+        collection.put(wire)
 
     def delete(self, kind: str, key: int | str) -> None:
         """Take an object out of its list and its address, for good and silently; others still link to it.
@@ -154,7 +152,7 @@ class World:
         """
         self.find(kind, str(key))
         self.revision += 1
-        self.shelves[kind].delete(str(key))
+        self.collections[kind].delete(str(key))
 
     def override(self, kind: str, key: int | str, fields: Wire) -> Wire:
         """Lay fields over an object, silently: no event tells of it, no stamp moves unless it is among the fields.
@@ -163,7 +161,7 @@ class World:
         """
         self.find(kind, str(key))
         self.revision += 1
-        self.shelves[kind].override(str(key), fields, self.now)
+        self.collections[kind].override(str(key), fields)
         return self.find(kind, str(key))
 
     def export(self) -> dict[str, dict[str, Wire]]:
@@ -172,19 +170,19 @@ class World:
         Deleted legs are left out, as they are from lists; so are events, which are news and no state.
         """
         return {
-            kind: {key_of(row): row for row in shelf.rows(self.now) if not row.get("deleted_at")}
-            for kind, shelf in self.shelves.items()
+            kind: {key_of(row): row for row in collection.rows() if not row.get("deleted_at")}
+            for kind, collection in self.collections.items()
             if kind != EVENT
         }
 
     def file(self, key: str) -> tuple[bytes, str]:
         """The bytes of a document and their media type. Raises NotFoundError."""
         self.find(DOCUMENT, key)
-        number = self.documents.parse_id(key)
+        number = self._documents.parse_id(key)
         if number is None:
             raise NotFoundError(f"The document {key} was put into the sandbox without a file.")
         shipment_id, place = divmod(number, PER_SHIPMENT)
-        return self.documents.file(self._journeys[shipment_id], place)
+        return self._documents.file(self._journeys[shipment_id], place)
 
     def journey(self, shipment_id: int) -> ShipmentState:
         """One shipment with its history. Raises NotFoundError."""
@@ -216,18 +214,8 @@ class World:
         return sorted(found, key=lambda one: one.booked)
 
     def _derived(self) -> dict[str, Collection]:
-        links, seed = self._links, self.plan.seed
-        papers: dict[str, DerivedObjects] = {
-            BOOKING: Bookings(links),
-            BOOKING_LINE: BookingLines(links),
-            ORDER: Orders(links),
-            ORDER_LINE: OrderLines(links),
-            INVOICE: Invoices(links, seed),
-            COMMERCIAL_INVOICE: CommercialInvoices(links, seed),
-            CUSTOMS_ENTRY: CustomsEntries(links, seed),
-            DOCUMENT: self.documents,
-        }
-        return {kind: DerivedCollection(paper, self._journeys) for kind, paper in papers.items()}
+        made = [kind(self._links, self.plan.seed) for kind in _DERIVED]
+        return {one.kind: DerivedCollection(one, self._journeys, lambda: self.now) for one in (*made, self._documents)}
 
     def _fixed(self) -> dict[str, Collection]:
         fixed = {PRODUCT: products(), **network(self._links, self.plan.seed)}
@@ -251,12 +239,12 @@ class World:
         self._schedule(journey)
 
     def _schedule(self, journey: ShipmentState) -> None:
-        if journey.to_come:
-            heapq.heappush(self._due, (journey.to_come[0].at, journey.numbers.id_of(ObjectRef(SHIPMENT))))
+        if journey.upcoming:
+            heapq.heappush(self._due, (journey.upcoming[0].at, journey.ids.id_of(ObjectRef(SHIPMENT))))
 
     def _advance_one(self, journey: ShipmentState) -> Wire | None:
         """Record the next thing of a shipment: store what it changes, keep and return its event."""
-        happening = journey.to_come.popleft()
+        happening = journey.upcoming.popleft()
         number = self.event_id() if happening.type else 0
         self._store(journey, journey.apply(happening, number))
         self._schedule(journey)
@@ -283,7 +271,31 @@ class World:
         self._add_shipment(self._overstays.apply([plan(self.plan.seed, ordinal, booked)])[0], born)
 
 
+def check_fields(name: str, wire: Wire, fields: Wire) -> None:
+    """Raises InvalidError for a field that the object does not have."""
+    for unknown in sorted(set(fields) - set(wire)):
+        raise InvalidError(f"{name} has no field {unknown!r}.", unknown)
+
+
 def _check_kind(kind: str) -> str:
     if kind not in ALL_PATHS:
         raise InvalidError(f"There is no list of {kind!r}: known are {', '.join(ALL_PATHS)}.", "_object")
     return kind
+
+
+@contextmanager
+def _gc_paused(*, keep: bool) -> Iterator[None]:
+    """Make a world without garbage collection: it makes no garbage, and each collection takes as long as the world.
+
+    With `keep`, later collections skip all that exists then: each would take seconds of a world of millions of objects,
+    and delay every response.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+        if keep:
+            gc.freeze()
+    finally:
+        if was_on:
+            gc.enable()
