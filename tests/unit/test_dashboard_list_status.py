@@ -65,7 +65,7 @@ def everything_complete(**states) -> dict[str, ListState]:
 
 
 def noted(**changed) -> StoredStatus:
-    usual = {"health": healthy(), "held": {}, "lists": everything_complete()}
+    usual = {"health": healthy(), "pending_removals": {}, "lists": everything_complete()}
     return StoredStatus(**usual | changed)
 
 
@@ -134,7 +134,7 @@ def test_nothing_needs_anybody_while_all_is_well():
          "Webhooks broken", "No webhooks since 10:00 UTC: 3 events", "/gaps"),
         ({}, {"health": healthy("unusually_quiet", "Unusually quiet")}, "Unusually quiet", "Unusually quiet.", "/gaps"),
         ({}, {"health": healthy("polling_failed", "Polling Flexport has failed")}, "Polling fails", "has failed", "/gaps"),
-        ({}, {"held": {"legs": (40, ago(hours=1)), "ports": (2, ago(hours=1))}}, "Review needed",
+        ({}, {"pending_removals": {"legs": (40, ago(hours=1)), "ports": (2, ago(hours=1))}}, "Review needed",
          "40 legs and 2 ports are missing", "/sync#held"),
         ({"failing_jobs": ["Job full_sync has failed 3 times in a row: HTTP 500"]}, {}, "Job failing",
          "Job full_sync has failed 3 times in a row: HTTP 500.", "/system"),
@@ -530,7 +530,7 @@ def test_what_nobody_published_is_listed():
     [
         (state_of(), {}, "Complete"),
         (state_of(), {"lists": {}}, "Incomplete"),
-        (state_of(), {"held": {"legs": (40, ago(hours=1))}}, "Review needed"),
+        (state_of(), {"pending_removals": {"legs": (40, ago(hours=1))}}, "Review needed"),
         (state_of(breaker=DOWN), {}, "Flexport down"),
         (state_of(auth={"authorised": False}), {}, "Sign-in refused"),
         (None, {}, "No key"),

@@ -87,20 +87,20 @@ def having(**fields) -> DeliverySignals:
             "No webhooks and no events at Flexport since 13:40 UTC (typical interval 12 min)",
         ),
         (
-            having(last_webhook_at=at("13:40"), last_upstream_at=at("13:40"), rhythm=EventRate(720.0, 3600.0)),
+            having(last_webhook_at=at("13:40"), last_upstream_at=at("13:40"), event_rate=EventRate(720.0, 3600.0)),
             "unusually_quiet",
             "Unusually quiet: no webhooks and no events at Flexport since 13:40 UTC "  # noqa: ISC004 (one sentence)
             "(typical interval 12 min, longest 60 min)",
         ),
         (
-            having(last_webhook_at=None, last_upstream_at=None, rhythm=None, listening_since=at("09:00")),
+            having(last_webhook_at=None, last_upstream_at=None, event_rate=None, listening_since=at("09:00")),
             "idle",
             "No webhooks and no events at Flexport since 09:00 UTC (typical interval not known yet)",
         ),
-        (having(rhythm=None, last_webhook_at="2026-03-03T16:00:00.000Z", last_upstream_at=None), "arriving", None),
-        (having(rhythm=None, last_webhook_at="2026-03-03T14:00:00.000Z", last_upstream_at=None), "idle", None),
+        (having(event_rate=None, last_webhook_at="2026-03-03T16:00:00.000Z", last_upstream_at=None), "arriving", None),
+        (having(event_rate=None, last_webhook_at="2026-03-03T14:00:00.000Z", last_upstream_at=None), "idle", None),
         # A rhythm of seconds makes no alarm of minutes.
-        (having(rhythm=EventRate(1.0, 2.0), last_webhook_at=at("14:51"), last_upstream_at=None), "arriving", None),
+        (having(event_rate=EventRate(1.0, 2.0), last_webhook_at=at("14:51"), last_upstream_at=None), "arriving", None),
         (
             having(polled_at=None),
             "not_polled",
@@ -599,7 +599,7 @@ def test_the_sentence_of_the_clocks_does_not_say_more_than_is_known():
     assert assess(USUAL, NOW, blind) == ("arriving", f"Webhooks are arriving; last one 5 min ago. {blind.sentence}")
     assert outages.DeliveryHealth(USUAL, *assess(USUAL, NOW, blind), blind).needs_attention
     unknown = detection([polled()], NOW)
-    quiet = having(last_webhook_at=None, last_upstream_at=None, rhythm=None, listening_since=at("09:00"))
+    quiet = having(last_webhook_at=None, last_upstream_at=None, event_rate=None, listening_since=at("09:00"))
     verdict, sentence = assess(quiet, NOW, unknown)
     assert (verdict, "cannot be ruled out" in sentence) == ("idle", True)
     assert not outages.DeliveryHealth(quiet, verdict, sentence, unknown).needs_attention

@@ -29,7 +29,7 @@ def told():
     for path in SERVED:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             name = getattr(node.func, "id", None) if isinstance(node, ast.Call) else None
-            if name not in ("RefusedError", "_refused", "problem"):
+            if name not in ("RefusedError", "_unauthorised", "_problem_response", "problem"):
                 continue
             constants = [one.value for one in node.args if isinstance(one, ast.Constant)]
             slugs = [one for one in constants if isinstance(one, str) and SLUG.fullmatch(one)]

@@ -531,7 +531,7 @@ def test_an_object_with_very_many_references_is_bounded():
 
 def test_the_answer_has_a_schema():
     schema = msgspec.json.schema(SearchResults)
-    assert schema["$defs"]["Hit"]["required"]
+    assert schema["$defs"]["SearchHit"]["required"]
 
 
 def test_named_queries_scan_no_table(tmp_path):
