@@ -1,4 +1,4 @@
-"""One shipment of the world: its wire objects, and how they change as things are recorded."""
+"""One shipment of the world: its wire objects, and how recorded changes apply to them."""
 
 import heapq
 from collections import deque
@@ -46,7 +46,7 @@ class ShipmentState:
         return [wire for subject, wire in self.objects.items() if subject.kind == CONTAINER]
 
     def before_booking(self, hours: float) -> datetime:
-        """An instant before the booking by that much, or by less when the shipment is not that long known."""
+        """An instant that long before the booking, or less if the world has not known the shipment for that long."""
         booked, lead = self.plan.booked, timedelta(hours=hours)
         if self.known_since is not None and booked - lead < self.known_since:
             lead = (booked - self.known_since) * (0.5 + 0.49 * min(1.0, hours / 1000))
@@ -55,39 +55,39 @@ class ShipmentState:
 
     def time_of(self, kind: str) -> datetime | None:
         """When the first event of a type was or will be recorded; none if it never will be."""
-        told = (happening for happening, _ in self.log)
-        return next((one.at for one in (*told, *self.upcoming) if one.type == kind), None)
+        recorded = (entry for entry, _ in self.log)
+        return next((one.at for one in (*recorded, *self.upcoming) if one.type == kind), None)
 
     def event_types_until(self, now: datetime) -> dict[str, datetime]:
         """The types of events that were recorded by then, and when each first was."""
         found: dict[str, datetime] = {}
-        for happening, _ in self.log:
-            if happening.type is not None and happening.at <= now:
-                found.setdefault(happening.type, happening.at)
+        for entry, _ in self.log:
+            if entry.type is not None and entry.at <= now:
+                found.setdefault(entry.type, entry.at)
         return found
 
-    def apply(self, happening: WorldEvent, event_id: int) -> set[ObjectRef]:
-        """Change the objects, remember what for (`event_id` 0: no event), and say which ones changed."""
-        if happening.about.kind == INVOICE:
-            # Invoices change by themselves: see `invoice_script`.
-            self.log.append((happening, event_id))
+    def apply(self, entry: WorldEvent, event_id: int) -> set[ObjectRef]:
+        """Apply a change and log it (`event_id` 0: no event); returns the objects that changed."""
+        if entry.about.kind == INVOICE:
+            # Invoices follow from the plan: see `invoice_script`.
+            self.log.append((entry, event_id))
             return set()
-        changed = {THE_SHIPMENT, *happening.creates}
-        for subject in happening.creates:
+        changed = {THE_SHIPMENT, *entry.creates}
+        for subject in entry.creates:
             self.objects[subject] = initial_object(self.plan, self.ids, self.links, subject)
-        for subject, fields in happening.changes:
+        for subject, fields in entry.changes:
             self.objects[subject] = _overlay(self.objects[subject], fields)
             changed.add(subject)
-        saved = {"updated_at": wire_objects.utc(happening.at - _SAVED_BEFORE)}
+        saved = {"updated_at": wire_objects.utc(entry.at - _SAVED_BEFORE)}
         self.objects[THE_SHIPMENT] = wire_objects.with_deprecated(_overlay(self.shipment, saved))
-        self.log.append((happening, event_id))
+        self.log.append((entry, event_id))
         return changed
 
-    def event(self, event_id: int, happening: WorldEvent) -> Wire:
-        """The event that tells of a happening just applied. Shipment-level events list no containers."""
-        about, where = happening.about, happening.where
+    def event(self, event_id: int, entry: WorldEvent) -> Wire:
+        """The event of a change that was just applied. Shipment-level events list no containers."""
+        about, where = entry.about, entry.where
         if about.kind == INVOICE:
-            resource = invoice_script.invoice(self.plan, self.id, about.position, happening.at, self.links)
+            resource = invoice_script.invoice(self.plan, self.id, about.position, entry.at, self.links)
         else:
             resource = self.objects[about]
         data = {
@@ -96,20 +96,20 @@ class ShipmentState:
             "location": None if where is None else self.objects[ObjectRef(LEG, where.leg)][where.side],
             "containers": [] if about.kind in {SHIPMENT, INVOICE} else self.containers(),
         }
-        return wire_objects.event(event_id, happening.type or "", (happening.at, happening.occurred), data)
+        return wire_objects.event(event_id, entry.type or "", (entry.at, entry.occurred), data)
 
     def replay(self) -> Iterator[Wire]:
         """Every event so far, with the objects as they were; the last one holds the shipment as it is.
 
-        Events about no shipment may come a place too early: their ids tell.
+        Events about no shipment may come one position too early: sort by id.
         """
         again = ShipmentState(self.plan, self.ids, self.links)
         last: Wire | None = None
-        for happening, event_id in self.log:
-            again.apply(happening, event_id)
+        for entry, event_id in self.log:
+            again.apply(entry, event_id)
             if not event_id:
                 continue
-            event = again.event(event_id, happening)
+            event = again.event(event_id, entry)
             if event["data"]["shipment"] is None:
                 yield event
                 continue
@@ -124,9 +124,9 @@ class ShipmentState:
             yield {**last, "data": data}
 
     def schedule(self, seed: int) -> None:
-        """Put everything that will be recorded of a new shipment into `upcoming`."""
+        """Put all future changes of a new shipment into `upcoming`."""
         rng = Random(f"{seed}/story/{self.plan.ordinal}")  # noqa: S311 (a world, not a secret)
-        of_cargo, of_money = script(self.plan, (self.id, self.ids.items), rng), invoice_script.script(self.plan)
+        of_cargo, of_money = script(self.plan, self.id, self.ids.items, rng), invoice_script.script(self.plan)
         self.upcoming.extend(heapq.merge(of_cargo, of_money, key=lambda one: one.at))
 
 

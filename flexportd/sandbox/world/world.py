@@ -58,7 +58,7 @@ _DERIVED = (Bookings, BookingLines, Orders, OrderLines, Invoices, CommercialInvo
 
 @dataclass(frozen=True, slots=True)
 class WorldPlan:
-    """What a world is made from. Links in its objects point to `link_base`."""
+    """The parameters of a world. Links in its objects point to `link_base`."""
 
     start: datetime
     seed: int = 7
@@ -69,7 +69,7 @@ class WorldPlan:
 class World:
     """Everything Flexport lists, at the instant `now`: `tables` by `_object` and id, `collections` by `_object`.
 
-    `revision` is another number after every change.
+    `revision` increases with every change.
     """
 
     def __init__(self, plan: WorldPlan) -> None:
@@ -80,7 +80,7 @@ class World:
         self._next_ids = dict(_FIRST_IDS)
         self._next_event = _FIRST_EVENT
         self._journeys: dict[int, ShipmentState] = {}
-        # When the next happening of each shipment is recorded.
+        # When the next change of each shipment is recorded.
         self._due: list[tuple[datetime, int]] = []
         self._overstays = Overstays()
         self.revision = 0
@@ -99,23 +99,23 @@ class World:
 
     def advance(self, to: datetime) -> list[Wire]:
         """Move the world to that instant and return the events this causes, in order. The past changes nothing."""
-        found: list[Wire] = []
+        events: list[Wire] = []
         self.revision += 1
         while self._due and self._due[0][0] <= to:
             _, shipment_id = heapq.heappop(self._due)
             event = self._advance_one(self._journeys[shipment_id])
             if event is not None:
-                found.append(event)
+                events.append(event)
         self.now = max(self.now, to.astimezone(UTC))
-        return found
+        return events
 
     def backlog(self) -> list[Wire]:
-        """Every event since the oldest shipment was booked: who applies them in order knows the world as it is."""
+        """Every event since the oldest shipment was booked; applied in order, they give the present state."""
         events = [event for journey in self._journeys.values() for event in journey.replay()]
         return sorted(events, key=lambda event: int(event["id"]))
 
     def edit_shipment(self, shipment_id: int, fields: Wire) -> Wire:
-        """Change a shipment silently, as a person at Flexport might; its `updated_at` moves. Returns the new shipment.
+        """Change a shipment without an event, as staff may at Flexport; its `updated_at` moves. Returns the shipment.
 
         Raises NotFoundError, or InvalidError for a field that shipments do not have.
         """
@@ -123,7 +123,7 @@ class World:
         check_fields("A shipment", journey.shipment, fields)
         last = datetime.fromisoformat(journey.shipment["updated_at"])
         at = max(self.now, last + timedelta(milliseconds=200))
-        # Flexport's clock never lags behind its stamps.
+        # Flexport's clock is never behind its time stamps.
         self.now = at
         self.revision += 1
         self._store(journey, journey.apply(silent_change(at, fields), 0))
@@ -137,16 +137,16 @@ class World:
         return found
 
     def put(self, wire: Wire) -> None:
-        """Add an object of any kind, or replace the one with its id. No event tells of it, no stamp moves.
+        """Add an object of any kind, or replace the one with its id, without an event or a new time stamp.
 
-        Raises InvalidError for an object whose `_object` is none of the lists'.
+        Raises InvalidError for an object whose `_object` has no list.
         """
         collection = self.collections[_check_kind(str(wire.get("_object")))]
         self.revision += 1
         collection.put(wire)
 
     def delete(self, kind: str, key: int | str) -> None:
-        """Take an object out of its list and its address, for good and silently; others still link to it.
+        """Delete an object for good, without an event; other objects still link to it.
 
         Raises NotFoundError.
         """
@@ -155,9 +155,9 @@ class World:
         self.collections[kind].delete(str(key))
 
     def override(self, kind: str, key: int | str, fields: Wire) -> Wire:
-        """Lay fields over an object, silently: no event tells of it, no stamp moves unless it is among the fields.
+        """Replace fields of an object, without an event or a new time stamp.
 
-        What time changes later stays under them. Returns the object as it is now. Raises NotFoundError.
+        Later changes do not affect these fields. Returns the object. Raises NotFoundError.
         """
         self.find(kind, str(key))
         self.revision += 1
@@ -165,9 +165,9 @@ class World:
         return self.find(kind, str(key))
 
     def export(self) -> dict[str, dict[str, Wire]]:
-        """All that a mirror should hold now, by `_object` and id as text: see `key_of`.
+        """All that a mirror should contain now, by `_object` and key (see `key_of`).
 
-        Deleted legs are left out, as they are from lists; so are events, which are news and no state.
+        Without deleted legs, which are in no list, and events, which are not state.
         """
         return {
             kind: {key_of(row): row for row in collection.rows() if not row.get("deleted_at")}
@@ -197,12 +197,12 @@ class World:
         return self._next_event - 1
 
     def record(self, event: Wire) -> None:
-        """Keep an event for `GET /events`; the oldest makes room."""
+        """Add an event to `GET /events`; the oldest is dropped."""
         self.revision += 1
-        kept = self.tables[EVENT]
-        kept[event["id"]] = event
-        while len(kept) > EVENTS_KEPT:
-            del kept[next(iter(kept))]
+        events = self.tables[EVENT]
+        events[event["id"]] = event
+        while len(events) > EVENTS_KEPT:
+            del events[next(iter(events))]
 
     def _initial(self) -> list[Itinerary]:
         """The first shipments, spread evenly over all stages, the oldest booking first."""
@@ -221,8 +221,8 @@ class World:
         fixed = {PRODUCT: products(), **network(self._links, self.plan.seed)}
         return {kind: FixedCollection(rows) for kind, rows in fixed.items()}
 
-    def _add_shipment(self, itinerary: Itinerary, born: datetime | None = None) -> None:
-        """Give a planned shipment its ids and put its story on the agenda."""
+    def _add_shipment(self, itinerary: Itinerary, known_since: datetime | None = None) -> None:
+        """Give a planned shipment its ids and schedule its changes."""
         sizes = {
             SHIPMENT: 1,
             LEG: len(itinerary.legs) + itinerary.rerouted,
@@ -233,7 +233,7 @@ class World:
         for kind, size in sizes.items():
             self._next_ids[kind] += size
         items = _FIRST_ITEM + _ITEMS_EACH * (first[SHIPMENT] - _FIRST_IDS[SHIPMENT])
-        journey = ShipmentState(itinerary, ShipmentIds(first, items), self._links, born)
+        journey = ShipmentState(itinerary, ShipmentIds(first, items), self._links, known_since)
         journey.schedule(self.plan.seed)
         self._journeys[first[SHIPMENT]] = journey
         self._schedule(journey)
@@ -243,16 +243,16 @@ class World:
             heapq.heappush(self._due, (journey.upcoming[0].at, journey.ids.id_of(ObjectRef(SHIPMENT))))
 
     def _advance_one(self, journey: ShipmentState) -> Wire | None:
-        """Record the next thing of a shipment: store what it changes, keep and return its event."""
-        happening = journey.upcoming.popleft()
-        number = self.event_id() if happening.type else 0
-        self._store(journey, journey.apply(happening, number))
+        """Apply the next change of a shipment; returns its event."""
+        entry = journey.upcoming.popleft()
+        number = self.event_id() if entry.type else 0
+        self._store(journey, journey.apply(entry, number))
         self._schedule(journey)
-        if happening.ends:
-            self._book_next(happening.at)
+        if entry.ends:
+            self._book_next(entry.at)
         if not number:
             return None
-        event = journey.event(number, happening)
+        event = journey.event(number, entry)
         self.record(event)
         return event
 
@@ -263,12 +263,12 @@ class World:
                 self.tables[subject.kind][wire["id"]] = wire
 
     def _book_next(self, ended: datetime) -> None:
-        """Book a new shipment some days after one has ended: the world never runs dry."""
+        """Book a new shipment some days after one has ended, so that the world never runs out."""
         ordinal = len(self._journeys)
         rng = Random(f"{self.plan.seed}/follow/{ordinal}")  # noqa: S311 (a world, not a secret)
-        born = max(ended, self.plan.start.astimezone(UTC))
-        booked = born + timedelta(hours=rng.randint(4, 120))
-        self._add_shipment(self._overstays.apply([plan(self.plan.seed, ordinal, booked)])[0], born)
+        known_since = max(ended, self.plan.start.astimezone(UTC))
+        booked = known_since + timedelta(hours=rng.randint(4, 120))
+        self._add_shipment(self._overstays.apply([plan(self.plan.seed, ordinal, booked)])[0], known_since)
 
 
 def check_fields(name: str, wire: Wire, fields: Wire) -> None:
