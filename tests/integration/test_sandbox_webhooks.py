@@ -109,7 +109,7 @@ async def opened(hook_url, clock):
 
 async def test_the_backlog_comes_first_and_whole(opened, receiver):
     box = await opened(send_backlog=True, in_flight=1)
-    await box.settled()
+    await box.wait_delivered()
     assert receiver.accepted == [event["id"] for event in box.world.backlog()]
     assert set(receiver.problems) == {None}
     assert box.deliveries.accepted == box.deliveries.attempts == len(receiver.events)
@@ -201,7 +201,7 @@ async def test_stopping_gives_up_what_is_on_its_way(opened, receiver):
     await box.stop()
     assert box.deliveries.outstanding == 0
     assert box.deliveries.accepted == 0
-    await box.settled()
+    await box.wait_delivered()
 
 
 async def test_a_forged_event_says_what_the_test_wants(opened, receiver):
