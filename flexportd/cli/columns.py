@@ -1,15 +1,28 @@
 """The columns of the lists of resources: what a person looks for first. Without a line here: the first fields."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from flexportd.cli.format import actual_or_estimate, format_time, humanize, join_values
-from flexportd.cli.output import Column, by_importance
+from flexportd.cli.output import Column
 from flexportd.cli.render import text
 
 Document = Mapping[str, Any]
 
 _FIRST = 5  # fields of a resource that has no columns of its own
+
+
+def by_importance(columns: Sequence[Column], titles: str) -> tuple[Column, ...]:
+    """The columns with their priorities: `titles` names them with commas between, the most important first."""
+    order = titles.split(", ")
+    unknown = set(order) - {column.title for column in columns}
+    if unknown:
+        raise ValueError(f"no columns: {', '.join(sorted(unknown))}")
+    last = len(order)
+    return tuple(
+        replace(column, priority=order.index(column.title) if column.title in order else last) for column in columns
+    )
 
 
 def _as_is(name: str, title: str | None = None, *, narrows: bool = True) -> Column:

@@ -16,7 +16,7 @@ from flexportd.cli.format import (
     since,
     tally,
 )
-from flexportd.cli.output import Column, DaemonResponse, Output, by_importance, truncate
+from flexportd.cli.output import Column, DaemonResponse, Output, truncate
 from flexportd.errors import FlexportdError
 from flexportd.escape import display_width
 
@@ -47,7 +47,7 @@ def test_a_table_fits_the_terminal_and_cuts_only_what_may_be_cut(capsys):
 
 def test_columns_for_which_there_is_no_room_are_left_out_by_importance(capsys):
     names = ("id", "first", "second", "third")
-    columns = by_importance([Column(name, lambda row, n=name: row[n]) for name in names], "id, third, first, second")
+    columns = [Column(name, priority=priority) for name, priority in zip(names, (1, 3, 4, 2), strict=True)]
     row = dict.fromkeys(names, "x" * 20)
     for room, kept in ((120, names), (70, ("id", "first", "third")), (50, ("id", "third")), (10, ("id",))):
         Output(terminal=True, columns=room).table([row], columns)
@@ -59,16 +59,11 @@ def test_columns_for_which_there_is_no_room_are_left_out_by_importance(capsys):
 
 
 def test_a_column_without_values_goes_first_and_is_not_missed(capsys):
-    columns = by_importance([Column(name, lambda row, n=name: row[n]) for name in ("id", "empty", "full")], "id, empty")
+    columns = [Column("id", priority=1), Column("empty", priority=2), Column("full", priority=3)]
     Output(terminal=True, columns=45).table([{"id": "x" * 20, "empty": None, "full": "y" * 20}], columns)
     found = capsys.readouterr()
     assert found.out.split("\n")[0].split() == ["ID", "FULL"]
     assert found.err == ""
-
-
-def test_the_importance_of_a_column_that_is_not_there_is_a_mistake():
-    with pytest.raises(ValueError, match="no columns: nmae"):
-        by_importance([NAME], "nmae")
 
 
 def test_a_long_cell_is_whole_in_a_pipe(capsys):

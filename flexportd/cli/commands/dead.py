@@ -14,8 +14,8 @@ from flexportd.cli.command import Invocation, daemon_command, limit_option
 from flexportd.cli.exit_codes import Exit
 from flexportd.cli.files import write_private
 from flexportd.cli.format import ago, format_time, plural
-from flexportd.cli.output import Column, Output, by_importance
-from flexportd.cli.payloads import show_payload
+from flexportd.cli.output import Column, Output
+from flexportd.cli.render import show_payload
 from flexportd.errors import NotFoundError
 
 _RETRY_BATCH = 1000  # dead letters that one call to the daemon retries
@@ -35,16 +35,13 @@ def dead() -> None:
 @daemon_command
 def dead_list(daemon: DaemonClient, out: Output, *, everything: bool, **options: str | int | bool | None) -> None:
     """List dead letters that are not discarded, newest first."""
-    columns = by_importance(
-        (
-            Column("id", lambda row: row["id"], right=True),
-            Column("event", lambda row: row["event_type"] or row["kind"], narrows=True),
-            Column("shipment", lambda row: row["shipment_id"], right=True),
-            Column("failed", lambda row: ago(row["ended_at"], out.now())),
-            Column("attempts", lambda row: row["attempts"], right=True),
-            Column("error", lambda row: row["error"], narrows=True),
-        ),
-        "id, error, event, shipment, failed, attempts",
+    columns = (
+        Column("id", right=True, priority=1),
+        Column("event", lambda row: row["event_type"] or row["kind"], narrows=True, priority=3),
+        Column("shipment", lambda row: row["shipment_id"], right=True, priority=4),
+        Column("failed", lambda row: ago(row["ended_at"], out.now()), priority=5),
+        Column("attempts", right=True, priority=6),
+        Column("error", narrows=True, priority=2),
     )
     out.show_list(daemon.get_list("/dead-letters", everything=everything, **options), columns, "No dead letters.")
 
@@ -75,8 +72,8 @@ def _show(out: Output, found: dict[str, object]) -> None:
     out.heading("Attempts")
     columns = (
         Column("at", lambda row: format_time(row["at"])),
-        Column("attempt", lambda row: row["attempt"], right=True),
-        Column("error", lambda row: row["error"], narrows=True),
+        Column("attempt", right=True),
+        Column("error", narrows=True),
     )
     out.table(tries if isinstance(tries, list) else [], columns)
     show_payload(out, found)
@@ -103,7 +100,7 @@ def retry(
     for dead_id in dead_ids:
         try:
             reply = daemon.post(f"/dead-letters/{quote_id(dead_id)}/retry")
-            out.show(reply, lambda found: out.line(f"Dead letter {found['id']} queued for retry."))
+            out.show_line(reply, lambda found: f"Dead letter {found['id']} queued for retry.")
         except NotFoundError as error:
             missing += 1
             out.note(f"flexportd: {error}")
@@ -115,7 +112,7 @@ def _retry_all(daemon: DaemonClient, out: Output, filters: dict[str, str | None]
     rounds = 1 + daemon.get("/queue").document["dead"] // _RETRY_BATCH
     for _ in range(rounds):
         reply = daemon.post("/dead-letters/retry", None, **filters)
-        out.show(reply, lambda found: out.line(f"{plural(found['retried'], 'dead letter')} queued for retry."))
+        out.show_line(reply, lambda found: f"{plural(found['retried'], 'dead letter')} queued for retry.")
         if not reply.document["has_more"]:
             return
 
@@ -127,7 +124,7 @@ def _retry_all(daemon: DaemonClient, out: Output, filters: dict[str, str | None]
 def discard(daemon: DaemonClient, out: Output, dead_id: str, reason: str) -> None:
     """Discard a dead letter; it is kept with your name and the reason."""
     reply = daemon.post(f"/dead-letters/{quote_id(dead_id)}/discard", {"reason": reason, "discarded_by": _user()})
-    out.show(reply, lambda found: out.line(f"Dead letter {found['id']} discarded."))
+    out.show_line(reply, lambda found: f"Dead letter {found['id']} discarded.")
 
 
 def _user() -> str:

@@ -10,7 +10,7 @@ from flexportd.cli.columns import CONTAINERS, DELETED_COLUMN, LEGS
 from flexportd.cli.command import daemon_command, limit_option
 from flexportd.cli.commands.resources import DashIdCommand, DefaultShowGroup, filter_option, refresh_command
 from flexportd.cli.format import actual_or_estimate, format_time, humanize, join_values, since
-from flexportd.cli.output import Column, Output, by_importance
+from flexportd.cli.output import Column, Output
 from flexportd.cli.render import freshness_rows, text
 
 _FILTERS = (
@@ -53,20 +53,17 @@ def shipments() -> None:
 @daemon_command
 def shipments_list(daemon: DaemonClient, out: Output, *, everything: bool, **filters: str | int | bool | None) -> None:
     """List shipments, most recently updated first."""
-    columns = by_importance(
-        (
-            Column("id", lambda row: row["flex_id"]),
-            Column("name", lambda row: row["name"], narrows=True),
-            Column("mode", lambda row: humanize(row["mode"])),
-            Column("status", lambda row: humanize(row["status"]), narrows=True, coloured=True),
-            Column("from", lambda row: row["origin"], narrows=True),
-            Column("to", lambda row: row["destination"], narrows=True),
-            Column("arrival", lambda row: actual_or_estimate(row, "arrival")),
-            Column("port", lambda row: row.get("port_of_unloading"), narrows=True),
-            Column("delivery", lambda row: actual_or_estimate(row, "delivered_in_full")),
-            Column("updated", lambda row: since(row["as_of"], out.now()) if row["as_of"] else "unknown"),
-        ),
-        "id, status, arrival, name, to, from, delivery, port, mode, updated",
+    columns = (
+        Column("id", lambda row: row["flex_id"], priority=1),
+        Column("name", narrows=True, priority=4),
+        Column("mode", lambda row: humanize(row["mode"]), priority=9),
+        Column("status", lambda row: humanize(row["status"]), narrows=True, coloured=True, priority=2),
+        Column("from", lambda row: row["origin"], narrows=True, priority=6),
+        Column("to", lambda row: row["destination"], narrows=True, priority=5),
+        Column("arrival", lambda row: actual_or_estimate(row, "arrival"), priority=3),
+        Column("port", lambda row: row.get("port_of_unloading"), narrows=True, priority=8),
+        Column("delivery", lambda row: actual_or_estimate(row, "delivered_in_full"), priority=7),
+        Column("updated", lambda row: since(row["as_of"], out.now()) if row["as_of"] else "unknown", priority=10),
     )
     reply = daemon.get_list("/shipments", everything=everything, **filters)
     gone = not out.as_json and any(row.get("removed_at") for row in reply.document["data"])
@@ -159,7 +156,7 @@ def _when(entry: Any) -> str:
 _TIMELINE = (
     Column("when", _when),
     Column("milestone", lambda row: row["title"], narrows=True),
-    Column("place", lambda row: row["place"], narrows=True),
+    Column("place", narrows=True),
     Column("containers", lambda row: join_values(row["container_numbers"])),
 )
 
