@@ -263,25 +263,25 @@ async def test_pages_of_an_allowed_origin_may_ask(locked):
         locked, "/api/v1/shipments", "OPTIONS", Origin=origin, Access_Control_Request_Method="GET"
     )
     assert (status, body) == (204, b"")
-    assert headers["Access-DaemonClient-Allow-Origin"] == origin
-    assert "Authorization" in headers["Access-DaemonClient-Allow-Headers"]
+    assert headers["Access-Control-Allow-Origin"] == origin
+    assert "Authorization" in headers["Access-Control-Allow-Headers"]
     _, headers, _ = await ask(locked, "/api/v1/shipments", key=key, Origin=origin)
-    assert headers["Access-DaemonClient-Allow-Origin"] == origin
-    assert "ETag" in headers["Access-DaemonClient-Expose-Headers"]
+    assert headers["Access-Control-Allow-Origin"] == origin
+    assert "ETag" in headers["Access-Control-Expose-Headers"]
     assert (await ask(locked, "/api/v1/queue/pause", "POST", key=key, Origin=origin))[0] == 200
     _, headers, _ = await ask(locked, "/api/v1/shipments", Origin=origin)  # a page must be able to read why not
-    assert headers["Access-DaemonClient-Allow-Origin"] == origin
+    assert headers["Access-Control-Allow-Origin"] == origin
 
 
 async def test_pages_of_other_origins_may_not(locked):
     key = await new_key(locked)
     _, headers, _ = await ask(locked, "/api/v1/shipments", key=key, Origin="https://evil.example.com")
-    assert "Access-DaemonClient-Allow-Origin" not in headers
+    assert "Access-Control-Allow-Origin" not in headers
     assert "Origin" in headers.getall("Vary")
     status, headers, _ = await ask(
         locked, "/api/v1/shipments", "OPTIONS", Origin="https://evil.example.com", Access_Control_Request_Method="GET"
     )
-    assert "Access-DaemonClient-Allow-Origin" not in headers
+    assert "Access-Control-Allow-Origin" not in headers
     assert status == 405
 
 
@@ -447,4 +447,4 @@ async def test_what_a_reload_changes_is_changed(open_daemon, tmp_path):
     assert not later
     status, headers, _ = await ask(open_daemon, "/api/v1/status", Origin="https://a.example.com")
     assert status == 401
-    assert headers["Access-DaemonClient-Allow-Origin"] == "https://a.example.com"
+    assert headers["Access-Control-Allow-Origin"] == "https://a.example.com"

@@ -128,14 +128,14 @@ async def test_large_pages_and_compressed_ones_are_read_whole(flexport, client):
 async def test_one_object_by_any_key(flexport, client):
     for key in ("7", "-_a", "../../events", ".", "a/b?c#d%2e"):
         flexport.script.append(answer(envelope(SHIPMENT), X_Request_ID="req-1"))
-        found = await client.one("/shipments", key, "refresh")
+        found = await client.get("/shipments", key, "refresh")
         assert json.loads(found.text) == SHIPMENT
         assert (found.status, found.request_id, found.version) == (200, "req-1", 2)
     paths = [request.raw_path for request in flexport.asked]
     assert paths[:2] == ["/shipments/7", "/shipments/-_a"]
     assert all(path.count("/") == 2 and ".." not in path for path in paths)
     with pytest.raises(InvalidError, match="id"):
-        await client.one("/shipments", "", "refresh")
+        await client.get("/shipments", "", "refresh")
 
 
 @pytest.mark.parametrize("path", ["shipments", "//evil.example/x", "/a?b", "/a#b", "/a/../b", "\\\\x"])
@@ -160,7 +160,7 @@ async def test_a_refusal_is_told_at_once_with_what_flexport_said(flexport, clien
     body = json.dumps({"error": {"message": f"no\nmore {KEY}"}}).encode() + b" " * 9000
     flexport.script.append(answer(body, status, CF_Ray="ray-1"))
     with pytest.raises(kind, match=r"^Flexport .* \(\d+: no") as caught:
-        await client.one("/shipments", "7", "sync")
+        await client.get("/shipments", "7", "sync")
     error = caught.value
     assert (error.status, error.request_id, error.permanent) == (status, "ray-1", True)
     assert len(error.body) == 4096
@@ -282,7 +282,7 @@ async def test_an_endless_error_body_is_not_read(flexport, client):
     broken = asyncio.Event()
     flexport.script.append(endless(broken, 404))
     with pytest.raises(NotFoundAtFlexportError, match="no such object") as caught:
-        await client.one("/shipments", "7", "sync")
+        await client.get("/shipments", "7", "sync")
     assert len(caught.value.body) == 4096
     await asyncio.wait_for(broken.wait(), 10)
 
@@ -565,7 +565,7 @@ async def test_a_sink_that_fails_is_its_own_error(flexport, client):
 
 async def test_every_attempt_is_booked_to_its_purpose(flexport, client):
     flexport.script.extend([html(500), answer(envelope(SHIPMENT))])
-    await client.one("/shipments", "7", "refresh")
+    await client.get("/shipments", "7", "refresh")
     ((_, purpose, resource), sums), *_ = client.calls.drain().items()
     assert (purpose, resource, sums[:3]) == ("refresh", "/shipments", (2, 1, 1))
     assert sums[3] > 50
@@ -576,11 +576,11 @@ async def test_the_status_says_whether_the_key_is_accepted(flexport, client):
     assert client.state()["auth"]["authorised"] is None
     flexport.script.append(answer({}, 403))
     with pytest.raises(ForbiddenAtFlexportError):
-        await client.one("/shipments", "7", "refresh")
+        await client.get("/shipments", "7", "refresh")
     assert client.state()["auth"]["authorised"] is True
     flexport.script.append(answer({"errors": [{"message": "Bad token"}]}, 401))
     with pytest.raises(UnauthorisedError):
-        await client.one("/shipments", "7", "refresh")
+        await client.get("/shipments", "7", "refresh")
     state = client.state()
     assert (state["auth"]["kind"], state["auth"]["authorised"]) == ("api_key", False)
     assert "Bad token" in state["auth"]["reason"]
@@ -590,14 +590,14 @@ async def test_the_status_says_whether_the_key_is_accepted(flexport, client):
 async def test_times_are_on_flexports_clock(flexport, client, hurry):
     ahead = (hurry.now() + timedelta(hours=1)).replace(microsecond=0)
     flexport.script.append(answer(envelope(SHIPMENT), Date=format_datetime(ahead, usegmt=True)))
-    found = await client.one("/shipments", "7", "sync")
+    found = await client.get("/shipments", "7", "sync")
     assert found.date == stamp(ahead)
     assert stamp(ahead - timedelta(seconds=10)) <= found.started_at <= found.date
     assert client.now() >= found.started_at
     never = answer({}, 404, Date="Wed, 01 Jan 2020 12:00:00 GMT")
     flexport.script.append(never)
     with pytest.raises(NotFoundAtFlexportError) as caught:
-        await client.one("/shipments", "7", "sync")
+        await client.get("/shipments", "7", "sync")
     assert caught.value.started_at >= found.started_at
     assert client.state()["clock"]["ignored"] == 1
 

@@ -49,7 +49,7 @@ async def test_a_cache_on_the_way_is_told_that_answers_depend_on_the_origin(name
     for _ in range(2):  # built, and lying ready
         _, headers, _ = await ask(named, path, key=named.key)
         assert "origin" in _vary(headers)
-        assert "Access-DaemonClient-Allow-Origin" not in headers
+        assert "Access-Control-Allow-Origin" not in headers
     _, headers, _ = await ask(named, path, "HEAD", key=named.key)
     assert "origin" in _vary(headers)
     etag = (await ask(named, path, key=named.key))[1].get("ETag")
@@ -62,9 +62,9 @@ async def test_a_cache_on_the_way_is_told_that_answers_depend_on_the_origin(name
 async def test_a_page_may_read_every_answer_also_what_went_wrong(named, path):
     for key in (named.key, "fxd_00000000_" + "0" * 43, None):
         status, headers, _ = await ask(named, path, key=key, Origin=SITE)
-        assert headers.getall("Access-DaemonClient-Allow-Origin") == [SITE], status
-        assert {one.strip().lower() for one in headers["Access-DaemonClient-Expose-Headers"].split(",")} == EXPOSED
-        assert "Access-DaemonClient-Allow-Credentials" not in headers
+        assert headers.getall("Access-Control-Allow-Origin") == [SITE], status
+        assert {one.strip().lower() for one in headers["Access-Control-Expose-Headers"].split(",")} == EXPOSED
+        assert "Access-Control-Allow-Credentials" not in headers
         assert _vary(headers) >= {"origin"}
 
 
@@ -72,7 +72,7 @@ async def test_a_page_may_read_that_it_asked_too_often_and_that_something_failed
     if named.key is not None:
         for _ in range(10):
             status, headers, _ = await ask(named, "/api/v1/status", key=named.key, Origin=SITE)
-        assert (status, headers["Access-DaemonClient-Allow-Origin"], "Retry-After" in headers) == (429, SITE, True)
+        assert (status, headers["Access-Control-Allow-Origin"], "Retry-After" in headers) == (429, SITE, True)
         return
 
     def fail(*_):
@@ -80,7 +80,7 @@ async def test_a_page_may_read_that_it_asked_too_often_and_that_something_failed
 
     monkeypatch.setattr(named.daemon.parts.db, "read", fail)
     status, headers, _ = await ask(named, "/api/v1/shipments", Origin=SITE)
-    assert (status, headers["Access-DaemonClient-Allow-Origin"]) == (500, SITE)
+    assert (status, headers["Access-Control-Allow-Origin"]) == (500, SITE)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "PATCH"])
@@ -90,12 +90,12 @@ async def test_a_browser_that_asks_first_is_told_what_it_may(named, method):
         Access_Control_Request_Headers="authorization,content-type,if-none-match,range",
     )  # fmt: skip
     assert (status, body) == (204, b"")
-    assert headers.getall("Access-DaemonClient-Allow-Origin") == [SITE]
-    assert method in headers["Access-DaemonClient-Allow-Methods"]
-    allowed = {one.strip().lower() for one in headers["Access-DaemonClient-Allow-Headers"].split(",")}
+    assert headers.getall("Access-Control-Allow-Origin") == [SITE]
+    assert method in headers["Access-Control-Allow-Methods"]
+    allowed = {one.strip().lower() for one in headers["Access-Control-Allow-Headers"].split(",")}
     assert {"authorization", "content-type", "if-none-match", "range", "last-event-id"} <= allowed
-    assert int(headers["Access-DaemonClient-Max-Age"]) > 0
-    assert "Access-DaemonClient-Allow-Credentials" not in headers
+    assert int(headers["Access-Control-Max-Age"]) > 0
+    assert "Access-Control-Allow-Credentials" not in headers
     assert "origin" in _vary(headers)
 
 
@@ -113,19 +113,19 @@ async def test_where_all_may_ask_every_answer_says_so_and_none_depends_on_the_or
         for path in PATHS:
             for _ in range(2):
                 _, headers, _ = await ask(anyone, path, key=anyone.key, **origin)
-                assert headers.getall("Access-DaemonClient-Allow-Origin") == ["*"]
-                assert "Access-DaemonClient-Allow-Credentials" not in headers
+                assert headers.getall("Access-Control-Allow-Origin") == ["*"]
+                assert "Access-Control-Allow-Credentials" not in headers
                 assert "origin" not in _vary(headers)
     status, headers, _ = await ask(
         anyone, "/api/v1/shipments", "OPTIONS", Origin="null", Access_Control_Request_Method="GET"
     )
-    assert (status, headers["Access-DaemonClient-Allow-Origin"]) == (204, "*")
+    assert (status, headers["Access-Control-Allow-Origin"]) == (204, "*")
 
 
 async def test_the_stream_may_be_read_by_a_page(named):
     headers = {"Origin": SITE} | ({"Authorization": f"Bearer {named.key}"} if named.key else {})
     async with named.http.get(f"{named.url}/api/v1/stream", headers=headers) as answer:
-        assert answer.headers.getall("Access-DaemonClient-Allow-Origin") == [SITE]
+        assert answer.headers.getall("Access-Control-Allow-Origin") == [SITE]
         assert "origin" in _vary(answer.headers)
 
 
@@ -141,4 +141,4 @@ async def test_pages_for_people_and_webhooks_are_not_for_other_sites(named):
     async with aiohttp.ClientSession() as http:
         for path in ("/", "/healthz", "/static/icon.svg", "/metrics"):
             async with http.get(named.url + path, headers={"Origin": SITE}) as answer:
-                assert "Access-DaemonClient-Allow-Origin" not in answer.headers
+                assert "Access-Control-Allow-Origin" not in answer.headers

@@ -65,7 +65,7 @@ async def world(tmp_path, clock):
 
 async def current(daemon):
     """Wait until the index and the exceptions have what is written."""
-    db, following = daemon.daemon.db, daemon.daemon.following
+    db, following = daemon.daemon.db, daemon.daemon.consumers
     last = await db.read(lambda tx: tx.journal.last())
     async with asyncio.timeout(20):
         while True:

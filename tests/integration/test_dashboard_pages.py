@@ -132,7 +132,7 @@ async def test_one_shipment_tells_its_journey_and_its_history(daemon):
 
 async def test_a_page_changes_with_the_next_event_and_not_before(daemon):
     await filled(daemon)
-    await daemon.daemon.parts.examiner.catch_up()  # the page shows exceptions as well
+    await daemon.daemon.parts.exception_worker.catch_up()  # the page shows exceptions as well
     async with daemon.http.get(daemon.url + "/shipments/910233") as answer:
         etag = answer.headers["ETag"]
     async with daemon.http.get(daemon.url + "/shipments/910233", headers={"If-None-Match": etag}) as answer:
@@ -261,7 +261,7 @@ async def mirror(tmp_path, clock):
 async def synced(daemon):
     """Press the button, and wait until what it began has ended."""
     location, _ = await submit(daemon, "/sync/run")
-    await daemon.daemon.parts.jobs.ended("full_sync")
+    await daemon.daemon.parts.jobs.wait_until_idle("full_sync")
     return location
 
 
@@ -387,7 +387,7 @@ async def test_without_any_gap_the_page_says_so(mirror):
     nothing = "Every polled event had already arrived by webhook"
     for listed, words in ((0, "None known. Gaps cannot be detected yet: "), (3, nothing)):
         poll = Poll("narrow", at, at, good_at=at, read=listed)
-        await daemon.daemon.db.write(lambda tx: (tx.gaps.listen(at), tx.gaps.end_poll(poll)))  # noqa: B023 (awaited here)
+        await daemon.daemon.db.write(lambda tx: (tx.gaps.set_listening_since(at), tx.gaps.end_poll(poll)))  # noqa: B023 (awaited here)
         assert words in await page(daemon, "/gaps")
 
 
@@ -407,7 +407,7 @@ async def test_jobs_are_run_paused_and_resumed_with_buttons(mirror):
     await submit(daemon, "/system/jobs/full_sync/resume")
     location, _ = await submit(daemon, "/system/jobs/full_sync/run")
     assert location == "/system?done=started"
-    await daemon.daemon.parts.jobs.ended("full_sync")
+    await daemon.daemon.parts.jobs.wait_until_idle("full_sync")
     assert "just now" in await page(daemon, "/system")
     _, text = await submit(daemon, "/system/jobs/tea/run", status=404)
     assert "tea" in text
@@ -468,14 +468,14 @@ async def test_static_files_are_kept_by_browsers_for_as_long_as_their_address_st
     for url in urls:
         async with daemon.http.get(daemon.url + url) as answer:
             assert answer.status == 200
-            assert answer.headers["Cache-DaemonClient"] == "public, max-age=31536000, immutable"
+            assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
             assert await answer.read()
             etag = answer.headers["ETag"]
         async with daemon.http.get(daemon.url + url, headers={"If-None-Match": etag}) as answer:
             assert answer.status == 304
         async with daemon.http.get(daemon.url + url.partition("?")[0]) as answer:
-            assert answer.headers["Cache-DaemonClient"] == "no-cache"
+            assert answer.headers["Cache-Control"] == "no-cache"
 
 
 async def test_large_static_files_are_compressed_for_those_who_ask(daemon):

@@ -40,7 +40,7 @@ async def _job(daemon, name):
     jobs = daemon.daemon.parts.jobs
     with contextlib.suppress(ConflictError):
         await jobs.run_now(name)
-    await jobs.ended(name)
+    await jobs.wait_until_idle(name)
 
 
 async def _applied(daemon):

@@ -121,7 +121,7 @@ class House:
                 db=self.db, queue=self.queue, cache=cache, registry=Registry(), clock=self.clock, webhook=None,
                 webhook_results=dict, task_failures=dict, started_at=self.clock.stamp(), jobs=None, files=self.filing,
                 authenticator=None, freshness=None, broadcaster=None, indexer=None, exception_worker=None,
-                connections=None, bodies=BodyBudget(1 << 20),
+                connections=None, bodies=BodyBudget(1 << 20), begin_webhook=lambda *_: None,
             )  # fmt: skip
             await self._serve(stack)
             stack.push_async_callback(self.tasks.stop)

@@ -535,7 +535,7 @@ async def test_since_when_flexport_cannot_be_asked_is_the_first_failure(daemon, 
         clock.turn(minutes=10)
     found = await daemon.daemon.db.read(lambda tx: health(tx, clock.now()))
     assert found.verdict == "polling_failed"
-    assert abs(parse(found.clocks.failing_since) - parse(first)) < timedelta(seconds=30)
+    assert abs(parse(found.signals.failing_since) - parse(first)) < timedelta(seconds=30)
 
 
 async def test_a_time_in_the_future_blocks_nothing(daemon, script, poll, clock):
@@ -551,7 +551,7 @@ async def test_a_time_in_the_future_blocks_nothing(daemon, script, poll, clock):
     await poll.poll("narrow")
     word, _ = await verdict(daemon, clock)
     assert word == "arriving"
-    found = await daemon.daemon.db.read(lambda tx: tx.gaps.hearing())
+    found = await daemon.daemon.db.read(lambda tx: tx.gaps.delivery_state())
     assert found.upstream_created_at < script.now(seconds=-2)
 
 

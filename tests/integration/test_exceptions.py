@@ -366,7 +366,7 @@ async def standing(daemon):
         while True:
             db = daemon.daemon.db
             last = await db.read(lambda tx: tx.journal.last())
-            if daemon.daemon.following.examiner.has_processed(last):
+            if daemon.daemon.consumers.examiner.has_processed(last):
                 break
             await asyncio.sleep(0.01)
     page = (await daemon.get("/exceptions?limit=500"))["data"]
@@ -651,7 +651,7 @@ async def test_an_upgrade_checks_everything_again_and_tells_nobody_since_when(ju
     assert before.since == "2026-03-10T16:00:00.000Z"  # the end of the 10th at its place
     await judged.db.write(lambda tx: tx.raw.execute("UPDATE exceptions SET since = opened_at"))  # as migrated
     state = await judged.db.read(lambda tx: tx.exceptions.state())
-    old = type(state)(version="of an older release", journal=state.journal, notifies=True)
+    old = type(state)(version="of an older release", journal=state.journal, is_loud=True)
     await judged.db.write(lambda tx: tx.exceptions.put_state(old))
     judged.examiner.reset()
     await judged.examiner.process()

@@ -86,7 +86,7 @@ class Truth:
     def end(self, kind, place):
         """When the leg that ends (or begins) at a place truly runs there."""
         side = LOCAL[kind]
-        found = [leg for leg in self.plan.legs if getattr(leg.stretch, side).place.name == place]
+        found = [leg for leg in self.plan.legs if getattr(leg.route_leg, side).place.name == place]
         return getattr(found[-1], "arrival" if side == "destination" else "departure")
 
     def late(self):

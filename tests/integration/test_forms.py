@@ -13,7 +13,7 @@ from tests.under_test import start
 
 # As Chromium 156 sends them with the form of a page.
 CHROMIUM = {
-    "Cache-DaemonClient": "max-age=0",
+    "Cache-Control": "max-age=0",
     "Upgrade-Insecure-Requests": "1",
     "Content-Type": "application/x-www-form-urlencoded",
     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36",

@@ -74,7 +74,7 @@ HEADERS = (
     "Accept-Language", "Authorization", "Cookie", "Connection", "Upgrade", "Expect", "Range", "If-Range", "If-None-Match",
     "If-Match", "If-Modified-Since", "Last-Event-ID", "Origin", "Sec-Fetch-Site", "X-Request-Id", "X-Forwarded-For",
     "Forwarded", "X-Flexport-Hmac-Sha256", "Referer", "TE", "Trailer", "Idempotency-Key", "Sec-WebSocket-Key",
-    "Access-DaemonClient-Request-Method", "HTTP2-Settings", "", " ", "Bad Name", "X:Y", "N\u00e4me",
+    "Access-Control-Request-Method", "HTTP2-Settings", "", " ", "Bad Name", "X:Y", "N\u00e4me",
 )  # fmt: skip
 HEADER_VALUES = (
     "", " ", "localhost", "127.0.0.1:1", "[::1", "evil.example", "a" * 9000, "0", "-1", "+5", "5", "5, 5", "99999999999999999999",

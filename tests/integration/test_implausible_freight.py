@@ -234,11 +234,11 @@ async def mirror(request, tmp_path_factory):
 
 
 async def judged(daemon):
-    examiner = daemon.daemon.following.examiner
+    examiner = daemon.daemon.consumers.examiner
     async with asyncio.timeout(30):
         last = await daemon.daemon.db.read(lambda tx: tx.journal.last())
         while not (examiner.is_loud and examiner.has_processed(last)):
-            daemon.daemon.following.wake()
+            daemon.daemon.consumers.wake()
             await asyncio.sleep(0.02)
 
 

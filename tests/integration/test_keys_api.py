@@ -70,7 +70,7 @@ async def office(settings, clock):
 async def test_a_key_is_good_at_once_until_it_is_revoked(office):
     made = await office.key(scope="read", expires="90d", rate_limit="5/1m")
     assert office.headers["Location"] == f"/api/v1/keys/{made['id']}"
-    assert office.headers["Cache-DaemonClient"] == "no-store"
+    assert office.headers["Cache-Control"] == "no-store"
     assert (made["state"], made["scopes"], made["uses"], made["created_by"]) == ("live", ["read"], 0, "local")
     assert made["calendar_url"] == f"https://freight.example.com{made['calendar_path']}"
     assert (await office.ask("GET", "/api/v1/shipments", token=made["token"]))["data"]
@@ -256,7 +256,7 @@ async def test_what_is_wrong_with_a_link_is_named(office, body, parameter):
 
 
 async def test_no_token_is_logged(office, capfd):
-    access = office.daemon.daemon.front.access
+    access = office.daemon.daemon.security.access
     access.enabled = True
     key, share = await office.key(), await office.share()
     await office.ask("GET", "/api/v1/shipments", token=key["token"])

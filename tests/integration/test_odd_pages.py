@@ -47,7 +47,7 @@ async def test_pages_of_any_size_are_read_to_the_end(pair, sizes):
 
 
 @pytest.mark.parametrize("bad", [(1000,), (1099,), (1001, 1002, 1588)])
-@pytest.mark.parametrize(("owner", "name"), [(fast_models, "read"), (UnitOfWork, "put")])
+@pytest.mark.parametrize(("owner", "name"), [(fast_models, "load_fast"), (UnitOfWork, "put")])
 async def test_an_object_that_raises_something_unforeseen_fails_alone(pair, monkeypatch, owner, name, bad):
     flexport, mirror = pair
     flexport.lists(ROWS)

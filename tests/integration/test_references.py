@@ -103,7 +103,7 @@ async def test_a_reference_leads_elsewhere_once_it_is_anothers(daemon):
     await daemon.settled()
     async with asyncio.timeout(20):
         while len((await daemon.get("/search?q=PO 910233&kind=shipment"))["data"][0]["hits"]) < 2:
-            daemon.daemon.following.wake()
+            daemon.daemon.consumers.wake()
             await asyncio.sleep(0.01)
     assert "2 shipments" in (await daemon.get("/shipments/PO 910233", 409))["detail"]
 

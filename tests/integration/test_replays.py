@@ -31,7 +31,7 @@ async def told(daemon, after=0):
     found, place = [], StreamPosition(after)
     while True:
         reading = await parts.db.read(lambda tx: stream_messages.read_messages(tx, parts.registry, place))  # noqa: B023
-        found += [(one.topic, json.loads(one.data)["event_id"]) for one in reading.told]
+        found += [(one.topic, json.loads(one.data)["event_id"]) for one in reading.messages]
         place = reading.place
         if not reading.more:
             return found, place.entry

@@ -47,7 +47,7 @@ async def test_the_head_of_an_answer(filled):
     assert fields["Content-Type"] == "application/json; charset=utf-8"
     assert int(fields["Content-Length"]) == len(body)
     assert fields["Date"].endswith(" GMT")
-    assert fields["Cache-DaemonClient"] == "no-store"
+    assert fields["Cache-Control"] == "no-store"
     assert "Server" not in fields
     assert fields["X-Content-Type-Options"] == "nosniff"
     assert "default-src 'none'" in fields["Content-Security-Policy"]
@@ -149,7 +149,7 @@ async def test_what_is_built_ahead_of_requests_are_pages_too(daemon):
     await daemon.receive(event(shipment()))
     await daemon.settled()
     await daemon.call("/jobs/cache_warm/run", status=202)
-    await daemon.daemon.parts.jobs.ended("cache_warm")
+    await daemon.daemon.parts.jobs.wait_until_idle("cache_warm")
     assert (await daemon.get("/jobs/cache_warm"))["last_run"]["message"] == "4 of 4 responses cached"
 
 

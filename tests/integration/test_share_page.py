@@ -90,7 +90,7 @@ async def test_whoever_has_the_link_needs_no_key(sender):
     ):
         assert words in text
     assert sender.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert sender.headers["Cache-DaemonClient"] == "no-store"
+    assert sender.headers["Cache-Control"] == "no-store"
     assert sender.headers["X-Robots-Tag"] == "noindex, nofollow"
     assert sender.headers["Referrer-Policy"] == "no-referrer"
     assert "default-src 'none'" in sender.headers["Content-Security-Policy"]
@@ -117,7 +117,7 @@ async def test_what_it_loads_is_there_without_a_key(sender):
     assert len(files) == 2
     for path in files:
         await sender.look(path)
-        assert "immutable" in sender.headers["Cache-DaemonClient"]
+        assert "immutable" in sender.headers["Cache-Control"]
 
 
 async def test_each_look_is_counted_once_and_a_head_is_none(sender):
@@ -142,7 +142,7 @@ async def test_it_is_made_anew_for_each_look(sender):
 async def lone(sender, path, status):
     text = await sender.look(path, status)
     assert sender.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert sender.headers["Cache-DaemonClient"] == "no-store"
+    assert sender.headers["Cache-Control"] == "no-store"
     assert "WWW-Authenticate" not in sender.headers
     assert "<nav" not in text
     assert 'href="/shipments' not in text

@@ -179,7 +179,11 @@ async def streaming(daemon, beat=0.15, viewer=UNRESTRICTED, door=None):
     port = site._server.sockets[0].getsockname()[1]
     try:
         async with aiohttp.ClientSession() as http:
-            codec = None if viewer.audience is None else OpaqueCodec(daemon.daemon.parts.gate.signer, viewer.key_id)
+            codec = (
+                None
+                if viewer.audience is None
+                else OpaqueCodec(daemon.daemon.parts.authenticator.signer, viewer.key_id)
+            )
             yield Streaming(f"http://127.0.0.1:{port}/api/v1/stream", hub, http, runner, codec)
     finally:
         running.cancel()
@@ -207,7 +211,7 @@ async def everything(streaming, daemon):
 async def test_what_happens_is_told_as_it_happens(daemon):
     async with streaming(daemon) as served, served.client() as client:
         assert client.answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
-        assert client.answer.headers["Cache-DaemonClient"] == "no-store"
+        assert client.answer.headers["Cache-Control"] == "no-store"
         assert client.answer.headers["X-Accel-Buffering"] == "no"
         assert client.answer.headers["X-Content-Type-Options"] == "nosniff"
         assert "Content-Encoding" not in client.answer.headers
@@ -430,7 +434,7 @@ async def test_a_reader_that_takes_nothing_is_cut_off_and_can_go_on(daemon):
         await daemon.receive(told(second, metadata={"notes": [str(second) * 7000]}))
     await daemon.settled()
     async with aiohttp.ClientSession() as http:
-        served = Streaming(f"{daemon.url}/api/v1/stream", parts.hub, http, None)
+        served = Streaming(f"{daemon.url}/api/v1/stream", parts.broadcaster, http, None)
         with slow_reader(served, "0") as sock:
             async with asyncio.timeout(30):
                 while not served.hub.cuts:
@@ -532,7 +536,7 @@ async def test_a_key_that_is_revoked_ends_its_streams(daemon, clock):
     gate = await KeyAuthenticator.open(db, UsageCounter(), required=True)
     wanted = keys.NewKey("screen")
     key, token = await db.write(lambda tx: keys.create(tx, wanted, "me", clock.now()))
-    gate.reload(await db.read(lambda tx: tx.keys.known(MAX_CACHED_KEYS)))
+    gate.reload(await db.read(lambda tx: tx.keys.with_digests(MAX_CACHED_KEYS)))
     bearer = {"Authorization": f"Bearer {token}"}
     async with streaming(daemon, door=AccessPolicy(clock, gate)) as served:
         async with served.client(**bearer) as client, served.client(**bearer) as dismissed:
@@ -542,7 +546,7 @@ async def test_a_key_that_is_revoked_ends_its_streams(daemon, clock):
         async with served.client(**bearer) as client:
             assert await client.quiet() == []
             await db.write(lambda tx: keys.revoke(tx, key.id, clock.now()))
-            gate.reload(await db.read(lambda tx: tx.keys.known(MAX_CACHED_KEYS)))
+            gate.reload(await db.read(lambda tx: tx.keys.with_digests(MAX_CACHED_KEYS)))
             assert await client.event() is None
         assert (await served.refused(**bearer))[0] == 401
 

@@ -42,7 +42,7 @@ def brief_streams(monkeypatch):
         follower = self._subscriber
 
         def end():
-            follower.ended = True
+            follower.stopped = True
             follower.wake()
 
         asyncio.get_running_loop().call_later(0.02, end)

@@ -28,9 +28,9 @@ def recent(clock, **fields):
 async def forget(daemon, **keep):
     """Run the retention as its job does; its sentence."""
     for name, kept in keep.items():
-        setattr(daemon.daemon.kept_for, name, kept)
+        setattr(daemon.daemon.retention, name, kept)
     retention = RetentionJob(
-        daemon.daemon.db, daemon.daemon.parts.clock, daemon.daemon.kept_for, daemon.daemon.parts.time
+        daemon.daemon.db, daemon.daemon.parts.clock, daemon.daemon.retention, daemon.daemon.parts.time
     )
     return await retention.run(JobRun("retention", 1, "manual"))
 
@@ -206,14 +206,14 @@ async def test_exceptions_are_judged_again_by_the_clock_that_was_set_right(daemo
     async def opened(count):
         async with asyncio.timeout(20):
             while len((await daemon.get("/exceptions?kind=late_departure"))["data"]) != count:
-                daemon.daemon.following.wake()
+                daemon.daemon.consumers.wake()
                 await look_again()
 
     await opened(0)
     clock.turn(days=TWO_YEARS)
     await opened(1)
     clock.turn(days=-TWO_YEARS)
-    daemon.daemon.following.examiner.reevaluate()
+    daemon.daemon.consumers.examiner.reevaluate()
     await opened(0)
 
 
@@ -257,7 +257,7 @@ async def test_a_clock_that_was_set_back_is_noticed_at_once_and_after_a_restart(
 
     async def once(time):
         clock.sleep = lambda _: asyncio.Event().wait()
-        await time.look()
+        await time.check()
         task = asyncio.create_task(time.run(set_back))
         async with asyncio.timeout(10):
             while time._was_set_back:

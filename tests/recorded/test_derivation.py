@@ -108,7 +108,7 @@ async def mirror(account, tmp_path_factory):
 
 async def judged(daemon):
     """Wait until exceptions are those of the present."""
-    examiner = daemon.daemon.following.examiner
+    examiner = daemon.daemon.consumers.examiner
     async with asyncio.timeout(30):
         while True:
             last = await daemon.daemon.db.read(lambda tx: tx.journal.last())
@@ -116,7 +116,7 @@ async def judged(daemon):
             is_due = due is not None and due <= daemon.clock.stamp()
             if examiner.is_loud and examiner.has_processed(last) and not is_due:
                 return
-            daemon.daemon.following.wake()
+            daemon.daemon.consumers.wake()
             await asyncio.sleep(0.02)
 
 

@@ -203,7 +203,7 @@ async def document(parts: AppContext) -> dict[str, Any]:
         "reasons": reasons,
         "warnings": [
             *warnings(parts),
-            *refusal_warnings(parts, hearing.clocks.last_webhook_at),
+            *refusal_warnings(parts, hearing.signals.last_webhook_at),
             *version_warnings(versions, now),
             *_sync_warnings(parts, held, hearing),
         ],
@@ -211,7 +211,7 @@ async def document(parts: AppContext) -> dict[str, Any]:
         "webhook": {
             "path": parts.display.webhook_path,
             "has_secrets": parts.display.has_secrets,
-            "last_received_at": hearing.clocks.last_webhook_at,
+            "last_received_at": hearing.signals.last_webhook_at,
             "last_created_at": created_at,
             "deliveries": parts.webhook_results(),
             "rejected": [_refused_webhooks(one, parts) for one in parts.webhook_refusals()],

@@ -108,7 +108,7 @@ async def _shipments(request: web.Request) -> web.StreamResponse:
 
 async def _invalid_filters(request: web.Request, query: dict[str, str], problem: str) -> web.StreamResponse:
     """The list of shipments for filters that cannot be used: 400, with the form as it was sent."""
-    made = lambda _, look: shipments.invalid_filters_page(query, problem, look.sight)  # noqa: E731
+    made = lambda _, look: shipments.invalid_filters_page(query, problem, look.view)  # noqa: E731
     return PreparedStreamResponse(
         PreparedResponse(400, await page(request, "shipments.html", lambda _: None, made), HTML)
     )
