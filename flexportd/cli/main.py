@@ -74,7 +74,7 @@ _LOOKUP = ((search.search, why.why), "Find by any reference; show how data chang
 _STATUS = ((status.status, exceptions.exceptions), "Show daemon status, freight that needs attention.")
 for purpose, commands in {
     "Start": (demo.demo, serve.serve, sandbox.sandbox),
-    "Look": (
+    "View": (
         _STATUS, shipments.shipments, resources.resources, events.events, _LOOKUP, _GAPS_AND_DRIFT, _QUEUE_AND_JOBS,
     ),
     "Repair": (sync.sync, dead.dead, webhook.webhook),

@@ -53,6 +53,11 @@ class DaemonResponse:
 
     raw: bytes
 
+    @classmethod
+    def of(cls, document: Any) -> "DaemonResponse":
+        """A response with this document."""
+        return cls(json.dumps(document).encode())
+
     @cached_property
     def document(self) -> Any:
         """The parsed JSON. Raises FlexportdError if it is not valid."""

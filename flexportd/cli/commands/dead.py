@@ -2,6 +2,7 @@
 
 import contextlib
 import getpass
+import itertools
 import os
 import socket
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from flexportd.cli.output import Column, Output
 from flexportd.cli.render import show_payload
 from flexportd.errors import NotFoundError
 
-_RETRY_BATCH = 1000  # dead letters that one call to the daemon retries
+_RETRY_BATCH = 1000  # dead letters retried by one request
 
 
 @click.group()
@@ -68,14 +69,14 @@ def _show(out: Output, found: dict[str, object]) -> None:
             ("discarded", discarded),
         ]
     )
-    tries = found["failed_attempts"]
+    attempts = found["failed_attempts"]
     out.heading("Attempts")
     columns = (
         Column("at", lambda row: format_time(row["at"])),
         Column("attempt", right=True),
         Column("error", narrows=True),
     )
-    out.table(tries if isinstance(tries, list) else [], columns)
+    out.table(attempts if isinstance(attempts, list) else [], columns)
     show_payload(out, found)
 
 
@@ -108,7 +109,7 @@ def retry(
 
 
 def _retry_all(daemon: DaemonClient, out: Output, filters: dict[str, str | None]) -> None:
-    # What dies again at once would match again: no more than were dead at the start are tried.
+    # Items that fail again at once match again: retry no more than the initial number.
     rounds = 1 + daemon.get("/queue").document["dead"] // _RETRY_BATCH
     for _ in range(rounds):
         reply = daemon.post("/dead-letters/retry", None, **filters)
@@ -147,34 +148,22 @@ def export(invocation: Invocation, output: Path | None) -> None:
 
     Discarded dead letters are included. Payloads that are not JSON are base64-encoded.
     """
-    counted = _CountedLines(_export_lines(invocation.client))
+    ordinals = itertools.count()  # counts the lines
+    lines = (line for line, _ in zip(_export_lines(invocation.client), ordinals, strict=False))
     if output is None:
         out = Output.standard()
-        for line in counted:
+        for line in lines:
             out.json_line(line.rstrip(b"\n"))
     else:
-        write_private(output, counted, replace=True)
-    click.echo(f"{plural(counted.count, 'dead letter')} exported.", err=True)
-
-
-class _CountedLines:
-    """Lines, counted as they pass."""
-
-    def __init__(self, lines: Iterator[bytes]) -> None:
-        self._lines = lines
-        self.count = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        for line in self._lines:
-            self.count += 1
-            yield line
+        write_private(output, lines, replace=True)
+    click.echo(f"{plural(next(ordinals), 'dead letter')} exported.", err=True)
 
 
 def _export_lines(daemon: DaemonClient) -> Iterator[bytes]:
     for discarded in (False, True):
         ids = [row["id"] for page in daemon.pages("/dead-letters", discarded=discarded) for row in page["data"]]
         for dead_id in reversed(ids):
-            with contextlib.suppress(NotFoundError):  # it was retried meanwhile
+            with contextlib.suppress(NotFoundError):  # retried in the meantime
                 raw = daemon.get(f"/dead-letters/{quote_id(dead_id)}").raw
-                # A payload may be laid out over many lines; in JSON a line end is never part of a value.
+                # A payload may have several lines; in JSON a line end is never part of a value.
                 yield raw.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n"

@@ -1,4 +1,4 @@
-"""`flexportd documents fetch|verify|export`: the files of documents, and the archive that keeps them."""
+"""`flexportd documents fetch|verify|export`: the archived files of documents."""
 
 import itertools
 import json
@@ -20,7 +20,7 @@ _PAUSE_CHECK_EVERY = 40  # polls between checks for a paused queue
 _BATCH = 50  # documents per request
 _SHOWN = 20  # documents that are listed one by one
 
-# Flexport's ids may begin with a dash: what is no option is an id.
+# Flexport's ids may begin with a dash: an argument that is not an option is an id.
 _WITH_IDS = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
 
 
@@ -54,10 +54,10 @@ def fetch(
         with show_progress("The files are still being fetched in the background.") as progress:
             rows = list(_wait_for_files(daemon, found["queued"], progress))
         found["files"] = [row for row in rows if row["state"] != "fetched"]
-    out.show(DaemonResponse(json.dumps(found).encode()), lambda told: _show_fetched(out, told, wait=wait))
+    out.show(DaemonResponse.of(found), lambda result: _show_fetched(out, result, wait=wait))
     if found["unknown"]:
         return Exit.NOT_FOUND
-    # With --all, what the settings leave out is no failure.
+    # With --all, files that the settings exclude are no failure.
     return Exit.FAILED if found.get("files") or (found["refused"] and not everything) else None
 
 
@@ -102,21 +102,21 @@ def _wait_for_files(daemon: DaemonClient, ids: Sequence[str], progress: Progress
 
 
 def _show_fetched(out: Output, found: dict[str, Any], *, wait: bool) -> None:
-    here = f"; {plural(len(found['present']), 'file')} already archived" if found["present"] else ""
+    archived = f"; {plural(len(found['present']), 'file')} already archived" if found["present"] else ""
     failed = found.get("files", [])
     if not (found["queued"] or found["present"] or found["refused"] or found["unknown"]):
         out.line("No files are missing.")
     elif wait:
-        out.line(f"{plural(len(found['queued']) - len(failed), 'file')} fetched{here}.")
+        out.line(f"{plural(len(found['queued']) - len(failed), 'file')} fetched{archived}.")
     else:
-        out.line(f"{plural(len(found['queued']), 'file')} queued for fetching{here}.")
-    told = [f"{row['document_id']}: {humanize(row['state'])}: {row['error']}" for row in failed]
-    told += [f"{row['id']}: refused: {row['reason']}" for row in found["refused"]]
-    told += [f"{key}: no such document" for key in found["unknown"]]
-    for sentence in told[:_SHOWN]:
+        out.line(f"{plural(len(found['queued']), 'file')} queued for fetching{archived}.")
+    notes = [f"{row['document_id']}: {humanize(row['state'])}: {row['error']}" for row in failed]
+    notes += [f"{row['id']}: refused: {row['reason']}" for row in found["refused"]]
+    notes += [f"{key}: no such document" for key in found["unknown"]]
+    for sentence in notes[:_SHOWN]:
         out.note(f"flexportd: {sentence}")
-    if len(told) > _SHOWN:
-        out.note(f"flexportd: {len(told) - _SHOWN} more; use --json to show all")
+    if len(notes) > _SHOWN:
+        out.note(f"flexportd: {len(notes) - _SHOWN} more; use --json to show all")
 
 
 @click.command()
@@ -132,8 +132,8 @@ def verify(daemon: DaemonClient, out: Output) -> int | None:
         reply = poll(progress, lambda: daemon.get("/documents/verify"), _verify_progress)
     out.show(reply, lambda found: _show_verified(out, found))
     found = reply.document
-    sound = found["state"] == "done" and not (found["missing"] or found["damaged"])
-    return None if sound else Exit.FAILED
+    intact = found["state"] == "done" and not (found["missing"] or found["damaged"])
+    return None if intact else Exit.FAILED
 
 
 def _verify_progress(reply: DaemonResponse) -> str | None:

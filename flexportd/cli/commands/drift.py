@@ -1,4 +1,4 @@
-"""`flexportd drift`: what Flexport sends that nobody published."""
+"""`flexportd drift`: undocumented fields, values and objects of Flexport's API."""
 
 import click
 

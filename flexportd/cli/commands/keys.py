@@ -51,13 +51,13 @@ def keys_create(
 
 
 def _pairs(given: tuple[str, ...]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     for pair in given:
-        key, mark, value = pair.partition("=")
-        if not mark:
+        key, equals, value = pair.partition("=")
+        if not equals:
             raise click.UsageError(f"--metadata is {pair!r}; expected KEY=VALUE.", click.get_current_context())
-        found.setdefault(key, []).append(value)
-    return found
+        values.setdefault(key, []).append(value)
+    return values
 
 
 def _print_created(out: Output, found: dict[str, Any]) -> None:

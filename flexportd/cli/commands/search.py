@@ -1,4 +1,4 @@
-"""`flexportd search`: any reference, or a part of one."""
+"""`flexportd search`: objects by any reference, or part of one."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _KINDS = (
     "location, port or invoice"
 )
 
-_HEADINGS = {"sku": "SKU", "po": "Purchase order", "bill": "Bill of lading"}  # by kind; others are named by their word
+_HEADINGS = {"sku": "SKU", "po": "Purchase order", "bill": "Bill of lading"}  # by kind; others: the kind itself
 
 
 @click.command()

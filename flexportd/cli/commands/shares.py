@@ -1,4 +1,4 @@
-"""`flexportd shares`: links to one shipment for people without a key."""
+"""`flexportd shares`: share links to a shipment for people without an API key."""
 
 from typing import Any
 

@@ -29,7 +29,7 @@ _FILTERS = (
     click.option("--ramp-eta-after", metavar="DAY", help="Arriving at the inland ramp on or after this day."),
     click.option("--delivery-before", metavar="DAY", help="Delivered, or due, before this day."),
     click.option("--delivery-after", metavar="DAY", help="Delivered, or due, on or after this day."),
-    click.option("--archived/--no-archived", default=None, help="Limit to those archived, or exclude them."),
+    click.option("--archived/--no-archived", default=None, help="Limit to archived shipments, or exclude them."),
     filter_option("removed", "truth"),
     click.option("--sort", metavar="WORD", help="Sort by updated_at, id or eta. Prefix - sorts descending."),
     click.option("--all", "everything", is_flag=True, help="List all, without a row limit."),
@@ -136,7 +136,7 @@ _STOPS = (
 
 
 def _at_place(found: Mapping[str, Any], name: str, place: str) -> str:
-    """The day of a fact or a forecast, and the place that it is about.
+    """The actual or estimated day, and its place.
 
     A place of delivery that is the ramp or the port of unloading is not repeated.
     """
@@ -147,7 +147,7 @@ def _at_place(found: Mapping[str, Any], name: str, place: str) -> str:
 
 
 def _when(entry: Any) -> str:
-    """The day where only that is known, else the minute; forecasts are marked."""
+    """The day if only that is known, else the minute; estimates begin with ~."""
     known = "actual" if entry["actual_at"] else "planned"
     at = entry[f"{known}_date"] if entry["day_only"] else format_time(entry[f"{known}_at"])
     return f"{at}" if known == "actual" else f"~{at}"
@@ -184,9 +184,9 @@ def _carbon(out: Output, found: dict[str, Any]) -> None:
         out.line("No carbon figures.")
     for one in found["missing"]:
         out.line(f"Leg {one['leg_id']}: {one['reason']}")
-    kept = {row["leg_id"] for row in found["data"]}
+    stored = {row["leg_id"] for row in found["data"]}
     for one in found.get("failed", ()):
-        if one["leg_id"] in kept:
+        if one["leg_id"] in stored:
             out.line(f"Leg {one['leg_id']}: kept the previous figure: {one['reason']}")
 
 

@@ -149,7 +149,7 @@ def _show_run(out: Output, found: dict[str, Any]) -> None:
 
 
 def _total(receipt: Mapping[str, Any]) -> str:
-    """What Flexport says there is; `?` where it does not say, `!` where the counts do not add up."""
+    """The total at Flexport; `?` if it is not reported, `!` if the counts do not add up."""
     if receipt["total"] is None:
         return "?" if receipt["objects"] else ""
     return (
