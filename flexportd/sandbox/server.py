@@ -25,7 +25,7 @@ from flexportd.sandbox.http.api import Api
 from flexportd.sandbox.http.auth import Authenticator
 from flexportd.sandbox.http.middleware import ApiMiddleware, RequestLog
 from flexportd.sandbox.options import SandboxOptions
-from flexportd.sandbox.webhook_sender import DeliveryCounters, UndeliveredEvent, WebhookEndpoint, WebhookSender
+from flexportd.sandbox.webhook_sender import DeliveryCounters, UndeliveredEvent, WebhookSender
 from flexportd.sandbox.world.world import World, WorldPlan
 from flexportd.tasks import Tasks
 
@@ -83,8 +83,8 @@ class Sandbox:
         await self._runner.setup()
         await web.SockSite(self._runner, self._listener).start()
         if options.webhook_url and options.webhook_secret:
-            target = WebhookEndpoint(options.webhook_url, options.webhook_secret, options.in_flight)
-            self._deliveries = WebhookSender(target, self._clock, self._faults)
+            url, secret = options.webhook_url, options.webhook_secret
+            self._deliveries = WebhookSender(url, secret, self._clock, self._faults, in_flight=options.in_flight)
         self.tasks.start("sandbox_world", self._run, vital=False)
 
     async def stop(self) -> None:

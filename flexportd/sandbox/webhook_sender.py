@@ -28,15 +28,6 @@ _MAX_OUTSTANDING = 1000
 _UNDELIVERED_KEPT = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class WebhookEndpoint:
-    """The receiver of webhooks, their secret, and the number sent concurrently."""
-
-    url: str
-    secret: str
-    in_flight: int = 8
-
-
 @dataclass(slots=True)
 class DeliveryCounters:
     """Counters of webhooks; `outstanding` are neither accepted nor abandoned yet."""
@@ -70,15 +61,17 @@ def backoff(attempt: int, jitter: float) -> float:
 class WebhookSender:
     """Delivers events to one receiver, with retries."""
 
-    def __init__(self, target: WebhookEndpoint, clock: Clock, faults: FaultInjector) -> None:
+    def __init__(self, url: str, secret: str, clock: Clock, faults: FaultInjector, *, in_flight: int) -> None:
+        """At most `in_flight` webhooks are sent concurrently."""
         self.counters = DeliveryCounters()
         self.undelivered: deque[UndeliveredEvent] = deque(maxlen=_UNDELIVERED_KEPT)
-        self._target = target
+        self._url = url
+        self._secret = secret
         self._clock = clock
         self._faults = faults
         self._tasks = Tasks()
-        self._jitter = Random(target.url)  # noqa: S311 (jitter)
-        self._slots = asyncio.Semaphore(target.in_flight)
+        self._jitter = Random(url)  # noqa: S311 (jitter)
+        self._slots = asyncio.Semaphore(in_flight)
         self._room = asyncio.Semaphore(_MAX_OUTSTANDING)
         self._idle = asyncio.Event()
         self._idle.set()
@@ -153,14 +146,12 @@ class WebhookSender:
         self.counters.attempts += 1
         headers = {
             "Content-Type": "application/json",
-            SHA256_HEADER: sign(body, self._target.secret),
-            SHA1_HEADER: sign_sha1(body, self._target.secret),
+            SHA256_HEADER: sign(body, self._secret),
+            SHA1_HEADER: sign_sha1(body, self._secret),
         }
         try:
             # A redirect is a response other than 200.
-            async with self._session.post(
-                self._target.url, data=body, headers=headers, allow_redirects=False
-            ) as response:
+            async with self._session.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
                 status = response.status
         except (aiohttp.ClientError, TimeoutError):
             self.counters.unanswered += 1

@@ -207,8 +207,8 @@ def _show_status(out: Output, found: dict[str, Any]) -> None:
 def _run(run: dict[str, Any] | None, now: Any) -> str:
     if run is None:
         return "never"
-    at = run["ended_at"] or run["started_at"]
-    return f"{humanize(run['state'])} {ago(at, now)}" + (f": {run['reason']}" if run["reason"] else "")
+    age = ago(run["ended_at"], now) if run["ended_at"] else f"since {format_time(run['started_at'])}"
+    return f"{humanize(run['state'])} {age}" + (f": {run['reason']}" if run["reason"] else "")
 
 
 def _details(found: Mapping[str, Any]) -> str:

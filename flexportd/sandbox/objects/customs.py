@@ -33,9 +33,9 @@ class CustomsEntries(DerivedObjects):
 
     def make(self, journey: ShipmentState, place: int, now: datetime) -> Wire:
         serial = KeyedRandom(journey.plan.seed, f"entry/{journey.plan.ordinal}").randint("serial", 10**6, 10**7 - 1)
-        told = journey.event_types_until(now)
-        released = told.get(RELEASED)
-        held = any("customs" in kind for kind in told)
+        recorded = journey.event_types_until(now)
+        released = recorded.get(RELEASED)
+        held = any("customs" in kind for kind in recorded)
         status = "cleared" if released else "customs_hold" if held else "pending"
         return {
             "_object": CUSTOMS_ENTRY,
