@@ -17,7 +17,7 @@ class Party:
 
     @property
     def ref(self) -> str:
-        """The handle that `f.consignee_external_ref` looks for."""
+        """The external reference, for `f.consignee_external_ref`."""
         return f"id-{self.id}"
 
 
@@ -47,7 +47,7 @@ CONSIGNEES = (
     Party(556403, "Larkfield Home Goods", PLACES["W-EDI"]),
 )
 
-# Where they are, their names, and the SKUs that they sell.
+# Place, name, and the SKUs that they sell.
 _SELLERS: dict[str, dict[str, str]] = {
     "F-SZX": {
         "Bright Lantern Electronics": "LAMP-01 LAMP-02 SPKR-11",
@@ -97,7 +97,7 @@ def _sellers() -> dict[str, tuple[Party, ...]]:
 
 SELLERS = _sellers()
 
-# What each seller has, by SKU.
+# The SKUs of each seller.
 SKUS_OF_SELLER = {
     name: frozenset(f"HP-{sku}" for sku in skus.split()) for group in _SELLERS.values() for name, skus in group.items()
 }
@@ -152,5 +152,5 @@ CATALOG, RETIRED_PRODUCTS = (
 
 
 def price(good: CatalogProduct) -> Decimal:
-    """What the seller asks for one unit, in US dollars."""
+    """The seller's price of one unit, in US dollars."""
     return Decimal(good.cost)

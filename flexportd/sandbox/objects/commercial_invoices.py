@@ -1,4 +1,4 @@
-"""Commercial invoices: what the seller charges, one for each purchase order, there once they are digitised."""
+"""Commercial invoices of the sellers: one for each purchase order, once they are digitised."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -28,7 +28,7 @@ DIGITISED = "/shipments#commercial_invoices_digitized"
 
 
 class CommercialInvoices(DerivedObjects):
-    """Their lines carry the same units as the shipment's items, which fill at the same moment."""
+    """Their lines have the same units as the shipment's items, which appear at the same time."""
 
     kind = COMMERCIAL_INVOICE
 

@@ -51,7 +51,7 @@ class Documents(DerivedObjects):
         for place, (kind, share, stage, hours) in enumerate(_TYPES):
             if _applies(kind, plan) and lot.random(kind) < share:
                 seconds = hours * 3600 + lot.randint(f"{kind}/seconds", 10_000, 90_000) / 1000
-                # Nothing is uploaded to a shipment that is not there yet.
+                # Nothing is uploaded before the shipment exists.
                 yield place, max(plan.booked + timedelta(seconds=2 + place), stages[stage] + timedelta(seconds=seconds))
 
     def make(self, journey: ShipmentState, place: int, now: datetime) -> Wire:
@@ -80,7 +80,7 @@ class Documents(DerivedObjects):
 
 
 def file_bytes(journey: ShipmentState, place: int) -> bytes:
-    """The file: who ships what to whom."""
+    """The file: parties and lines of the shipment."""
     kind, cargo = _TYPES[place][0], journey.plan.cargo
     lines = [(line.product.sku, line.product.name, str(line.units), line.purchase_order) for line in cargo.lines]
     if kind.endswith("csv"):

@@ -1,4 +1,4 @@
-"""Purchase orders and their lines: what was ordered before it was shipped.
+"""Purchase orders and their lines.
 
 Each order of a shipment's cargo is an object of its own, open until the cargo is delivered. Shipments have no link to
 orders: `f.shipment.id` finds them.
@@ -105,7 +105,7 @@ def _created(journey: ShipmentState, place: int) -> datetime:
 
 
 def _transport_terms(plan: Itinerary) -> dict[str, Any]:
-    """How the goods are to come; by road there are no ports."""
+    """Transport terms; by road there are no ports."""
     by_road = plan.route.kind == "road"
     last = plan.legs[-1].route_leg.destination.place
     return {

@@ -98,8 +98,8 @@ def _booking(plan: Itinerary, confirmed: datetime, rng: Random) -> Iterator[Worl
         if abandoned is not None and pair[1] == len(plan.legs) - 1
     }
     boxes = [ObjectRef(CONTAINER_LEG, index) for index in range(len(container_leg_pairs(plan))) if index not in late]
-    papers: Wire = {"ocean_shipment": {"carrier_booking_number": plan.cargo.booking_number}}
-    schedule = _shipment_dates(plan, times) | (papers if plan.route.mode == "ocean" else {})
+    booking_number: Wire = {"ocean_shipment": {"carrier_booking_number": plan.cargo.booking_number}}
+    schedule = _shipment_dates(plan, times) | (booking_number if plan.route.mode == "ocean" else {})
     yield WorldEvent(occurred=plan.booked, type="/shipment#created", creates=(THE_SHIPMENT, *legs))
     if plan.route.kind == "air":
         yield WorldEvent(occurred=confirmed - timedelta(minutes=20), type="/shipment#booking_confirmed")

@@ -29,7 +29,7 @@ _FAILED, _VOIDED = "/invoice#invoice_payment_failed", "/invoice#invoice_voided"
 
 @dataclass(frozen=True, slots=True)
 class InvoiceStep:
-    """Something that becomes of an invoice: its new fields, and the event that tells of it, if any does."""
+    """A change of an invoice: its new fields, and its event, if any."""
 
     at: datetime
     fields: Wire
@@ -38,7 +38,7 @@ class InvoiceStep:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceTerms:
-    """What an invoice begins with."""
+    """The initial terms of an invoice."""
 
     random: KeyedRandom
     issued: datetime
@@ -86,7 +86,7 @@ def invoice(plan: Itinerary, shipment_id: int, place: int, now: datetime, links:
 
 
 def script(plan: Itinerary) -> list[WorldEvent]:
-    """What is recorded of a shipment's invoices, in order; the shipment itself stays as it is."""
+    """The events of a shipment's invoices, in order; the shipment itself does not change."""
     found = [
         WorldEvent(occurred=step.at, type=step.event, about=ObjectRef(INVOICE, place), at=step.at)
         for place in invoice_kinds(plan)
@@ -126,7 +126,7 @@ def _terms(plan: Itinerary, place: int) -> InvoiceTerms:
 
 
 def _lifecycle(bill: InvoiceTerms) -> Iterator[InvoiceStep]:
-    """Everything that becomes of an invoice after it was shared, in order."""
+    """All changes of an invoice after it was shared, in order."""
     draw = bill.random.random("life")
     if draw < 0.04:
         voided = bill.issued + timedelta(hours=bill.random.randint("voided", 5, 60))
@@ -148,7 +148,7 @@ def _lifecycle(bill: InvoiceTerms) -> Iterator[InvoiceStep]:
 
 
 def _payment(bill: InvoiceTerms, due: datetime) -> Iterator[InvoiceStep]:
-    """One of four pays late, or not yet."""
+    """One in four pays late, or not yet."""
     late = bill.random.random("late") < 0.25
     hours = bill.random.randint("paid", 30, 500) if late else -bill.random.randint("paid", 10, 150)
     midnight = datetime.combine(due.date(), datetime.min.time(), due.tzinfo) + timedelta(days=1)
@@ -180,7 +180,7 @@ def _notes(plan: Itinerary, place: int) -> list[str]:
 
 
 def charges(plan: Itinerary, kind: str, currency: str) -> tuple[Wire, ...]:
-    """What is charged on the invoice for the `freight`, the `destination`, or the `client` as such."""
+    """The items of the invoice for the `freight`, the `destination`, or the `client`."""
     lot = KeyedRandom(plan.seed, f"charges/{plan.ordinal}/{kind}")
     if kind == "client":
         return (_charge("Platform Fee", "additional", (lot.randint("fee", 90, 400) * 100, "1", "month"), currency),)
@@ -210,7 +210,7 @@ def _freight(plan: Itinerary, lot: KeyedRandom) -> list[tuple[str, str, tuple[in
 
 
 def _destination(plan: Itinerary, lot: KeyedRandom) -> list[tuple[str, str, tuple[int, str, str]]]:
-    """Containers are drayed each, everything else goes by cartage; customs only where Flexport is the broker."""
+    """Drayage per container, cartage for everything else; customs only if Flexport is the broker."""
     full = plan.route.kind in FULL_CONTAINER_KINDS
     boxes = str(len(plan.cargo.containers)) if full else "1"
     name, unit = ("Drayage Base", "container") if full else ("Cartage Base", "total")
