@@ -53,7 +53,7 @@ def format_size(count: float) -> str:
     return f"{count:.1f} {_SIZES[-1]}"
 
 
-def plural(count: int, one: str, many: str | None = None) -> str:
+def count_of(count: int, one: str, many: str | None = None) -> str:
     """`1 dead letter`, `2 dead letters`."""
     return f"{count} {one if count == 1 else many or one + 's'}"
 

@@ -9,10 +9,10 @@ import pytest
 from flexportd.cli.format import (
     actual_or_estimate,
     ago,
+    count_of,
     format_duration,
     format_size,
     format_time,
-    plural,
     since,
     tally,
 )
@@ -189,7 +189,11 @@ def test_what_is_no_time_stays_as_it_is():
 def test_numbers_are_in_words():
     assert [format_duration(0), format_duration(59.9), format_duration(61)] == ["0 s", "59 s", "1 min"]
     assert [format_size(5), format_size(1536), format_size(5 << 40)] == ["5 B", "1.5 KiB", "5.0 TiB"]
-    assert [plural(1, "box", "boxes"), plural(2, "box", "boxes"), plural(0, "hit")] == ["1 box", "2 boxes", "0 hits"]
+    assert [count_of(1, "box", "boxes"), count_of(2, "box", "boxes"), count_of(0, "hit")] == [
+        "1 box",
+        "2 boxes",
+        "0 hits",
+    ]
     assert tally({"air": 2, "truck_intl": 9, "rail": 0}) == "9 truck intl, 2 air"
     assert tally({}) == "none"
 

@@ -14,7 +14,7 @@ from flexportd.cli.client import DaemonClient, quote_id
 from flexportd.cli.command import Invocation, daemon_command, limit_option
 from flexportd.cli.exit_codes import Exit
 from flexportd.cli.files import write_private
-from flexportd.cli.format import ago, format_time, plural
+from flexportd.cli.format import ago, count_of, format_time
 from flexportd.cli.output import Column, Output
 from flexportd.cli.render import show_payload
 from flexportd.errors import NotFoundError
@@ -113,7 +113,7 @@ def _retry_all(daemon: DaemonClient, out: Output, filters: dict[str, str | None]
     rounds = 1 + daemon.get("/queue").document["dead"] // _RETRY_BATCH
     for _ in range(rounds):
         reply = daemon.post("/dead-letters/retry", None, **filters)
-        out.show_line(reply, lambda found: f"{plural(found['retried'], 'dead letter')} queued for retry.")
+        out.show_line(reply, lambda found: f"{count_of(found['retried'], 'dead letter')} queued for retry.")
         if not reply.document["has_more"]:
             return
 
@@ -156,7 +156,7 @@ def export(invocation: Invocation, output: Path | None) -> None:
             out.json_line(line.rstrip(b"\n"))
     else:
         write_private(output, lines, replace=True)
-    click.echo(f"{plural(next(ordinals), 'dead letter')} exported.", err=True)
+    click.echo(f"{count_of(next(ordinals), 'dead letter')} exported.", err=True)
 
 
 def _export_lines(daemon: DaemonClient) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ import click
 from flexportd.cli.client import DaemonClient, quote_id
 from flexportd.cli.command import Invocation, daemon_command
 from flexportd.cli.exit_codes import Exit
-from flexportd.cli.format import format_size, humanize, plural
+from flexportd.cli.format import count_of, format_size, humanize
 from flexportd.cli.output import Column, DaemonResponse, Output
 from flexportd.cli.progress import ProgressLine, poll, show_progress
 from flexportd.errors import FlexportdError
@@ -96,20 +96,20 @@ def _wait_for_files(daemon: DaemonClient, ids: Sequence[str], progress: Progress
             pending = sum(row["state"] == "pending" for row in rows)
             if pending and next(polls) % _PAUSE_CHECK_EVERY == 0 and daemon.get("/queue").document["paused"]:
                 raise FlexportdError("The queue is paused; run `flexportd queue resume` to continue")
-            return f"{start + len(rows) - pending} of {plural(len(ids), 'file')} done" if pending else None
+            return f"{start + len(rows) - pending} of {count_of(len(ids), 'file')} done" if pending else None
 
         yield from poll(progress, read, progress_text)
 
 
 def _show_fetched(out: Output, found: dict[str, Any], *, wait: bool) -> None:
-    archived = f"; {plural(len(found['present']), 'file')} already archived" if found["present"] else ""
+    archived = f"; {count_of(len(found['present']), 'file')} already archived" if found["present"] else ""
     failed = found.get("files", [])
     if not (found["queued"] or found["present"] or found["refused"] or found["unknown"]):
         out.line("No files are missing.")
     elif wait:
-        out.line(f"{plural(len(found['queued']) - len(failed), 'file')} fetched{archived}.")
+        out.line(f"{count_of(len(found['queued']) - len(failed), 'file')} fetched{archived}.")
     else:
-        out.line(f"{plural(len(found['queued']), 'file')} queued for fetching{archived}.")
+        out.line(f"{count_of(len(found['queued']), 'file')} queued for fetching{archived}.")
     notes = [f"{row['document_id']}: {humanize(row['state'])}: {row['error']}" for row in failed]
     notes += [f"{row['id']}: refused: {row['reason']}" for row in found["refused"]]
     notes += [f"{key}: no such document" for key in found["unknown"]]
@@ -138,14 +138,14 @@ def verify(daemon: DaemonClient, out: Output) -> int | None:
 
 def _verify_progress(reply: DaemonResponse) -> str | None:
     is_running = reply.document["state"] == "running"
-    return f"{plural(reply.document['checked'], 'file')} checked" if is_running else None
+    return f"{count_of(reply.document['checked'], 'file')} checked" if is_running else None
 
 
 def _show_verified(out: Output, found: dict[str, Any]) -> None:
     faults = [{**row, "what": what} for what in ("missing", "damaged") for row in found[what]]
     if faults:
         out.table(faults, _FAULTS)
-    checked = plural(found["checked"], "file")
+    checked = count_of(found["checked"], "file")
     out.line(
         f"{checked} checked ({format_size(found['bytes'])}): {found['intact']} intact, "
         f"{len(faults)} missing or damaged."
@@ -182,12 +182,12 @@ def export(invocation: Invocation, shipment: str, output: Path | None, *, force:
     index = _index(path)
     missing = [row for row in index["documents"] if row["reason"] is not None]
     packed = sum(row["file"] is not None for row in index["documents"])
-    click.echo(f"{path}: {plural(packed, 'file')}, {plural(len(index['documents']), 'document')}.", err=True)
+    click.echo(f"{path}: {count_of(packed, 'file')}, {count_of(len(index['documents']), 'document')}.", err=True)
     if not missing:
         return None
     for row in missing[:_SHOWN]:
         Output.standard().note(f"{row['document_id']} ({row['title']}): {row['reason']}")
-    named = plural(len(missing), "document has no file", "documents have no file")
+    named = count_of(len(missing), "document has no file", "documents have no file")
     error = FlexportdError(f"{named}; see index.csv in the zip for the reasons")
     error.add_note(invocation.command_line(f"documents fetch --shipment {number} --wait"))
     raise error

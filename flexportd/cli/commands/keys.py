@@ -6,7 +6,7 @@ import click
 
 from flexportd.cli.client import DaemonClient, quote_id
 from flexportd.cli.command import NearestChoice, daemon_command, limit_option
-from flexportd.cli.format import ago, format_time, is_loopback, join_values, plural
+from flexportd.cli.format import ago, count_of, format_time, is_loopback, join_values
 from flexportd.cli.output import Column, DaemonResponse, Output, Row
 from flexportd.errors import NotFoundError
 
@@ -65,7 +65,7 @@ def _print_created(out: Output, found: dict[str, Any]) -> None:
     until = f"expires {format_time(found['expires_at'])}" if found["expires_at"] else "never expires"
     out.note(f"Key {found['id']} ({found['name']}): scope {_scope(found)}, {until}. It is shown only once.")
     if found["shipments"] is not None:
-        out.note(f"It currently gives access to {plural(found['shipments'], 'shipment')}: {_access(found)}.")
+        out.note(f"It currently gives access to {count_of(found['shipments'], 'shipment')}: {_access(found)}.")
     url = found["calendar_url"]
     out.note(f"Calendar: {url or 'needs [server] public_url, because the daemon listens only on Unix sockets'}")
     if url and is_loopback(url):

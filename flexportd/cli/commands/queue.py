@@ -4,7 +4,7 @@ import click
 
 from flexportd.cli.client import DaemonClient
 from flexportd.cli.command import NearestChoice, daemon_command, limit_option
-from flexportd.cli.format import ago, format_duration, plural
+from flexportd.cli.format import ago, count_of, format_duration
 from flexportd.cli.output import Column, Output
 
 
@@ -56,13 +56,13 @@ def pause(daemon: DaemonClient, out: Output) -> None:
 
     Webhooks are still stored. The pause is kept across restarts.
     """
-    out.show_line(daemon.post("/queue/pause"), lambda found: f"Queue paused; {plural(found['ready'], 'item')} waiting.")
+    reply = daemon.post("/queue/pause")
+    out.show_line(reply, lambda found: f"Queue paused; {count_of(found['ready'], 'item')} waiting.")
 
 
 @queue.command()
 @daemon_command
 def resume(daemon: DaemonClient, out: Output) -> None:
     """Resume the queue."""
-    out.show_line(
-        daemon.post("/queue/resume"), lambda found: f"Queue resumed; {plural(found['ready'], 'item')} waiting."
-    )
+    reply = daemon.post("/queue/resume")
+    out.show_line(reply, lambda found: f"Queue resumed; {count_of(found['ready'], 'item')} waiting.")

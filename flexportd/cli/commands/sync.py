@@ -8,7 +8,7 @@ import click
 from flexportd.cli.client import DaemonClient, quote_id
 from flexportd.cli.command import NearestChoice, daemon_command, limit_option
 from flexportd.cli.exit_codes import Exit
-from flexportd.cli.format import ago, format_duration, format_time, humanize, join_values, plural, tally
+from flexportd.cli.format import ago, count_of, format_duration, format_time, humanize, join_values, tally
 from flexportd.cli.output import Column, DaemonResponse, Output
 from flexportd.cli.progress import poll, show_progress
 
@@ -53,7 +53,7 @@ def _progress(reply: DaemonResponse) -> str | None:
         for one in receipts
         if one["state"] == "running"
     ]
-    return f"{ended} of {plural(len(receipts), 'list')}, {plural(pages, 'page')}, {plural(objects, 'object')}" + (
+    return f"{ended} of {count_of(len(receipts), 'list')}, {count_of(pages, 'page')}, {count_of(objects, 'object')}" + (
         f"; reading {join_values(reading)}" if reading else ""
     )
 
@@ -107,10 +107,10 @@ def sync_accept(daemon: DaemonClient, out: Output, resource: str, *, yes: bool) 
     if not yes:
         waiting = len(daemon.get("/sync/pending-removals", resource=resource).document["data"])
         if waiting:
-            click.confirm(f"Mark {plural(waiting, 'object')} of {resource} as removed?", abort=True, err=True)
+            click.confirm(f"Mark {count_of(waiting, 'object')} of {resource} as removed?", abort=True, err=True)
     reply = daemon.post("/sync/pending-removals/accept", {"resource": resource})
     out.show_line(
-        reply, lambda found: f"{plural(found['removed'], 'object')} of {found['resource']} marked as removed."
+        reply, lambda found: f"{count_of(found['removed'], 'object')} of {found['resource']} marked as removed."
     )
 
 
@@ -220,8 +220,8 @@ def _details(found: Mapping[str, Any]) -> str:
 def _forecast(ahead: dict[str, Any] | None) -> str:
     if ahead is None:
         return ""
-    unread = f"; {plural(len(ahead['never_synced']), 'list')} not read yet" if ahead["never_synced"] else ""
-    return f"about {format_duration(max(ahead['seconds'], 1))}, {plural(ahead['requests'], 'request')}{unread}"
+    unread = f"; {count_of(len(ahead['never_synced']), 'list')} not read yet" if ahead["never_synced"] else ""
+    return f"about {format_duration(max(ahead['seconds'], 1))}, {count_of(ahead['requests'], 'request')}{unread}"
 
 
 def _client(state: dict[str, Any] | None) -> str:
