@@ -1,7 +1,8 @@
-"""The daemon as commands reach it: JSON over HTTP on its control socket, with the standard library alone."""
+"""Client of the daemon: JSON over HTTP on its control socket, with the standard library only."""
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -18,11 +19,14 @@ from flexportd.errors import (
 )
 
 if TYPE_CHECKING:
+    from http.client import HTTPResponse
+
     from flexportd.cli.connections import UnixConnection
 
 TIMEOUT = 30.0
 START = "flexportd serve"
 _LARGEST = 1 << 30
+_CHUNK = 256 << 10
 _ERRORS: dict[int, type[FlexportdError]] = {
     400: InvalidError,
     403: ForbiddenError,
@@ -33,25 +37,25 @@ _ERRORS: dict[int, type[FlexportdError]] = {
 
 
 class DaemonClient:
-    """Asks the daemon behind a control socket. Raises NotRunningError where none answers."""
+    """Calls the API of the daemon on a control socket. Raises NotRunningError if none is running."""
 
     def __init__(self, path: Path, *, timeout: float = TIMEOUT, most_rows: int = 500, start: str = START) -> None:
-        """`most_rows` is how many rows one page may have; `start` is suggested where no daemon runs."""
+        """`most_rows` is the page size limit; `start` is the command suggested if no daemon runs."""
         self.path = path
         self.timeout = timeout
         self.most_rows = most_rows
         self._start = start
 
     def get(self, path: str, **parameters: Any) -> DaemonResponse:
-        """The document at an API path such as `/shipments`; parameters that are None are left out."""
+        """GET an API path such as `/shipments`; parameters that are None are omitted."""
         return self._call("GET", _target(path, parameters))
 
     def post(self, path: str, body: dict[str, Any] | None = None, **parameters: Any) -> DaemonResponse:
-        """Have something done."""
+        """POST to an API path."""
         return self._call("POST", _target(path, parameters), None if body is None else json.dumps(body).encode())
 
     def delete(self, path: str) -> DaemonResponse:
-        """Have something taken away; what the daemon says of it."""
+        """DELETE an API path."""
         return self._call("DELETE", _target(path, {}))
 
     def get_list(self, path: str, *, everything: bool = False, **parameters: Any) -> DaemonResponse:
@@ -66,7 +70,7 @@ class DaemonClient:
         )
 
     def pages(self, path: str, **parameters: Any) -> Iterator[Any]:
-        """Every page of a list, one after the other."""
+        """Every page of a list."""
         parameters = {"limit": self.most_rows, **{name: v for name, v in parameters.items() if v is not None}}
         while True:
             page = self.get(path, **parameters).document
@@ -76,6 +80,21 @@ class DaemonClient:
             parameters["cursor"] = page["next"]
 
     def _call(self, method: str, target: str, body: bytes | None = None) -> DaemonResponse:
+        with self._request(method, target, body) as response:
+            raw = response.read(_LARGEST)
+            Output.sync_clock(response.getheader("Date"))
+        return _parse_response(response.status, raw)
+
+    def stream(self, path: str) -> Iterator[bytes]:
+        """The bytes at an API path, in pieces as they arrive."""
+        with self._request("GET", _target(path, {})) as response:
+            if response.status >= 300:
+                _parse_response(response.status, response.read(_LARGEST))
+            while piece := response.read(_CHUNK):
+                yield piece
+
+    @contextmanager
+    def _request(self, method: str, target: str, body: bytes | None = None) -> Iterator["HTTPResponse"]:
         from http.client import HTTPException
 
         from flexportd.cli.connections import UnixConnection
@@ -87,9 +106,7 @@ class DaemonClient:
         try:
             self._connect(connection)
             connection.request(method, target, body, headers)
-            answer = connection.getresponse()
-            raw = answer.read(_LARGEST)
-            Output.sync_clock(answer.getheader("Date"))
+            yield connection.getresponse()
         except TimeoutError:
             raise UnavailableError(f"The daemon did not respond within {self.timeout:g} s") from None
         except (OSError, HTTPException) as error:
@@ -97,7 +114,6 @@ class DaemonClient:
             raise UnavailableError(f"The daemon's response was interrupted: {reason}") from error
         finally:
             connection.close()
-        return _parse_response(answer.status, raw)
 
     def _connect(self, connection: "UnixConnection") -> None:
         try:
@@ -117,24 +133,24 @@ class DaemonClient:
 
 
 def _parse_response(status: int, raw: bytes) -> DaemonResponse:
-    """The answer. Raises the error that its problem document describes."""
+    """The response. Raises the error that its problem document describes."""
     if status < 300:
         return DaemonResponse(raw)
     try:
         document = json.loads(raw)
     except (ValueError, RecursionError):
         document = None
-    found = document if isinstance(document, dict) else {}
-    detail = str(found.get("detail") or f"The daemon responded with HTTP status {status}")
-    # A sentence begins with a capital, the name of a parameter as it is written.
-    starts_with_name = detail.startswith(str(found.get("parameter") or "\0"))
+    problem = document if isinstance(document, dict) else {}
+    detail = str(problem.get("detail") or f"The daemon responded with HTTP status {status}")
+    # Sentences begin with a capital, but the name of a parameter is kept as it is.
+    starts_with_name = detail.startswith(str(problem.get("parameter") or "\0"))
     raise _ERRORS.get(status, FlexportdError)(detail if starts_with_name else detail[:1].upper() + detail[1:])
 
 
 def _target(path: str, parameters: dict[str, Any]) -> str:
-    given = {name: _text(value) for name, value in parameters.items() if value is not None}
-    # Text from the command line may hold bytes that are no UTF-8: the daemon is to say what is wrong with it.
-    query = urlencode(given, errors="backslashreplace")
+    texts = {name: _text(value) for name, value in parameters.items() if value is not None}
+    # Arguments may contain bytes that are not UTF-8; the daemon reports what is wrong with them.
+    query = urlencode(texts, errors="backslashreplace")
     return f"/api/v1{path}" + (f"?{query}" if query else "")
 
 
@@ -143,5 +159,5 @@ def _text(value: Any) -> str:
 
 
 def quote_id(name: str) -> str:
-    """An id as a part of a path, whatever it holds."""
+    """An id as a path segment, whatever characters it has."""
     return quote(name, safe="", errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""What commands that ask the daemon have in common: the configuration, the socket, `--json`, lists."""
+"""Shared by commands: configuration, client of the daemon, `--json` and `--limit`."""
 
 import functools
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Command = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Invocation:
-    """What stood before the command."""
+    """The options before the command."""
 
     config: Path | None = None
 
@@ -32,7 +32,7 @@ class Invocation:
 
     @functools.cached_property
     def client(self) -> "DaemonClient":
-        """The daemon that this configuration leads to."""
+        """The client of the daemon with this configuration."""
         from flexportd.cli.client import DaemonClient
 
         settings = self.loaded.settings
@@ -40,15 +40,15 @@ class Invocation:
         return DaemonClient(settings.storage.control_socket, most_rows=most_rows, start=self.command_line("serve"))
 
     def command_line(self, command: str) -> str:
-        """A command as it has to be typed to reach the same daemon."""
+        """The command line of a command for the same daemon."""
         import shlex
 
-        named = "" if self.config is None else f"--config {shlex.quote(str(self.config))} "
-        return f"flexportd {named}{command}"
+        option = "" if self.config is None else f"--config {shlex.quote(str(self.config))} "
+        return f"flexportd {option}{command}"
 
 
 class NearestChoice(click.Choice[str]):
-    """One of a few words; for a mistyped one the nearest is named."""
+    """A choice that suggests the closest match for a mistyped word."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The word. Raises BadParameter."""
@@ -64,15 +64,15 @@ class NearestChoice(click.Choice[str]):
 
 
 def daemon_command(command: Command) -> Command:
-    """Hand the command the daemon and the output, and add `--json`."""
+    """Pass the client and the output to a command, and add `--json`."""
 
     @click.option("--json", "as_json", is_flag=True, help="Print the API's JSON response.")
     @click.pass_obj
     @functools.wraps(command)
-    def asked(invocation: Invocation, /, *, as_json: bool, **options: Any) -> Any:
+    def with_client(invocation: Invocation, /, *, as_json: bool, **options: Any) -> Any:
         return command(invocation.client, Output.standard(as_json=as_json), **options)
 
-    return asked
+    return with_client
 
 
 def limit_option(command: Command) -> Command:

@@ -1,4 +1,4 @@
-"""What a configuration needs around it: folders, TLS files, sockets. Looks only, makes nothing."""
+"""Checks what a configuration refers to: directories, TLS files, sockets. Changes nothing."""
 
 import os
 import stat
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def problems(settings: "Settings") -> Iterator[str]:
-    """Everything that would keep a daemon with these settings from starting, one sentence each."""
+    """Every problem that would prevent a daemon with these settings from starting."""
     from flexportd.daemon import permissions
 
     storage, server = settings.storage, settings.server
@@ -33,13 +33,13 @@ def problems(settings: "Settings") -> Iterator[str]:
 
 
 def missing_addresses(listens: "Sequence[ListenAddress]") -> list[str]:
-    """Which of the addresses to listen at this machine does not have. Raises ConfigError for an unknown name."""
-    found = (address_error(address, listen) for listen in listens for address in resolve_addresses(listen))
-    return [problem for error in found if error is not None for problem in error.problems]
+    """Listen addresses that this machine does not have. Raises ConfigError for an unknown host name."""
+    errors = (address_error(address, listen) for listen in listens for address in resolve_addresses(listen))
+    return [problem for error in errors if error is not None for problem in error.problems]
 
 
 def _folder(key: str, path: Path) -> Iterator[str]:
-    """A folder that is there and can be written, or that can be made."""
+    """A directory must be writable, or it must be possible to create it."""
     nearest = path
     while not os.path.lexists(nearest) and nearest != nearest.parent:
         nearest = nearest.parent

@@ -1,4 +1,4 @@
-"""HTTP connections of the standard library, also over Unix sockets."""
+"""HTTP over Unix sockets. A module of its own: `--help` need not import `http.client`, which loads `ssl`."""
 
 import http.client
 import socket

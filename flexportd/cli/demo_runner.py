@@ -1,15 +1,17 @@
-"""Runs a demo: the daemon, the sandbox that feeds it, and what is printed when both are ready."""
+"""Runs a demo: the daemon and the sandbox in one process, and a welcome text when both are ready."""
 
-import functools
+import asyncio
 import json
 import os
+import secrets
 import shlex
 import shutil
 import socket
 import sys
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -18,31 +20,45 @@ from flexportd.cli.exit_codes import Exit
 from flexportd.cli.signals import stop_signals
 from flexportd.clock import Clock, SimulatedClock
 from flexportd.daemon.app import Daemon, open_daemon
+from flexportd.daemon.lifecycle import wait_any
 from flexportd.expose.api import status
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import LoadedConfig, load, render_initial
 from flexportd.settings.sections import CacheSettings
-from flexportd.tasks import Tasks
-
-if TYPE_CHECKING:
-    import asyncio
-
-    from flexportd.cli.commands.demo import Demo
 
 HOST = "127.0.0.1"
-_POLL_INTERVAL = 0.1  # seconds between looks at how far the daemon is
-_FILL_TIMEOUT = 20.0  # seconds until the address is printed in any case
+_POLL_INTERVAL = 0.1  # seconds between checks of the daemon's status
+_FILL_TIMEOUT = 20.0  # seconds after which the address is printed anyway
 _MIN_SHIPMENTS, _MIN_MODES = 20, 4
 _REAL_INTERVALS = {
     "full_interval": 120.0,
     "incremental_interval": 15.0,
     "events_interval": 15.0,
-}  # seconds of this machine
+}  # seconds of real time
 
 
-def free_port(wanted: int) -> int:
-    """The wanted port of the loopback address if nobody has it, else another."""
-    for port in (wanted, 0):
+@dataclass(frozen=True, slots=True)
+class DemoPlan:
+    """The parameters of a demo: its directory, size, ports and secrets."""
+
+    folder: Path
+    seed: int
+    shipments: int
+    speed: float
+    port: int
+    sandbox_port: int
+    secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    api_key: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+
+    @property
+    def config(self) -> Path:
+        """The configuration file, for `--config` of other commands."""
+        return self.folder / "flexportd.toml"
+
+
+def free_port(preferred: int) -> int:
+    """The given port of the loopback address if it is free, else another."""
+    for port in (preferred, 0):
         try:
             with socket.create_server((HOST, port)) as probe:
                 return int(probe.getsockname()[1])
@@ -51,8 +67,8 @@ def free_port(wanted: int) -> int:
     raise OSError("No free port on 127.0.0.1")
 
 
-async def run(plan: "Demo", *, kept: bool) -> Exit:
-    """Show the plan until Ctrl-C or SIGTERM; fails when a vital part of the daemon dies."""
+async def run(plan: DemoPlan, *, kept: bool) -> Exit:
+    """Run the demo until Ctrl-C or SIGTERM; fails if a vital task of the daemon fails."""
     loaded = write_config(plan)
     logs.configure("warning", "auto", (plan.secret, plan.api_key))
     machine = Clock()
@@ -63,22 +79,19 @@ async def run(plan: "Demo", *, kept: bool) -> Exit:
             box = await stack.enter_async_context(
                 Sandbox(sandbox_options(plan), machine, simulated.step if simulated else None)
             )
-            watching = Tasks()
-            stack.push_async_callback(watching.stop)
-            watching.start("watch_daemon", functools.partial(_forward_event, daemon.tasks.failed, stop), vital=False)
+            failed = daemon.tasks.failed
             await _wait_until_filled(daemon, box, stop)
-            if not stop.is_set():
+            if not (stop.is_set() or failed.is_set()):
                 shipments = await daemon.db.read(status.shipment_counts)
                 click.echo(_welcome(plan, shipments, kept=kept))
                 sys.stdout.flush()
-            await stop.wait()
-            failed = daemon.tasks.failed.is_set()
-            await daemon.scheduler.stop()  # while the sandbox still answers what they ask
-    return Exit.FAILED if failed else Exit.DONE
+            await wait_any(stop, failed)
+            await daemon.scheduler.stop()  # while the sandbox still serves the requests of jobs
+    return Exit.FAILED if failed.is_set() else Exit.DONE
 
 
-def write_config(plan: "Demo") -> LoadedConfig:
-    """Write the demo's configuration and read it again, without what the environment says about another daemon."""
+def write_config(plan: DemoPlan) -> LoadedConfig:
+    """Write the demo's configuration and load it, without settings from the environment."""
     sandbox = f"http://{HOST}:{plan.sandbox_port}"
     values = {
         "flexport.environment": "sandbox",
@@ -86,14 +99,14 @@ def write_config(plan: "Demo") -> LoadedConfig:
         "flexport.token_url": f"{sandbox}/oauth/token",
         "flexport.audience": sandbox,
         "flexport.api_key": plan.api_key,
-        "flexport.requests_per_second": "50",  # the sandbox is this machine's, and its world is in a hurry
+        "flexport.requests_per_second": "50",  # the sandbox is local, and simulated time is fast
         "webhook.secrets": json.dumps([plan.secret]),
         "server.listen": f"{HOST}:{plan.port}",
         "storage.data_dir": str(plan.folder / "data"),
         "storage.cache_dir": str(plan.folder / "cache"),
         "storage.control_socket": str(plan.folder / "control.sock"),
         "dashboard.title": "flexportd demo",
-        "log.access": "false",  # the terminal is for what the demo says
+        "log.access": "false",  # keep the terminal for the welcome text
         **_intervals(max(1.0, plan.speed)),
     }
     plan.config.touch(mode=0o600)
@@ -102,7 +115,7 @@ def write_config(plan: "Demo") -> LoadedConfig:
 
 
 def _intervals(speed: float) -> dict[str, str]:
-    """How often Flexport is asked, in simulated time, and how old an answer from the cache may be."""
+    """Intervals of syncs in simulated time, and cache lifetimes."""
     return {
         **{f"sync.{name}": f"{round(seconds * speed)}s" for name, seconds in _REAL_INTERVALS.items()},
         "sync.overlap": "1d",
@@ -110,7 +123,7 @@ def _intervals(speed: float) -> dict[str, str]:
     }
 
 
-def sandbox_options(plan: "Demo") -> SandboxOptions:
+def sandbox_options(plan: DemoPlan) -> SandboxOptions:
     """The sandbox that feeds the demo."""
     return SandboxOptions(
         port=plan.sandbox_port,
@@ -123,16 +136,11 @@ def sandbox_options(plan: "Demo") -> SandboxOptions:
     )
 
 
-async def _forward_event(event: "asyncio.Event", to: "asyncio.Event") -> None:
-    await event.wait()
-    to.set()
-
-
-async def _wait_until_filled(daemon: Daemon, box: Sandbox, stop: "asyncio.Event") -> None:
-    """Wait until there is enough to look at: all there is, or twenty shipments of four modes."""
+async def _wait_until_filled(daemon: Daemon, box: Sandbox, stop: asyncio.Event) -> None:
+    """Wait until there is enough to show: all shipments, or twenty with four modes."""
     clock = Clock()
     deadline = clock.now().timestamp() + _FILL_TIMEOUT
-    while not stop.is_set() and clock.now().timestamp() < deadline:
+    while not (stop.is_set() or daemon.tasks.failed.is_set()) and clock.now().timestamp() < deadline:
         shipments = await daemon.db.read(status.shipment_counts)
         everything = shipments["total"] >= box.options.shipments and not daemon.queue.pending
         if everything or (shipments["total"] >= _MIN_SHIPMENTS and len(shipments["by_mode"]) >= _MIN_MODES):
@@ -141,22 +149,22 @@ async def _wait_until_filled(daemon: Daemon, box: Sandbox, stop: "asyncio.Event"
 
 
 def _command() -> str:
-    """What to type for this program here: it need not be on the PATH."""
+    """The command line of this program, which may not be on the PATH."""
     started = Path(sys.argv[0])
     if shutil.which("flexportd") or started.name != "flexportd":
         return "flexportd"
     return shlex.quote(os.path.relpath(started))
 
 
-def _welcome(plan: "Demo", shipments: dict[str, Any], *, kept: bool) -> str:
+def _welcome(plan: DemoPlan, shipments: dict[str, Any], *, kept: bool) -> str:
     url = f"http://{HOST}:{plan.port}"
-    fate = "kept" if kept else "deleted on exit"
+    note = "kept" if kept else "deleted on exit"
     return (
         f"\nflexportd is running with {shipments['total']} sample shipments at {plan.speed:g} times real speed.\n"
         f"\n  Dashboard  {url}/\n"
         "\n  Try"
         f"\n    curl '{url}/api/v1/shipments?limit=3'"
         f"\n    {_command()} --config {shlex.quote(str(plan.config))} status\n"
-        f"\n  Files      {plan.folder} ({fate})\n"
+        f"\n  Files      {plan.folder} ({note})\n"
         "\n  Press Ctrl-C to stop.\n"
     )

@@ -1,4 +1,4 @@
-"""A made-up shipment event, schema-true: a departed leg of an ocean shipment from the sandbox's world."""
+"""A sample shipment event: the departed leg of an ocean shipment, from the sandbox's world."""
 
 import copy
 import json
@@ -11,10 +11,10 @@ _MOST_WORLDS = 200
 
 
 def example_event(now: datetime, ordinal: int = 0) -> bytes:
-    """The event; its id comes from the time, so that each one is new. The shipment is always the same."""
+    """The event; its id is new each time, the shipment is always the same."""
     from flexportd.clock import stamp
 
-    # Far from the ids of real freight, so that nothing of yours is touched.
+    # Far from the ids of real freight, so that no real shipment is changed.
     event: Any = _renumbered(copy.deepcopy(_departure(now)), SHIPMENT - _FIRST_OF_WORLD)
     event["id"] = int(now.timestamp() * 1000) * 1000 + ordinal
     event["created_at"] = stamp(now)
@@ -25,16 +25,16 @@ def example_event(now: datetime, ordinal: int = 0) -> bytes:
 
 
 def _departure(now: datetime) -> dict[str, Any]:
-    """The last departure of a ship with containers, of the first world that has one."""
+    """The last departure of a container ship, of the first world that has one."""
     from flexportd.sandbox import World, WorldPlan
 
     for seed in range(_MOST_WORLDS):
-        told = World(WorldPlan(now, seed, 1)).backlog()
-        left = [event for event in told if event["type"] == "/shipment_leg#departed"]
-        ships = [event for event in left if event["data"]["resource"]["transportation_mode"] == "ocean"]
+        events = World(WorldPlan(now, seed, 1)).backlog()
+        departed = [event for event in events if event["type"] == "/shipment_leg#departed"]
+        ships = [event for event in departed if event["data"]["resource"]["transportation_mode"] == "ocean"]
         if ships and ships[-1]["data"]["containers"]:
-            found: dict[str, Any] = ships[-1]
-            return found
+            event: dict[str, Any] = ships[-1]
+            return event
     raise LookupError("no world of the sandbox has a departed container ship")
 
 

@@ -6,7 +6,7 @@ from flexportd import errors
 
 
 class Exit(IntEnum):
-    """What a script may rely on."""
+    """Exit codes for scripts."""
 
     DONE = 0
     FAILED = 1
@@ -34,5 +34,5 @@ _CODES: dict[type[BaseException], Exit] = {
 
 
 def exit_of(error: BaseException) -> Exit:
-    """The exit code that an error ends a command with."""
+    """The exit code of an error."""
     return next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), Exit.FAILED)

@@ -1,4 +1,4 @@
-"""Files that commands write: whole or not at all, readable by their owner only."""
+"""Files that commands write: atomically, and readable only by their owner."""
 
 import os
 import tempfile
@@ -9,9 +9,9 @@ from flexportd.errors import FlexportdError, InvalidError
 
 
 def write_private(path: Path, parts: Iterable[bytes], *, replace: bool) -> None:
-    """Write a file (0600) in one step; a failure on the way leaves what was there.
+    """Write a file (mode 0600) atomically; a failure leaves an existing file unchanged.
 
-    Raises InvalidError when there is a file already and `replace` is false, FlexportdError when it cannot be written.
+    Raises InvalidError if the file exists and `replace` is false, FlexportdError if it cannot be written.
     """
     if not replace and os.path.lexists(path):
         raise _exists(path)
@@ -24,7 +24,7 @@ def write_private(path: Path, parts: Iterable[bytes], *, replace: bool) -> None:
 
 
 def _write(path: Path, parts: Iterable[bytes], *, replace: bool) -> None:
-    target = Path(os.path.realpath(path))  # a link stays a link
+    target = Path(os.path.realpath(path))  # a symbolic link is kept
     handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -34,7 +34,7 @@ def _write(path: Path, parts: Iterable[bytes], *, replace: bool) -> None:
         if replace:
             Path(name).replace(target)
         else:
-            os.link(name, target)  # unlike a rename it never takes the place of another file
+            os.link(name, target)  # unlike a rename, this never replaces a file
     finally:
         Path(name).unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""The `flexportd` command: finds the command that is meant, and turns whatever it raises into a sentence and a code."""
+"""The `flexportd` command: runs a subcommand, and turns exceptions into error messages and exit codes."""
 
 import contextlib
 import os
@@ -46,7 +46,7 @@ from flexportd.errors import ConfigError, FlexportdError, NotRunningError
 from flexportd.escape import escape_control
 
 NAME = "flexportd"
-_MESSAGE = 2000  # characters of one sentence
+_MESSAGE = 2000  # characters of one message
 
 
 @click.group(cls=HelpMenu, context_settings={"help_option_names": ["-h", "--help"]})
@@ -62,7 +62,7 @@ def root(context: click.Context, config: Path | None) -> None:
     """Keep a live, trustworthy copy of your Flexport freight data."""
     context.obj = Invocation(config)
     if context.invoked_subcommand != "serve":
-        sighup.deliver()  # a terminal that closes ends the command
+        sighup.deliver()  # closing the terminal ends the command
 
 
 _QUEUE_AND_JOBS = ((queue.queue, jobs.jobs), "Manage the event queue and scheduled jobs.")
@@ -74,7 +74,7 @@ _LOOKUP = ((search.search, why.why), "Find by any reference; show how data chang
 _STATUS = ((status.status, exceptions.exceptions), "Show daemon status, freight that needs attention.")
 for purpose, commands in {
     "Start": (demo.demo, serve.serve, sandbox.sandbox),
-    "Look": (
+    "View": (
         _STATUS, shipments.shipments, resources.resources, events.events, _LOOKUP, _GAPS_AND_DRIFT, _QUEUE_AND_JOBS,
     ),
     "Repair": (sync.sync, dead.dead, webhook.webhook),
@@ -86,12 +86,12 @@ root.add_unlisted(resources.GROUPS.values())
 
 
 def main() -> None:
-    """Run the command that the arguments name, and exit."""
+    """Run the command line, and exit."""
     sys.exit(run())
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code. Nothing that goes wrong leaves but as a sentence on standard error."""
+    """Run one command; returns the exit code. Every error becomes a message on standard error."""
     _make_printable()
     code = _invoke(arguments)
     for stream in (sys.stdout, sys.stderr):
@@ -108,29 +108,29 @@ def _invoke(arguments: Sequence[str] | None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except SystemExit as error:
-        # Click exits with 1 where a pipe's reader has gone; no command of ours raises it.
+        # click exits with 1 if the reader of a pipe has closed it; no command of ours raises SystemExit.
         return _on_broken_pipe() if error.code == 1 else Exit.FAILED
-    except Exception as error:  # noqa: BLE001 (the last place where an error can become a sentence)
-        return next(tell for kind, tell in _ERROR_HANDLERS.items() if isinstance(error, kind))(error)
+    except Exception as error:  # noqa: BLE001 (the last place to report an error)
+        return next(handle for kind, handle in _ERROR_HANDLERS.items() if isinstance(error, kind))(error)
     return int(code) if isinstance(code, int) else Exit.DONE
 
 
 def _make_printable() -> None:
-    """What the terminal's encoding cannot show is escaped rather than an error."""
+    """Escape characters that the terminal's encoding does not have."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError, OSError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def _on_broken_pipe(error: BrokenPipeError | None = None) -> int:
-    """The reader of our output has gone, as `head` does when it has seen enough: that is no failure."""
+    """Stdout was closed by its reader, such as `head` (EPIPE): this is no failure."""
     if reader_is_gone(sys.stdout):
         return Exit.DONE
     return _print_error([f"{error or 'The connection was closed by the other side'}"], Exit.FAILED)
 
 
 def _silence_stream(stream: IO[str]) -> None:
-    """What could not be written is not tried again, not even at the interpreter's end."""
+    """Discard what could not be written, so that the interpreter does not retry at exit."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
@@ -155,9 +155,9 @@ def _on_known_error(error: FlexportdError) -> int:
 
 def _on_os_error(error: OSError) -> int:
     if error.filename is None:
-        _silence_stream(sys.stdout)  # it was standard output that could not be written
-    named = f"{error.filename}: " if error.filename is not None else ""
-    return _print_error([f"{named}{error.strerror or error}"], Exit.FAILED)
+        _silence_stream(sys.stdout)  # standard output could not be written
+    prefix = f"{error.filename}: " if error.filename is not None else ""
+    return _print_error([f"{prefix}{error.strerror or error}"], Exit.FAILED)
 
 
 def _on_unexpected_error(error: Exception) -> int:
@@ -168,7 +168,7 @@ def _on_unexpected_error(error: Exception) -> int:
 
 
 def _print_error(sentences: Sequence[str], code: Exit, hints: Sequence[str] = ()) -> int:
-    with contextlib.suppress(BrokenPipeError):  # nobody reads the errors; the exit code remains
+    with contextlib.suppress(BrokenPipeError):  # stderr was closed; the exit code remains
         for sentence in sentences:
             click.echo(f"{NAME}: {escape_control(sentence, _MESSAGE)}", err=True)
         for hint in hints:

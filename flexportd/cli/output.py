@@ -1,7 +1,6 @@
-"""What a command prints: documents as JSON, or tables and facts for people.
+"""The output of commands: JSON documents, or tables and lists of values for people.
 
-Everything that comes from elsewhere passes `harmless` on its way to a terminal or a pipe; JSON is escaped where a
-terminal would obey it and left alone elsewhere.
+All text passes `escape_control`; JSON is escaped on a terminal and unchanged elsewhere.
 """
 
 import contextlib
@@ -11,7 +10,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -25,14 +24,14 @@ from flexportd.escape import display_width, escape_control
 Row = Mapping[str, Any]
 
 _GAP = "  "
-_LAST = 100  # the priority of a column that says nothing of it
+_LAST = 100  # the default priority of a column
 _NARROWEST = 4
-_READABLE = 12  # to which a column is narrowed before others are left out
+_READABLE = 12  # a column is narrowed to this width before others are hidden
 _CELL = 200  # characters of one cell on a terminal
-_WHOLE_CELL = 10_000  # the same elsewhere
-_SAME_CLOCK = timedelta(minutes=1)  # between two readings of one clock: a Date is cut to the second
+_WHOLE_CELL = 10_000  # elsewhere
+_SAME_CLOCK = timedelta(minutes=1)  # smaller offsets are ignored: a Date has whole seconds
 _clock_offset = [timedelta()]  # how far the daemon's clock is ahead of this process's
-# What a terminal would obey, but for the line ends that the layout is made of.
+# Characters that control a terminal, except line ends.
 _CONTROL_CHARACTERS = re.compile(
     r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
@@ -50,13 +49,18 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class DaemonResponse:
-    """An answer of the daemon: its exact bytes, and what they say."""
+    """A response of the daemon: its exact bytes, and the parsed document."""
 
     raw: bytes
 
+    @classmethod
+    def of(cls, document: Any) -> "DaemonResponse":
+        """A response with this document."""
+        return cls(json.dumps(document).encode())
+
     @cached_property
     def document(self) -> Any:
-        """The JSON, read. Raises FlexportdError where it cannot be."""
+        """The parsed JSON. Raises FlexportdError if it is not valid."""
         try:
             return json.loads(self.raw)
         except (ValueError, RecursionError) as error:
@@ -65,34 +69,27 @@ class DaemonResponse:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table. `narrows` lets it be cut where the terminal is not wide enough; ids never are.
+    """One column of a table. `narrows` allows values to be truncated on a narrow terminal; ids never are.
 
-    Of columns that do not fit, the one with the highest `priority` is left out first; the first column always stays.
+    Without `value` it shows the field named by the title. If not all columns fit, the one with the highest `priority`
+    is hidden first; the first column is always shown.
     """
 
     title: str
-    value: Callable[[Row], Any]
+    value: Callable[[Row], Any] | None = None
     narrows: bool = False
     right: bool = False
     coloured: bool = False
     priority: int = _LAST
 
-
-def by_importance(columns: Sequence[Column], titles: str) -> tuple[Column, ...]:
-    """The columns with their priorities: `titles` names them with commas between, the most important first."""
-    order = titles.split(", ")
-    unknown = set(order) - {column.title for column in columns}
-    if unknown:
-        raise ValueError(f"no columns: {', '.join(sorted(unknown))}")
-    last = len(order)
-    return tuple(
-        replace(column, priority=order.index(column.title) if column.title in order else last) for column in columns
-    )
+    def text(self, row: Row, limit: int) -> str:
+        """The cell of a row, at most `limit` characters."""
+        return _cell(row[self.title.replace(" ", "_")] if self.value is None else self.value(row), limit)
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Standard output as a command uses it. `columns` is None where nothing needs to fit."""
+    """Standard output. `columns` is the width of the terminal, None elsewhere."""
 
     as_json: bool = False
     terminal: bool = False
@@ -101,21 +98,21 @@ class Output:
 
     @classmethod
     def standard(cls, *, as_json: bool = False) -> "Output":
-        """Suited to what standard output is at present, and to NO_COLOR."""
+        """For the current standard output and NO_COLOR."""
         terminal = sys.stdout is not None and sys.stdout.isatty()
         colours = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         return cls(as_json, terminal, colours, shutil.get_terminal_size().columns if terminal else None)
 
     @staticmethod
     def now() -> datetime:
-        """The daemon's present, for ages."""
+        """The current time of the daemon."""
         from flexportd.clock import Clock
 
         return Clock().now() + _clock_offset[0]
 
     @staticmethod
     def sync_clock(date: str | None) -> None:
-        """Note the Date of an answer of the daemon, whose clock is simulated in a demo."""
+        """Set the daemon's clock from the Date of a response: in a demo it is simulated."""
         from flexportd.clock import Clock
 
         moment = None if date is None else parsedate_to_datetime(date)
@@ -124,43 +121,47 @@ class Output:
             _clock_offset[0] = ahead if abs(ahead) > _SAME_CLOCK else timedelta()
 
     def line(self, text: str = "") -> None:
-        """One line, whatever the text holds."""
+        """One line, with control characters escaped."""
         self._write(escape_control(text, 10_000))
 
     def note(self, text: str) -> None:
-        """One line beside the output: on standard error."""
-        with contextlib.suppress(BrokenPipeError):  # the output matters, whether or not anybody reads the notes
+        """One line on standard error."""
+        with contextlib.suppress(BrokenPipeError):  # notes are optional, the output is not
             click.echo(escape_control(text, 10_000), err=True)
 
     def document(self, reply: DaemonResponse) -> None:
-        """The JSON itself: laid out on a terminal, byte for byte elsewhere."""
+        """The JSON: indented on a terminal, byte for byte elsewhere."""
         if not self.terminal:
             _write_raw(reply.raw)
             return
         self._write(_escape_control(json.dumps(reply.document, indent=2, ensure_ascii=False)))
 
     def json_line(self, raw: bytes) -> None:
-        """One document of many, as one line."""
+        """One JSON document as one line."""
         if self.terminal:
             self._write(_escape_control(raw.decode("utf-8", "backslashreplace")))
         else:
             _write_raw(raw)
 
     def show(self, reply: DaemonResponse, render: Callable[[Any], None]) -> None:
-        """The JSON if it was asked for, else what `render` makes of it."""
+        """The JSON if requested, else the output of `render`."""
         if self.as_json:
             self.document(reply)
         else:
             render(reply.document)
 
+    def show_line(self, reply: DaemonResponse, text: Callable[[Any], str]) -> None:
+        """The JSON if requested, else one line."""
+        self.show(reply, lambda document: self.line(text(document)))
+
     def show_list(self, reply: DaemonResponse, columns: Sequence[Column], nothing: str) -> None:
-        """A list of the API: JSON, a table, or the sentence that it is empty."""
+        """A list of the API: JSON, a table, or the text for an empty list."""
         self.show(reply, lambda document: self._page(document, columns, nothing))
 
     def table(self, rows: Iterable[Row], columns: Sequence[Column]) -> None:
-        """Aligned columns that fit the terminal; those that do not are left out, and named on standard error."""
+        """Aligned columns that fit the terminal; hidden columns are named on standard error."""
         limit = _WHOLE_CELL if self.columns is None else _CELL
-        cells = [[_cell(column.value(row), limit) for column in columns] for row in rows]
+        cells = [[column.text(row, limit) for column in columns] for row in rows]
         columns, cells, dropped = self._fit_columns(columns, cells)
         widths = self._widths([[column.title for column in columns], *cells], columns)
         titles = [column.title.upper() for column in columns]
@@ -172,7 +173,7 @@ class Output:
             self.note(f"Hidden columns: {named}. Use a wider terminal or --json.")
 
     def facts(self, pairs: Iterable[tuple[str, Any]]) -> None:
-        """Names and values, one pair a line; those without a value are left out."""
+        """Names and values, one pair per line; pairs without a value are omitted."""
         filled = [(name, _cell(value, 2000)) for name, value in pairs]
         filled = [(name, text) for name, text in filled if text]
         longest = max((display_width(name) for name, _ in filled), default=0)
@@ -183,7 +184,7 @@ class Output:
                 self._write(" " * longest + _GAP + line)
 
     def _wrapped(self, text: str, indent: int) -> list[str]:
-        """The text in lines that fit beside an indent, broken between words only; one line where nothing must fit."""
+        """The text in lines that fit next to an indent, broken between words only; one line without a terminal."""
         if self.columns is None or indent + display_width(text) <= self.columns:
             return [text]
         import textwrap
@@ -192,7 +193,7 @@ class Output:
         return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [text]
 
     def heading(self, text: str) -> None:
-        """What follows belongs together."""
+        """A heading for what follows."""
         self._write("\n" + self._styled(escape_control(text), bold=True))
 
     def _page(self, document: Any, columns: Sequence[Column], nothing: str) -> None:
@@ -216,9 +217,9 @@ class Output:
     def _fit_columns(
         self, columns: Sequence[Column], cells: list[list[str]]
     ) -> tuple[Sequence[Column], list[list[str]], list[Column]]:
-        """The columns for which there is room, their cells, and the columns that are left out.
+        """The columns that fit, their cells, and the hidden columns.
 
-        Columns without any value go first: they cost width and say nothing.
+        Columns without any value are hidden first, without mention.
         """
         if self.columns is None:
             return columns, cells, []
@@ -252,13 +253,13 @@ class Output:
         return click.style(text, **style) if self.colours else text
 
     def _write(self, text: str) -> None:
-        # Click would strip or add colours by its own guess; here it is decided already.
+        # Not click.echo: it would decide again whether to strip colours.
         if sys.stdout is not None:
             sys.stdout.write(text + "\n")
 
 
 def reader_is_gone(stream: IO[str] | None) -> bool:
-    """Whether a stream is a pipe or a socket from which nobody reads any more."""
+    """Whether a stream is a pipe or a socket whose reader has closed it."""
     if stream is None:
         return False
     import select
@@ -267,7 +268,7 @@ def reader_is_gone(stream: IO[str] | None) -> bool:
         watch = select.poll()
         watch.register(stream.fileno(), 0)
         return any(event & (select.POLLERR | select.POLLHUP) for _, event in watch.poll(0))
-    except (OSError, ValueError, AttributeError):  # closed, or no file at all
+    except (OSError, ValueError, AttributeError):  # closed, or not a file
         return False
 
 
@@ -276,7 +277,7 @@ def _escape_control(text: str) -> str:
 
 
 def _write_raw(raw: bytes) -> None:
-    """Bytes to standard output as they are, whatever its encoding."""
+    """Bytes to standard output, whatever its encoding."""
     if sys.stdout is not None:
         sys.stdout.flush()
         sys.stdout.buffer.write(raw.rstrip(b"\n") + b"\n")
@@ -284,7 +285,7 @@ def _write_raw(raw: bytes) -> None:
 
 
 def truncate(text: str, room: int) -> str:
-    """The text in at most `room` columns, with a mark where something is missing."""
+    """The text in at most `room` columns, with an ellipsis if it was cut."""
     if display_width(text) <= room:
         return text
     shown, taken = [], 1

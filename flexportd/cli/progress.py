@@ -1,20 +1,24 @@
-"""How far something is that a command waits for: on standard error, so that the output holds the result only."""
+"""Progress of what a command waits for: on standard error, so that standard output has only the result."""
 
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, TypeVar
 
 from flexportd.cli.output import reader_is_gone, truncate
 from flexportd.escape import display_width, escape_control
 
-_INTERVAL = 15.0  # seconds between lines where standard error is no terminal
+_INTERVAL = 15.0  # seconds between lines if standard error is not a terminal
+_POLL_INTERVAL = 0.25  # seconds between requests for the state
+
+
+T = TypeVar("T")
 
 
 class ProgressLine:
-    """One line that changes on a terminal; elsewhere a line now and then, where it says something new."""
+    """One line that is updated on a terminal; elsewhere a new line at intervals, if the text has changed."""
 
     def __init__(self, stream: IO[str] | None = None) -> None:
         self._stream = sys.stderr if stream is None else stream
@@ -23,7 +27,7 @@ class ProgressLine:
         self._due = time.monotonic() + _INTERVAL
 
     def show(self, text: str) -> None:
-        """Say how far it is."""
+        """Show the progress."""
         text = escape_control(text, 500)
         if self._is_terminal:
             line = truncate(text, shutil.get_terminal_size().columns - 1)
@@ -35,7 +39,7 @@ class ProgressLine:
             self._shown, self._due = text, time.monotonic() + _INTERVAL
 
     def clear(self) -> None:
-        """Take the changing line away, for what is written next."""
+        """Erase the line, before other output."""
         if self._is_terminal and self._shown:
             self._write(f"\r{' ' * display_width(self._shown)}\r")
             self._shown = ""
@@ -46,16 +50,27 @@ class ProgressLine:
             self._stream.flush()
 
 
+def poll(progress: ProgressLine, read: Callable[[], T], progress_text: Callable[[T], str | None]) -> T:
+    """Read a state until `progress_text` is None for it; returns the last state. The daemon's limits bound the wait."""
+    while True:
+        state = read()
+        text = progress_text(state)
+        if text is None:
+            return state
+        progress.show(text)
+        time.sleep(_POLL_INTERVAL)
+
+
 @contextmanager
-def show_progress(goes_on: str) -> Iterator[ProgressLine]:
-    """Wait for what the daemon does. Ctrl-C ends the command only, and `goes_on` says so."""
+def show_progress(interrupted: str) -> Iterator[ProgressLine]:
+    """Show progress while the daemon works. Ctrl-C ends only the command and prints `interrupted`."""
     progress = ProgressLine()
     try:
         yield progress
     except KeyboardInterrupt:
         progress.clear()
         if sys.stderr is not None and not reader_is_gone(sys.stderr):
-            sys.stderr.write(f"\n{escape_control(goes_on, 500)}\n")
+            sys.stderr.write(f"\n{escape_control(interrupted, 500)}\n")
         raise
     finally:
         progress.clear()

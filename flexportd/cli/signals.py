@@ -1,4 +1,4 @@
-"""Ending what runs in the foreground: SIGINT and SIGTERM set an event instead of interrupting."""
+"""SIGINT and SIGTERM set an event instead of raising KeyboardInterrupt."""
 
 import asyncio
 import signal
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def stop_signals() -> Iterator[asyncio.Event]:
-    """An event that Ctrl-C or SIGTERM sets; within the running loop."""
+    """An event of the running loop that Ctrl-C or SIGTERM sets."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     numbers = (signal.SIGINT, signal.SIGTERM)
     for number in numbers:

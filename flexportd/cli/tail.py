@@ -1,4 +1,4 @@
-"""Following the event log through the daemon's list of events: bounded, and across restarts."""
+"""Follows the daemon's list of events: with bounded memory, and across restarts."""
 
 import json
 import sys
@@ -14,15 +14,15 @@ from flexportd.errors import NotRunningError, UnavailableError
 
 _INTERVAL = 1.0
 _PAGE = 200
-_PAGES = 5  # that one look may read: a flood is not printed whole
-_MARGIN = timedelta(seconds=10)  # events may be committed in another order than they were received in
+_PAGES = 5  # read by one poll at most: a burst is not printed completely
+_MARGIN = timedelta(seconds=10)  # events may be committed in another order than received
 _MAX_SEEN = 5000
 
 Event = dict[str, Any]
 
 
 class Tail:
-    """Finds events that were not there before."""
+    """Finds new events."""
 
     def __init__(self, daemon: DaemonClient) -> None:
         self._daemon = daemon
@@ -31,11 +31,11 @@ class Tail:
         self.skipped = False
 
     def latest(self) -> list[Event]:
-        """The newest events there are, oldest first; they are not found again."""
+        """The newest events, oldest first; `poll` does not return them again."""
         return self._unseen(self._page().document["data"])
 
     def poll(self) -> list[Event]:
-        """What has arrived since, oldest first; `skipped` tells that there was more than is read at once."""
+        """New events, oldest first; `skipped` is set if there were more than one poll reads."""
         since = None if self._newest is None else _with_margin(self._newest)
         found: list[Event] = []
         cursor = None
@@ -65,9 +65,9 @@ def _with_margin(stamp: str) -> str:
 
 
 def follow(tail: Tail, out: Output, lines: int, interval: float = _INTERVAL) -> None:
-    """Print until interrupted, or until nobody reads any more (BrokenPipeError).
+    """Print events until interrupted, or until the reader closes the pipe (BrokenPipeError).
 
-    Raises NotRunningError only when the daemon does not run at the start.
+    Raises NotRunningError only if the daemon does not run at the start.
     """
     present = tail.latest()
     for event in present[len(present) - lines :] if lines < len(present) else present:

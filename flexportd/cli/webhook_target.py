@@ -1,4 +1,4 @@
-"""Where webhooks are sent to: the daemon's own address, or one that was named."""
+"""The target of test webhooks: the daemon's own address, or a given URL."""
 
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPSConnection
@@ -18,7 +18,7 @@ _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (replaced by th
 
 @dataclass(frozen=True, slots=True)
 class WebhookTarget:
-    """A place that takes webhooks. `is_own` means this machine's daemon, whose certificate names another host."""
+    """A receiver of webhooks. `is_own` is the daemon on this machine, whose certificate names another host."""
 
     scheme: str
     host: str
@@ -51,31 +51,31 @@ class WebhookTarget:
 
 def parse_url(url: str, path: str) -> WebhookTarget:
     """The target of a URL; one without a path gets `path`. Raises InvalidError."""
-    wrong = InvalidError(f"--url is {url!r}; expected an http:// or https:// address")
+    invalid = InvalidError(f"--url is {url!r}; expected an http:// or https:// address")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise wrong from None
+        raise invalid from None
     if parts.scheme not in ("http", "https") or not host or parts.username is not None or not url.isprintable():
-        raise wrong
+        raise invalid
     query = f"?{parts.query}" if parts.query else ""
     chosen = parts.path if parts.path not in ("", "/") else path
     return WebhookTarget(parts.scheme, host, port or (443 if parts.scheme == "https" else 80), chosen + query)
 
 
 def local_target(settings: "Settings") -> WebhookTarget:
-    """Where the daemon of this configuration takes webhooks, by a way that leaves this machine out of no case.
+    """The webhook address of the daemon with this configuration, without leaving this machine.
 
-    A port that only the daemon knows is reached over its control socket. Raises ConfigError where it listens on no
-    address of this machine alone.
+    A port that only the daemon knows is replaced by its control socket. Raises ConfigError if it listens on no
+    loopback address.
     """
-    found = [(listen, target) for listen in settings.server.listen if (target := _target_of(listen, settings))]
-    for listen, target in found:
+    targets = [(listen, target) for listen in settings.server.listen if (target := _target_of(listen, settings))]
+    for listen, target in targets:
         if any(address_error(address, listen) is None for address in resolve_addresses(listen)):
             return target
-    if found:
-        return found[0][1]
+    if targets:
+        return targets[0][1]
     named = ", ".join(map(str, settings.server.listen))
     error = ConfigError(f"[server] listen is {named}, which is not a loopback address; use --url")
     error.add_note("flexportd webhook send --url URL ...")

@@ -15,8 +15,8 @@ from flexportd.core.trusted_time import TrustedTime
 from flexportd.expose import context
 from flexportd.expose.context import DisplaySettings, ServerInfo
 from flexportd.expose.dashboard import assets, render
-from flexportd.expose.dashboard.page_handler import public_error_page
-from flexportd.expose.dashboard.pages import freight
+from flexportd.expose.dashboard.error_pages import public_error_page
+from flexportd.expose.dashboard.routes import add_routes
 from flexportd.expose.data_age import Freshness
 from flexportd.expose.interfaces import FileServices, JobControl, Upstream, WebhookEndpoint
 from flexportd.expose.middleware import auth_middleware
@@ -99,14 +99,14 @@ def create_app(parts: AppContext, policy: AccessPolicy, *, dashboard: bool) -> w
     parts.add_to(app)
     app[ACCESS_POLICY] = policy
     app[FAILURE_PAGE] = public_error_page
-    app[context.RENDER_PAGE] = render.render_standalone
+    app[context.RENDER_PAGE] = render.render
     render.environment()  # read and compile now, not in a request
     app.on_shutdown.append(end_streams)
     register(app, literal_first(parts.routes))
     app.on_response_prepare.append(_add_response_headers)
     app.router.add_get("/static/{name}", assets.serve)
     if dashboard:
-        freight.add_routes(app)
+        add_routes(app)
     return app
 
 

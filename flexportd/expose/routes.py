@@ -9,7 +9,7 @@ from dataclasses import replace
 from flexportd.core.resources.registry import Registry
 from flexportd.expose import api, api_docs, metrics
 from flexportd.expose.api import nested_lists, resources, webhooks
-from flexportd.expose.dashboard.pages import share_link
+from flexportd.expose.dashboard.pages import share
 from flexportd.expose.feeds import icalendar
 from flexportd.expose.openapi.declaration import routes_of
 from flexportd.expose.openapi.route import API, Route
@@ -26,7 +26,7 @@ def routes(registry: Registry, webhook_path: str) -> tuple[Route, ...]:
     listed = tuple(resources.resources(registry).values())
     found = (
         *routes_of(*(module for module in _MODULES if module is not webhooks)),
-        *routes_of(metrics, icalendar, sse, share_link, api_docs),
+        *routes_of(metrics, icalendar, sse, share, api_docs),
         *(replace(route, path=webhook_path) for route in routes_of(webhooks)),
         *(route for resource in listed for route in resource.routes()),
         *nested_lists.routes(listed),

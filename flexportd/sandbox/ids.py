@@ -1,8 +1,8 @@
-"""Ids of objects that follow from a shipment, both ways: a number to an id, and an id back to its number.
+"""Ids of objects that follow from a shipment: a number to an id, and an id back to its number.
 
-A number is the shipment's id times sixteen, and the place of the object among its like. Ids are whole numbers, or 22
-characters of base64url that may begin with `-` or `_`, as in recorded documents; no list of them is needed to know
-which are given out.
+The number is the shipment's id times sixteen, plus the place of the object among those of its kind. Ids are whole
+numbers, or 22 characters of base64url that may begin with `-` or `_`, as in recorded documents; no list of issued ids
+is needed.
 """
 
 import base64
@@ -10,6 +10,7 @@ import binascii
 from hashlib import blake2b
 
 FIRST_SHIPMENT = 910_233
+FIRST_BOOKING = 31_000
 PER_SHIPMENT = 16
 _HALF = 8
 _TEXT_LENGTH = 22
@@ -23,6 +24,11 @@ def object_number(shipment_id: int, place: int) -> int:
 def int_id(first: int, number: int) -> int:
     """An id that is a whole number: `first` belongs to the first shipment, and there are gaps."""
     return first + number - FIRST_SHIPMENT * PER_SHIPMENT
+
+
+def booking_id(shipment_id: int) -> int:
+    """The id of a shipment's booking."""
+    return int_id(FIRST_BOOKING, object_number(shipment_id, 0))
 
 
 def parse_int_id(first: int, text: str) -> int | None:
@@ -40,7 +46,7 @@ def text_id(salt: str, number: int) -> str:
 
 
 def parse_text_id(salt: str, text: str) -> int | None:
-    """The number of such an id; none for a text that was not given out."""
+    """The number of such an id; none for a text that is no such id."""
     if len(text) != _TEXT_LENGTH or not text.isascii():
         return None
     try:

@@ -1,11 +1,11 @@
-"""What a sandbox can be told."""
+"""Options of a sandbox."""
 
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flexportd.errors import InvalidError
-from flexportd.sandbox.faults.kinds import Faults
+from flexportd.sandbox.faults import Faults
 
 
 def _secret() -> str:
@@ -14,11 +14,11 @@ def _secret() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxOptions:
-    """Where it listens, what its world holds and how fast that moves, who may ask, and where webhooks go.
+    """Address, world, credentials, faults and webhooks of a sandbox.
 
-    `speed` is simulated seconds for each real one: 0 stands still. `rate_limit` is answers a second. Without
-    `webhook_url` nothing is sent. `faults` may be a mapping as `{"429": "5%"}`. Lists of shipments
-    are poorer than their own answers, as in recorded accounts, unless `complete_lists` is set.
+    `speed` is simulated seconds per real second; 0 stops time. `rate_limit` is requests per second. Without
+    `webhook_url` no webhooks are sent. `faults` may be a mapping such as `{"429": "5%"}`. Lists of shipments have less
+    data than single shipments, as in recorded accounts, unless `complete_lists` is set.
     """
 
     host: str = "127.0.0.1"
@@ -38,7 +38,7 @@ class SandboxOptions:
     complete_lists: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant. Raises InvalidError."""
+        """Check the values. Raises InvalidError."""
         if self.shipments < 0:
             raise InvalidError(f"shipments is {self.shipments}: it must be 0 or more.", "shipments")
         if not 0 <= self.speed < 1e7:

@@ -1,4 +1,4 @@
-"""Draws that need no order: the same seed, name and question have the same answer, whatever was asked before."""
+"""Random values by key: the same seed, name and key give the same value, in any order of calls."""
 
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -10,23 +10,23 @@ _RANGE = 2**64
 
 
 class KeyedRandom:
-    """The chances of one thing, told by its name."""
+    """The random values of one thing, identified by its name."""
 
     def __init__(self, seed: int, name: str) -> None:
         self._stem = f"{seed}/{name}/"
 
-    def random(self, question: str) -> float:
+    def random(self, key: str) -> float:
         """From 0 to 1, without 1."""
-        return self.integer(question) / _RANGE
+        return self.integer(key) / _RANGE
 
-    def integer(self, question: str) -> int:
+    def integer(self, key: str) -> int:
         """A whole number below 2^64."""
-        return int.from_bytes(blake2b((self._stem + question).encode(), digest_size=8).digest())
+        return int.from_bytes(blake2b((self._stem + key).encode(), digest_size=8).digest())
 
-    def randint(self, question: str, least: int, most: int) -> int:
+    def randint(self, key: str, least: int, most: int) -> int:
         """A whole number, both ends included."""
-        return least + self.integer(question) % (most - least + 1)
+        return least + self.integer(key) % (most - least + 1)
 
-    def choice(self, question: str, options: Sequence[T]) -> T:
+    def choice(self, key: str, options: Sequence[T]) -> T:
         """One of the options."""
-        return options[self.integer(question) % len(options)]
+        return options[self.integer(key) % len(options)]

@@ -1,4 +1,4 @@
-"""The sandbox itself: a world behind a look-alike API, that moves with time and sends signed webhooks.
+"""The sandbox: a simulated world behind Flexport's API, which moves with time and sends signed webhooks.
 
 async with Sandbox(SandboxOptions(shipments=40), Clock()) as box:
     print(box.url, box.api_key)
@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from aiohttp import web
 
@@ -20,40 +20,38 @@ from flexportd.clock import Clock
 from flexportd.errors import ConflictError
 from flexportd.sandbox.catalog.wire_objects import Wire
 from flexportd.sandbox.custom_event import make_event
-from flexportd.sandbox.faults.injector import FaultInjector, ScriptedFault
-from flexportd.sandbox.faults.kinds import Faults, faults_from
+from flexportd.sandbox.faults import FaultInjector, Faults, ScriptedFault, faults_from
 from flexportd.sandbox.http.api import Api
 from flexportd.sandbox.http.auth import Authenticator
-from flexportd.sandbox.http.middleware import ApiMiddleware
-from flexportd.sandbox.http.request_log import RequestLog
+from flexportd.sandbox.http.middleware import ApiMiddleware, RequestLog
 from flexportd.sandbox.options import SandboxOptions
-from flexportd.sandbox.webhook_sender import DeliveryCounters, UndeliveredEvent, WebhookEndpoint, WebhookSender
+from flexportd.sandbox.webhook_sender import DeliveryCounters, UndeliveredEvent, WebhookSender
 from flexportd.sandbox.world.world import World, WorldPlan
 from flexportd.tasks import Tasks
 
-_TICK, _SHORT_TICK = 1.0, 0.25  # seconds between two steps of the world; short where a clock follows it
+_TICK, _SHORT_TICK = 1.0, 0.25  # seconds between steps of the world; short where a clock follows it
 _WEBHOOK_WAIT = 1.0  # seconds that a list of events may wait for webhooks
-_NOT_STARTED = "The sandbox has not been started."
+Part = TypeVar("Part")
 
 
 class Sandbox:
-    """A Flexport look-alike. It starts with `async with` or `start`; `stop` is safe before that and twice."""
+    """A Flexport simulator. It starts with `async with` or `start`; `stop` is safe before that and twice."""
 
     def __init__(
-        self, options: SandboxOptions, clock: Clock, stepped: Callable[[datetime], None] | None = None
+        self, options: SandboxOptions, clock: Clock, on_step: Callable[[datetime], None] | None = None
     ) -> None:
-        """`stepped` is called with the present of the world whenever it has moved, before anybody hears of events."""
+        """`on_step` is called with the present of the world after each step, before its events are sent."""
         self.options = options
-        self._stepped = stepped
+        self._on_step = on_step
         self.api_key = options.api_key
         self.tasks = Tasks()
         self._clock = clock
         faults = options.faults
-        self._dice = FaultInjector(faults if isinstance(faults, Faults) else faults_from(faults), options.seed)
+        self._faults = FaultInjector(faults if isinstance(faults, Faults) else faults_from(faults), options.seed)
         self._listener: socket.socket | None = None
         self._url: str | None = None
         self._world: World | None = None
-        self._gate: ApiMiddleware | None = None
+        self._middleware: ApiMiddleware | None = None
         self._runner: web.AppRunner | None = None
         self._deliveries: WebhookSender | None = None
         self._caught_up = asyncio.Event()
@@ -72,25 +70,25 @@ class Sandbox:
         await self.stop()
 
     async def start(self) -> None:
-        """Take the port, make the world, answer, and begin to move. Raises OSError when the port is taken."""
+        """Bind the port, make the world, serve the API, and start moving. Raises OSError when the port is in use."""
         options = self.options
         self._listener = _listen(options.host, options.port)
         self._url = _url_of(self._listener)
         plan = WorldPlan(self._clock.now(), options.seed, options.shipments, self._url)
         self._world = await asyncio.to_thread(World, plan)
-        access = Authenticator(options, self._clock)
-        self._gate = ApiMiddleware(self._world, access, self._dice, self._clock, self._wait_for_webhooks)
-        app = Api(self._world, access, self._gate, complete_lists=options.complete_lists).application()
+        authenticator = Authenticator(options, self._clock)
+        self._middleware = ApiMiddleware(self._world, authenticator, self._faults, self._clock, self._wait_for_webhooks)
+        app = Api(self._world, authenticator, self._middleware, complete_lists=options.complete_lists).application()
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         await web.SockSite(self._runner, self._listener).start()
         if options.webhook_url and options.webhook_secret:
-            target = WebhookEndpoint(options.webhook_url, options.webhook_secret, options.in_flight)
-            self._deliveries = WebhookSender(target, self._clock, self._dice)
+            url, secret = options.webhook_url, options.webhook_secret
+            self._deliveries = WebhookSender(url, secret, self._clock, self._faults, in_flight=options.in_flight)
         self.tasks.start("sandbox_world", self._run, vital=False)
 
     async def stop(self) -> None:
-        """Stop moving, give up what is on its way, and close the port."""
+        """Stop moving, abandon webhooks in flight, and close the port."""
         await self.tasks.stop()
         self._caught_up.set()
         if self._deliveries is not None:
@@ -103,48 +101,42 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """Where the look-alike answers."""
-        if self._url is None:
-            raise ConflictError(_NOT_STARTED)
-        return self._url
+        """The base URL of the API."""
+        return _started(self._url)
 
     @property
     def world(self) -> World:
-        """What the look-alike knows."""
-        if self._world is None:
-            raise ConflictError(_NOT_STARTED)
-        return self._world
+        """Everything that the API lists."""
+        return _started(self._world)
 
     @property
     def requests(self) -> RequestLog:
-        """What was asked so far, tokens counted apart."""
-        if self._gate is None:
-            raise ConflictError(_NOT_STARTED)
-        return self._gate.requests
+        """The requests so far, with token requests counted separately."""
+        return _started(self._middleware).requests
 
     @property
     def deliveries(self) -> DeliveryCounters:
-        """What became of the webhooks so far."""
+        """Counters of the webhooks so far."""
         return self._sender().counters
 
     @property
     def undelivered(self) -> deque[UndeliveredEvent]:
-        """Events that ten attempts did not get through, the last thousand."""
+        """Events whose ten attempts all failed, the last thousand."""
         return self._sender().undelivered
 
     async def wait_delivered(self) -> None:
-        """Wait until every webhook caused so far, the backlog included, is accepted or given up."""
+        """Wait until every webhook so far, the backlog included, is accepted or abandoned."""
         sender = self._sender()
         await self._caught_up.wait()
         await sender.wait_delivered()
 
     async def send(self, event: Wire) -> int:
-        """Send one event once, now, without faults; returns the status of the answer, 0 for none."""
+        """Send one event once, now, without faults; returns the response status, 0 for no response."""
         self.world.record(event)
         return await self._sender().attempt(event)
 
     async def step(self, seconds: float) -> list[Wire]:
-        """Move the world by simulated seconds and see the events through to the receiver, if there is one."""
+        """Move the world by simulated seconds and deliver the events to the receiver, if there is one."""
         events = self.world.advance(self.world.now + timedelta(seconds=seconds))
         self._notify_stepped()
         if self._deliveries is not None:
@@ -153,47 +145,47 @@ class Sandbox:
         return events
 
     def event(self, shipment_id: int, kind: str, at: datetime | None = None, **fields: Any) -> Wire:
-        """Forge an event of type `kind` about a shipment whose `fields` differ, recorded at `at` (else now).
+        """Make an event of type `kind` about a shipment whose `fields` differ, recorded at `at` (default: now).
 
-        The world does not change (see `amend`) and nothing is sent (see `send`); the event is yours to edit.
-        `about=ID` chooses which leg, container or container leg it is about. Raises NotFoundError, InvalidError.
+        The world does not change (see `edit_shipment`) and nothing is sent (see `send`); the event may be edited.
+        `about=ID` selects the leg, container or container leg. Raises NotFoundError, InvalidError.
         """
-        return copy.deepcopy(make_event(self.world, shipment_id, kind, (at or self.world.now, fields)))
+        return copy.deepcopy(make_event(self.world, shipment_id, kind, at or self.world.now, fields))
 
     def fault(
         self, kind: str, path: str = "^/(?!oauth)", *, times: int | None = 1, method: str | None = None
     ) -> ScriptedFault:
-        """Spoil the next `times` answers (None: all) whose path and query match a regular expression.
+        """Inject a fault into the next `times` responses (None: all) whose path and query match a regular expression.
 
-        `kind` is one of `ANSWER_FAULTS`. Earlier faults go first; one that suits lists only waits for a list, `repeat`
-        for one with a page before. The script returned counts what it `made`. Raises InvalidError.
+        `kind` is one of `ANSWER_FAULTS`. Earlier scripts go first; a fault of lists waits for a list, `repeat` for a
+        page with a previous one. The returned script counts its faults in `made`. Raises InvalidError.
         """
         script = ScriptedFault(kind, path, times, method)
-        self._dice.scripts.append(script)
+        self._faults.scripts.append(script)
         return script
 
     def clear_faults(self) -> None:
-        """Forget all faults that were asked for with `fault`."""
-        self._dice.scripts.clear()
+        """Remove all scripted faults (see `fault`)."""
+        self._faults.scripts.clear()
 
     def put(self, wire: Mapping[str, Any]) -> None:
-        """Add or replace an object of any kind, silently: see `World.put`."""
+        """Add or replace an object of any kind, without an event: see `World.put`."""
         self.world.put(dict(wire))
 
     def delete(self, kind: str, key: int | str) -> None:
-        """Take an object out of list and show, silently: see `World.delete`."""
+        """Delete an object without an event: see `World.delete`."""
         self.world.delete(kind, key)
 
     def override(self, kind: str, key: int | str, **fields: Any) -> Wire:
-        """Change fields of any object, silently and without moving a stamp: see `World.alter`."""
+        """Change fields of any object, without an event or a new time stamp: see `World.override`."""
         return self.world.override(kind, key, fields)
 
     def edit_shipment(self, shipment_id: int, fields: Mapping[str, Any]) -> Wire:
-        """Change a shipment in the world without any event, as with an ETA change nobody asked to be told of."""
+        """Change a shipment without an event: see `World.edit_shipment`."""
         return self.world.edit_shipment(shipment_id, dict(fields))
 
     async def _run(self) -> None:
-        """Send the backlog, then let the world keep up with the clock."""
+        """Send the backlog, then keep the world in step with the clock."""
         if self.options.send_backlog and self._deliveries is not None:
             await self._deliveries.submit(self.world.backlog())
             await self._deliveries.wait_delivered()
@@ -201,7 +193,7 @@ class Sandbox:
         last = self._clock.now()
         self._notify_stepped()
         while self.options.speed:
-            await self._clock.sleep(_TICK if self._stepped is None else _SHORT_TICK)
+            await self._clock.sleep(_TICK if self._on_step is None else _SHORT_TICK)
             now = self._clock.now()
             events = self.world.advance(self.world.now + (now - last) * self.options.speed)
             last = now
@@ -210,11 +202,11 @@ class Sandbox:
                 await self._deliveries.submit(events)
 
     def _notify_stepped(self) -> None:
-        if self._stepped is not None:
-            self._stepped(self.world.now)
+        if self._on_step is not None:
+            self._on_step(self.world.now)
 
     async def _wait_for_webhooks(self) -> None:
-        """Wait, but not for long, until every event's webhook was sent once."""
+        """Wait a short time until the webhook of every event was sent once."""
         if self._deliveries is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_WEBHOOK_WAIT):
@@ -222,18 +214,24 @@ class Sandbox:
 
     def _sender(self) -> WebhookSender:
         if self._deliveries is None:
-            raise ConflictError("This sandbox sends no webhooks: give it webhook_url and webhook_secret, and start it.")
+            raise ConflictError("This sandbox sends no webhooks: set webhook_url and webhook_secret, and start it.")
         return self._deliveries
 
 
+def _started(part: Part | None) -> Part:
+    if part is None:
+        raise ConflictError("The sandbox has not been started.")
+    return part
+
+
 def _listen(host: str, port: int) -> socket.socket:
-    """A bound socket: the port must be known before the world, whose links lead to it."""
+    """A bound socket: the port must be known before the world is made, whose links contain it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family)
 
 
 def _url_of(listener: socket.socket) -> str:
-    """A URL that leads here; a wildcard address is reached over loopback."""
+    """The URL of this socket; a wildcard address is reached over loopback."""
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (the wildcard is replaced)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

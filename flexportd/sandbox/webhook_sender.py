@@ -1,4 +1,4 @@
-"""Sends signed webhooks, a few at a time, and again until they are answered with 200.
+"""Sends signed webhooks, a few at a time, and retries until the response is 200.
 
 Flexport's own count and spacing of retries are undocumented (https://apidocs.flexport.com/v2/tag/Webhook-Endpoints);
 here they are ten attempts, from one second to a minute apart.
@@ -17,29 +17,20 @@ import msgspec
 from flexportd.clock import Clock
 from flexportd.flexport.webhook_signature import SHA1_HEADER, SHA256_HEADER, sign, sign_sha1
 from flexportd.sandbox.catalog.wire_objects import Wire
-from flexportd.sandbox.faults.injector import FaultInjector
+from flexportd.sandbox.faults import FaultInjector
 from flexportd.tasks import Tasks
 
 ATTEMPTS = 10
 _LONGEST_WAIT = 60.0
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
-# How many events may wait for their turn or their retry before the sender of more has to wait.
+# Events that may wait for a slot or a retry before `submit` has to wait.
 _MAX_OUTSTANDING = 1000
 _UNDELIVERED_KEPT = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class WebhookEndpoint:
-    """Where webhooks go, with which secret, and how many at once."""
-
-    url: str
-    secret: str
-    in_flight: int = 8
-
-
 @dataclass(slots=True)
 class DeliveryCounters:
-    """What became of the webhooks so far; `outstanding` are still on their way."""
+    """Counters of webhooks; `outstanding` are neither accepted nor abandoned yet."""
 
     attempts: int = 0
     accepted: int = 0
@@ -55,30 +46,32 @@ class DeliveryCounters:
 
 @dataclass(frozen=True, slots=True)
 class UndeliveredEvent:
-    """An event that no attempt got through; `status` is the last answer, 0 for none."""
+    """An event whose attempts all failed; `status` is the last response, 0 for none."""
 
     event: Wire
     attempts: int
     status: int
 
 
-def backoff(attempt: int, chance: float) -> float:
-    """Seconds to wait after that many failed attempts: doubling, with up to half as much again by chance."""
-    return min(_LONGEST_WAIT, 2.0 ** (attempt - 1) * (1 + chance / 2))
+def backoff(attempt: int, jitter: float) -> float:
+    """Seconds to wait after that many failed attempts: doubling, plus up to half by a jitter from 0 to 1."""
+    return min(_LONGEST_WAIT, 2.0 ** (attempt - 1) * (1 + jitter / 2))
 
 
 class WebhookSender:
-    """Sees events through to one receiver. `deliver` returns when each is accepted or given up."""
+    """Delivers events to one receiver, with retries."""
 
-    def __init__(self, target: WebhookEndpoint, clock: Clock, dice: FaultInjector) -> None:
+    def __init__(self, url: str, secret: str, clock: Clock, faults: FaultInjector, *, in_flight: int) -> None:
+        """At most `in_flight` webhooks are sent concurrently."""
         self.counters = DeliveryCounters()
         self.undelivered: deque[UndeliveredEvent] = deque(maxlen=_UNDELIVERED_KEPT)
-        self._target = target
+        self._url = url
+        self._secret = secret
         self._clock = clock
-        self._dice = dice
+        self._faults = faults
         self._tasks = Tasks()
-        self._chance = Random(target.url)  # noqa: S311 (jitter)
-        self._slots = asyncio.Semaphore(target.in_flight)
+        self._jitter = Random(url)  # noqa: S311 (jitter)
+        self._slots = asyncio.Semaphore(in_flight)
         self._room = asyncio.Semaphore(_MAX_OUTSTANDING)
         self._idle = asyncio.Event()
         self._idle.set()
@@ -88,12 +81,12 @@ class WebhookSender:
         self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
 
     async def submit(self, events: Sequence[Wire]) -> None:
-        """Send these, with the faults asked for, without waiting for answers unless very many are on their way."""
-        arranged = self._dice.perturb(events)
-        mishaps = self._dice.mishaps
-        self.counters.duplicated, self.counters.reordered = mishaps.duplicated, mishaps.reordered
-        self.counters.dropped = mishaps.dropped
-        for event in arranged:
+        """Queue events, with faults injected; waits only while very many are outstanding."""
+        perturbed = self._faults.perturb(events)
+        injected = self._faults.counters
+        self.counters.duplicated, self.counters.reordered = injected.duplicated, injected.reordered
+        self.counters.dropped = injected.dropped
+        for event in perturbed:
             await self._room.acquire()
             self.counters.outstanding += 1
             self._idle.clear()
@@ -104,19 +97,19 @@ class WebhookSender:
             )
 
     async def wait_delivered(self) -> None:
-        """Wait until nothing is on its way."""
+        """Wait until nothing is outstanding."""
         await self._idle.wait()
 
     async def wait_attempted(self) -> None:
-        """Wait until each event submitted so far was sent once, whatever the answer."""
+        """Wait until each event submitted so far was sent once, whatever the response."""
         await self._all_tried.wait()
 
     async def attempt(self, event: Wire) -> int:
-        """Send one event once, now, and return the status of the answer; 0 when there was none."""
+        """Send one event once, now, and return the response status; 0 for no response."""
         return await self._attempt(msgspec.json.encode(event))
 
     async def stop(self) -> None:
-        """Give up what is on its way."""
+        """Abandon outstanding events."""
         await self._tasks.stop()
         await self._session.close()
         self.counters.outstanding = self._untried = 0
@@ -135,7 +128,7 @@ class WebhookSender:
                     return
                 if attempt < ATTEMPTS:
                     self.counters.retried += 1
-                    await self._clock.sleep(backoff(attempt, self._chance.random()))
+                    await self._clock.sleep(backoff(attempt, self._jitter.random()))
             self.counters.undelivered += 1
             self.undelivered.append(UndeliveredEvent(event, ATTEMPTS, status))
         finally:
@@ -153,15 +146,13 @@ class WebhookSender:
         self.counters.attempts += 1
         headers = {
             "Content-Type": "application/json",
-            SHA256_HEADER: sign(body, self._target.secret),
-            SHA1_HEADER: sign_sha1(body, self._target.secret),
+            SHA256_HEADER: sign(body, self._secret),
+            SHA1_HEADER: sign_sha1(body, self._secret),
         }
         try:
-            # A redirect is an answer that is not 200.
-            async with self._session.post(
-                self._target.url, data=body, headers=headers, allow_redirects=False
-            ) as answer:
-                status = answer.status
+            # A redirect is a response other than 200.
+            async with self._session.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
+                status = response.status
         except (aiohttp.ClientError, TimeoutError):
             self.counters.unanswered += 1
             return 0

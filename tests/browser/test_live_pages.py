@@ -324,7 +324,7 @@ async def test_a_login_page_in_place_of_the_answer_is_no_live_page(board, browse
     async with opened(browser, board.url + "/gaps") as page:
         await page.route("**/gaps", lambda route: route.fulfill(status=200, body="<h1>Sign in</h1>"))
         await look(page)
-        await expect(live(page)).to_have_text("Not live: the server answers with another page. Reload")
+        await expect(live(page)).to_have_text("Not live: the server returned a different page. Reload")
 
 
 async def test_the_page_says_when_the_daemon_stops_and_goes_on_when_it_is_back(browser, tmp_path):
@@ -335,7 +335,7 @@ async def test_the_page_says_when_the_daemon_stops_and_goes_on_when_it_is_back(b
         async with opened(browser, daemon.url + "/shipments") as page:
             await running.aclose()
             await page.clock.run_for(5000)
-            await expect(live(page)).to_have_text("Not live: no connection to the server. Trying again.")
+            await expect(live(page)).to_have_text("Not live: no connection to the server. Retrying.")
             again = Settings.for_tests(tmp_path, **{"server.listen": f"127.0.0.1:{port}"})
             async with start(again, Clock()) as revived:
                 await news(revived, 2)
@@ -349,7 +349,7 @@ async def test_a_connection_that_has_died_without_notice_is_told_and_tried_again
         await page.route("**/sync", lambda route: None)  # no answer, ever
         await page.clock.run_for(5000)
         await page.clock.run_for(10_000)
-        await expect(live(page)).to_have_text("Not live: the server does not answer. Trying again.")
+        await expect(live(page)).to_have_text("Not live: the server is not responding. Retrying.")
         await page.unroute("**/sync")
         await page.clock.run_for(5000)
         await expect(live(page)).to_have_text("Live")

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from flexportd.core.resources.documents import CUSTOMER_TYPES
-from flexportd.expose.dashboard.pages import freight
+from flexportd.expose.dashboard.routes import add_routes
 from flexportd.expose.openapi.document import openapi_document as description
 from flexportd.expose.security.opaque_values import OpaqueCodec
 from flexportd.flexport.models.documents import TYPES
@@ -486,7 +486,7 @@ def page_paths(daemon):
     """The path of every page of the dashboard, as the router has it."""
     app = web.Application()
     daemon.daemon.parts.add_to(app)
-    freight.add_routes(app)
+    add_routes(app)
     return sorted({route.resource.canonical for route in app.router.routes() if route.method == "GET"})
 
 

@@ -132,7 +132,7 @@ async def test_one_shipment_tells_its_journey_and_its_history(daemon):
 
 async def test_a_page_changes_with_the_next_event_and_not_before(daemon):
     await filled(daemon)
-    await daemon.daemon.parts.exception_worker.catch_up()  # the page shows exceptions as well
+    await daemon.daemon.parts.exception_worker.process()  # the page shows exceptions as well
     async with daemon.http.get(daemon.url + "/shipments/910233") as answer:
         etag = answer.headers["ETag"]
     async with daemon.http.get(daemon.url + "/shipments/910233", headers={"If-None-Match": etag}) as answer:

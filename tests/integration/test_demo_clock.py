@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from flexportd.cli import demo_runner
-from flexportd.cli.commands.demo import Demo
+from flexportd.cli.demo_runner import DemoPlan
 from flexportd.clock import SimulatedClock, parse
 from flexportd.daemon.app import open_daemon
 from flexportd.errors import ConflictError
@@ -95,7 +95,7 @@ def _hurried(settings):
 @pytest.fixture
 def plan(tmp_path):
     port, sandbox_port = demo_runner.free_port(0), demo_runner.free_port(0)
-    return Demo(tmp_path, seed=7, shipments=16, speed=86_400, port=port, sandbox_port=sandbox_port)
+    return DemoPlan(tmp_path, seed=7, shipments=16, speed=86_400, port=port, sandbox_port=sandbox_port)
 
 
 async def test_fifty_simulated_days_leave_a_demo_that_is_right(plan):

@@ -153,7 +153,7 @@ def test_every_form_that_changes_something_carries_the_token_and_no_kept_page_ho
     sources = {name: environment.loader.get_source(environment, name)[0] for name in environment.list_templates()}
     for name, source in sources.items():
         forms = re.findall(r'<form\b[^>]*method="post"[^>]*>', source, re.IGNORECASE)
-        assert len(forms) == source.count('name="form_token" value="{{ frame.form_token }}"'), name
+        assert len(forms) == source.count('name="form_token" value="{{ layout.form_token }}"'), name
         assert not forms or name in {"queue.html", "sync.html", "system.html"}, name
 
 

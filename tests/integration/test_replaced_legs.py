@@ -96,9 +96,9 @@ async def test_a_leg_that_left_the_list_of_its_shipment_is_asked_for_and_ends(pa
 async def test_a_leg_that_only_the_list_lacks_stays(pair):
     sandbox, mirror = pair
     hidden, *_ = _route(sandbox)
-    shelf = sandbox.world.shelves[LEGS]
-    of_shipment = shelf.for_shipment
-    shelf.for_shipment = lambda key, now: of_shipment(key, now).where(lambda row: row["id"] != hidden["id"])
+    shelf = sandbox.world.collections[LEGS]
+    for_shipment = shelf.for_shipment
+    shelf.for_shipment = lambda key: for_shipment(key).where(lambda row: row["id"] != hidden["id"])
     (item,) = shipment_refetch(("legs",), hidden["shipment"]["id"], mirror.clock.stamp(), 3)
     assert isinstance(await _handled(mirror, item), Applied)
     assert sandbox.requests.count(f"/{hidden['id']}$") == 1

@@ -245,7 +245,7 @@ async def test_a_webhook_under_way_is_answered_when_the_daemon_stops(settings, c
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         async with asyncio.timeout(5):
-            while not database.writer.pressed():
+            while not database.writer.urgent_waiting():
                 await under.get("/queue")
         asyncio.get_running_loop().call_later(0.1, go_on.set)
     assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 200 OK")

@@ -14,7 +14,7 @@ from flexportd.clock import Clock
 from flexportd.errors import ConflictError
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.sandbox.catalog.wire_objects import ALL_PATHS, BOOKING, COMPANY, DOCUMENT, LEG, PORT, SHIPMENT
-from flexportd.sandbox.faults.responses import BODY_FAULTS
+from flexportd.sandbox.faults import BODY_FAULTS
 
 
 class TurnedClock(Clock):
@@ -86,7 +86,7 @@ async def test_following_next_reads_every_row_once(opened, kind):
         assert (body["data"]["prev"] is None) == (pages == 0)
         seen += body["data"]["data"]
         url, pages = body["data"]["next"], pages + 1
-    expected = [row for row in box.world.shelves[kind].rows(box.world.now) if not row.get("deleted_at")]
+    expected = [row for row in box.world.collections[kind].rows() if not row.get("deleted_at")]
     assert seen == expected
     assert len(seen) == len(expected) == body["data"]["total_count"]
 
@@ -413,7 +413,7 @@ async def test_a_list_of_shipments_is_poorer_than_their_own_answers(opened):
 
 async def test_a_document_is_downloaded_with_its_type_and_size(opened):
     box, client = await opened(shipments=20)
-    for row in list(box.world.shelves[DOCUMENT].rows(box.world.now))[:9]:
+    for row in list(box.world.collections[DOCUMENT].rows())[:9]:
         async with client.get(row["file_link"]) as answer:
             assert answer.status == 200
             assert len(await answer.read()) == row["file_metadata"]["size"] == int(answer.headers["Content-Length"])
@@ -423,7 +423,7 @@ async def test_a_document_is_downloaded_with_its_type_and_size(opened):
 async def test_the_own_company_is_one_object(opened):
     box, client = await opened(shipments=1)
     _, body, _ = await get(client, "/network/me/companies")
-    assert body["data"] == box.world.shelves[COMPANY].rows(box.world.now)[0]
+    assert body["data"] == box.world.collections[COMPANY].rows()[0]
 
 
 async def test_carbon_is_calculated_and_nonsense_refused(opened):

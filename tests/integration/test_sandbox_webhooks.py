@@ -234,7 +234,7 @@ async def test_a_forged_event_says_what_the_test_wants(opened, receiver):
 async def test_a_forged_event_is_about_the_right_thing(opened, kind, table, side):
     box = await opened(shipments=40)
     boxes = [row["shipment"]["id"] for row in box.world.tables[CONTAINER].values()]
-    number = next(one for one in boxes if len(box.world.shelves[INVOICE].for_shipment(one, box.world.now)))
+    number = next(one for one in boxes if len(box.world.collections[INVOICE].for_shipment(one)))
     event = box.event(number, kind)
     assert event["data"]["resource"]["_object"] == table
     assert (event["data"]["location"] is None) == (side is None)

@@ -3,7 +3,7 @@
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from flexportd.cli.addresses import is_loopback
+from flexportd.cli.format import is_loopback
 from flexportd.clock import Clock
 from flexportd.expose.base_url import base_url, reachable_url
 from flexportd.expose.context import DISPLAY, SERVER_INFO, DisplaySettings, ServerInfo

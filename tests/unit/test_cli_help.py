@@ -41,7 +41,7 @@ def test_the_help_fits_one_screen(capsys, flag):
 def test_the_help_names_every_command_under_its_purpose(capsys):
     run(["--help"])
     text = capsys.readouterr().out
-    assert [purpose in text for purpose in ("Start", "Look", "Repair", "Set up")] == [True] * 4
+    assert [purpose in text for purpose in ("Start", "View", "Repair", "Set up")] == [True] * 4
     assert {name for name in root.commands if not re.search(rf"^.{{8}}(\w+, )?{name}[ ,]", text, re.MULTILINE)} == set(
         GROUPS
     )  # `resources` names them

@@ -9,14 +9,14 @@ import pytest
 from flexportd.cli.format import (
     actual_or_estimate,
     ago,
+    count_of,
     format_duration,
     format_size,
     format_time,
-    plural,
     since,
     tally,
 )
-from flexportd.cli.output import Column, DaemonResponse, Output, by_importance, truncate
+from flexportd.cli.output import Column, DaemonResponse, Output, truncate
 from flexportd.errors import FlexportdError
 from flexportd.escape import display_width
 
@@ -47,7 +47,7 @@ def test_a_table_fits_the_terminal_and_cuts_only_what_may_be_cut(capsys):
 
 def test_columns_for_which_there_is_no_room_are_left_out_by_importance(capsys):
     names = ("id", "first", "second", "third")
-    columns = by_importance([Column(name, lambda row, n=name: row[n]) for name in names], "id, third, first, second")
+    columns = [Column(name, priority=priority) for name, priority in zip(names, (1, 3, 4, 2), strict=True)]
     row = dict.fromkeys(names, "x" * 20)
     for room, kept in ((120, names), (70, ("id", "first", "third")), (50, ("id", "third")), (10, ("id",))):
         Output(terminal=True, columns=room).table([row], columns)
@@ -59,16 +59,11 @@ def test_columns_for_which_there_is_no_room_are_left_out_by_importance(capsys):
 
 
 def test_a_column_without_values_goes_first_and_is_not_missed(capsys):
-    columns = by_importance([Column(name, lambda row, n=name: row[n]) for name in ("id", "empty", "full")], "id, empty")
+    columns = [Column("id", priority=1), Column("empty", priority=2), Column("full", priority=3)]
     Output(terminal=True, columns=45).table([{"id": "x" * 20, "empty": None, "full": "y" * 20}], columns)
     found = capsys.readouterr()
     assert found.out.split("\n")[0].split() == ["ID", "FULL"]
     assert found.err == ""
-
-
-def test_the_importance_of_a_column_that_is_not_there_is_a_mistake():
-    with pytest.raises(ValueError, match="no columns: nmae"):
-        by_importance([NAME], "nmae")
 
 
 def test_a_long_cell_is_whole_in_a_pipe(capsys):
@@ -194,7 +189,11 @@ def test_what_is_no_time_stays_as_it_is():
 def test_numbers_are_in_words():
     assert [format_duration(0), format_duration(59.9), format_duration(61)] == ["0 s", "59 s", "1 min"]
     assert [format_size(5), format_size(1536), format_size(5 << 40)] == ["5 B", "1.5 KiB", "5.0 TiB"]
-    assert [plural(1, "box", "boxes"), plural(2, "box", "boxes"), plural(0, "hit")] == ["1 box", "2 boxes", "0 hits"]
+    assert [count_of(1, "box", "boxes"), count_of(2, "box", "boxes"), count_of(0, "hit")] == [
+        "1 box",
+        "2 boxes",
+        "0 hits",
+    ]
     assert tally({"air": 2, "truck_intl": 9, "rail": 0}) == "9 truck intl, 2 air"
     assert tally({}) == "none"
 

@@ -71,7 +71,7 @@ class Daemon:
 
 
 def test_a_sync_that_is_waited_for_says_how_far_it_is(monkeypatch, capsys):
-    monkeypatch.setattr(sync.time, "sleep", lambda _: None)
+    monkeypatch.setattr(progress.time, "sleep", lambda _: None)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "120")
     call = sync.sync_run.callback.__wrapped__.__wrapped__
@@ -88,7 +88,7 @@ def test_ctrl_c_leaves_the_run_going_and_says_so(monkeypatch, capsys, terminal):
     def interrupted(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sync.time, "sleep", interrupted)
+    monkeypatch.setattr(progress.time, "sleep", interrupted)
     monkeypatch.setattr("sys.stderr.isatty", lambda: terminal, raising=False)
     with pytest.raises(KeyboardInterrupt):
         sync.sync_run.callback.__wrapped__.__wrapped__(Daemon(3), Output(), wait=True)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from flexportd.clock import stamp
-from flexportd.expose.dashboard.view.dates import Delay, ViewContext, count, find_zone, percent_elapsed, shift
+from flexportd.expose.dashboard.view.dates import Delay, ViewContext, count, days_between, find_zone, percent_elapsed
 
 NOW = datetime(2026, 3, 24, 3, 0, tzinfo=UTC)
 
@@ -97,8 +97,8 @@ def test_a_name_that_is_no_zone_is_none(name):
 
 def test_small_words():
     assert (count(1, "day"), count(0, "day"), count(1204, "event")) == ("1 day", "0 days", "1,204 events")
-    assert shift("2026-03-21T12:00:00-07:00", "2026-03-24T12:00:00-07:00") == 3
-    assert shift("soon", "2026-03-24T12:00:00-07:00") is None
+    assert days_between("2026-03-21T12:00:00-07:00", "2026-03-24T12:00:00-07:00") == 3
+    assert days_between("soon", "2026-03-24T12:00:00-07:00") is None
 
 
 def test_the_share_of_a_voyage_moves_in_steps_and_never_pretends_to_be_over():

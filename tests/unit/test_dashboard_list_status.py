@@ -4,19 +4,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from multidict import MultiDict
 
 from flexportd.cache import DiskStats
 from flexportd.clock import stamp
 from flexportd.core.outages import DeliveryHealth, DeliverySignals, Detection, EventRate, OutageReport
 from flexportd.core.resources.registry import RESOURCE_TYPES
-from flexportd.expose.api.gaps import OUTAGES
 from flexportd.expose.context import DisplaySettings
 from flexportd.expose.dashboard.pages import gaps, overview, sync, system
 from flexportd.expose.dashboard.view import alerts, api_usage, list_status, sync_report
 from flexportd.expose.dashboard.view.alerts import Alert, PageContext, RuntimeStatus, StoredStatus
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
-from flexportd.expose.openapi.query_params import parse_list_params
 from flexportd.storage.repositories.gaps import OutageSummary
 from flexportd.storage.repositories.sync import ListState, Receipt, Run
 
@@ -52,8 +49,12 @@ def state_of(**changed):
 DOWN = {"state": "open", "since": ago(minutes=30), "reason": "GET /legs: 503", "retry_at": ago(seconds=-90)}
 
 
-def said(**changed) -> RuntimeStatus:
-    usual = {"reasons": [], "has_secrets": True, "flexport": state_of(), "failing_jobs": []}
+def runtime(*, has_secrets=True, **changed) -> RuntimeStatus:
+    usual = {
+        "flexport": state_of(),
+        "resources": RESOURCE_TYPES,
+        "display": DisplaySettings(has_secrets=has_secrets),
+    }
     return RuntimeStatus(**usual | changed)
 
 
@@ -90,7 +91,7 @@ def a_row(run: Run) -> dict:
 
 
 def found(**changed) -> sync.SyncData:
-    usual = {"running": None, "ended": (a_run(), [receipt(name) for name in NAMED]), "runs": [a_row(a_run())],
+    usual = {"query": None, "running": None, "ended": (a_run(), [receipt(name) for name in NAMED]), "runs": [a_row(a_run())],
              "unreadable": {}, "unreadable_rows": [], "calls": {}}  # fmt: skip
     return sync.SyncData(**usual | changed)
 
@@ -99,20 +100,19 @@ AHEAD = {"requests": 40, "seconds": 8.0, "never_synced": []}
 JOB = {"id": "full_sync", "next_run_at": ago(minutes=-48), "paused": False}
 
 
-def sync_page(store=None, mirror=None, state="usual", ahead=AHEAD, jobs=(JOB,), spoken=None) -> sync.SyncPage:
-    state = state_of() if state == "usual" else state
+def sync_page(store=None, mirror=None, state="usual", ahead=AHEAD, job=JOB, spoken=None) -> sync.SyncPage:
+    spoken = spoken or runtime(flexport=state_of() if state == "usual" else state)
     store, mirror = store or found(), mirror or noted()
-    needs = alerts.current_alerts(spoken or said(flexport=state), mirror, SIGHT)
-    return sync.sync_page(
-        store, sync.sync_runtime(RESOURCE_TYPES, state, ahead, jobs), {}, PageContext(SIGHT, mirror, needs)
-    )
+    current = alerts.current_alerts(spoken, mirror, SIGHT)
+    data = replace(store, query=sync.SyncQuery(None, None, job))
+    return sync.sync_page(data, PageContext(SIGHT, mirror, spoken, current, ahead))
 
 
 # --- what needs a person ---
 
 
 def needs(noted_now=None, **changed) -> list[Alert]:
-    return list(alerts.current_alerts(said(**changed), noted_now or noted(), SIGHT))
+    return list(alerts.current_alerts(runtime(**changed), noted_now or noted(), SIGHT))
 
 
 def test_nothing_needs_anybody_while_all_is_well():
@@ -166,8 +166,8 @@ def test_several_needs_are_one_badge_that_leads_to_the_overview():
 
 
 def test_what_the_store_does_not_say_is_left_out_when_it_cannot_be_asked():
-    assert alerts.current_alerts(said(), None, SIGHT) == ()
-    (need,) = alerts.current_alerts(said(flexport=state_of(breaker=DOWN)), None, SIGHT)
+    assert alerts.current_alerts(runtime(), None, SIGHT) == ()
+    (need,) = alerts.current_alerts(runtime(flexport=state_of(breaker=DOWN)), None, SIGHT)
     assert need.sentence == "Flexport has not responded since 12:30: GET /legs: 503."
 
 
@@ -236,7 +236,7 @@ def test_what_is_held_names_the_list_the_command_and_the_number():
     assert held.command == "flexportd sync accept container-legs"
     assert held.since.words == "20 minutes ago"
     assert page.sentences[-1].url == "#held"
-    assert next(row for row in page.lists if row.route == "container-legs").held == "1,040"
+    assert next(row for row in page.lists if row.route == "container-legs").pending == "1,040"
 
 
 def test_while_flexport_is_down_the_page_begins_with_it():
@@ -252,10 +252,10 @@ def row_of(one: Receipt) -> sync_report.ReceiptRow:
 def test_a_receipt_closes_in_sight():
     row = row_of(receipt())
     assert row.total == "240"
-    assert [(part.title, part.count) for part in row.parts] == [
+    assert [(part.title, part.count) for part in row.counts] == [
         ("Unchanged", "230"), ("Changed", "6"), ("New", "3"), ("Skipped", "1"), ("Failed", "0"),
     ]  # fmt: skip
-    assert (row.books.words, row.books.tone) == ("OK", "good")
+    assert (row.balance.words, row.balance.tone) == ("OK", "good")
     assert row.notes[0].shown == "Skipped: 1 older"
     assert row.state is None
 
@@ -271,20 +271,20 @@ def test_a_receipt_closes_in_sight():
 )
 def test_a_sum_that_does_not_close_says_by_how_much(changed, words, tone):
     row = row_of(receipt(**changed))
-    assert (row.books.words, row.books.tone) == (words, tone)
+    assert (row.balance.words, row.balance.tone) == (words, tone)
 
 
 def test_a_list_that_could_not_be_read_says_why_and_has_no_sum():
     row = row_of(receipt(state="unavailable", total=None, objects=0, skips="{}", reason="HTTP 403"))
-    assert (row.state.text, row.books, row.notes[0].shown) == ("Unavailable", None, "HTTP 403")
+    assert (row.state.text, row.balance, row.notes[0].shown) == ("Unavailable", None, "HTTP 403")
 
 
 def test_the_sums_of_a_run_are_those_of_its_lists():
     shown = sync_report.run_receipts(a_run(), [receipt("legs"), receipt("ports", total=241)], NAMED, SIGHT)
-    assert (shown.sums.total, shown.sums.parts[0].count) == ("481", "460")
-    assert (shown.sums.books.words, shown.sums.books.tone) == ("1 not balanced", "bad")
-    assert (shown.lasted, shown.cause) == ("60 s", "scheduled")
-    assert sync_report.run_receipts(a_run(), [receipt()], NAMED, SIGHT).sums is None
+    assert (shown.totals.total, shown.totals.counts[0].count) == ("481", "460")
+    assert (shown.totals.balance.words, shown.totals.balance.tone) == ("1 not balanced", "bad")
+    assert (shown.run.duration, shown.run.cause) == ("60 s", "scheduled")
+    assert sync_report.run_receipts(a_run(), [receipt()], NAMED, SIGHT).totals is None
 
 
 def test_a_run_under_way_tells_its_pages():
@@ -297,7 +297,7 @@ def test_a_run_under_way_tells_its_pages():
     assert page.running.words == "4 of 16 pages, 1 of 3 lists done"
     assert (page.running.done, page.running.expected) == (4, 16)
     assert next(row for row in page.lists if row.name == "Legs").state.text == "Syncing"
-    assert page.run.rows[1].books is None
+    assert page.receipts.rows[1].balance is None
     first = sync_report.progress(under_way, {}, None)
     assert first.words == "4 of at least 13 pages, 1 of 3 lists done"
 
@@ -309,20 +309,20 @@ def test_the_next_full_sync_is_foretold():
     assert sync_page(ahead=some).forecast.words == "about 40 requests, 8 s, plus 1 list not synced yet"
     none = {"requests": 0, "seconds": 0.0, "never_synced": ["legs"]}
     assert sync_page(ahead=none).forecast.words == "duration not known until the first one has completed"
-    assert sync_page(jobs=[JOB | {"paused": True}]).forecast.words == "Paused (about 40 requests, 8 s)"
+    assert sync_page(job=JOB | {"paused": True}).forecast.words == "Paused (about 40 requests, 8 s)"
 
 
 def test_the_budget_adds_up():
     sums = {"calls": 10, "errors": 1, "retries": 2, "bytes": 2_000_000, "seconds": 1.5}
     rows, total = api_usage.usage_rows({"sync": sums, "refresh": sums | {"errors": 0}, "tea": sums})
     assert [row.title for row in rows] == ["Webhook follow-up", "Sync", "tea"]
-    assert (rows[1].calls, rows[1].errors, rows[1].data, rows[1].each) == ("10", "1", "2.0 MB", "150 ms")
+    assert (rows[1].calls, rows[1].errors, rows[1].data, rows[1].average) == ("10", "1", "2.0 MB", "150 ms")
     assert (total.calls, total.errors, total.has_errors) == ("30", "2", True)
     assert api_usage.usage_rows({}) == ((), None)
 
 
 def facts(**changed):
-    return {fact.title: (fact.pill.text if fact.pill else None, fact.words)
+    return {fact.title: (fact.badge.text if fact.badge else None, fact.words)
             for fact in api_usage.facts(state_of(**changed), SIGHT)}  # fmt: skip
 
 
@@ -353,14 +353,14 @@ def test_the_way_to_flexport_is_told_in_words():
 def test_without_a_key_the_page_says_what_to_do_and_nothing_else():
     page = sync_page(found(ended=None, runs=[]), noted(lists={}), state=None, ahead=None)
     assert page.no_key.startswith("No Flexport API key is configured")
-    assert (page.sentences, page.lists, page.flexport, page.forecast, page.run) == ((), (), (), None, None)
+    assert (page.sentences, page.lists, page.flexport, page.forecast, page.receipts) == ((), (), (), None, None)
 
 
 def test_an_object_that_cannot_be_read_is_listed():
     row = {"resource": "legs", "resource_id": "9", "error": "no id", "count": 3, "last_seen_at": ago(minutes=1)}
     page = sync_page(found(unreadable={"legs": 1}, unreadable_rows=[row]))
     assert page.unreadable_total == "1 object"
-    assert (page.unreadable[0].name, page.unreadable[0].key.shown, page.unreadable[0].times) == ("Legs", "9", "3")
+    assert (page.unreadable[0].name, page.unreadable[0].key.shown, page.unreadable[0].count) == ("Legs", "9", "3")
     assert next(row for row in page.lists if row.name == "Legs").unreadable == "1"
 
 
@@ -383,28 +383,23 @@ def an_event(**changed) -> dict:
 
 
 def gaps_page(spans, shipments=(910233,), health=None, *, has_key=True) -> gaps.GapsPage:
-    wanted = parse_list_params(MultiDict({"limit": "2"}), OUTAGES, DisplaySettings())
-    return gaps.gaps_page(
-        gaps.GapsData(spans, shipments, "c" if len(spans) > 2 else None),
-        noted(health=health or healthy()),
-        wanted,
-        SIGHT,
-        has_key=has_key,
-    )
+    data = gaps.GapsData(spans, shipments, "c" if len(spans) > 2 else None, limit=2)
+    daemon = runtime(flexport=state_of() if has_key else None)
+    return gaps.gaps_page(data, PageContext(SIGHT, noted(health=health or healthy()), daemon))
 
 
 def test_an_outage_tells_from_when_to_when_and_what_was_repaired():
     (row,) = gaps_page([(an_outage(), [an_event()])]).rows
-    assert (row.since.text, row.until.text, row.lasted) == (
+    assert (row.since.text, row.until.text, row.duration) == (
         "24 Mar 11:00 (UTC+1)",
         "24 Mar 12:00 (UTC+1)",
         "60 min",
     )
-    assert (row.events, row.repaired, row.is_repaired, row.late) == ("3 events", "3 of 3", True, "1")
+    assert (row.events, row.recovered, row.is_recovered, row.late) == ("3 events", "3 of 3", True, "1")
     assert row.sentence == "No webhook from 10 to 11."
     assert row.all_url is None
     (row,) = gaps_page([(an_outage(until=False, waiting=1, dead=1, events=300), [])]).rows
-    assert (row.until, row.repaired, row.is_repaired) == (None, "298 of 300, 1 waiting, 1 failed", False)
+    assert (row.until, row.recovered, row.is_recovered) == (None, "298 of 300, 1 waiting, 1 failed", False)
     assert row.all_url == "/api/v1/gaps/events?outage=5"
 
 
@@ -412,7 +407,7 @@ def test_the_events_of_an_outage_link_only_to_what_is_there():
     events = [an_event(), an_event(state=None, shipment_id=7), an_event(shipment_id=None, delivered_at=ago(minutes=5))]
     (row,) = gaps_page([(an_outage(), events)]).rows
     assert [(one.url, one.shipment_id, one.state.text) for one in row.missed] == [
-        ("/events/77%2F8", 910233, "Applied"), (None, None, "No longer kept"),
+        ("/events/77%2F8", 910233, "Applied"), (None, None, "No longer stored"),
         ("/events/77%2F8", None, "Applied"),
     ]  # fmt: skip
     assert row.missed[2].late.text == "24 Mar 12:55 (UTC+1)"
@@ -431,7 +426,7 @@ def test_the_clocks_stand_beside_the_verdict():
     page = gaps_page([], health=health)
     assert (page.verdict.text, page.verdict.tone, page.verdict.url) == ("Webhook path broken.", "bad", None)
     assert (page.last_webhook.words, page.last_upstream, page.polled.words) == ("2 hours ago", None, "2 minutes ago")
-    assert page.rhythm == "2 min, longest 3 h"
+    assert page.interval == "2 min, longest 3 h"
     assert gaps_page([], has_key=False).no_key
 
 
@@ -448,21 +443,18 @@ def a_job(**changed) -> dict:
     return usual | changed
 
 
-def daemon(**changed) -> system.SystemRuntime:
-    usual = {"version": "1.2.3", "started_at": ago(hours=5), "reasons": [], "warnings": [], "jobs": [a_job()],
-             "fault": None, "wal_bytes": 4_200_000, "memory": (90, 10, 1000),
-             "disk": DiskStats(1, 33_000, 0, 0, 0, 0, 0)}  # fmt: skip
-    return system.SystemRuntime(**usual | changed)
-
-
 def a_finding(**changed) -> dict:
     usual = {"kind": "event_type", "object": "/event", "name": "/x#y", "example": "5", "count": 1200,
              "first_seen_at": ago(days=3), "last_seen_at": ago(minutes=3)}  # fmt: skip
     return usual | changed
 
 
-def system_page(findings=(), total=0, query=(), **changed) -> system.SystemPage:
-    return system.system_page(system.SystemData(findings, total), daemon(**changed), dict(query), SIGHT)
+def system_page(findings=(), total=0, fault=None, reasons=(), refusals=(), **changed) -> system.SystemPage:
+    usual = {"started_at": ago(hours=5), "warnings": [], "jobs": [a_job()], "wal_bytes": 4_200_000,
+             "memory": (90, 10, 1000), "disk": DiskStats(1, 33_000, 0, 0, 0, 0, 0)}  # fmt: skip
+    data = system.SystemData(system.SystemQuery(**usual | changed), findings, total)
+    daemon = runtime(fault=fault, reasons=reasons, refusals=refusals)
+    return system.system_page(data, PageContext(SIGHT, noted(), daemon))
 
 
 @pytest.mark.parametrize(
@@ -489,19 +481,25 @@ def test_a_job_says_when_it_runs(changed, words, running, paused):
 
 def test_a_job_says_what_became_of_it():
     (job,) = system_page().jobs
-    assert (job.last.words, job.lasted, job.outcome.text, job.message.shown) == (
+    assert (job.last.words, job.duration, job.outcome.text, job.message.shown) == (
         "30 minutes ago", "61 s", "Done", "240 objects",
     )  # fmt: skip
     failed = a_job(last_run=a_job()["last_run"] | {"outcome": "failed", "seconds": 0.25}, consecutive_failures=3)
     (job,) = system_page(jobs=[failed]).jobs
-    assert (job.lasted, job.outcome.tone, job.failing) == ("250 ms", "bad", "3 times in a row")
+    assert (job.duration, job.outcome.tone, job.failing) == ("250 ms", "bad", "3 times in a row")
     assert system_page(jobs=[a_job(last_run=None)]).jobs[0].outcome is None
 
 
 def test_the_layers_of_the_cache_tell_what_share_they_answered():
     memory, disk = system_page().layers
-    assert (memory.title, memory.share, memory.hits, memory.misses, memory.held) == ("Memory", 90, "90", "10", "1.0 kB")
-    assert (disk.share, disk.held) == (None, "33 kB in 1 item")
+    assert (memory.title, memory.hit_rate, memory.hits, memory.misses, memory.size) == (
+        "Memory",
+        90,
+        "90",
+        "10",
+        "1.0 kB",
+    )
+    assert (disk.hit_rate, disk.size) == (None, "33 kB in 1 item")
 
 
 def test_storage_tells_its_fault():
@@ -519,7 +517,7 @@ def test_what_nobody_published_is_listed():
     assert (page.findings[1].kind, page.findings[1].object) == ("smell", None)
     assert (page.findings_total, page.has_more_findings) == ("71", True)
     assert system_page(warnings=["no webhook secret"]).warnings == ("No webhook secret.",)
-    assert system_page(query={"done": "paused"}).notice.startswith("Job paused")
+    assert system_page(notice=system.NOTICES["paused"]).notice.startswith("Job paused")
 
 
 # --- the overview ---
@@ -533,16 +531,13 @@ def test_what_nobody_published_is_listed():
         (state_of(), {"pending_removals": {"legs": (40, ago(hours=1))}}, "Review needed"),
         (state_of(breaker=DOWN), {}, "Flexport down"),
         (state_of(auth={"authorised": False}), {}, "Sign-in refused"),
-        (None, {}, "No key"),
+        (None, {}, "No API key"),
     ],
 )
 def test_the_overview_tells_how_the_mirror_is(state, mirror, word):
     store = overview.OverviewData({"gated_out": 1}, [], [], [], ago(minutes=1),
                            dict.fromkeys(("ready", "leased", "dead"), (0, None)), [])  # fmt: skip
-    running = overview.RuntimeData(
-        paused=False, fault=None, reasons=[], has_secrets=True, domains=RESOURCE_TYPES, state=state
-    )
-    page = overview.overview_page(store, running, PageContext(SIGHT, noted(**mirror)), None)
+    page = overview.overview_page(store, PageContext(SIGHT, noted(**mirror), runtime(flexport=state)))
     assert page.health[2].word == word
     assert page.health[2].url == "/sync"
 
@@ -551,11 +546,8 @@ def test_the_overview_tells_that_webhooks_are_broken():
     store = overview.OverviewData(
         {}, [], [], [], ago(hours=9), dict.fromkeys(("ready", "leased", "dead"), (0, None)), []
     )
-    running = overview.RuntimeData(
-        paused=False, fault=None, reasons=[], has_secrets=True, domains=RESOURCE_TYPES, state=state_of()
-    )
-    look = PageContext(SIGHT, noted(health=healthy("broken", "no webhooks since 02:58 UTC")))
-    health = overview.overview_page(store, running, look, None).health[1]
+    context = PageContext(SIGHT, noted(health=healthy("broken", "no webhooks since 02:58 UTC")), runtime())
+    health = overview.overview_page(store, context).health[1]
     assert (health.word, health.detail, health.url) == ("Broken", "No webhooks since 02:58 UTC.", "/gaps")
 
 
@@ -585,7 +577,7 @@ def hostile_models():
         pending_removals={"ports": (40, ago(hours=1)), "legs": (2, HOSTILE)},
         lists=everything_complete(legs=closed),
     )
-    failing = said(flexport=down, reasons=[HOSTILE], failing_jobs=[HOSTILE])
+    failing = runtime(flexport=down, reasons=[HOSTILE], failing_jobs=[HOSTILE])
     yield "sync.html", sync_page(store, mirror, down, spoken=failing)
     yield "sync.html", sync_page(found(ended=(a_run(state="held", reason=HOSTILE), [])), mirror, down)
     yield "sync.html", sync_page(found(ended=None, runs=[]), noted(lists={}), state=None, ahead=None)
@@ -603,14 +595,14 @@ def hostile_models():
         a_job(id="three", last_run=None, running={"id": "1", "since": HOSTILE, "cause": "manual"}),
     ]
     findings = [a_finding(kind=HOSTILE, object=HOSTILE, name=HOSTILE, example=HOSTILE), a_finding(last_seen_at=HOSTILE)]
-    yield "system.html", system_page(findings, 99, {"done": "started"}, jobs=jobs, fault=HOSTILE,
+    yield "system.html", system_page(findings, 99, notice="Job started.", jobs=jobs, fault=HOSTILE,
                                      reasons=[HOSTILE], warnings=[HOSTILE])  # fmt: skip
     yield "system.html", system_page(jobs=[])
 
 
 def test_without_a_gap_the_page_says_whether_one_could_be_seen():
-    assert gaps_page([]).blindness is None
+    assert gaps_page([]).undetectable is None
     blind = Detection("all_missing", "gaps cannot be detected: the list is empty")
     page = gaps_page([], health=replace(healthy(), detection=blind))
-    assert page.blindness == "Gaps cannot be detected: the list is empty."
+    assert page.undetectable == "Gaps cannot be detected: the list is empty."
     assert page.verdict.tone == "warn"

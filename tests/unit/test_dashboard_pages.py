@@ -15,25 +15,26 @@ from flexportd.core.exceptions.model import KINDS
 from flexportd.core.history.provenance import TraceStep
 from flexportd.core.outages import DeliveryHealth, DeliverySignals, Detection
 from flexportd.core.resources import containers, legs, shipments
+from flexportd.core.resources.itinerary import sort_legs
 from flexportd.core.resources.registry import RESOURCE_TYPES
 from flexportd.core.timeline import ShipmentBundle, TimelinePoint
 from flexportd.errors import InvalidError
 from flexportd.expose import docs_page
 from flexportd.expose.context import DisplaySettings
-from flexportd.expose.dashboard import render
-from flexportd.expose.dashboard.pages import details, exceptions, failures, gaps, overview, queue, share, shipment
-from flexportd.expose.dashboard.pages import record as records
+from flexportd.expose.dashboard import error_pages, render
+from flexportd.expose.dashboard.layout import Layout
+from flexportd.expose.dashboard.page import ListQuery
+from flexportd.expose.dashboard.pages import event, exceptions, gaps, overview, queue, records, share, shipment
 from flexportd.expose.dashboard.pages import shipments as lists
 from flexportd.expose.dashboard.pages import sync as syncs
 from flexportd.expose.dashboard.pages import system as systems
-from flexportd.expose.dashboard.pages.exceptions import shipment_exceptions
-from flexportd.expose.dashboard.view import cargo_rows, related, timeline
 from flexportd.expose.dashboard.view import history as told
+from flexportd.expose.dashboard.view import related, shipment_rows, timeline
 from flexportd.expose.dashboard.view import route_bar as bar
-from flexportd.expose.dashboard.view.alerts import Banner, PageContext, StoredStatus
+from flexportd.expose.dashboard.view.alerts import Banner, PageContext, RuntimeStatus, StoredStatus
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
+from flexportd.expose.dashboard.view.exception_rows import object_exceptions
 from flexportd.expose.dashboard.view.labels import Text
-from flexportd.expose.dashboard.view.setup_hint import SetupHint, setup_hint
 from flexportd.expose.openapi.query_params import parse_list_params
 from flexportd.storage.repositories.exceptions import ExceptionRow
 from flexportd.storage.repositories.resources import Record
@@ -43,11 +44,17 @@ SIGHT = ViewContext(find_zone("Europe/Berlin"), datetime(2026, 3, 24, 3, 0, tzin
 HOSTILE = "<script>alert('1')</script>\" onload=x \u202e" + "y" * 3000
 STAMP = "2026-03-20T10:00:00.000Z"
 BADGE = Banner("Flexport down", "Flexport has not answered.", "bad", "/sync")
-FRAME = render.Layout("Acme & Sons", "shipments", "Europe/Berlin", "0.0.0", BADGE)
-LOOK = PageContext(
-    SIGHT,
-    StoredStatus(DeliveryHealth(DeliverySignals(), "arriving", "Webhooks arrive", Detection("working", "")), {}, {}),
+FRAME = Layout("Acme & Sons", "shipments", "Europe/Berlin", "0.0.0", banner=BADGE)
+STORED = StoredStatus(
+    DeliveryHealth(DeliverySignals(), "arriving", "Webhooks arrive", Detection("working", "")), {}, {}
 )
+
+
+def context(**runtime) -> PageContext:
+    return PageContext(SIGHT, STORED, RuntimeStatus(**{"flexport": None, "resources": RESOURCE_TYPES} | runtime))
+
+
+LOOK = context()
 
 
 def record(table, number, /, *, removed_at=None, **fields) -> Record:
@@ -109,38 +116,39 @@ def dossier(one: Record | None = None, **family) -> shipment.ShipmentData:
 
 def listed(rows, query=(), **about):
     wanted = parse_list_params(MultiDict(lists.normalise_form(dict(query))), lists.RULES, DisplaySettings(page_size=2))
-    found = lists.ShipmentsData(rows, "c" if len(rows) > wanted.page.limit else None, bool(rows))
-    return lists.shipments_page(found, wanted, dict(query), (SIGHT, about.get("connecting")))
+    following = "c" if len(rows) > wanted.page.limit else None
+    data = lists.ShipmentsData(ListQuery(dict(query), wanted), rows, following, **about)
+    return lists.shipments_page(data, LOOK)
 
 
 # --- one shipment ---
 
 
 def test_departure_and_arrival_say_planned_or_actual_and_how_late():
-    departure, arrival = (stop.at for stop in shipment.shipment_page(dossier(), SIGHT).stops)
+    departure, arrival = (stop.at for stop in shipment.shipment_page(dossier(), LOOK).stops)
     assert (departure.when.text, departure.is_actual) == ("5 Mar", True)
-    assert departure.lateness.text == "2 days late"
+    assert departure.delay.text == "2 days late"
     assert departure.plan.text == "3 Mar"
     assert (arrival.when.text, arrival.is_actual) == ("21 Mar", False)
-    assert arrival.lateness.text == "2 days overdue"
+    assert arrival.delay.text == "2 days overdue"
 
 
 @pytest.mark.parametrize("status", ["arrival_port", "gated_out", "final_destination"])
 def test_nothing_that_must_have_happened_is_called_overdue(status):
-    page = shipment.shipment_page(dossier(a_shipment(status=status, actual_departure=None)), SIGHT)
-    assert [stop.at.lateness for stop in page.stops] == [None, None]
+    page = shipment.shipment_page(dossier(a_shipment(status=status, actual_departure=None)), LOOK)
+    assert [stop.at.delay for stop in page.stops] == [None, None]
 
 
 def test_a_shipment_without_anything_still_makes_a_page():
-    page = shipment.shipment_page(dossier(record(shipments.TABLE, 5)), SIGHT)
+    page = shipment.shipment_page(dossier(record(shipments.TABLE, 5)), LOOK)
     assert (page.name, page.mode, page.route, page.groups, page.legs) == (None, None, None, (), ())
-    assert b"FLEX-5" in render.render("shipment.html", FRAME, page)
+    assert b"FLEX-5" in render.render("shipment.html", page, FRAME)
 
 
 def test_archived_and_gone_shipments_say_since_when():
-    assert shipment.shipment_page(dossier(a_shipment(archived_at=STAMP)), SIGHT).mark == "Archived on 20 Mar"
+    assert shipment.shipment_page(dossier(a_shipment(archived_at=STAMP)), LOOK).mark == "Archived on 20 Mar"
     gone = a_shipment(removed_at=STAMP)
-    assert shipment.shipment_page(dossier(gone), SIGHT).mark == "Deleted at Flexport on 20 Mar"
+    assert shipment.shipment_page(dossier(gone), LOOK).mark == "Deleted at Flexport on 20 Mar"
 
 
 def test_facts_leave_out_what_is_not_known():
@@ -148,7 +156,7 @@ def test_facts_leave_out_what_is_not_known():
         weight='{"unit":"kg","value":8200}', purchase_orders='["4471"]', metadata='{"Dept":["Toys"],"n":3}'
     )
     groups = {group.title: {fact.name: fact.values[0].shown for fact in group.facts} for group in
-              shipment.shipment_page(dossier(one), SIGHT).groups}  # fmt: skip
+              shipment.shipment_page(dossier(one), LOOK).groups}  # fmt: skip
     assert groups == {
         "Cargo": {"Weight": "8,200 kg"},
         "References": {"Purchase orders": "4471"},
@@ -159,8 +167,12 @@ def test_facts_leave_out_what_is_not_known():
 # --- the route ---
 
 
+def route_of(some_legs):
+    return bar.route_bar([leg.fields for leg in sort_legs(some_legs)], SIGHT)
+
+
 def test_the_bar_shows_what_is_done_under_way_and_to_come():
-    found = bar.route_bar(
+    found = route_of(
         [
             a_leg(1, mode="truck", origin="Factory", origin_code=None, destination="Yantian", destination_code="CNYTN",
                   estimated_departure="2026-03-01T12:00:00+08:00", actual_departure="2026-03-01T12:00:00+08:00",
@@ -168,8 +180,7 @@ def test_the_bar_shows_what_is_done_under_way_and_to_come():
             a_leg(2, actual_departure="2026-03-04T12:00:00+08:00", estimated_arrival="2026-04-10T12:00:00-07:00"),
             a_leg(3, mode="truck", origin="Los Angeles", origin_code="USLAX", destination="Reno", destination_code=None,
                   estimated_departure="2026-04-12T12:00:00-07:00", estimated_arrival="2026-04-13T12:00:00-07:00"),
-        ],
-        SIGHT,
+        ]
     )  # fmt: skip
     assert [segment.state for segment in found.segments] == ["done", "active", "planned"]
     assert [stop.place.name.shown for stop in found.stops] == ["Factory", "Yantian", "Los Angeles", "Reno"]
@@ -184,12 +195,12 @@ def test_the_bar_shows_what_is_done_under_way_and_to_come():
 def test_parallel_legs_count_once_and_gaps_are_drawn():
     same = {"mode": "truck", "origin": "Los Angeles", "origin_code": "USLAX", "destination": "Reno"}
     later = {"estimated_departure": "2026-04-12T12:00:00-07:00", "destination_code": None}
-    found = bar.route_bar([a_leg(1), a_leg(2, **same, **later), a_leg(3, **same, **later)], SIGHT)
+    found = route_of([a_leg(1), a_leg(2, **same, **later), a_leg(3, **same, **later)])
     assert [segment.mode.icon for segment in found.segments] == ["ship", "truck"]
-    apart = bar.route_bar([a_leg(1), a_leg(2, **same | {"origin": "Oakland", "origin_code": "USOAK"}, **later)], SIGHT)
+    apart = route_of([a_leg(1), a_leg(2, **same | {"origin": "Oakland", "origin_code": "USOAK"}, **later)])
     assert [segment.mode.icon if segment.mode else None for segment in apart.segments] == ["ship", None, "truck"]
     assert [stop.place.name.shown for stop in apart.stops] == ["Yantian", "Los Angeles", "Oakland", "Reno"]
-    assert bar.route_bar([], SIGHT) is None
+    assert route_of([]) is None
 
 
 # --- the timeline ---
@@ -206,13 +217,13 @@ def test_the_timeline_tells_done_overdue_untold_and_ahead_apart():
         TimelinePoint("port_strike_delay", "Port Strike Delay", actual=STAMP, group="problems", rank=(30_000, 0)),
     ]
     found = timeline.timeline_rows(entries, SIGHT)
-    assert [point.state for point in found] == ["done", "past", "untold", "done", "overdue", "planned", "done"]
+    assert [point.state for point in found] == ["done", "past", "unreported", "done", "overdue", "planned", "done"]
     assert not any(point.is_first_ahead for point in found)  # something happened after the last plan
     assert [point.is_first_ahead for point in timeline.timeline_rows(entries[:6], SIGHT)] == [False] * 5 + [True]
-    assert found[3].lateness.text == "1 day late"
+    assert found[3].delay.text == "1 day late"
     assert found[3].plan.text == "3 Mar"
-    assert found[4].lateness.text == "14 days overdue"
-    assert found[2].lateness is None
+    assert found[4].delay.text == "14 days overdue"
+    assert found[2].delay is None
 
 
 def test_a_point_of_many_containers_counts_them():
@@ -231,7 +242,7 @@ def test_a_point_of_many_containers_counts_them():
 def test_free_time_warns_until_the_box_is_picked_up():
     def free(last_free_day, **fields):
         family = ShipmentBundle(a_shipment(), containers=[a_box(last_free_day=last_free_day, **fields)])
-        (row,) = cargo_rows.container_rows(family, SIGHT)
+        (row,) = shipment_rows.container_rows(family, SIGHT)
         return row.free_time and row.free_time.text
 
     assert free("2026-03-22T12:00:00-07:00") == "ended 1 day ago"
@@ -247,7 +258,7 @@ def test_free_time_warns_until_the_box_is_picked_up():
 
 def test_a_pickup_before_the_arrival_is_marked_as_that_at_the_origin():
     def is_at_origin(**fields):
-        (row,) = cargo_rows.container_rows(ShipmentBundle(a_shipment(), containers=[a_box(**fields)]), SIGHT)
+        (row,) = shipment_rows.container_rows(ShipmentBundle(a_shipment(), containers=[a_box(**fields)]), SIGHT)
         return row.is_picked_up_at_origin
 
     arrived = {"actual_arrival": "2026-03-17T12:00:00-07:00"}
@@ -257,7 +268,7 @@ def test_a_pickup_before_the_arrival_is_marked_as_that_at_the_origin():
 
 
 def test_legs_show_times_in_the_zone_of_each_end():
-    (row,) = cargo_rows.leg_rows(
+    (row,) = shipment_rows.leg_rows(
         [a_leg(estimated_departure="2026-03-03T02:00:00+00:00", estimated_arrival="2026-03-30T16:30:00-07:00").fields],
         SIGHT,
     )
@@ -274,7 +285,7 @@ def test_exceptions_of_one_severity_go_by_since_when_the_problem_stands():
             (("warning", "2026-03-05"), ("warning", "2026-03-01"), ("critical", "2026-03-20")), start=1
         )
     ]
-    found = shipment_exceptions(rows, SIGHT)
+    found = object_exceptions(rows, SIGHT)
     assert [one.opened.when.iso[:10] for one in found] == ["2026-03-20", "2026-03-01", "2026-03-05"]
 
 
@@ -303,7 +314,7 @@ def test_exceptions_of_one_severity_go_by_since_when_the_problem_stands():
 def test_a_change_is_a_sentence(field, old, new, expected):
     found = told.change_row(a_change(field, old, new), SIGHT)
     words = [found.old and found.old.shown, found.new and found.new.shown]
-    assert (found.words, found.verb, *words, found.note, found.tone) == expected
+    assert (found.field, found.verb, *words, found.note, found.tone) == expected
 
 
 def test_codes_zones_and_copies_of_other_fields_are_no_news():
@@ -311,7 +322,7 @@ def test_codes_zones_and_copies_of_other_fields_are_no_news():
               "actual_place_of_delivery_arrival", "origin_city", "terminal_timezone")  # fmt: skip
     rows = [(a_change(field, None, "x", id=number), None) for number, field in enumerate(fields)]
     (found,) = told.change_groups([*rows, (a_change("inland_ramp", None, "Chicago, IL", id=20), None)], {}, SIGHT)
-    assert [change.words for change in found.changes] == ["Inland ramp"]
+    assert [change.field for change in found.changes] == ["Inland ramp"]
 
 
 def test_changes_are_grouped_by_the_event_that_caused_them():
@@ -325,7 +336,7 @@ def test_changes_are_grouped_by_the_event_that_caused_them():
     found = told.change_groups(rows, {"7": "/shipment_leg#departed", "8": "/x#made_up_type"}, SIGHT)
     assert [cause.title.shown for cause in found] == ["Made up type", "Actual Time of Departure (ATD)",
                                                      "Source: sync"]  # fmt: skip
-    assert [change.words for change in found[1].changes] == ["Status"]
+    assert [change.field for change in found[1].changes] == ["Status"]
     assert found[0].at.text == "20 Mar 11:00 (UTC+1)"
 
 
@@ -385,25 +396,13 @@ def found(**changed) -> overview.OverviewData:
     return overview.OverviewData(**usual | changed)
 
 
-def running(**changed) -> overview.RuntimeData:
-    usual = {
-        "paused": False,
-        "fault": None,
-        "reasons": [],
-        "has_secrets": True,
-        "domains": RESOURCE_TYPES,
-        "state": None,
-    }
-    return overview.RuntimeData(**usual | changed)
-
-
 def test_the_pipeline_counts_every_status_in_order_of_travel():
-    page = overview.overview_page(found(), running(), LOOK, None)
+    page = overview.overview_page(found(), LOOK)
     assert [(stage.title, stage.count) for stage in page.stages] == [
         ("At seller", "2"), ("Departing", "0"), ("In transit", "0"), ("Arriving", "0"), ("Inland", "1"),
         ("Delivered", "0"), ("Other", "1"),
     ]  # fmt: skip
-    assert page.stages[6].statuses[0].pill.text == "beamed_up"
+    assert page.stages[6].statuses[0].badge.text == "beamed_up"
     assert page.total == "4 shipments"
 
 
@@ -418,30 +417,30 @@ def test_arriving_and_late_go_by_the_calendar_of_the_place():
         due(4, "2026-03-25T12:00:00-07:00", actual_arrival="2026-03-25T12:00:00-07:00"),
     ]
     late, soon = overview.overview_page(
-        found(upcoming=rows, overdue=[due(5, "2026-03-20T12:00:00-07:00"), *rows]), running(), LOOK, None
-    ).expectations
-    assert [(one.shipment.id, one.words) for one in soon.rows] == [(1, "today"), (2, "in 7 days")]
-    assert [(one.shipment.id, one.words) for one in late.rows] == [(5, "3 days overdue")]
+        found(upcoming=rows, overdue=[due(5, "2026-03-20T12:00:00-07:00"), *rows]), LOOK
+    ).arrivals
+    assert [(one.shipment.id, one.due) for one in soon.rows] == [(1, "today"), (2, "in 7 days")]
+    assert [(one.shipment.id, one.due) for one in late.rows] == [(5, "3 days overdue")]
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("runtime", "expected"),
     [
-        ({}, ["Receiving", "No key", "Up to date", "Healthy"]),
-        ({"has_secrets": False}, ["No secret", "No key", "Up to date", "Healthy"]),
-        ({"paused": True}, ["Receiving", "No key", "Paused", "Healthy"]),
-        ({"fault": "disk full"}, ["Receiving", "No key", "Up to date", "Fault"]),
-        ({"reasons": ["the background task x has died"]}, ["Receiving", "No key", "Up to date", "Not ready"]),
+        ({}, ["Receiving", "No API key", "Up to date", "Healthy"]),
+        ({"display": DisplaySettings(has_secrets=False)}, ["No secret", "No API key", "Up to date", "Healthy"]),
+        ({"is_paused": True}, ["Receiving", "No API key", "Paused", "Healthy"]),
+        ({"fault": "disk full"}, ["Receiving", "No API key", "Up to date", "Fault"]),
+        ({"reasons": ["the background task x has died"]}, ["Receiving", "No API key", "Up to date", "Not ready"]),
     ],
 )
-def test_health_is_told_in_words(said, expected):
-    page = overview.overview_page(found(), running(**said), LOOK, None)
+def test_health_is_told_in_words(runtime, expected):
+    page = overview.overview_page(found(), context(**runtime))
     assert [one.word for one in page.health] == ["None", *expected]
 
 
 def test_dead_letters_and_silence_are_told():
     queue_stats = {"ready": (1, STAMP), "leased": (0, None), "dead": (3, STAMP)}
-    page = overview.overview_page(found(queue=queue_stats, last_received_at=None), running(), LOOK, None)
+    page = overview.overview_page(found(queue=queue_stats, last_received_at=None), LOOK)
     assert [(one.word, one.detail) for one in (page.health[1], page.health[3])] == [
         ("Waiting", "No webhook received yet."), ("Needs attention", "1 item waiting, 3 dead letters"),
     ]  # fmt: skip
@@ -459,7 +458,9 @@ def queue_model(paused=False) -> queue.QueuePage:
     stats = {"ready": (0, None), "leased": (0, None), "dead": (1, STAMP)}
     open_letter = {**letter, "discarded_at": None}
     letters = [letter, open_letter]
-    return queue.queue_page(queue.QueueData(stats, letters, None), wanted, {"done": "retried"}, (SIGHT, paused))
+    return queue.queue_page(
+        queue.QueueData(ListQuery({"done": "retried"}, wanted), stats, letters, None), context(is_paused=paused)
+    )
 
 
 def hostile(table, number, **fields) -> Record:
@@ -498,35 +499,35 @@ def hostile_exceptions(most: int = 2) -> list[ExceptionRow]:
 
 def standing(rows: list[ExceptionRow], names: dict[int, str | None]) -> exceptions.ExceptionsPage:
     found = exceptions.ExceptionsData({"critical": rows}, [(HOSTILE, "critical", len(rows))], names)
-    return exceptions.exceptions_page(found, SIGHT, is_complete=True)
+    return exceptions.exceptions_page(found, LOOK)
 
 
 def models():
-    to_connect = setup_hint(DisplaySettings(webhook_path="/" + HOSTILE, has_secrets=False), has_key=False)
+    unconnected = context(display=DisplaySettings(webhook_path="/" + HOSTILE, has_secrets=False))
     rows = [row_of(hostile(shipments.TABLE, 1)), row_of(record(shipments.TABLE, 2))]
     changes = [a_change("estimated_arrival", HOSTILE, HOSTILE, name=HOSTILE)]
     full = found(upcoming=rows, overdue=rows, changes=changes, by_status={HOSTILE: 3, "unknown": 1})
-    yield "overview.html", overview.overview_page(full, running(fault=HOSTILE), LOOK, None)
-    yield "overview.html", overview.overview_page(found(by_status={}), running(has_secrets=False), LOOK, to_connect)
+    yield "overview.html", overview.overview_page(full, context(fault=HOSTILE))
+    yield "overview.html", overview.overview_page(found(by_status={}), unconnected)
     yield "shipments.html", listed(rows * 2, {"q": HOSTILE[:35], "status": HOSTILE[:35], "cursor": ""})
     yield "shipments.html", listed([], {"q": "nothing"})
-    yield "shipments.html", listed([], connecting=SetupHint("/webhooks/flexport", has_secrets=True, has_key=True))
-    yield "shipment.html", shipment.shipment_page(hostile_dossier(), SIGHT)
-    yield "shipment.html", shipment.shipment_page(dossier(legs=[a_leg()], containers=[a_box()]), SIGHT)
+    yield "shipments.html", listed([], is_any=False)
+    yield "shipment.html", shipment.shipment_page(hostile_dossier(), LOOK)
+    yield "shipment.html", shipment.shipment_page(dossier(legs=[a_leg()], containers=[a_box()]), LOOK)
     yield "exceptions.html", standing(hostile_exceptions(3), {1: HOSTILE})
     yield "exceptions.html", standing(hostile_exceptions() * 30, {})
-    yield "exceptions.html", exceptions.exceptions_page(exceptions.ExceptionsData({}, (), {}), SIGHT, is_complete=False)
+    yield "exceptions.html", exceptions.exceptions_page(exceptions.ExceptionsData({}, (), {}, is_complete=False), LOOK)
     yield "queue.html", queue_model()
     yield "queue.html", queue_model(paused=True)
     yield from hostile_models()
     yield from record_models()
-    yield "failure.html", failures.failure_page(404, HOSTILE, "shipments")
-    yield "failure.html", failures.failure_page(503, "the disk is full", "overview")
-    yield "lone_failure.html", failures.public_failure(404, HOSTILE, "Acme & Sons")
-    yield "lone_failure.html", failures.link_failure(400, HOSTILE, "Acme & Sons", SIGHT)
-    yield "lone_failure.html", failures.link_failure(410, f"over since {STAMP}", "Acme & Sons", SIGHT)
+    yield "failure.html", error_pages.failure_page(404, HOSTILE, "shipments")
+    yield "failure.html", error_pages.failure_page(503, "the disk is full", "overview")
+    yield "public_error.html", error_pages.public_failure(404, HOSTILE, "Acme & Sons")
+    yield "public_error.html", error_pages.link_failure(400, HOSTILE, "Acme & Sons", SIGHT)
+    yield "public_error.html", error_pages.link_failure(410, f"over since {STAMP}", "Acme & Sons", SIGHT)
     for family in (
-        hostile_dossier().family,
+        hostile_dossier().bundle,
         ShipmentBundle(record(shipments.TABLE, 5)),
         ShipmentBundle(a_shipment(), [a_leg()]),
     ):
@@ -550,27 +551,22 @@ def record_models():
                 [related.RelatedData(domain, "shipment", rows)], hostile_exceptions(),
                 [a_change("name", HOSTILE, [HOSTILE], resource=domain.name, event_id=HOSTILE)], {HOSTILE: HOSTILE},
             )  # fmt: skip
-            yield "record.html", records.record_page(data, SIGHT)
+            yield "record.html", records.record_page(data, LOOK)
     wanted = parse_list_params(MultiDict(), queue.RULES, DisplaySettings())
-    yield (
-        "records.html",
-        records.records_page(domain, rows, (wanted, HOSTILE[:35]), {"q": HOSTILE[:35], "cursor": ""}, SIGHT),
-    )
-    yield "records.html", records.review_page(domain, ([one], 7), SIGHT)
-    told = records.HistoryData(bad, data.changes, data.types, HOSTILE[:35])
-    yield "history.html", records.history_page(domain, told, {"cursor": HOSTILE[:35]}, SIGHT)
-    yield "exception_page.html", details.exception_page(hostile_exceptions(3)[-2], {1: HOSTILE}, SIGHT)
-    event = dict.fromkeys(("id", "type", "source", "state", "reason"), HOSTILE)
-    event |= dict.fromkeys(("occurred_at", "created_at", "received_at", "ended_at"), STAMP)
+    asked = ListQuery({"q": HOSTILE[:35], "cursor": ""}, wanted)
+    yield "records.html", records.records_page(records.ListData(domain, asked, rows, HOSTILE[:35]), LOOK)
+    yield "records.html", records.review_page(records.ReviewData(domain, [one], 7), LOOK)
+    told = records.HistoryData(domain, bad, data.changes, data.types, HOSTILE[:35], {"cursor": HOSTILE[:35]})
+    yield "history.html", records.history_page(told, LOOK)
+    yield "exception_page.html", exceptions.exception_page((hostile_exceptions(3)[-2], {1: HOSTILE}), LOOK)
+    row = dict.fromkeys(("id", "type", "source", "state", "reason"), HOSTILE)
+    row |= dict.fromkeys(("occurred_at", "created_at", "received_at", "ended_at"), STAMP)
     steps = [TraceStep(STAMP, "applied", HOSTILE)] * 2
-    yield (
-        "event.html",
-        details.event_page(details.EventData(event, steps, {"Leg": Text(HOSTILE[:9], None, "/x")}), SIGHT),
-    )
+    yield "event.html", event.event_page(event.EventData(row, steps, {"Leg": Text(HOSTILE[:9], None, "/x")}), LOOK)
     letter = dict.fromkeys(("kind", "event_type", "title", "discarded_by", "discard_reason"), HOSTILE)
     letter |= {"id": "4", "enqueued_at": STAMP, "ended_at": STAMP, "discarded_at": None}
     letter["failed_attempts"] = [{"attempt": 1, "at": STAMP, "error": HOSTILE}]
-    yield "dead_letter.html", details.dead_letter_page((letter, {}), SIGHT)
+    yield "dead_letter.html", queue.dead_letter_page((letter, {}), LOOK)
 
 
 class Seen(HTMLParser):
@@ -602,7 +598,7 @@ class Seen(HTMLParser):
 
 @pytest.mark.parametrize(("template", "page"), list(models()))
 def test_hostile_text_stays_text_and_pages_keep_to_the_policy(template, page):
-    html = render.render_standalone(template, page) if template in ALONE else render.render(template, FRAME, page)
+    html = render.render(template, page, None if template in ALONE else FRAME)
     seen = Seen(html)
     assert seen.open == []
     assert seen.title.strip().endswith("· Acme & Sons")
@@ -629,18 +625,18 @@ MODELS = {
     "exceptions.html": exceptions.ExceptionsPage,
     "gaps.html": gaps.GapsPage,
     "system.html": systems.SystemPage,
-    "failure.html": failures.FailurePage,
+    "failure.html": error_pages.FailurePage,
     "record.html": records.RecordPage,
     "records.html": records.RecordsPage,
     "history.html": records.HistoryPage,
-    "event.html": details.EventPage,
-    "exception_page.html": details.ExceptionPage,
-    "dead_letter.html": details.DeadLetterPage,
+    "event.html": event.EventPage,
+    "exception_page.html": exceptions.ExceptionPage,
+    "dead_letter.html": queue.DeadLetterPage,
 }
 
 ALONE = {
     "share.html": share.SharePage,
-    "lone_failure.html": failures.PublicErrorPage,
+    "public_error.html": error_pages.PublicErrorPage,
     "api.html": docs_page.ApiPage,
 }
 """Pages for those who see nothing of the dashboard."""
@@ -691,4 +687,4 @@ def test_every_page_has_a_title_of_its_own():
 
 def test_a_template_that_asks_for_more_fails():
     with pytest.raises(jinja2.UndefinedError):
-        render.environment().from_string("{{ page.nothing }}").render(page=failures.failure_page(404, "x", "queue"))
+        render.environment().from_string("{{ page.nothing }}").render(page=error_pages.failure_page(404, "x", "queue"))

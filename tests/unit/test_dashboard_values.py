@@ -114,7 +114,7 @@ def test_everything_has_a_name_and_an_address_also_with_an_id_as_bad_as_can_be(d
     ("field", "value", "shown"),
     [
         ("sku", "rm_00472", "rm_00472"), ("name", "po_4471", "po_4471"), ("status", "payment_pending", "Payment pending"),
-        ("invoice_type", "freight", "Freight"), ("container_size", "forty_ft", "Forty ft"), ("status", "departure_port", "At departure port"),
+        ("invoice_type", "freight", "Freight"), ("container_size", "fourty_ft_hc", "40 ft HC"), ("status", "departure_port", "At departure port"),
     ],
 )  # fmt: skip
 def test_only_fields_with_enumerated_values_are_made_readable(field, value, shown):

@@ -30,7 +30,7 @@ def shown():
 
 @pytest.fixture(scope="module")
 def html():
-    return render.render_standalone("api.html", docs_page.api_page(ROUTES, URL)).decode()
+    return render.render("api.html", docs_page.api_page(ROUTES, URL)).decode()
 
 
 class Links(HTMLParser):

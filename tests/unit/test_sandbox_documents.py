@@ -35,7 +35,7 @@ from flexportd.sandbox.catalog.wire_objects import (
 from flexportd.sandbox.http.queries import select
 from flexportd.sandbox.ids import int_id, parse_int_id, parse_text_id, text_id
 from flexportd.sandbox.objects.carbon import calculation
-from flexportd.sandbox.objects.files import csv, pdf
+from flexportd.sandbox.objects.documents import csv, pdf
 from flexportd.sandbox.world.collections import key_of
 
 START = datetime(2026, 3, 4, 8, tzinfo=UTC)
@@ -62,7 +62,7 @@ def world():
 
 
 def rows(world, kind):
-    return list(world.shelves[kind].rows(world.now))
+    return list(world.collections[kind].rows())
 
 
 def found(world, kind, **filters):

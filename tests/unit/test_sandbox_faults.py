@@ -11,10 +11,18 @@ from hypothesis import strategies as st
 from flexportd.cli.commands.sandbox import sandbox
 from flexportd.errors import InvalidError
 from flexportd.sandbox import Faults, SandboxOptions, parse_faults
-from flexportd.sandbox.faults.injector import FaultInjector, RequestInfo, ScriptedFault
-from flexportd.sandbox.faults.kinds import ANSWER_FAULTS, NAMES, PAGE_FAULTS, WEBHOOK_FAULTS
-from flexportd.sandbox.faults.responses import BODY_FAULTS, inject
-from flexportd.sandbox.http.request_log import KEPT, LoggedRequest, RequestLog
+from flexportd.sandbox.faults import (
+    ANSWER_FAULTS,
+    BODY_FAULTS,
+    NAMES,
+    PAGE_FAULTS,
+    WEBHOOK_FAULTS,
+    FaultInjector,
+    RequestInfo,
+    ScriptedFault,
+    inject,
+)
+from flexportd.sandbox.http.middleware import LOGGED_REQUESTS, LoggedRequest, RequestLog
 from flexportd.sandbox.webhook_sender import backoff
 
 LIST, OBJECT = RequestInfo("GET", "/shipments?page=2", 2), RequestInfo("GET", "/shipments/1")
@@ -89,16 +97,16 @@ def test_the_same_seed_makes_the_same_faults(seed, sizes):
 
 @given(st.integers(), st.integers(2, 60))
 def test_without_drops_every_event_is_sent(seed, count):
-    dice = FaultInjector(parse_faults("duplicate=30%,reorder=50%"), seed)
-    sent = Counter(event["id"] for event in dice.perturb(events(count)))
+    injector = FaultInjector(parse_faults("duplicate=30%,reorder=50%"), seed)
+    sent = Counter(event["id"] for event in injector.perturb(events(count)))
     assert set(sent) == set(range(count))
-    assert sent.total() == count + dice.mishaps.duplicated
+    assert sent.total() == count + injector.counters.duplicated
 
 
 def test_without_faults_nothing_is_changed():
-    dice = FaultInjector(Faults(), 1)
-    assert dice.perturb(events(5)) == events(5)
-    assert {dice.random_fault(OBJECT) for _ in range(100)} == {None}
+    injector = FaultInjector(Faults(), 1)
+    assert injector.perturb(events(5)) == events(5)
+    assert {injector.random_fault(OBJECT) for _ in range(100)} == {None}
 
 
 def test_certain_faults_are_certain():
@@ -108,15 +116,15 @@ def test_certain_faults_are_certain():
 
 
 def test_a_single_event_held_back_waits_for_the_next():
-    dice = FaultInjector(parse_faults("reorder=100%"), 1)
-    assert dice.perturb([{"id": 1}]) == []
-    assert [event["id"] for event in dice.perturb([{"id": 2}, {"id": 3}])] == [1, 2, 3]
-    assert dice.mishaps.reordered == 3
+    injector = FaultInjector(parse_faults("reorder=100%"), 1)
+    assert injector.perturb([{"id": 1}]) == []
+    assert [event["id"] for event in injector.perturb([{"id": 2}, {"id": 3}])] == [1, 2, 3]
+    assert injector.counters.reordered == 3
 
 
 def test_shares_come_true_in_the_long_run():
-    dice = FaultInjector(parse_faults("429=10%,5xx=20%"), 5)
-    seen = Counter(dice.random_fault(OBJECT) for _ in range(5000))
+    injector = FaultInjector(parse_faults("429=10%,5xx=20%"), 5)
+    seen = Counter(injector.random_fault(OBJECT) for _ in range(5000))
     assert 0.08 < seen["429"] / 5000 < 0.12
     assert 0.17 < seen["5xx"] / 5000 < 0.23
 
@@ -192,9 +200,9 @@ def test_a_script_that_makes_no_sense_is_refused(wrong, parameter, sentence):
 
 
 def test_a_script_comes_before_the_dice_and_the_first_one_first():
-    dice = FaultInjector(Faults(), 1)
-    dice.scripts += [ScriptedFault("500", "", 1, None), ScriptedFault("html", "", 1, None)]
-    assert [dice.scripted_fault(OBJECT) for _ in range(3)] == ["500", "html", None]
+    injector = FaultInjector(Faults(), 1)
+    injector.scripts += [ScriptedFault("500", "", 1, None), ScriptedFault("html", "", 1, None)]
+    assert [injector.scripted_fault(OBJECT) for _ in range(3)] == ["500", "html", None]
 
 
 ROWS = [
@@ -252,10 +260,10 @@ def test_other_answers_are_spoilt_as_their_sentence_says():
 
 def test_what_was_asked_is_remembered_within_a_bound():
     requests = RequestLog()
-    for number in range(KEPT + 5):
+    for number in range(LOGGED_REQUESTS + 5):
         requests.record(LoggedRequest("GET", f"/shipments/{number}", 200))
     requests.record(LoggedRequest("POST", "/oauth/token", 200), token=True)
-    assert (requests.total, len(requests), requests.tokens) == (KEPT + 6, KEPT, 1)
+    assert (requests.total, len(requests), requests.tokens) == (LOGGED_REQUESTS + 6, LOGGED_REQUESTS, 1)
     assert requests.count("^/shipments/1000[0-4]$") == 5
     assert requests.count(method="POST") == 1
     requests.clear()

@@ -97,10 +97,10 @@ class Freight:
     def __init__(self, seed, shipments=400):
         self.world = World(WorldPlan(start=START, seed=seed, shipments=shipments))
         self.rows = {}
-        self.read(*self.world.shelves)
+        self.read(*self.world.collections)
 
     def read(self, *kinds):
-        rows = self.rows = self.rows | {kind: list(self.world.shelves[kind].rows(self.world.now)) for kind in kinds}
+        rows = self.rows = self.rows | {kind: list(self.world.collections[kind].rows()) for kind in kinds}
         self.shipments = {row["id"]: row for row in rows[SHIPMENT]}
         self.legs, self.boxes, self.box_legs = defaultdict(list), defaultdict(list), defaultdict(list)
         for leg in rows[LEG]:
@@ -555,7 +555,7 @@ def test_freight_is_charged_by_what_was_carried(freight):
     names = defaultdict(set)
     for shipment in freight.rows[SHIPMENT]:
         chain = freight.legs[shipment["id"]]
-        for invoice in freight.world.shelves[INVOICE].for_shipment(shipment["id"], freight.world.now):
+        for invoice in freight.world.collections[INVOICE].for_shipment(shipment["id"]):
             if invoice["type"] == "Client":
                 assert Decimal(invoice["total"]["amount"]) >= 50
                 continue

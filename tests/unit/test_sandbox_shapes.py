@@ -189,7 +189,7 @@ def world() -> World:
 
 @pytest.mark.parametrize("kind", SCHEMAS)
 def test_every_object_has_exactly_the_published_fields(world, kind):
-    rows = world.shelves[kind].rows(world.now)
+    rows = world.collections[kind].rows()
     assert rows
     assert [fault for row in rows for fault in faults_of(row, SCHEMAS[kind], kind)] == []
 
@@ -199,9 +199,9 @@ def test_backlog_events_have_exactly_the_published_fields(world):
 
 
 def test_objects_name_themselves(world):
-    assert set(SCHEMAS) == set(ALL_PATHS) == set(world.shelves)
-    for kind, shelf in world.shelves.items():
-        assert {row["_object"] for row in shelf.rows(world.now)} == {kind}
+    assert set(SCHEMAS) == set(ALL_PATHS) == set(world.collections)
+    for kind, shelf in world.collections.items():
+        assert {row["_object"] for row in shelf.rows()} == {kind}
 
 
 def test_dates_of_container_legs_are_an_open_object(world):
@@ -279,11 +279,11 @@ def test_enums_are_the_published_ones(published):
 def test_values_are_of_the_published_enums(published, world, kind, field):
     resource = next(one for one in published["resources"] if one["object"] == kind)
     allowed = next(one["enum"] for one in resource["fields"] if one["name"] == field)
-    assert {row[field] for row in world.shelves[kind].rows(world.now)} <= set(allowed)
+    assert {row[field] for row in world.collections[kind].rows()} <= set(allowed)
 
 
 def test_document_types_are_seen_ones(published, world):
-    assert {row["document_type"] for row in world.shelves[DOCUMENT].rows(world.now)} <= {
+    assert {row["document_type"] for row in world.collections[DOCUMENT].rows()} <= {
         *published["document_types_seen"],
         "commercial_invoice",
     }

@@ -7,7 +7,7 @@ import pytest
 from flexportd.core.access import share_view
 from flexportd.core.timeline import ShipmentBundle
 from flexportd.expose.dashboard import render
-from flexportd.expose.dashboard.pages.failures import link_failure, public_failure
+from flexportd.expose.dashboard.error_pages import link_failure, public_failure
 from flexportd.expose.dashboard.pages.share import share_page
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
 from tests.unit.test_dashboard_pages import a_box, a_leg, a_shipment
@@ -44,7 +44,7 @@ def sailing(**fields):
 
 
 def whereabouts(one=None, **family):
-    found = page(one, **family).whereabouts
+    found = page(one, **family).location
     return found and (
         found.words,
         found.place and found.place.name.shown,
@@ -78,7 +78,7 @@ def test_the_route_is_drawn_without_naming_anybodys_door():
     assert [segment.state for segment in found.route.segments] == ["done", "active", "planned"]
     assert [stop.is_reached for stop in found.route.stops] == [True, True, False, False]
     assert [leg.origin.name.shown for leg in found.legs] == ["Place of pickup", "Yantian", "Los Angeles"]
-    assert b"Secret" not in render.render_standalone("share.html", found)
+    assert b"Secret" not in render.render("share.html", found)
 
 
 def test_two_ways_to_doors_count_as_one_stop():
@@ -101,7 +101,7 @@ def test_dates_are_days_at_their_place_and_say_whether_they_happened():
     found = page(a_shipment(port_of_loading="Yantian", port_of_loading_code="CNYTN"), legs=sailing())
     departure, arrival = at(found, "Departure"), at(found, "Arrival")
     assert (departure.when.text, departure.is_actual) == ("5 Mar", True)
-    assert (departure.lateness.text, departure.plan.text) == ("2 days late", "3 Mar")
+    assert (departure.delay.text, departure.plan.text) == ("2 days late", "3 Mar")
     assert (arrival.when.text, arrival.is_actual) == ("21 Mar", False)
     assert found.stops[0].place.name.shown == "Yantian"
     assert "Delivery" not in [stop.title for stop in found.stops]
@@ -116,7 +116,7 @@ def test_a_time_of_day_is_told_where_the_zone_is_known_and_never_without():
 
 def test_a_day_without_a_zone_is_over_when_it_is_over_everywhere():
     def lateness(eta):
-        late = at(page(a_shipment(estimated_arrival=eta)), "Arrival").lateness
+        late = at(page(a_shipment(estimated_arrival=eta)), "Arrival").delay
         return late and late.text
 
     assert lateness("2026-03-24T12:00:00-07:00") is None
@@ -191,8 +191,8 @@ def test_boxes_say_what_they_are_and_those_that_are_gone_are_left_out():
     box = a_box(container_size="fourty_ft_hc", container_type="dry", seal_number="Secret")
     gone = a_box(2, removed_at="2026-03-20T10:00:00.000Z")
     found = page(containers=[box, gone])
-    assert [(one.number.shown, one.box) for one in found.containers] == [("CSQU3054381", "40 ft HC, dry")]
-    assert b"Secret" not in render.render_standalone("share.html", found)
+    assert [(one.number.shown, one.type) for one in found.containers] == [("CSQU3054381", "40 ft HC, dry")]
+    assert b"Secret" not in render.render("share.html", found)
 
 
 # --- the rest ---
@@ -200,14 +200,14 @@ def test_boxes_say_what_they_are_and_those_that_are_gone_are_left_out():
 
 def test_a_page_without_anything_says_so():
     found = page(a_shipment(name=None, estimated_departure=None, actual_departure=None, estimated_arrival=None))
-    text = render.render_standalone("share.html", found).decode()
+    text = render.render("share.html", found).decode()
     for words in ("FLEX-910233", "No dates yet", "No containers yet", "Not known yet"):
         assert words in text
     assert "No route yet" in text
 
 
 def test_it_says_how_old_it_is_and_until_when_it_works():
-    text = render.render_standalone("share.html", page()).decode()
+    text = render.render("share.html", page()).decode()
     assert "4 days ago" in text
     assert "3 Apr 04:41 (UTC+2)</time> (in 10 days)" in text
     undated = share_view.document(ShipmentBundle(a_shipment())) | {"as_of": "0001-01-01T00:00:00.000Z"}
@@ -216,7 +216,7 @@ def test_it_says_how_old_it_is_and_until_when_it_works():
 
 def test_what_flexport_no_longer_lists_is_marked():
     found = share_view.document(ShipmentBundle(a_shipment())) | {"removed_at": "2026-03-20T10:00:00.000Z"}
-    assert share_page(found, ENDS, "x", SIGHT).gone.day == "20 Mar"
+    assert share_page(found, ENDS, "x", SIGHT).removed.day == "20 Mar"
 
 
 def test_references_are_cut_at_a_dozen():
@@ -225,7 +225,7 @@ def test_references_are_cut_at_a_dozen():
 
 
 def test_there_is_no_way_from_here_into_the_dashboard():
-    text = render.render_standalone("share.html", page(legs=sailing(), containers=[a_box()])).decode()
+    text = render.render("share.html", page(legs=sailing(), containers=[a_box()])).decode()
     assert "<a " not in text.replace('<a class="skip" href="#main">', "")
     assert "<script" not in text
     assert "<nav" not in text

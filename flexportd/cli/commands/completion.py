@@ -1,4 +1,4 @@
-"""`flexportd completion`: what a shell needs to complete commands and options."""
+"""`flexportd completion`: shell completion of commands and options."""
 
 import click
 

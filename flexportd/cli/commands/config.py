@@ -1,6 +1,5 @@
-"""`flexportd config`: whether the configuration can be used, and what is in force."""
+"""`flexportd config`: checks the configuration, and shows the values in force."""
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -29,9 +28,8 @@ def check(invocation: Invocation) -> None:
     from flexportd.cli.config_check import missing_addresses, problems
 
     loaded, out = invocation.loaded, Output.standard()
-    found = list(problems(loaded.settings))
-    if found:
-        raise ConfigError(found)
+    if errors := list(problems(loaded.settings)):
+        raise ConfigError(errors)
     out.line(f"OK: {loaded.path}" if loaded.path else "OK: no configuration file found; defaults apply")
     for note in (*loaded.notes, *missing_addresses(loaded.settings.server.listen)):
         out.line(f"Note: {note}")
@@ -40,7 +38,7 @@ def check(invocation: Invocation) -> None:
 
 
 def _missing_settings(settings: "Settings") -> Iterator[str]:
-    """What a newcomer still has to set; each is a valid choice, so none is an error."""
+    """Settings that a new installation usually needs; none is an error, since each may be omitted."""
     if not settings.webhook.secrets:
         yield "[webhook] secrets is not set: every webhook is refused. `flexportd init` creates a secret."
     flexport = settings.flexport
@@ -70,4 +68,4 @@ def show(invocation: Invocation, *, origin: bool, as_json: bool) -> None:
     if origin:
         columns.append(Column("origin", lambda row: row["origin"], narrows=True))
     document = {"path": None if loaded.path is None else str(loaded.path), "data": rows}
-    out.show_list(DaemonResponse(json.dumps(document).encode()), columns, "")
+    out.show_list(DaemonResponse.of(document), columns, "")

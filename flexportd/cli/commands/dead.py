@@ -2,6 +2,7 @@
 
 import contextlib
 import getpass
+import itertools
 import os
 import socket
 from collections.abc import Iterator
@@ -13,12 +14,12 @@ from flexportd.cli.client import DaemonClient, quote_id
 from flexportd.cli.command import Invocation, daemon_command, limit_option
 from flexportd.cli.exit_codes import Exit
 from flexportd.cli.files import write_private
-from flexportd.cli.format import ago, format_time, plural
-from flexportd.cli.output import Column, Output, by_importance
-from flexportd.cli.payloads import show_payload
+from flexportd.cli.format import ago, count_of, format_time
+from flexportd.cli.output import Column, Output
+from flexportd.cli.render import show_payload
 from flexportd.errors import NotFoundError
 
-_RETRY_BATCH = 1000  # dead letters that one call to the daemon retries
+_RETRY_BATCH = 1000  # dead letters retried by one request
 
 
 @click.group()
@@ -35,16 +36,13 @@ def dead() -> None:
 @daemon_command
 def dead_list(daemon: DaemonClient, out: Output, *, everything: bool, **options: str | int | bool | None) -> None:
     """List dead letters that are not discarded, newest first."""
-    columns = by_importance(
-        (
-            Column("id", lambda row: row["id"], right=True),
-            Column("event", lambda row: row["event_type"] or row["kind"], narrows=True),
-            Column("shipment", lambda row: row["shipment_id"], right=True),
-            Column("failed", lambda row: ago(row["ended_at"], out.now())),
-            Column("attempts", lambda row: row["attempts"], right=True),
-            Column("error", lambda row: row["error"], narrows=True),
-        ),
-        "id, error, event, shipment, failed, attempts",
+    columns = (
+        Column("id", right=True, priority=1),
+        Column("event", lambda row: row["event_type"] or row["kind"], narrows=True, priority=3),
+        Column("shipment", lambda row: row["shipment_id"], right=True, priority=4),
+        Column("failed", lambda row: ago(row["ended_at"], out.now()), priority=5),
+        Column("attempts", right=True, priority=6),
+        Column("error", narrows=True, priority=2),
     )
     out.show_list(daemon.get_list("/dead-letters", everything=everything, **options), columns, "No dead letters.")
 
@@ -71,14 +69,14 @@ def _show(out: Output, found: dict[str, object]) -> None:
             ("discarded", discarded),
         ]
     )
-    tries = found["failed_attempts"]
+    attempts = found["failed_attempts"]
     out.heading("Attempts")
     columns = (
         Column("at", lambda row: format_time(row["at"])),
-        Column("attempt", lambda row: row["attempt"], right=True),
-        Column("error", lambda row: row["error"], narrows=True),
+        Column("attempt", right=True),
+        Column("error", narrows=True),
     )
-    out.table(tries if isinstance(tries, list) else [], columns)
+    out.table(attempts if isinstance(attempts, list) else [], columns)
     show_payload(out, found)
 
 
@@ -103,7 +101,7 @@ def retry(
     for dead_id in dead_ids:
         try:
             reply = daemon.post(f"/dead-letters/{quote_id(dead_id)}/retry")
-            out.show(reply, lambda found: out.line(f"Dead letter {found['id']} queued for retry."))
+            out.show_line(reply, lambda found: f"Dead letter {found['id']} queued for retry.")
         except NotFoundError as error:
             missing += 1
             out.note(f"flexportd: {error}")
@@ -111,11 +109,11 @@ def retry(
 
 
 def _retry_all(daemon: DaemonClient, out: Output, filters: dict[str, str | None]) -> None:
-    # What dies again at once would match again: no more than were dead at the start are tried.
+    # Items that fail again at once match again: retry no more than the initial number.
     rounds = 1 + daemon.get("/queue").document["dead"] // _RETRY_BATCH
     for _ in range(rounds):
         reply = daemon.post("/dead-letters/retry", None, **filters)
-        out.show(reply, lambda found: out.line(f"{plural(found['retried'], 'dead letter')} queued for retry."))
+        out.show_line(reply, lambda found: f"{count_of(found['retried'], 'dead letter')} queued for retry.")
         if not reply.document["has_more"]:
             return
 
@@ -127,7 +125,7 @@ def _retry_all(daemon: DaemonClient, out: Output, filters: dict[str, str | None]
 def discard(daemon: DaemonClient, out: Output, dead_id: str, reason: str) -> None:
     """Discard a dead letter; it is kept with your name and the reason."""
     reply = daemon.post(f"/dead-letters/{quote_id(dead_id)}/discard", {"reason": reason, "discarded_by": _user()})
-    out.show(reply, lambda found: out.line(f"Dead letter {found['id']} discarded."))
+    out.show_line(reply, lambda found: f"Dead letter {found['id']} discarded.")
 
 
 def _user() -> str:
@@ -150,34 +148,22 @@ def export(invocation: Invocation, output: Path | None) -> None:
 
     Discarded dead letters are included. Payloads that are not JSON are base64-encoded.
     """
-    counted = _CountedLines(_export_lines(invocation.client))
+    ordinals = itertools.count()  # counts the lines
+    lines = (line for line, _ in zip(_export_lines(invocation.client), ordinals, strict=False))
     if output is None:
         out = Output.standard()
-        for line in counted:
+        for line in lines:
             out.json_line(line.rstrip(b"\n"))
     else:
-        write_private(output, counted, replace=True)
-    click.echo(f"{plural(counted.count, 'dead letter')} exported.", err=True)
-
-
-class _CountedLines:
-    """Lines, counted as they pass."""
-
-    def __init__(self, lines: Iterator[bytes]) -> None:
-        self._lines = lines
-        self.count = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        for line in self._lines:
-            self.count += 1
-            yield line
+        write_private(output, lines, replace=True)
+    click.echo(f"{count_of(next(ordinals), 'dead letter')} exported.", err=True)
 
 
 def _export_lines(daemon: DaemonClient) -> Iterator[bytes]:
     for discarded in (False, True):
         ids = [row["id"] for page in daemon.pages("/dead-letters", discarded=discarded) for row in page["data"]]
         for dead_id in reversed(ids):
-            with contextlib.suppress(NotFoundError):  # it was retried meanwhile
+            with contextlib.suppress(NotFoundError):  # retried in the meantime
                 raw = daemon.get(f"/dead-letters/{quote_id(dead_id)}").raw
-                # A payload may be laid out over many lines; in JSON a line end is never part of a value.
+                # A payload may have several lines; in JSON a line end is never part of a value.
                 yield raw.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n"

@@ -1,11 +1,9 @@
-"""`flexportd demo`: sandbox and daemon in one process, with nothing to prepare."""
+"""`flexportd demo`: sandbox and daemon in one process."""
 
-import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -14,25 +12,6 @@ from flexportd.cli.exit_codes import Exit
 from flexportd.errors import InvalidError
 
 _FASTEST = 100_000  # more than a day in a second
-
-
-@dataclass(frozen=True, slots=True)
-class Demo:
-    """One demonstration: its folder, its size, its two ports, its secrets."""
-
-    folder: Path
-    seed: int
-    shipments: int
-    speed: float
-    port: int
-    sandbox_port: int
-    secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
-    api_key: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
-
-    @property
-    def config(self) -> Path:
-        """The configuration that other commands reach this demo with."""
-        return self.folder / "flexportd.toml"
 
 
 @click.command()
@@ -52,7 +31,7 @@ class Demo:
     callback=lambda _, __, value: _speed(value),
     default=1200,
     show_default=True,
-    help="Simulated seconds per real second, for the freight and the daemon alike; 0 stands still.",
+    help="Simulated seconds per real second, for freight and daemon; 0 stops time.",
 )
 @click.option(
     "--seed", type=int, default=7, show_default=True, help="Random seed; the same seed creates the same freight."
@@ -73,7 +52,7 @@ def demo(keep: Path | None, port: int, seed: int, shipments: int, speed: float) 
         chosen = demo_runner.free_port(port)
         if port not in (0, chosen):
             click.echo(f"Port {port} is in use; the demo uses port {chosen} instead.", err=True)
-        plan = Demo(folder, seed, shipments, speed, chosen, demo_runner.free_port(0))
+        plan = demo_runner.DemoPlan(folder, seed, shipments, speed, chosen, demo_runner.free_port(0))
         return asyncio.run(demo_runner.run(plan, kept=keep is not None))
 
 
@@ -85,7 +64,7 @@ def _speed(value: float) -> float:
 
 @contextmanager
 def _folder(keep: Path | None) -> Iterator[Path]:
-    """A folder of its own, gone afterwards unless it is to be kept."""
+    """The directory of the demo, deleted afterwards unless it is `keep`."""
     if keep is None:
         made = Path(tempfile.mkdtemp(prefix="flexportd-demo-"))
         try:

@@ -1,31 +1,26 @@
-"""`flexportd documents fetch|verify|export`: the files of documents, and the archive that keeps them."""
+"""`flexportd documents fetch|verify|export`: the archived files of documents."""
 
+import itertools
 import json
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from flexportd.cli.client import DaemonClient, quote_id
 from flexportd.cli.command import Invocation, daemon_command
 from flexportd.cli.exit_codes import Exit
-from flexportd.cli.format import format_size, humanize, plural
+from flexportd.cli.format import count_of, format_size, humanize
 from flexportd.cli.output import Column, DaemonResponse, Output
-from flexportd.cli.progress import ProgressLine, show_progress
+from flexportd.cli.progress import ProgressLine, poll, show_progress
 from flexportd.errors import FlexportdError
 
-if TYPE_CHECKING:
-    from http.client import HTTPResponse
+_PAUSE_CHECK_EVERY = 40  # polls between checks for a paused queue
+_BATCH = 50  # documents per request
+_SHOWN = 20  # documents that are listed one by one
 
-_POLL_INTERVAL = 0.25  # seconds between looks at what is waited for
-_PAUSE_CHECK_EVERY = 40  # looks between questions whether anything runs at all
-_BATCH = 50  # documents in one question
-_CHUNK = 256 << 10
-_SHOWN = 20  # documents that are told of one by one
-
-# Flexport's ids may begin with a dash: what is no option is an id.
+# Flexport's ids may begin with a dash: an argument that is not an option is an id.
 _WITH_IDS = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
 
 
@@ -59,10 +54,10 @@ def fetch(
         with show_progress("The files are still being fetched in the background.") as progress:
             rows = list(_wait_for_files(daemon, found["queued"], progress))
         found["files"] = [row for row in rows if row["state"] != "fetched"]
-    out.show(DaemonResponse(json.dumps(found).encode()), lambda told: _show_fetched(out, told, wait=wait))
+    out.show(DaemonResponse.of(found), lambda result: _show_fetched(out, result, wait=wait))
     if found["unknown"]:
         return Exit.NOT_FOUND
-    # With --all, what the settings leave out is no failure.
+    # With --all, files that the settings exclude are no failure.
     return Exit.FAILED if found.get("files") or (found["refused"] and not everything) else None
 
 
@@ -88,40 +83,40 @@ def _request_files(daemon: DaemonClient, bodies: Iterator[dict[str, Any]]) -> di
 
 
 def _wait_for_files(daemon: DaemonClient, ids: Sequence[str], progress: ProgressLine) -> Iterator[dict[str, Any]]:
-    """The present file of each of these documents, once none of them is under way."""
-    looks = 0
+    """The current file of each of these documents, once none of them is pending."""
+    polls = itertools.count(1)
     for start in range(0, len(ids), _BATCH):
-        some = ",".join(ids[start : start + _BATCH])
-        while True:
-            pages = daemon.pages("/documents/files", document=some, current=True)
-            rows: list[dict[str, Any]] = [row for page in pages for row in page["data"]]
-            left = sum(row["state"] == "pending" for row in rows)
-            if not left:
-                yield from rows
-                break
-            progress.show(f"{start + len(rows) - left} of {plural(len(ids), 'file')} done")
-            looks += 1
-            if looks % _PAUSE_CHECK_EVERY == 0 and daemon.get("/queue").document["paused"]:
+        batch = ",".join(ids[start : start + _BATCH])
+
+        def read(batch: str = batch) -> list[dict[str, Any]]:
+            pages = daemon.pages("/documents/files", document=batch, current=True)
+            return [row for page in pages for row in page["data"]]
+
+        def progress_text(rows: list[dict[str, Any]], start: int = start) -> str | None:
+            pending = sum(row["state"] == "pending" for row in rows)
+            if pending and next(polls) % _PAUSE_CHECK_EVERY == 0 and daemon.get("/queue").document["paused"]:
                 raise FlexportdError("The queue is paused; run `flexportd queue resume` to continue")
-            time.sleep(_POLL_INTERVAL)
+            return f"{start + len(rows) - pending} of {count_of(len(ids), 'file')} done" if pending else None
+
+        yield from poll(progress, read, progress_text)
 
 
 def _show_fetched(out: Output, found: dict[str, Any], *, wait: bool) -> None:
-    here = f"; {plural(len(found['present']), 'file')} already archived" if found["present"] else ""
+    archived = f"; {count_of(len(found['present']), 'file')} already archived" if found["present"] else ""
     failed = found.get("files", [])
     if not (found["queued"] or found["present"] or found["refused"] or found["unknown"]):
         out.line("No files are missing.")
     elif wait:
-        out.line(f"{plural(len(found['queued']) - len(failed), 'file')} fetched{here}.")
+        out.line(f"{count_of(len(found['queued']) - len(failed), 'file')} fetched{archived}.")
     else:
-        out.line(f"{plural(len(found['queued']), 'file')} queued for fetching{here}.")
-    told = [f"{row['document_id']}: {humanize(row['state'])}: {row['error']}" for row in failed]
-    told += [f"{row['id']}: refused: {row['reason']}" for row in found["refused"]]
-    told += [f"{key}: no such document" for key in found["unknown"]]
-    for sentence in told[:_SHOWN]:
+        out.line(f"{count_of(len(found['queued']), 'file')} queued for fetching{archived}.")
+    notes = [f"{row['document_id']}: {humanize(row['state'])}: {row['error']}" for row in failed]
+    notes += [f"{row['id']}: refused: {row['reason']}" for row in found["refused"]]
+    notes += [f"{key}: no such document" for key in found["unknown"]]
+    for sentence in notes[:_SHOWN]:
         out.note(f"flexportd: {sentence}")
-    if len(told) > _SHOWN:
-        out.note(f"flexportd: {len(told) - _SHOWN} more; use --json to show all")
+    if len(notes) > _SHOWN:
+        out.note(f"flexportd: {len(notes) - _SHOWN} more; use --json to show all")
 
 
 @click.command()
@@ -132,23 +127,25 @@ def verify(daemon: DaemonClient, out: Output) -> int | None:
     Damaged files are set aside; damaged and missing files are fetched again. Exit 1 if there are any. Files that
     belong to no document are listed and not changed.
     """
-    reply = daemon.post("/documents/verify")
+    daemon.post("/documents/verify")
     with show_progress("The verification continues. Run `flexportd documents verify` to see its result.") as progress:
-        while reply.document["state"] == "running":
-            progress.show(f"{plural(reply.document['checked'], 'file')} checked")
-            time.sleep(_POLL_INTERVAL)
-            reply = daemon.get("/documents/verify")
+        reply = poll(progress, lambda: daemon.get("/documents/verify"), _verify_progress)
     out.show(reply, lambda found: _show_verified(out, found))
     found = reply.document
-    sound = found["state"] == "done" and not (found["missing"] or found["damaged"])
-    return None if sound else Exit.FAILED
+    intact = found["state"] == "done" and not (found["missing"] or found["damaged"])
+    return None if intact else Exit.FAILED
+
+
+def _verify_progress(reply: DaemonResponse) -> str | None:
+    is_running = reply.document["state"] == "running"
+    return f"{count_of(reply.document['checked'], 'file')} checked" if is_running else None
 
 
 def _show_verified(out: Output, found: dict[str, Any]) -> None:
     faults = [{**row, "what": what} for what in ("missing", "damaged") for row in found[what]]
     if faults:
         out.table(faults, _FAULTS)
-    checked = plural(found["checked"], "file")
+    checked = count_of(found["checked"], "file")
     out.line(
         f"{checked} checked ({format_size(found['bytes'])}): {found['intact']} intact, "
         f"{len(faults)} missing or damaged."
@@ -181,49 +178,19 @@ def export(invocation: Invocation, shipment: str, output: Path | None, *, force:
     daemon = invocation.client
     number = str(daemon.get(f"/shipments/{quote_id(number)}", fields="id").document["id"])  # whether there is one
     path = output or Path(f"FLEX-{number}-documents.zip")
-    write_private(path, _zip(daemon, number), replace=force)
+    write_private(path, daemon.stream(f"/shipments/{quote_id(number)}/documents.zip"), replace=force)
     index = _index(path)
     missing = [row for row in index["documents"] if row["reason"] is not None]
     packed = sum(row["file"] is not None for row in index["documents"])
-    click.echo(f"{path}: {plural(packed, 'file')}, {plural(len(index['documents']), 'document')}.", err=True)
+    click.echo(f"{path}: {count_of(packed, 'file')}, {count_of(len(index['documents']), 'document')}.", err=True)
     if not missing:
         return None
     for row in missing[:_SHOWN]:
         Output.standard().note(f"{row['document_id']} ({row['title']}): {row['reason']}")
-    named = plural(len(missing), "document has no file", "documents have no file")
+    named = count_of(len(missing), "document has no file", "documents have no file")
     error = FlexportdError(f"{named}; see index.csv in the zip for the reasons")
     error.add_note(invocation.command_line(f"documents fetch --shipment {number} --wait"))
     raise error
-
-
-def _zip(daemon: DaemonClient, number: str) -> Iterator[bytes]:
-    """The bytes of the zip, as they come. Raises FlexportdError where it is broken off."""
-    from http.client import HTTPException
-
-    from flexportd.cli.connections import UnixConnection
-
-    connection = UnixConnection(daemon.path, daemon.timeout)
-    try:
-        connection.request(
-            "GET", f"/api/v1/shipments/{quote_id(number)}/documents.zip", headers={"Connection": "close"}
-        )
-        answer = connection.getresponse()
-        if answer.status != 200:
-            raise FlexportdError(_detail(answer))
-        while piece := answer.read(_CHUNK):
-            yield piece
-    except (OSError, HTTPException) as error:
-        raise FlexportdError(f"The download of the zip was interrupted: {error or type(error).__name__}") from error
-    finally:
-        connection.close()
-
-
-def _detail(answer: "HTTPResponse") -> str:
-    """What a problem document tells."""
-    try:
-        return str(json.loads(answer.read(1 << 20))["detail"])
-    except (ValueError, KeyError, TypeError):
-        return f"The daemon responded with HTTP status {answer.status}"
 
 
 def _index(path: Path) -> dict[str, Any]:

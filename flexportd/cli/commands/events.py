@@ -5,8 +5,8 @@ import click
 from flexportd.cli.client import DaemonClient, quote_id
 from flexportd.cli.command import Invocation, NearestChoice, daemon_command, limit_option
 from flexportd.cli.format import ago, format_time
-from flexportd.cli.output import Column, Output, by_importance
-from flexportd.cli.payloads import show_payload
+from flexportd.cli.output import Column, Output
+from flexportd.cli.render import show_payload
 
 STATES = ("ready", "applied", "coalesced", "ignored", "dead")
 
@@ -24,16 +24,13 @@ def events() -> None:
 @daemon_command
 def events_list(daemon: DaemonClient, out: Output, **options: str | int | None) -> None:
     """List events, newest first."""
-    columns = by_importance(
-        (
-            Column("id", lambda row: row["id"]),
-            Column("received", lambda row: ago(row["received_at"], out.now())),
-            Column("event", lambda row: row["title"], narrows=True),
-            Column("shipment", lambda row: row["shipment_id"], right=True),
-            Column("state", lambda row: row["state"], coloured=True),
-            Column("reason", lambda row: row["reason"], narrows=True),
-        ),
-        "id, event, state, shipment, received, reason",
+    columns = (
+        Column("id", priority=1),
+        Column("received", lambda row: ago(row["received_at"], out.now()), priority=5),
+        Column("event", lambda row: row["title"], narrows=True, priority=2),
+        Column("shipment", lambda row: row["shipment_id"], right=True, priority=4),
+        Column("state", coloured=True, priority=3),
+        Column("reason", narrows=True, priority=6),
     )
     out.show_list(daemon.get("/events", **options), columns, "No events.")
 
@@ -75,7 +72,7 @@ def _show(out: Output, found: dict[str, str]) -> None:
 def replay(daemon: DaemonClient, out: Output, event_id: str) -> None:
     """Apply a stored event again; newer data is kept."""
     reply = daemon.post(f"/events/{quote_id(event_id)}/replay")
-    out.show(reply, lambda found: out.line(f"Event {found['id']} queued for replay."))
+    out.show_line(reply, lambda found: f"Event {found['id']} queued for replay.")
 
 
 @events.command()

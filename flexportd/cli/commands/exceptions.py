@@ -8,7 +8,7 @@ import click
 from flexportd.cli.client import DaemonClient, quote_id
 from flexportd.cli.command import NearestChoice, daemon_command, limit_option
 from flexportd.cli.format import ago, format_time, humanize
-from flexportd.cli.output import Column, Output, by_importance
+from flexportd.cli.output import Column, Output
 
 KINDS = (
     "late_pickup", "late_departure", "late_arrival", "late_delivery", "eta_slipped", "customs_hold",
@@ -22,12 +22,12 @@ NOTHING = "No matches."
 
 
 class _DefaultListGroup(click.Group):
-    """Lists where no command is named: `flexportd exceptions --kind silent`."""
+    """Runs `list` if no command is given: `flexportd exceptions --kind silent`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """What was typed, with the command that is meant."""
-        asked = args[0] if args else ""
-        if asked not in ("-h", "--help") and (not asked or asked.startswith("-")):
+        """The arguments, with the default command."""
+        first = args[0] if args else ""
+        if first not in ("-h", "--help") and (not first or first.startswith("-")):
             args = ["list", *args]
         return super().parse_args(ctx, args)
 
@@ -48,24 +48,18 @@ def exceptions() -> None:
 @daemon_command
 def exceptions_list(daemon: DaemonClient, out: Output, **options: str | int | None) -> None:
     """List exceptions, newest first."""
-    closed = ", closed" if options["state"] else ""
-    columns = by_importance(
-        (
-            Column("id", lambda row: row["id"], right=True),
-            Column("severity", lambda row: row["severity"]),
-            Column("exception", lambda row: row["title"]),
-            Column("shipment", lambda row: row["shipment_id"], right=True),
-            Column("since", lambda row: ago(row["since"], out.now())),
-            Column("opened", lambda row: ago(row["opened_at"], out.now())),
-            *(
-                (Column("closed", lambda row: ago(row["closed_at"], out.now()) if row["closed_at"] else None),)
-                if options["state"]
-                else ()
-            ),
-            Column("evidence", lambda row: row["summary"], narrows=True),
-        ),
-        f"id, exception, shipment, evidence, severity, since, opened{closed}",
-    )
+    columns = [
+        Column("id", right=True, priority=1),
+        Column("severity", priority=5),
+        Column("exception", lambda row: row["title"], priority=2),
+        Column("shipment", lambda row: row["shipment_id"], right=True, priority=3),
+        Column("since", lambda row: ago(row["since"], out.now()), priority=6),
+        Column("opened", lambda row: ago(row["opened_at"], out.now()), priority=7),
+        Column("evidence", lambda row: row["summary"], narrows=True, priority=4),
+    ]
+    if options["state"]:
+        closed = Column("closed", lambda row: row["closed_at"] and ago(row["closed_at"], out.now()), priority=8)
+        columns.insert(-1, closed)
     nothing = NOTHING if any(options.values()) else "No open exceptions."
     out.show_list(daemon.get("/exceptions", **options), columns, nothing)
 

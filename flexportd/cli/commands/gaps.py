@@ -8,7 +8,7 @@ import click
 from flexportd.cli.client import DaemonClient
 from flexportd.cli.command import daemon_command, limit_option
 from flexportd.cli.format import format_duration, format_time, tally
-from flexportd.cli.output import Column, Output, Row, by_importance
+from flexportd.cli.output import Column, Output, Row
 
 NOTHING = "No gaps. Every polled event had already arrived by webhook."
 
@@ -28,16 +28,13 @@ def _show(out: Output, found: dict[str, Any]) -> None:
         detection = found["health"]["detection"]
         out.line(NOTHING if detection["state"] == "working" else f"No known gaps. {detection['summary']}.")
         return
-    columns = by_importance(
-        (
-            Column("since", lambda row: format_time(row["since"]) or "start"),
-            Column("until", lambda row: format_time(row["until"]) or "now"),
-            Column("duration", lambda row: format_duration(row["seconds"]), right=True),
-            Column("events", lambda row: row["events"], right=True),
-            Column("types", lambda row: _types(row["by_type"]), narrows=True),
-            Column("recovered", _repaired),
-        ),
-        "since, until, events, recovered, duration, types",
+    columns = (
+        Column("since", lambda row: format_time(row["since"]) or "start", priority=1),
+        Column("until", lambda row: format_time(row["until"]) or "now", priority=2),
+        Column("duration", lambda row: format_duration(row["seconds"]), right=True, priority=5),
+        Column("events", right=True, priority=3),
+        Column("types", lambda row: _types(row["by_type"]), narrows=True, priority=6),
+        Column("recovered", _repaired, priority=4),
     )
     out.table(found["data"], columns)
     if found["next"]:

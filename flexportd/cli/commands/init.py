@@ -37,7 +37,7 @@ def init(invocation: Invocation, /, *, force: bool, show_secret: bool, **options
 
 def _next_steps(out: Output, written: Invocation, secret: str | None) -> None:
     default = written.config == Path("flexportd.toml")
-    told = Invocation().command_line if default else written.command_line
+    command = Invocation().command_line if default else written.command_line
     where = f"the first of `secrets` under [webhook] in {written.config}"
     out.line(f"Wrote {written.config} (readable only by you). Next steps:")
     out.line("")
@@ -47,9 +47,9 @@ def _next_steps(out: Output, written: Invocation, secret: str | None) -> None:
     out.line("  2. In the settings of your Flexport account, add a webhook endpoint:")
     out.line(f"       URL     https://YOUR-HOST{_webhook_path(written)}")
     out.line(f"       secret  {secret or where}")
-    out.line(f"  3. {told('config check')}")
-    out.line(f"  4. {told('serve')}")
-    out.line(f"  5. {told('webhook send --example')}  # in another terminal: send a sample shipment")
+    out.line(f"  3. {command('config check')}")
+    out.line(f"  4. {command('serve')}")
+    out.line(f"  5. {command('webhook send --example')}  # in another terminal: send a sample shipment")
 
 
 def _webhook_path(written: Invocation) -> str:

@@ -9,10 +9,8 @@ from flexportd.cli.client import DaemonClient, quote_id
 from flexportd.cli.command import daemon_command
 from flexportd.cli.exit_codes import Exit
 from flexportd.cli.format import ago, format_duration, format_time, humanize
-from flexportd.cli.output import Column, DaemonResponse, Output, by_importance
-from flexportd.cli.progress import show_progress
-
-_POLL_INTERVAL = 0.25  # seconds between looks at a run that is waited for
+from flexportd.cli.output import Column, DaemonResponse, Output
+from flexportd.cli.progress import poll, show_progress
 
 
 @click.group()
@@ -24,16 +22,13 @@ def jobs() -> None:
 @daemon_command
 def jobs_list(daemon: DaemonClient, out: Output) -> None:
     """List jobs with their next run and last outcome."""
-    columns = by_importance(
-        (
-            Column("job", lambda row: row["id"]),
-            Column("schedule", lambda row: row["schedule"]),
-            Column("next run", lambda row: _next_run(out, row)),
-            Column("last run", lambda row: ago((row["last_run"] or {}).get("ended_at"), out.now())),
-            Column("outcome", lambda row: humanize((row["last_run"] or {}).get("outcome")), coloured=True),
-            Column("message", lambda row: (row["last_run"] or {}).get("message"), narrows=True),
-        ),
-        "job, outcome, next run, last run, message, schedule",
+    columns = (
+        Column("job", lambda row: row["id"], priority=1),
+        Column("schedule", priority=6),
+        Column("next run", lambda row: _next_run(out, row), priority=3),
+        Column("last run", lambda row: ago((row["last_run"] or {}).get("ended_at"), out.now()), priority=4),
+        Column("outcome", lambda row: humanize((row["last_run"] or {}).get("outcome")), coloured=True, priority=2),
+        Column("message", lambda row: (row["last_run"] or {}).get("message"), narrows=True, priority=5),
     )
     out.show_list(daemon.get("/jobs"), columns, "No jobs.")
 
@@ -54,10 +49,10 @@ def run(daemon: DaemonClient, out: Output, job_id: str, *, wait: bool) -> int | 
     """Run a job now, even if it is paused."""
     reply = daemon.post(f"/jobs/{quote_id(job_id)}/run")
     if not wait:
-        out.show(reply, lambda found: out.line(f"Job {found['id']} started."))
+        out.show_line(reply, lambda found: f"Job {found['id']} started.")
         return None
     reply, ended = _wait(daemon, job_id, reply.document["running"]["id"])
-    out.show(reply, lambda found: out.line(f"{found['id']}: {_outcome_text(ended)}"))
+    out.show_line(reply, lambda found: f"{found['id']}: {_outcome_text(ended)}")
     return None if ended["outcome"] == "done" else Exit.FAILED
 
 
@@ -69,9 +64,8 @@ def pause(daemon: DaemonClient, out: Output, job_id: str) -> None:
 
     The current run will finish. The pause is kept across restarts.
     """
-    out.show(
-        daemon.post(f"/jobs/{quote_id(job_id)}/pause"),
-        lambda found: out.line(f"Job {found['id']} paused.{_finish_note(found)}"),
+    out.show_line(
+        daemon.post(f"/jobs/{quote_id(job_id)}/pause"), lambda found: f"Job {found['id']} paused.{_finish_note(found)}"
     )
 
 
@@ -81,23 +75,25 @@ def pause(daemon: DaemonClient, out: Output, job_id: str) -> None:
 def resume(daemon: DaemonClient, out: Output, job_id: str) -> None:
     """Resume a paused job."""
     reply = daemon.post(f"/jobs/{quote_id(job_id)}/resume")
-    out.show(reply, lambda found: out.line(f"Job {found['id']} resumed. Next run: {_next_run(out, found)}."))
+    out.show_line(reply, lambda found: f"Job {found['id']} resumed. Next run: {_next_run(out, found)}.")
 
 
 def _wait(daemon: DaemonClient, job_id: str, run_id: str) -> tuple[DaemonResponse, dict[str, Any]]:
-    """The job once this run has ended, and the run. The job's own time limit bounds the wait."""
+    """The job once this run has ended, and the run."""
+    started = time.monotonic()
+
+    def run_of(reply: DaemonResponse) -> dict[str, Any]:
+        # After many later runs it is no longer kept.
+        lost = {"outcome": "unknown", "message": "the outcome is no longer recorded", "seconds": None}
+        return next((run for run in reply.document["recent_runs"] if run["id"] == run_id), lost)
+
+    def progress_text(reply: DaemonResponse) -> str | None:
+        elapsed = format_duration(time.monotonic() - started)
+        return None if run_of(reply)["outcome"] else f"{job_id}: running for {elapsed}"
+
     with show_progress(f"The job continues. Run `flexportd jobs show {job_id}` to see its outcome.") as progress:
-        began = time.monotonic()
-        while True:
-            reply = daemon.get(f"/jobs/{quote_id(job_id)}")
-            found = {run["id"]: run for run in reply.document["recent_runs"]}.get(run_id)
-            if found is None:
-                # So many others have ended since that it is no longer kept.
-                return reply, {"outcome": None, "message": "the outcome is no longer recorded", "seconds": None}
-            if found["outcome"] is not None:
-                return reply, found
-            progress.show(f"{job_id}: running for {format_duration(time.monotonic() - began)}")
-            time.sleep(_POLL_INTERVAL)
+        reply = poll(progress, lambda: daemon.get(f"/jobs/{quote_id(job_id)}"), progress_text)
+    return reply, run_of(reply)
 
 
 def _show(out: Output, found: dict[str, Any]) -> None:
@@ -117,7 +113,7 @@ def _show(out: Output, found: dict[str, Any]) -> None:
     )
     if found["recent_runs"]:
         out.heading("Recent runs")
-        out.table(found["recent_runs"], _RUNS)
+        out.table(found["recent_runs"], _RUN_COLUMNS)
 
 
 def _finish_note(found: dict[str, Any]) -> str:
@@ -139,14 +135,13 @@ def _duration(run: dict[str, Any] | Any) -> str:
 
 def _outcome_text(run: dict[str, Any]) -> str:
     took = f" after {_duration(run)}" if run["seconds"] is not None else ""
-    return f"{humanize(run['outcome']) or 'unknown'}{took}" + (f": {run['message']}" if run["message"] else "")
+    return f"{humanize(run['outcome'])}{took}" + (f": {run['message']}" if run["message"] else "")
 
 
 _RUN_COLUMNS = (
-    Column("started", lambda run: format_time(run["started_at"])),
-    Column("trigger", lambda run: humanize(run["cause"])),
-    Column("duration", _duration, right=True),
-    Column("outcome", lambda run: humanize(run["outcome"]) or "running", coloured=True),
-    Column("message", lambda run: run["message"], narrows=True),
+    Column("started", lambda run: format_time(run["started_at"]), priority=1),
+    Column("trigger", lambda run: humanize(run["cause"]), priority=5),
+    Column("duration", _duration, right=True, priority=4),
+    Column("outcome", lambda run: humanize(run["outcome"]) or "running", coloured=True, priority=2),
+    Column("message", narrows=True, priority=3),
 )
-_RUNS = by_importance(_RUN_COLUMNS, "started, outcome, message, duration, trigger")

@@ -4,11 +4,10 @@ from typing import Any
 
 import click
 
-from flexportd.cli.addresses import is_loopback
 from flexportd.cli.client import DaemonClient, quote_id
 from flexportd.cli.command import NearestChoice, daemon_command, limit_option
-from flexportd.cli.format import ago, format_time, join_values, plural
-from flexportd.cli.output import Column, DaemonResponse, Output, Row, by_importance
+from flexportd.cli.format import ago, count_of, format_time, is_loopback, join_values
+from flexportd.cli.output import Column, DaemonResponse, Output, Row
 from flexportd.errors import NotFoundError
 
 
@@ -52,13 +51,13 @@ def keys_create(
 
 
 def _pairs(given: tuple[str, ...]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     for pair in given:
-        key, mark, value = pair.partition("=")
-        if not mark:
+        key, equals, value = pair.partition("=")
+        if not equals:
             raise click.UsageError(f"--metadata is {pair!r}; expected KEY=VALUE.", click.get_current_context())
-        found.setdefault(key, []).append(value)
-    return found
+        values.setdefault(key, []).append(value)
+    return values
 
 
 def _print_created(out: Output, found: dict[str, Any]) -> None:
@@ -66,7 +65,7 @@ def _print_created(out: Output, found: dict[str, Any]) -> None:
     until = f"expires {format_time(found['expires_at'])}" if found["expires_at"] else "never expires"
     out.note(f"Key {found['id']} ({found['name']}): scope {_scope(found)}, {until}. It is shown only once.")
     if found["shipments"] is not None:
-        out.note(f"It currently gives access to {plural(found['shipments'], 'shipment')}: {_access(found)}.")
+        out.note(f"It currently gives access to {count_of(found['shipments'], 'shipment')}: {_access(found)}.")
     url = found["calendar_url"]
     out.note(f"Calendar: {url or 'needs [server] public_url, because the daemon listens only on Unix sockets'}")
     if url and is_loopback(url):
@@ -82,19 +81,16 @@ def keys_list(
     daemon: DaemonClient, out: Output, *, revoked: bool | None, everything: bool, **options: int | None
 ) -> None:
     """List keys that are not revoked, newest first."""
-    columns = by_importance(
-        (
-            Column("id", lambda row: row["id"]),
-            Column("name", lambda row: row["name"], narrows=True),
-            Column("scope", _scope),
-            Column("access", _access, narrows=True),
-            Column("rate", lambda row: row["rate_limit"]),
-            Column("state", lambda row: row["state"], coloured=True),
-            Column("expires", lambda row: ago(row["expires_at"], out.now())),
-            Column("last used", lambda row: ago(row["last_used_at"], out.now())),
-            Column("uses", lambda row: row["uses"], right=True),
-        ),
-        "id, name, state, scope, access, expires, last used, uses, rate",
+    columns = (
+        Column("id", priority=1),
+        Column("name", narrows=True, priority=2),
+        Column("scope", _scope, priority=4),
+        Column("access", _access, narrows=True, priority=5),
+        Column("rate", lambda row: row["rate_limit"], priority=9),
+        Column("state", coloured=True, priority=3),
+        Column("expires", lambda row: ago(row["expires_at"], out.now()), priority=6),
+        Column("last used", lambda row: ago(row["last_used_at"], out.now()), priority=7),
+        Column("uses", right=True, priority=8),
     )
     reply = daemon.get_list("/keys", everything=everything, revoked=bool(revoked), **options)
     out.show_list(reply, columns, "No keys.")
@@ -106,7 +102,7 @@ def keys_list(
 def keys_revoke(daemon: DaemonClient, out: Output, which: str) -> None:
     """Revoke a key."""
     reply = _revoke(daemon, which)
-    out.show(reply, lambda found: out.line(f"Key {found['id']} ({found['name']}) revoked."))
+    out.show_line(reply, lambda found: f"Key {found['id']} ({found['name']}) revoked.")
 
 
 def _revoke(daemon: DaemonClient, which: str) -> DaemonResponse:

@@ -1,4 +1,4 @@
-"""`flexportd openapi`: the description of the API, for those who generate clients."""
+"""`flexportd openapi`: the description of the API, to generate clients."""
 
 import json
 

@@ -4,8 +4,8 @@ import click
 
 from flexportd.cli.client import DaemonClient
 from flexportd.cli.command import NearestChoice, daemon_command, limit_option
-from flexportd.cli.format import ago, format_duration, plural
-from flexportd.cli.output import Column, Output, by_importance
+from flexportd.cli.format import ago, count_of, format_duration
+from flexportd.cli.output import Column, Output
 
 
 @click.group()
@@ -19,17 +19,14 @@ def queue() -> None:
 @daemon_command
 def queue_list(daemon: DaemonClient, out: Output, **options: str | int | None) -> None:
     """List waiting and running items, newest first."""
-    columns = by_importance(
-        (
-            Column("item", lambda row: row["id"], right=True),
-            Column("state", lambda row: row["state"], coloured=True),
-            Column("event", lambda row: row["event_type"], narrows=True),
-            Column("queued", lambda row: ago(row["enqueued_at"], out.now())),
-            Column("due", lambda row: ago(row["ready_at"], out.now())),
-            Column("attempts", lambda row: row["attempts"], right=True),
-            Column("last error", lambda row: row["error"], narrows=True),
-        ),
-        "item, state, event, due, last error, attempts, queued",
+    columns = (
+        Column("item", lambda row: row["id"], right=True, priority=1),
+        Column("state", coloured=True, priority=2),
+        Column("event", lambda row: row["event_type"], narrows=True, priority=3),
+        Column("queued", lambda row: ago(row["enqueued_at"], out.now()), priority=7),
+        Column("due", lambda row: ago(row["ready_at"], out.now()), priority=4),
+        Column("attempts", right=True, priority=6),
+        Column("last error", lambda row: row["error"], narrows=True, priority=5),
     )
     out.show_list(
         daemon.get("/queue/items", **options), columns, "No matches." if options["state"] else "Queue is empty."
@@ -59,16 +56,13 @@ def pause(daemon: DaemonClient, out: Output) -> None:
 
     Webhooks are still stored. The pause is kept across restarts.
     """
-    out.show(
-        daemon.post("/queue/pause"), lambda found: out.line(f"Queue paused; {plural(found['ready'], 'item')} waiting.")
-    )
+    reply = daemon.post("/queue/pause")
+    out.show_line(reply, lambda found: f"Queue paused; {count_of(found['ready'], 'item')} waiting.")
 
 
 @queue.command()
 @daemon_command
 def resume(daemon: DaemonClient, out: Output) -> None:
     """Resume the queue."""
-    out.show(
-        daemon.post("/queue/resume"),
-        lambda found: out.line(f"Queue resumed; {plural(found['ready'], 'item')} waiting."),
-    )
+    reply = daemon.post("/queue/resume")
+    out.show_line(reply, lambda found: f"Queue resumed; {count_of(found['ready'], 'item')} waiting.")

@@ -63,17 +63,16 @@ def sandbox(invocation: Invocation, /, **options: Any) -> Exit:
     from flexportd.cli.commands.webhook import secret_of
     from flexportd.sandbox import SandboxOptions, parse_faults
 
-    host, port = _address(options["listen"])
-    key_file = options["api_key_file"]
+    host, port = _address(options.pop("listen"))
+    key_file = options.pop("api_key_file")
     key = secrets.token_urlsafe(24) if key_file is None else secret_of(invocation, key_file)
-    webhooks = _webhooks(invocation, options["webhook_url"], options["webhook_secret_file"])
+    webhooks = _webhooks(invocation, options.pop("webhook_url"), options.pop("webhook_secret_file"))
+    faults = parse_faults(options.pop("faults"))
     chosen = SandboxOptions(
+        **options,
         host=host,
         port=port,
-        seed=options["seed"],
-        shipments=options["shipments"],
-        speed=options["speed"],
-        faults=parse_faults(options["faults"]),
+        faults=faults,
         webhook_url=webhooks.url,
         webhook_secret=webhooks.secret,
         api_key=key,
@@ -109,7 +108,7 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def _webhooks(invocation: Invocation, url: str | None, secret_file: Path | None) -> WebhookOptions:
-    """As told, else to the daemon of a configuration that is meant for the sandbox."""
+    """The given URL, else the daemon of a configuration for the sandbox."""
     from flexportd.cli.commands.webhook import secret_of
     from flexportd.cli.webhook_target import local_target
 
@@ -118,7 +117,7 @@ def _webhooks(invocation: Invocation, url: str | None, secret_file: Path | None)
     loaded = invocation.loaded
     if loaded.path is None or not (secret_file or loaded.settings.webhook.secrets):
         return WebhookOptions(why_not="no webhook secret is configured")
-    # A configuration that merely lies around may be a real daemon's, whose data made-up freight would spoil.
+    # A configuration found by default may be of a real daemon, whose data simulated freight would corrupt.
     if invocation.config is None and loaded.settings.flexport.environment != "sandbox":
         return WebhookOptions(why_not=f'{loaded.path} does not set environment = "sandbox"')
     target = local_target(loaded.settings)

@@ -1,4 +1,4 @@
-"""`flexportd search`: any reference, or a part of one."""
+"""`flexportd search`: objects by any reference, or part of one."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ import click
 from flexportd.cli.client import DaemonClient
 from flexportd.cli.command import daemon_command
 from flexportd.cli.format import format_time, humanize
-from flexportd.cli.output import Column, Output, by_importance
+from flexportd.cli.output import Column, Output
 
 _KINDS = (
     "shipment, container, bill, po, sku, booking, commercial_invoice, customs_entry, document, leg, company, contact, "
     "location, port or invoice"
 )
 
-_HEADINGS = {"sku": "SKU", "po": "Purchase order", "bill": "Bill of lading"}  # by kind; others are named by their word
+_HEADINGS = {"sku": "SKU", "po": "Purchase order", "bill": "Bill of lading"}  # by kind; others: the kind itself
 
 
 @click.command()
@@ -33,16 +33,13 @@ def search(daemon: DaemonClient, out: Output, words: tuple[str, ...], **options:
 
 
 def _show(out: Output, found: dict[str, Any]) -> None:
-    columns = by_importance(
-        (
-            Column("resource", lambda row: humanize(row["resource"])),
-            Column("id", lambda row: row["id"]),
-            Column("name", lambda row: row["title"], narrows=True),
-            Column("matched", lambda row: f"{row['field']}: {row['value']}", narrows=True),
-            Column("match", lambda row: row["match"]),
-            Column("deleted", lambda row: format_time(row["removed_at"])),
-        ),
-        "resource, id, name, matched, deleted, match",
+    columns = (
+        Column("resource", lambda row: humanize(row["resource"]), priority=1),
+        Column("id", priority=2),
+        Column("name", lambda row: row["title"], narrows=True, priority=3),
+        Column("matched", lambda row: f"{row['field']}: {row['value']}", narrows=True, priority=4),
+        Column("match", priority=6),
+        Column("deleted", lambda row: format_time(row["removed_at"]), priority=5),
     )
     for group in found["data"]:
         out.heading(_HEADINGS.get(group["kind"]) or humanize(group["kind"]).capitalize())

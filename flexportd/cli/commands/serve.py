@@ -24,7 +24,7 @@ def serve(invocation: Invocation) -> int:
 
 
 def _print_address(daemon: "Daemon") -> None:
-    """Print where the dashboard is to a person at a terminal; under systemd the log says it."""
+    """Print the dashboard's address on a terminal; under systemd it is in the log."""
     from flexportd.expose.base_url import configured_url
 
     if not sys.stdout.isatty():

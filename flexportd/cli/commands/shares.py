@@ -1,14 +1,13 @@
-"""`flexportd shares`: links to one shipment for people without a key."""
+"""`flexportd shares`: share links to a shipment for people without an API key."""
 
 from typing import Any
 
 import click
 
-from flexportd.cli.addresses import is_loopback
 from flexportd.cli.client import DaemonClient, quote_id
 from flexportd.cli.command import daemon_command, limit_option
-from flexportd.cli.format import ago, format_time
-from flexportd.cli.output import Column, Output, by_importance
+from flexportd.cli.format import ago, format_time, is_loopback
+from flexportd.cli.output import Column, Output
 
 
 @click.group()
@@ -51,17 +50,14 @@ def shares_list(
     **options: int | None,
 ) -> None:
     """List links that are not revoked, newest first."""
-    columns = by_importance(
-        (
-            Column("id", lambda row: row["id"]),
-            Column("shipment", lambda row: row["shipment_id"], right=True),
-            Column("label", lambda row: row["label"], narrows=True),
-            Column("state", lambda row: row["state"], coloured=True),
-            Column("expires", lambda row: ago(row["expires_at"], out.now())),
-            Column("views", lambda row: row["views"], right=True),
-            Column("last viewed", lambda row: ago(row["last_viewed_at"], out.now())),
-        ),
-        "id, shipment, state, label, expires, last viewed, views",
+    columns = (
+        Column("id", priority=1),
+        Column("shipment", lambda row: row["shipment_id"], right=True, priority=2),
+        Column("label", narrows=True, priority=4),
+        Column("state", coloured=True, priority=3),
+        Column("expires", lambda row: ago(row["expires_at"], out.now()), priority=5),
+        Column("views", right=True, priority=7),
+        Column("last viewed", lambda row: ago(row["last_viewed_at"], out.now()), priority=6),
     )
     reply = daemon.get_list("/shares", everything=everything, shipment=shipment, revoked=bool(revoked), **options)
     out.show_list(reply, columns, "No links.")
@@ -73,4 +69,4 @@ def shares_list(
 def shares_revoke(daemon: DaemonClient, out: Output, share_id: str) -> None:
     """Revoke a share link."""
     reply = daemon.delete(f"/shares/{quote_id(share_id)}")
-    out.show(reply, lambda found: out.line(f"Link {found['id']} to shipment {found['shipment_id']} revoked."))
+    out.show_line(reply, lambda found: f"Link {found['id']} to shipment {found['shipment_id']} revoked.")

@@ -10,7 +10,7 @@ from flexportd.cli.columns import CONTAINERS, DELETED_COLUMN, LEGS
 from flexportd.cli.command import daemon_command, limit_option
 from flexportd.cli.commands.resources import DashIdCommand, DefaultShowGroup, refresh_command
 from flexportd.cli.format import actual_or_estimate, format_time, humanize, join_values, since
-from flexportd.cli.output import Column, Output, by_importance
+from flexportd.cli.output import Column, Output
 from flexportd.cli.render import freshness_rows, text
 
 _FILTERS = (
@@ -29,7 +29,7 @@ _FILTERS = (
     click.option("--ramp-eta-after", metavar="DAY", help="Arriving at the inland ramp on or after this day."),
     click.option("--delivery-before", metavar="DAY", help="Delivered, or due, before this day."),
     click.option("--delivery-after", metavar="DAY", help="Delivered, or due, on or after this day."),
-    click.option("--archived/--no-archived", default=None, help="Limit to those archived, or exclude them."),
+    click.option("--archived/--no-archived", default=None, help="Limit to archived shipments, or exclude them."),
     click.option("--removed/--no-removed", default=None, help="Limit to those deleted at Flexport, or exclude them."),
     click.option("--sort", metavar="WORD", help="Sort by updated_at, id or eta. Prefix - sorts descending."),
     click.option("--all", "everything", is_flag=True, help="List all, without a row limit."),
@@ -53,20 +53,17 @@ def shipments() -> None:
 @daemon_command
 def shipments_list(daemon: DaemonClient, out: Output, *, everything: bool, **filters: str | int | bool | None) -> None:
     """List shipments, most recently updated first."""
-    columns = by_importance(
-        (
-            Column("id", lambda row: row["flex_id"]),
-            Column("name", lambda row: row["name"], narrows=True),
-            Column("mode", lambda row: humanize(row["mode"])),
-            Column("status", lambda row: humanize(row["status"]), narrows=True, coloured=True),
-            Column("from", lambda row: row["origin"], narrows=True),
-            Column("to", lambda row: row["destination"], narrows=True),
-            Column("arrival", lambda row: actual_or_estimate(row, "arrival")),
-            Column("port", lambda row: row.get("port_of_unloading"), narrows=True),
-            Column("delivery", lambda row: actual_or_estimate(row, "delivered_in_full")),
-            Column("updated", lambda row: since(row["as_of"], out.now()) if row["as_of"] else "unknown"),
-        ),
-        "id, status, arrival, name, to, from, delivery, port, mode, updated",
+    columns = (
+        Column("id", lambda row: row["flex_id"], priority=1),
+        Column("name", narrows=True, priority=4),
+        Column("mode", lambda row: humanize(row["mode"]), priority=9),
+        Column("status", lambda row: humanize(row["status"]), narrows=True, coloured=True, priority=2),
+        Column("from", lambda row: row["origin"], narrows=True, priority=6),
+        Column("to", lambda row: row["destination"], narrows=True, priority=5),
+        Column("arrival", lambda row: actual_or_estimate(row, "arrival"), priority=3),
+        Column("port", lambda row: row.get("port_of_unloading"), narrows=True, priority=8),
+        Column("delivery", lambda row: actual_or_estimate(row, "delivered_in_full"), priority=7),
+        Column("updated", lambda row: since(row["as_of"], out.now()) if row["as_of"] else "unknown", priority=10),
     )
     reply = daemon.get_list("/shipments", everything=everything, **filters)
     gone = not out.as_json and any(row.get("removed_at") for row in reply.document["data"])
@@ -139,7 +136,7 @@ _STOPS = (
 
 
 def _at_place(found: Mapping[str, Any], name: str, place: str) -> str:
-    """The day of a fact or a forecast, and the place that it is about.
+    """The actual or estimated day, and its place.
 
     A place of delivery that is the ramp or the port of unloading is not repeated.
     """
@@ -150,7 +147,7 @@ def _at_place(found: Mapping[str, Any], name: str, place: str) -> str:
 
 
 def _when(entry: Any) -> str:
-    """The day where only that is known, else the minute; forecasts are marked."""
+    """The day if only that is known, else the minute; estimates begin with ~."""
     known = "actual" if entry["actual_at"] else "planned"
     at = entry[f"{known}_date"] if entry["day_only"] else format_time(entry[f"{known}_at"])
     return f"{at}" if known == "actual" else f"~{at}"
@@ -159,7 +156,7 @@ def _when(entry: Any) -> str:
 _TIMELINE = (
     Column("when", _when),
     Column("milestone", lambda row: row["title"], narrows=True),
-    Column("place", lambda row: row["place"], narrows=True),
+    Column("place", narrows=True),
     Column("containers", lambda row: join_values(row["container_numbers"])),
 )
 
@@ -187,9 +184,9 @@ def _carbon(out: Output, found: dict[str, Any]) -> None:
         out.line("No carbon figures.")
     for one in found["missing"]:
         out.line(f"Leg {one['leg_id']}: {one['reason']}")
-    kept = {row["leg_id"] for row in found["data"]}
+    stored = {row["leg_id"] for row in found["data"]}
     for one in found.get("failed", ()):
-        if one["leg_id"] in kept:
+        if one["leg_id"] in stored:
             out.line(f"Leg {one['leg_id']}: kept the previous figure: {one['reason']}")
 
 

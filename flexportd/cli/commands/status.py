@@ -6,7 +6,7 @@ import click
 
 from flexportd.cli.client import DaemonClient
 from flexportd.cli.command import daemon_command
-from flexportd.cli.format import ago, format_duration, format_size, plural, since, tally
+from flexportd.cli.format import ago, count_of, format_duration, format_size, since, tally
 from flexportd.cli.output import Output
 
 
@@ -39,7 +39,7 @@ def _show(out: Output, found: dict[str, Any]) -> None:
             ("storage", f"write-ahead log {format_size(found['storage']['wal_bytes'])}"),
             ("storage error", found["storage"]["error"]),
             ("connections", _connections(found["connections"])),
-            ("cache", f"{format_size(found['cache']['bytes'])}, {plural(found['cache']['hits'], 'hit')}"),
+            ("cache", f"{format_size(found['cache']['bytes'])}, {count_of(found['cache']['hits'], 'hit')}"),
         ]
     )
 
@@ -72,7 +72,7 @@ def _queue(queue: dict[str, Any]) -> str:
     oldest = queue["oldest_seconds"].get("ready")
     waiting = f"{queue['ready']} ready" + (f" (oldest {format_duration(oldest)})" if oldest and queue["ready"] else "")
     paused = ", PAUSED" if queue["paused"] else ""
-    return f"{waiting}, {queue['leased']} leased, {plural(queue['dead'], 'dead letter')}{paused}"
+    return f"{waiting}, {queue['leased']} leased, {count_of(queue['dead'], 'dead letter')}{paused}"
 
 
 def _received(out: Output, webhook: dict[str, Any]) -> str:

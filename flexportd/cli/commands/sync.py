@@ -1,7 +1,6 @@
 """`flexportd sync`: full and incremental syncs with Flexport."""
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -9,11 +8,9 @@ import click
 from flexportd.cli.client import DaemonClient, quote_id
 from flexportd.cli.command import NearestChoice, daemon_command, limit_option
 from flexportd.cli.exit_codes import Exit
-from flexportd.cli.format import ago, format_duration, format_time, humanize, join_values, plural, tally
-from flexportd.cli.output import Column, DaemonResponse, Output, by_importance
-from flexportd.cli.progress import show_progress
-
-_POLL_INTERVAL = 0.25  # seconds between looks at a run that is waited for
+from flexportd.cli.format import ago, count_of, format_duration, format_time, humanize, join_values, tally
+from flexportd.cli.output import Column, DaemonResponse, Output
+from flexportd.cli.progress import poll, show_progress
 
 
 @click.group()
@@ -31,28 +28,24 @@ def sync_run(daemon: DaemonClient, out: Output, *, wait: bool) -> int | None:
     """
     reply = daemon.post("/sync/run")
     if not wait:
-        out.show(reply, lambda found: out.line(f"Sync run {found['id']} is running."))
+        out.show_line(reply, lambda found: f"Sync run {found['id']} is running.")
         return None
-    reply = _wait_for_run(daemon, reply)
+    reply = _wait_for_run(daemon, reply.document["id"])
     out.show(reply, lambda found: _show_run(out, found))
     return None if reply.document["state"] == "complete" else Exit.FAILED
 
 
-def _wait_for_run(daemon: DaemonClient, reply: DaemonResponse) -> DaemonResponse:
-    """The run once it has ended; its own limits bound the wait. Shows how far it is."""
-    run = reply.document["id"]
-    path = f"/sync/runs/{quote_id(run)}"
-    goes_on = f"The sync continues. Run `flexportd sync show {run}` to see its progress."
-    with show_progress(goes_on) as progress:
-        while reply.document["state"] == "running":
-            time.sleep(_POLL_INTERVAL)
-            reply = daemon.get(path)
-            progress.show(_progress(reply.document["results"]))
-    return reply
+def _wait_for_run(daemon: DaemonClient, run: str) -> DaemonResponse:
+    """The run once it has ended."""
+    with show_progress(f"The sync continues. Run `flexportd sync show {run}` to see its progress.") as progress:
+        return poll(progress, lambda: daemon.get(f"/sync/runs/{quote_id(run)}"), _progress)
 
 
-def _progress(receipts: Sequence[Mapping[str, Any]]) -> str:
-    """How far a run is: `4 of 18 lists, 21 pages, 1890 objects; reading shipments (500 of 1200)`."""
+def _progress(reply: DaemonResponse) -> str | None:
+    """The progress of a run: `4 of 18 lists, 21 pages, 1890 objects; reading shipments (500 of 1200)`."""
+    if reply.document["state"] != "running":
+        return None
+    receipts = reply.document["results"]
     ended = sum(one["state"] not in ("waiting", "running") for one in receipts)
     pages, objects = (sum(one[name] for one in receipts) for name in ("requests", "objects"))
     reading = [
@@ -60,7 +53,7 @@ def _progress(receipts: Sequence[Mapping[str, Any]]) -> str:
         for one in receipts
         if one["state"] == "running"
     ]
-    return f"{ended} of {plural(len(receipts), 'list')}, {plural(pages, 'page')}, {plural(objects, 'object')}" + (
+    return f"{ended} of {count_of(len(receipts), 'list')}, {count_of(pages, 'page')}, {count_of(objects, 'object')}" + (
         f"; reading {join_values(reading)}" if reading else ""
     )
 
@@ -78,15 +71,12 @@ def sync_status(daemon: DaemonClient, out: Output) -> None:
 @daemon_command
 def sync_runs(daemon: DaemonClient, out: Output, **options: str | int | None) -> None:
     """List sync runs, newest first."""
-    columns = by_importance(
-        (
-            Column("run", lambda row: row["id"], right=True),
-            Column("kind", lambda row: row["kind"]),
-            Column("started", lambda row: ago(row["started_at"], out.now())),
-            Column("state", lambda row: row["state"], coloured=True),
-            Column("outcome", lambda row: row["reason"], narrows=True),
-        ),
-        "run, state, started, outcome, kind",
+    columns = (
+        Column("run", lambda row: row["id"], right=True, priority=1),
+        Column("kind", priority=5),
+        Column("started", lambda row: ago(row["started_at"], out.now()), priority=3),
+        Column("state", coloured=True, priority=2),
+        Column("outcome", lambda row: row["reason"], narrows=True, priority=4),
     )
     out.show_list(daemon.get("/sync/runs", **options), columns, "No runs yet.")
 
@@ -105,7 +95,7 @@ def sync_show(daemon: DaemonClient, out: Output, run_id: str) -> None:
 def sync_held(daemon: DaemonClient, out: Output, resource: str) -> None:
     """List missing objects that need review (see `sync accept`)."""
     reply = daemon.get("/sync/pending-removals", resource=resource)
-    out.show_list(reply, (Column("id", lambda row: row["id"]),), f"Nothing to review for {resource}.")
+    out.show_list(reply, (Column("id"),), f"Nothing to review for {resource}.")
 
 
 @sync.command("accept")
@@ -117,10 +107,10 @@ def sync_accept(daemon: DaemonClient, out: Output, resource: str, *, yes: bool) 
     if not yes:
         waiting = len(daemon.get("/sync/pending-removals", resource=resource).document["data"])
         if waiting:
-            click.confirm(f"Mark {plural(waiting, 'object')} of {resource} as removed?", abort=True, err=True)
+            click.confirm(f"Mark {count_of(waiting, 'object')} of {resource} as removed?", abort=True, err=True)
     reply = daemon.post("/sync/pending-removals/accept", {"resource": resource})
-    out.show(
-        reply, lambda found: out.line(f"{plural(found['removed'], 'object')} of {found['resource']} marked as removed.")
+    out.show_line(
+        reply, lambda found: f"{count_of(found['removed'], 'object')} of {found['resource']} marked as removed."
     )
 
 
@@ -129,15 +119,12 @@ def sync_accept(daemon: DaemonClient, out: Output, resource: str, *, yes: bool) 
 @daemon_command
 def sync_unreadable(daemon: DaemonClient, out: Output, **options: int | None) -> None:
     """List objects that could not be parsed."""
-    columns = by_importance(
-        (
-            Column("resource", lambda row: row["resource"]),
-            Column("id", lambda row: row["resource_id"]),
-            Column("error", lambda row: row["error"], narrows=True),
-            Column("count", lambda row: row["count"], right=True),
-            Column("last seen", lambda row: ago(row["last_seen_at"], out.now())),
-        ),
-        "resource, id, error, last seen, count",
+    columns = (
+        Column("resource", priority=1),
+        Column("id", lambda row: row["resource_id"], priority=2),
+        Column("error", narrows=True, priority=3),
+        Column("count", right=True, priority=5),
+        Column("last seen", lambda row: ago(row["last_seen_at"], out.now()), priority=4),
     )
     out.show_list(daemon.get("/sync/unreadable", **options), columns, "No unreadable objects.")
 
@@ -149,7 +136,7 @@ def _show_run(out: Output, found: dict[str, Any]) -> None:
     )
     if found["reason"]:
         out.line(found["reason"])
-    out.table(found["results"], _RECEIPTS)
+    out.table(found["results"], _RECEIPT_COLUMNS)
     for receipt in found["results"]:
         if receipt["skipped_by_reason"]:
             out.line(f"{receipt['resource']}: skipped {tally(receipt['skipped_by_reason'])}")
@@ -162,7 +149,7 @@ def _show_run(out: Output, found: dict[str, Any]) -> None:
 
 
 def _total(receipt: Mapping[str, Any]) -> str:
-    """What Flexport says there is; `?` where it does not say, `!` where the counts do not add up."""
+    """The total at Flexport; `?` if it is not reported, `!` if the counts do not add up."""
     if receipt["total"] is None:
         return "?" if receipt["objects"] else ""
     return (
@@ -173,19 +160,16 @@ def _total(receipt: Mapping[str, Any]) -> str:
 
 
 _RECEIPT_COLUMNS = (
-    Column("resource", lambda row: row["resource"]),
-    Column("state", lambda row: row["state"], coloured=True),
-    Column("total", _total, right=True),
-    Column("unchanged", lambda row: row["unchanged"], right=True),
-    Column("changed", lambda row: row["changed"], right=True),
-    Column("new", lambda row: row["new"], right=True),
-    Column("skipped", lambda row: row["skipped"], right=True),
-    Column("failed", lambda row: row["failed"], right=True),
-    Column("missing", lambda row: row["missing"], right=True),
-    Column("removed", lambda row: row["removed"], right=True),
-)
-_RECEIPTS = by_importance(
-    _RECEIPT_COLUMNS, "resource, state, total, failed, changed, new, missing, removed, unchanged, skipped"
+    Column("resource", priority=1),
+    Column("state", coloured=True, priority=2),
+    Column("total", _total, right=True, priority=3),
+    Column("unchanged", right=True, priority=9),
+    Column("changed", right=True, priority=5),
+    Column("new", right=True, priority=6),
+    Column("skipped", right=True, priority=10),
+    Column("failed", right=True, priority=4),
+    Column("missing", right=True, priority=7),
+    Column("removed", right=True, priority=8),
 )
 
 
@@ -204,17 +188,18 @@ def _show_status(out: Output, found: dict[str, Any]) -> None:
             ("Flexport", _client(found["flexport"])),
         ]
     )
-    columns = by_importance(
-        (
-            Column("resource", lambda row: row["resource"]),
-            Column("objects", lambda row: row["total"], right=True),
-            Column("complete", lambda row: ago(row["complete_at"], now)),
-            Column("incremental", lambda row: ago(row["incremental_until"], now) if row["incremental_until"] else ""),
-            Column("to review", lambda row: row["pending_removals"] or "", right=True),
-            Column("unreadable", lambda row: row["unreadable"] or "", right=True),
-            Column("note", lambda row: row["unavailable_reason"] or "", narrows=True),
+    columns = (
+        Column("resource", priority=1),
+        Column("objects", lambda row: row["total"], right=True, priority=2),
+        Column("complete", lambda row: ago(row["complete_at"], now), priority=3),
+        Column(
+            "incremental",
+            lambda row: ago(row["incremental_until"], now) if row["incremental_until"] else "",
+            priority=7,
         ),
-        "resource, objects, complete, to review, unreadable, note, incremental",
+        Column("to review", lambda row: row["pending_removals"] or "", right=True, priority=4),
+        Column("unreadable", lambda row: row["unreadable"] or "", right=True, priority=5),
+        Column("note", lambda row: row["unavailable_reason"] or "", narrows=True, priority=6),
     )
     out.table(found["resources"], columns)
 
@@ -222,8 +207,8 @@ def _show_status(out: Output, found: dict[str, Any]) -> None:
 def _run(run: dict[str, Any] | None, now: Any) -> str:
     if run is None:
         return "never"
-    at = run["ended_at"] or run["started_at"]
-    return f"{humanize(run['state'])} {ago(at, now)}" + (f": {run['reason']}" if run["reason"] else "")
+    age = ago(run["ended_at"], now) if run["ended_at"] else f"since {format_time(run['started_at'])}"
+    return f"{humanize(run['state'])} {age}" + (f": {run['reason']}" if run["reason"] else "")
 
 
 def _details(found: Mapping[str, Any]) -> str:
@@ -235,8 +220,8 @@ def _details(found: Mapping[str, Any]) -> str:
 def _forecast(ahead: dict[str, Any] | None) -> str:
     if ahead is None:
         return ""
-    unread = f"; {plural(len(ahead['never_synced']), 'list')} not read yet" if ahead["never_synced"] else ""
-    return f"about {format_duration(max(ahead['seconds'], 1))}, {plural(ahead['requests'], 'request')}{unread}"
+    unread = f"; {count_of(len(ahead['never_synced']), 'list')} not read yet" if ahead["never_synced"] else ""
+    return f"about {format_duration(max(ahead['seconds'], 1))}, {count_of(ahead['requests'], 'request')}{unread}"
 
 
 def _client(state: dict[str, Any] | None) -> str:

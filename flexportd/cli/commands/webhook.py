@@ -1,4 +1,4 @@
-"""`flexportd webhook`: sign and send as Flexport does, to try things out."""
+"""`flexportd webhook`: sign and send test webhooks as Flexport does."""
 
 import contextlib
 import time
@@ -113,7 +113,7 @@ def _bodies(body: bytes | None, count: int) -> Iterator[bytes]:
 
 
 def _send_all(target: "WebhookTarget", bodies: Iterator[bytes], secret: str | None) -> Iterator[tuple[int, str]]:
-    """Send one after the other over one connection; status and answer of each. Raises what stands in the way."""
+    """Send the bodies over one connection; yields the status and text of each response."""
     from http.client import HTTPException
 
     from flexportd.flexport.webhook_signature import SHA256_HEADER, sign
@@ -125,11 +125,11 @@ def _send_all(target: "WebhookTarget", bodies: Iterator[bytes], secret: str | No
             if secret is not None:
                 headers[SHA256_HEADER] = sign(body, secret)
             started = time.monotonic()
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # answered before all was sent
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the response came before all was sent
                 connection.request("POST", target.path, body, headers)
-            answer = connection.getresponse()
-            text = answer.read(1 << 20).decode("utf-8", "backslashreplace")
-            yield answer.status, f"{text}  ({(time.monotonic() - started) * 1000:.0f} ms)"
+            response = connection.getresponse()
+            text = response.read(1 << 20).decode("utf-8", "backslashreplace")
+            yield response.status, f"{text}  ({(time.monotonic() - started) * 1000:.0f} ms)"
     except (ConnectionRefusedError, FileNotFoundError):
         if target.is_own:
             raise NotRunningError(f"{target.url}: nothing is listening there") from None

@@ -1,4 +1,4 @@
-"""The files that pages load: read once, compressed once, kept by browsers for as long as their content stays."""
+"""Static files: read and compressed once, cached by browsers until their content changes."""
 
 import functools
 import gzip
@@ -20,7 +20,7 @@ _FOREVER = "public, max-age=31536000, immutable"
 
 
 class Asset:
-    """One file in the forms it is sent in."""
+    """One file, plain and compressed."""
 
     def __init__(self, name: str, body: bytes) -> None:
         self.version = hashlib.blake2b(body, digest_size=6).hexdigest()
@@ -30,24 +30,24 @@ class Asset:
         for zipped in (False, True):
             small = len(body) < _WORTH_COMPRESSING
             sent = gzip.compress(body, 9, mtime=0) if zipped and not small else body
-            for lasting in (False, True):
+            for is_versioned in (False, True):
                 headers = {
                     "etag": f'"{self.version}{"-gz" if zipped else ""}"',
-                    "cache_control": _FOREVER if lasting else "no-cache",
+                    "cache_control": _FOREVER if is_versioned else "no-cache",
                     "vary": "Accept-Encoding",
                 }
                 if sent is not body:
                     headers["content_encoding"] = "gzip"
-                self._forms[zipped, lasting] = PreparedResponse(200, sent, content_type, **headers)
+                self._forms[zipped, is_versioned] = PreparedResponse(200, sent, content_type, **headers)
 
     def answer(self, request: web.Request) -> PreparedResponse:
-        """The file, or 304 where the browser has it; kept for good under the address that names its content."""
+        """The file, or 304 if the browser has it; cached forever under the URL with its version."""
         zipped = "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "")
-        lasting = request.query.get("v") == self.version
-        answer = self._forms[zipped, lasting]
+        is_versioned = request.query.get("v") == self.version
+        answer = self._forms[zipped, is_versioned]
         if if_none_match(request, answer.etag):
             return PreparedResponse(
-                304, b"", None, etag=answer.etag or "", cache_control=_FOREVER if lasting else "no-cache"
+                304, b"", None, etag=answer.etag or "", cache_control=_FOREVER if is_versioned else "no-cache"
             )
         return answer
 
@@ -61,7 +61,7 @@ def assets() -> dict[str, Asset]:
 
 async def serve(request: web.Request) -> web.StreamResponse:
     """`GET /static/{name}`."""
-    found = assets().get(request.match_info["name"])
-    if found is None:
+    asset = assets().get(request.match_info["name"])
+    if asset is None:
         raise web.HTTPNotFound
-    return PreparedStreamResponse(found.answer(request))
+    return PreparedStreamResponse(asset.answer(request))

@@ -1,4 +1,4 @@
-"""Buttons that were just pressed: a double click sends a form twice, and it is done once."""
+"""Protection against double clicks: a form that is sent twice takes effect once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
@@ -7,20 +7,20 @@ from aiohttp import hdrs, web
 
 from flexportd.errors import UnavailableError
 
-DOUBLE_CLICK = 1.0  # seconds after a press within which the same press is taken for its double
+DOUBLE_CLICK = 1.0  # seconds within which the same form counts as a double click
 
 
 class DoubleSubmitGuard:
-    """What is being done, and what was done a moment ago. Each entry goes after DOUBLE_CLICK."""
+    """The forms in progress and the latest results. A result is forgotten after DOUBLE_CLICK."""
 
     def __init__(self) -> None:
         self._recent: dict[Hashable, asyncio.Future[Exception | None]] = {}
 
     async def once(self, request: web.Request, work: Callable[[], Awaitable[object]], *about: Hashable) -> None:
-        """Do `work`, unless the same button, about the same, was pressed just now: then wait until that is done.
+        """Run `work`, unless the same form with the same `about` was sent just before: then wait for its result.
 
-        Raises what `work` raises. Only browsers are meant, which say the origin of a form: a program that sends two
-        requests wants two.
+        Raises what `work` raises. It applies only to browsers, which send an Origin with forms: a program that sends
+        two requests wants both.
         """
         if hdrs.ORIGIN not in request.headers:
             await work()

@@ -1,4 +1,4 @@
-"""What a shipment carries, for whom, and under which numbers."""
+"""The cargo of a shipment, its parties and its reference numbers."""
 
 from dataclasses import dataclass
 from random import Random
@@ -29,7 +29,7 @@ class CargoContainer:
 
 @dataclass(frozen=True, slots=True)
 class ShipmentCargo:
-    """The load of one shipment and the papers it travels under."""
+    """The load of one shipment, and its bill and booking numbers."""
 
     name: str
     seller: Party
@@ -63,7 +63,7 @@ class ShipmentCargo:
         return sum(line.units // line.product.per_carton for line in self.lines)
 
     def shares(self, box: int) -> list[tuple[CargoLine, int]]:
-        """What is in one container: each line's cartons, dealt out to the containers by turns."""
+        """The content of one container: the cartons of each line are divided among the containers."""
         parts, found = len(self.containers), []
         for line in self.lines:
             cartons, left = divmod(line.units // line.product.per_carton, parts)
@@ -79,14 +79,14 @@ class ShipmentCargo:
 
 
 _SIZES = ("twenty_ft", "fourty_ft", "fourty_ft_hc", "fourty_five_ft_hc")
-# Cubic metres and kilograms that are loaded into a container at most: cartons leave gaps, and roads have limits.
+# Maximum load of a container in cubic metres and kilograms: cartons leave gaps, and roads have limits.
 _CAPACITY = {
     "twenty_ft": (27.0, 17_200.0),
     "fourty_ft": (57.0, 19_800.0),
     "fourty_ft_hc": (66.0, 19_800.0),
     "fourty_five_ft_hc": (74.0, 19_800.0),
 }
-# The same for what travels without a container of its own.
+# The same for cargo without its own container.
 _LOADS = {"lcl": (7.0, 4_000.0), "air": (3.4, 1_100.0), "ltl": (9.0, 4_200.0), "ftl": (64.0, 19_000.0)}
 # Bulky things do not fly: cubic metres of a unit at most, kilograms in a cubic metre at least.
 _LARGEST_BY_AIR, _LIGHTEST_BY_AIR = 0.06, 60.0
@@ -118,7 +118,7 @@ def load_cargo(route: RoutePlan, rng: Random) -> ShipmentCargo:
 
 
 def _goods(route: RoutePlan, seller: Party) -> list[CatalogProduct]:
-    """What the seller has that can go this way."""
+    """Products of the seller that can travel on this route."""
     goods = [good for good in CATALOG if good.sku in SKUS_OF_SELLER[seller.name]]
     return [good for good in goods if route.kind != "air" or _can_fly(good)]
 
@@ -136,7 +136,7 @@ def _capacity(route: RoutePlan, boxes: tuple[CargoContainer, ...]) -> tuple[floa
 
 
 def _lines(goods: list[CatalogProduct], room: tuple[float, float], rng: Random) -> tuple[CargoLine, ...]:
-    """Full cartons of one to four goods, between six and nine and a half tenths of what there is room for."""
+    """Full cartons of one to four products, filling 60% to 95% of the capacity."""
     chosen = rng.sample(goods, min(len(goods), rng.randint(1, 4)))
     orders = [str(rng.randint(4100, 9999)) for _ in range(rng.choice((1, 1, 2)))]
     fill = rng.uniform(0.6, 0.95) / len(chosen)
@@ -148,7 +148,7 @@ def _lines(goods: list[CatalogProduct], room: tuple[float, float], rng: Random) 
 
 
 def _boxes(route: RoutePlan, rng: Random) -> tuple[CargoContainer, ...]:
-    """One to three containers of one size, one by rail to Europe; a share of one, or none that is known, for LCL."""
+    """One to three containers of one size, one by rail to Europe; for LCL a shared one, or none if unknown."""
     carrier = route.carrier
     if route.kind == "lcl":
         return (

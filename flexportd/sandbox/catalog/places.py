@@ -1,6 +1,6 @@
-"""Where freight goes in the sandbox: real ports, airports, rail ramps and cities, and what lies near each other.
+"""Places of the sandbox: real ports, airports, rail ramps and cities, and which are near each other.
 
-Port codes are the US Schedule D and K codes where they are known for certain, else none, as in recorded answers.
+Port codes are US Schedule D and K codes if known for certain, else none, as in recorded responses.
 Street addresses are invented.
 """
 
@@ -28,7 +28,7 @@ class WorldPlace:
 
     @property
     def zone(self) -> ZoneInfo:
-        """The zone in which this place writes its times."""
+        """The time zone of the place."""
         return ZoneInfo(self.timezone)
 
     @property

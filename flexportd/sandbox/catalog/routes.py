@@ -1,4 +1,4 @@
-"""Ways from a seller to a door: the stretches of ocean (FCL and LCL), air, road and rail shipments."""
+"""Routes from a seller to a door: the legs of ocean (FCL and LCL), air, road and rail shipments."""
 
 import functools
 from collections.abc import Callable
@@ -20,15 +20,15 @@ from flexportd.sandbox.catalog.places import (
 )
 from flexportd.sandbox.catalog.schedules import FLIGHTS, Carrier, Flight, Service, services
 
-# Headings of a feeder and of the ship behind it that no cargo takes: south to go east, east to go west.
+# Headings of a feeder and its main vessel that would be a detour: south then east, east then west.
 _DETOURS = frozenset({("S", "E"), ("E", "W")})
-# Days in a port of loading before a vessel leaves it: the cut-off lies there.
+# Days from the cut-off in a port of loading to the departure of the vessel.
 _LEAST_WAIT, _MOST_WAIT = 3, 5
 
 
 @dataclass(frozen=True, slots=True)
 class RouteStop:
-    """A place and what it is on this route."""
+    """A place and its role on this route."""
 
     place: WorldPlace
     tags: tuple[str, ...]
@@ -36,10 +36,10 @@ class RouteStop:
 
 @dataclass(frozen=True, slots=True)
 class RouteLeg:
-    """One movement to come; `wait` are days at its origin before it leaves, `days` those on the way.
+    """One planned movement; `wait` are days at its origin before departure, `days` those in transit.
 
-    `leaving` and `reached` are the shipment's status after its departure and its arrival. A vessel sails on a `line`,
-    a plane is a `flight`: then `days` is about how long it takes, and the timetable says when.
+    `status_on_departure` and `status_on_arrival` are statuses of the shipment. A vessel sails on a `line`, a plane is a
+    `flight`: then `days` is approximate, and the timetable gives the times.
     """
 
     mode: str
@@ -56,9 +56,9 @@ class RouteLeg:
 
 @dataclass(frozen=True, slots=True)
 class RoutePlan:
-    """A whole way; `main` are the positions of the main carriage, with the rail leg to an inland ramp.
+    """A whole route; `main` are the positions of the main carriage, with the rail leg to an inland ramp.
 
-    `factory` is where the goods are made, also when the way begins at a port near it.
+    `factory` is where the goods are made, even if the route begins at a port near it.
     """
 
     kind: str
@@ -85,18 +85,18 @@ class RoutePlan:
 
     @property
     def port_of_unloading(self) -> WorldPlace:
-        """Where the voyage or the flight ends; an inland ramp lies behind it."""
+        """Where the voyage or the flight ends, before any inland ramp."""
         voyage = [self.legs[at] for at in self.main if self.legs[at].mode == self.mode]
         return (voyage or [self.legs[self.main[-1]]])[-1].destination.place
 
     @property
     def has_pickup(self) -> bool:
-        """Whether the way begins at the seller's door."""
+        """Whether the route begins at the seller's door."""
         return self.freight_type.startswith("door")
 
     @property
     def has_delivery(self) -> bool:
-        """Whether the way ends at the buyer's door."""
+        """Whether the route ends at the buyer's door."""
         return self.freight_type.endswith("door")
 
 
@@ -106,12 +106,12 @@ _SAILING, _ARRIVED = "in_transit_to_arrival_port", "arrival_port"
 _INLAND, _STOP_OFF, _DOOR = "in_transit_to_final_destination", "destination_stop_off", "final_destination"
 
 _UNLOADING = ("port_of_unloading", "customs_entry", "fmc_port_of_unloading")
-# With a ramp inland the goods are entered there.
+# With an inland ramp, customs entry is there.
 _IN_BOND, _RAMP = ("port_of_unloading", "fmc_port_of_unloading"), ("customs_entry", "place_of_delivery")
 
 
 def choose_route(rng: Random) -> RoutePlan:
-    """One way, in the proportions of a consumer-goods importer."""
+    """A route, in the proportions of a consumer-goods importer."""
     build = rng.choices(tuple(_KINDS), tuple(_KINDS.values()))[0]
     return build(rng)
 
@@ -124,7 +124,7 @@ def _freight_terms(rng: Random) -> tuple[str, str]:
 
 @functools.cache
 def voyages(origin: str, destination: str) -> list[tuple[Service, ...]]:
-    """The ways by sea between two ports: direct ones, and with a feeder of the same carrier first."""
+    """The voyages between two ports: direct, or with a feeder of the same carrier first."""
     direct = [(one,) for one in services() if one.serves(origin, destination)]
     joined = [
         (feeder, one)
@@ -133,7 +133,7 @@ def voyages(origin: str, destination: str) -> list[tuple[Service, ...]]:
         for hub, _ in feeder.calls[-1:]
         if feeder.carrier == one.carrier and feeder.serves(origin, hub) and one.serves(hub, destination)
     ]
-    # Nobody takes a feeder to a ship that calls at the port itself, or sails back on the way that it came.
+    # No feeder to a vessel that calls at the port itself, or sails back in the direction of the feeder.
     joined = [(feeder, one) for feeder, one in joined if not one.serves(origin, destination)]
     return [*direct, *(way for way in joined if (way[0].heading, way[1].heading) not in _DETOURS)]
 
@@ -175,7 +175,7 @@ def _fcl(rng: Random) -> RoutePlan:
 
 
 def _voyage(rng: Random, loading: RouteStop, unloading: RouteStop) -> list[RouteLeg]:
-    """A voyage, or one with a feeder to a port of transshipment first."""
+    """A direct voyage, or one with a feeder to a port of transshipment."""
     ways = voyages(loading.place.key, unloading.place.key)
     lines = rng.choices(ways, [3 if len(way) > 1 else 2 for way in ways])[0]
     wait = rng.randint(_LEAST_WAIT, _MOST_WAIT)

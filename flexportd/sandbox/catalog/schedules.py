@@ -1,4 +1,4 @@
-"""Liner services and flights: who sails and flies where, how often, how long, and with which vessel.
+"""Liner services and flights: carriers, ports, frequency, transit times and vessels.
 
 Carriers, their codes and the order of ports are real; services, vessels and flights are invented, in the style of their
 carriers. IMO numbers carry a valid check digit and come from the end of the nine-million series, so that they are
@@ -26,7 +26,7 @@ class Carrier:
 
 @dataclass(frozen=True, slots=True)
 class Vessel:
-    """A ship; its IMO number is its own for ever."""
+    """A vessel with its IMO number."""
 
     name: str
     imo: str
@@ -85,7 +85,7 @@ MAERSK, MSC, CMA = Carrier("Maersk", "MAEU"), Carrier("MSC", "MEDU"), Carrier("C
 HAPAG, ONE = Carrier("Hapag-Lloyd", "HLCU"), Carrier("ONE", "ONEY")
 EVERGREEN, COSCO = Carrier("Evergreen", "EGLV"), Carrier("COSCO Shipping Lines", "COSU")
 
-# How each carrier names its ships (`*` is the name), and names that no ship of it is known to bear.
+# Naming pattern of each carrier's vessels (`*` is the name), and names that none of its real vessels is known to have.
 _NAMES = {
     MAERSK: (
         "MAERSK *",

@@ -1,4 +1,4 @@
-"""Vessels, flights, trains and trucks of the sandbox, and check digits that hold."""
+"""Vessels, flights, trains and trucks of the sandbox, with valid check digits."""
 
 from dataclasses import dataclass
 from random import Random
@@ -19,21 +19,21 @@ _OWNERS = {
     "COSU": ("CCLU", "CSNU", "CBHU"),
 }
 _LESSORS = ("TCLU", "TGHU", "TEMU", "FCIU", "BMOU")
-# How the number on a master bill looks behind the carrier's code: # a digit, @ the port of loading.
+# Pattern of master bill numbers after the carrier's code: # a digit, @ the port of loading.
 _BILLS = {"MAEU": "#########", "MEDU": "@######", "CMDU": "@#######", "HLCU": "@#########", "ONEY": "@########"}
 _USUAL_BILL = {"EGLV": "############", "COSU": "##########"}
 
 
 @dataclass(frozen=True, slots=True)
 class Vehicle:
-    """Who carries a leg, and the fields of its mode's sub-object."""
+    """The carrier of a leg, and the fields of its mode's sub-object."""
 
     carrier: str | None
     fields: tuple[tuple[str, str | None], ...]
 
 
 def vehicle_for(stretch: RouteLeg, rng: Random) -> Vehicle:
-    """A vehicle for a stretch by air, rail or road."""
+    """A vehicle for a leg by air, rail or road."""
     if stretch.flight is not None:
         airline = stretch.flight.airline
         codes = (("iata_code", airline.code), ("icao_code", airline.icao), ("flight_number", stretch.flight.number))
@@ -59,19 +59,19 @@ def sailing(line: Service, week: int) -> Vehicle:
 
 
 def placeholder(stretch: RouteLeg) -> Vehicle:
-    """What stands on a leg by sea before the carrier confirms: half of the recorded ones look like this."""
+    """The vehicle of an ocean leg before the carrier confirms: half of the recorded legs look like this."""
     europe = stretch.destination.place.country_code in {"NL", "DE", "GB"}
     fields = (("scac_code", "NONE"), ("vessel_name", None), ("vessel_imo", None), ("voyage_number", None))
     return Vehicle(f"FLXT {'FEWB' if europe else 'TPEB'} Ocean Line", fields)
 
 
 def container_number(carrier: Carrier | None, rng: Random) -> str:
-    """A container number whose check digit is right, of the carrier's own or of a lessor's."""
+    """A container number of the carrier or a lessor, with its check digit."""
     own = _OWNERS.get(carrier.code, ()) if carrier is not None else ()
     owner = rng.choice(own) if own and rng.random() < 0.7 else rng.choice(_LESSORS)
     while True:
         stem = f"{owner}{rng.randint(100_000, 999_999)}"
-        # A remainder of ten would end in a nought that proves nothing: owners leave such numbers out.
+        # A remainder of ten would give the check digit 0 as well: owners do not use such numbers.
         if _remainder(stem) < 10:
             return f"{stem}{check_digit(stem)}"
 

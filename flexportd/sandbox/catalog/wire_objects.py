@@ -1,7 +1,7 @@
-"""Builders of wire objects, exactly in the published shapes: every field of the schema, null where unknown.
+"""Builders of wire objects in the published shapes: every field of the schema, null where unknown.
 
-Source: the v2 reference at https://apidocs.flexport.com/v2 and the shapes of recorded answers. Two objects are open
-in reality and stay so here: `additional_dates` and a container leg's `dates` hold only what is known.
+Source: the v2 reference at https://apidocs.flexport.com/v2 and the shapes of recorded responses. Two objects have no
+fixed fields: `additional_dates` and a container leg's `dates` contain only known dates.
 Wire objects are never changed in place: a change makes a new outer object, so a snapshot is a reference.
 """
 
@@ -23,7 +23,7 @@ PATHS = {
     "/event": "/events",
 }
 SHIPMENT, LEG, CONTAINER, CONTAINER_LEG, EVENT = PATHS
-# What follows from shipments, and what an account has besides.
+# Objects that follow from shipments, and other objects of an account.
 DERIVED_PATHS = {
     "/booking": "/bookings",
     "/purchase_orders/booking_line_item": "/booking_line_items",
@@ -148,7 +148,7 @@ def _port_details(place: WorldPlace) -> list[Wire]:
 
 @functools.cache
 def port(place: WorldPlace) -> Wire:
-    """A place, in `/ports` or as the end of a way; it has no id."""
+    """A place, in `/ports` or as the end of a leg; it has no id."""
     return {"_object": PORT, "name": place.name, "address": address(place), "details": _port_details(place)}
 
 
@@ -175,7 +175,7 @@ def company_entity(party: Party) -> Wire:
 
 
 def ocean_shipment(number: int, links: Links, *, is_lcl: bool) -> Wire:
-    """Bills and the carrier's booking number follow when they are issued; an unissued house bill is an empty text."""
+    """Without bills and the carrier's booking number until they are issued; the house bill is empty until then."""
     return {
         "_object": "/ocean/shipment",
         "is_lcl": is_lcl,
@@ -243,7 +243,7 @@ def with_deprecated(shipment: Wire) -> Wire:
 
 
 def list_entry(shipment: Wire) -> Wire:
-    """A shipment as it stands in a list, which is poorer than its own answer at the same `updated_at`.
+    """A shipment as it appears in a list, with less data than the single shipment at the same `updated_at`.
 
     Recorded entries have no metadata, write the times of pickup and delivery in UTC, and house bills in another order.
     """

@@ -1,6 +1,6 @@
-"""The routes of the look-alike, under the published paths: every list and object, and the files of documents.
+"""The routes of the simulated API, under the published paths: every list and object, and the files of documents.
 
-The metadata of shipments can be written, a carbon figure asked for, and tokens; nothing else.
+Writes are limited to the metadata of shipments, carbon calculations and tokens.
 """
 
 import msgspec
@@ -19,17 +19,19 @@ OWN_COMPANY_PATH, CARBON_PATH = "/network/me/companies", "/carbon_calculation"
 
 
 class Api:
-    """The HTTP side of one world. With `complete_lists` shipments are listed as they answer themselves."""
+    """The API of one world. With `complete_lists`, lists of shipments are as complete as single shipments."""
 
-    def __init__(self, world: World, access: Authenticator, gate: ApiMiddleware, *, complete_lists: bool) -> None:
+    def __init__(
+        self, world: World, authenticator: Authenticator, middleware: ApiMiddleware, *, complete_lists: bool
+    ) -> None:
         self._world = world
-        self._access = access
-        self._gate = gate
+        self._authenticator = authenticator
+        self._middleware = middleware
         self._lists = Lists(world, complete=complete_lists)
 
     def application(self) -> web.Application:
         """The aiohttp application."""
-        app = web.Application(middlewares=[self._gate.handle], client_max_size=2**20)
+        app = web.Application(middlewares=[self._middleware.handle], client_max_size=2**20)
         app.router.add_post(TOKEN_PATH, self._token)
         app.router.add_post(CARBON_PATH, self._carbon)
         app.router.add_get(OWN_COMPANY_PATH, self._own_company)
@@ -60,8 +62,8 @@ class Api:
         return shown
 
     async def _own_company(self, request: web.Request) -> web.Response:
-        """One object and no list, as published: the company the key belongs to."""
-        return data_response(request, self._world.shelves[COMPANY].rows(self._world.now)[0])
+        """The company of the API key: one object, not a list, as published."""
+        return data_response(request, self._world.collections[COMPANY].rows()[0])
 
     async def _download(self, request: web.Request) -> web.Response:
         body, media_type = self._world.file(request.match_info["id"])
@@ -83,10 +85,10 @@ class Api:
         """OAuth client credentials, as JSON or as a form; errors in OAuth's own shape."""
         try:
             if request.content_type == "application/json":
-                asked = msgspec.json.decode(await request.read())
+                body = msgspec.json.decode(await request.read())
             else:
-                asked = dict(await request.post())
-            return json_response(200, self._access.issue_token(asked if isinstance(asked, dict) else {}))
+                body = dict(await request.post())
+            return json_response(200, self._authenticator.issue_token(body if isinstance(body, dict) else {}))
         except msgspec.DecodeError:
             return json_response(400, {"error": "invalid_request", "error_description": "The body is not JSON."})
         except ApiError as error:

@@ -1,6 +1,6 @@
-"""Who may ask, and how often: the API key, tokens from `POST /oauth/token`, and the rate limit.
+"""Authentication and rate limit of the API: the API key, and tokens from `POST /oauth/token`.
 
-Tokens live for 24 hours and at most ten are given in a day: https://developers.flexport.com/tutorials/using-api-credentials.
+Tokens are valid for 24 hours, and at most ten are issued per day: https://developers.flexport.com/tutorials/using-api-credentials.
 """
 
 import hmac
@@ -20,7 +20,7 @@ _TOKENS_A_DAY = 10
 
 
 class ApiError(FlexportdError):
-    """The sandbox answers with an error, as Flexport would; `code` is the name in its envelope."""
+    """An error response, as Flexport sends it; `code` is its name in the envelope."""
 
     slug = "refused"
 
@@ -32,36 +32,36 @@ class ApiError(FlexportdError):
 
 
 class Authenticator:
-    """The door of the API."""
+    """Checks bearer tokens, issues tokens and limits the request rate."""
 
     def __init__(self, options: SandboxOptions, clock: Clock) -> None:
         self._options = options
         self._clock = clock
         self._tokens: dict[str, datetime] = {}
-        self._asked: deque[datetime] = deque()
+        self._issued_at: deque[datetime] = deque()
         self._allowance = self._burst
         self._counted_at = clock.now()
 
     def check(self, authorization: str | None) -> None:
-        """Let a request in. Raises RefusedError: 401 without a valid bearer, 429 when there were too many."""
+        """Accept a request. Raises ApiError: 401 without a valid bearer token, 429 above the rate limit."""
         scheme, _, bearer = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not self._accepts(bearer.strip()):
             raise ApiError(401, "unauthorized", "The bearer token is missing, wrong or expired.")
         self._consume()
 
-    def issue_token(self, asked: Mapping[str, object]) -> Wire:
-        """Give a token for client credentials. Raises RefusedError: 400, 401, or 429 after ten in a day."""
-        if asked.get("grant_type") != "client_credentials":
+    def issue_token(self, body: Mapping[str, object]) -> Wire:
+        """Issue a token for client credentials. Raises ApiError: 400, 401, or 429 after ten in a day."""
+        if body.get("grant_type") != "client_credentials":
             raise ApiError(400, "unsupported_grant_type", "grant_type must be client_credentials.")
         now = self._clock.now()
-        while self._asked and self._asked[0] <= now - _DAY:
-            self._asked.popleft()
-        if len(self._asked) >= _TOKENS_A_DAY:
-            wait = math.ceil((self._asked[0] + _DAY - now) / timedelta(seconds=1))
-            raise ApiError(429, "too_many_requests", "At most 10 tokens are given in a day.", wait)
-        self._asked.append(now)
-        right = _same(asked.get("client_id"), self._options.client_id)
-        if not _same(asked.get("client_secret"), self._options.client_secret) or not right:
+        while self._issued_at and self._issued_at[0] <= now - _DAY:
+            self._issued_at.popleft()
+        if len(self._issued_at) >= _TOKENS_A_DAY:
+            wait = math.ceil((self._issued_at[0] + _DAY - now) / timedelta(seconds=1))
+            raise ApiError(429, "too_many_requests", "At most 10 tokens are issued per day.", wait)
+        self._issued_at.append(now)
+        known_id = _same(body.get("client_id"), self._options.client_id)
+        if not _same(body.get("client_secret"), self._options.client_secret) or not known_id:
             raise ApiError(401, "access_denied", "The client id or secret is wrong.")
         token = secrets.token_urlsafe(48)
         self._tokens = {known: until for known, until in self._tokens.items() if until > now}

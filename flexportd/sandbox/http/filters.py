@@ -1,11 +1,35 @@
-"""The filters of the lists, by parameter: each is read once into a test of a row."""
+"""The filters of the lists, by parameter: each parses its text once and returns a test of a row."""
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from flexportd.errors import InvalidError
-from flexportd.sandbox.catalog.wire_objects import CONTAINER, CONTAINER_LEG, EVENT, INVOICE, LEG, SHIPMENT, Wire, utc
+from flexportd.sandbox.catalog.wire_objects import (
+    BOOKING,
+    BOOKING_LINE,
+    COMMERCIAL_INVOICE,
+    COMPANY,
+    CONTACT,
+    CONTAINER,
+    CONTAINER_LEG,
+    CUSTOMS_ENTRY,
+    DOCUMENT,
+    ENTITY,
+    EVENT,
+    INVOICE,
+    LEG,
+    LOCATION,
+    ORDER,
+    ORDER_LINE,
+    PORT,
+    PRODUCT,
+    SHIPMENT,
+    Wire,
+    utc,
+)
+from flexportd.sandbox.world.collections import LazyRows
 from flexportd.sandbox.world.world import World
 
 STATUSES = (
@@ -34,9 +58,14 @@ MODES = (
     "warehouse_storage",
     "barge",
 )
+_WITH_EQUAL = ("gt", "gte", "lt", "lte")
+_PORTS = {"airport": "/air/port", "railport": "/ocean/railport", "roadport": "/trucking/port", "seaport": "/ocean/port"}
+_SERVICES = ("freight_management_bco", "flexport_freight", "import_customs_service", "export_customs_service")
 
 Predicate = Callable[[Wire], bool]
 PredicateFactory = Callable[[World, str, str], Predicate]
+"""Takes the world, the name of the parameter and its text. Raises InvalidError for a text that cannot be parsed."""
+Getter = Callable[[Wire], Any]
 
 
 def parse_int(name: str, text: str) -> int:
@@ -59,26 +88,26 @@ def parse_choice(name: str, text: str, allowed: tuple[str, ...]) -> str:
 
 
 def parse_time(name: str, text: str) -> str:
-    """A bound in the rows' own spelling, so that text order is time order. A time without zone is UTC."""
+    """A time in the spelling of the rows, so that text order is time order. Without a zone it is UTC."""
     try:
         # An unescaped + arrives as a blank.
-        found = datetime.fromisoformat(text.replace(" ", "+") if text[-6:-5] == " " else text)
+        moment = datetime.fromisoformat(text.replace(" ", "+") if text[-6:-5] == " " else text)
     except ValueError:
         raise InvalidError(f"{name} is {text!r}: it must be an ISO 8601 time.", name) from None
-    return utc(found if found.tzinfo else found.replace(tzinfo=UTC))
+    return utc(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 def parse_date(name: str, text: str) -> str:
-    """A plain date, in the rows' own spelling. Raises InvalidError."""
+    """A plain date, in the spelling of the rows. Raises InvalidError."""
     try:
         return datetime.fromisoformat(text).date().isoformat()
     except ValueError:
         raise InvalidError(f"{name} is {text!r}: it must be an ISO 8601 date.", name) from None
 
 
-def metadata(key: str, wanted: frozenset[str]) -> Predicate:
-    """The same key repeated is OR."""
-    return lambda row: not wanted.isdisjoint(row["metadata"].get(key, ()))
+def metadata(key: str, values: frozenset[str]) -> Predicate:
+    """Any of the values: the same key repeated is OR."""
+    return lambda row: not values.isdisjoint(row["metadata"].get(key, ()))
 
 
 def has_property(kind: str, value: str) -> Predicate:
@@ -86,157 +115,193 @@ def has_property(kind: str, value: str) -> Predicate:
     return lambda row: any(one["type"] == kind and one["value"] == value for one in row["product_properties"])
 
 
-def value_at(row: Wire, path: tuple[str, ...]) -> Any:
-    value: Any = row
-    for part in path:
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
+def _getter(path: str) -> Getter:
+    """Reads the value at a dotted path, None where any part of it is null."""
+    first, *parts = path.split(".")
+    if not parts:
+        return operator.itemgetter(first)
+
+    def get(row: Wire) -> Any:
+        value = row.get(first)
+        for part in parts:
+            value = value.get(part) if isinstance(value, dict) else None
+        return value
+
+    return get
 
 
-def equal(*path: str) -> PredicateFactory:
-    return lambda _world, _name, text: lambda row: value_at(row, path) == text
+def _matches(parse: Callable[[str, str], Any], get: Getter) -> PredicateFactory:
+    """Rows whose value is equal to the parsed text."""
 
-
-def number(*path: str) -> PredicateFactory:
     def make(_world: World, name: str, text: str) -> Predicate:
-        wanted = parse_int(name, text)
-        return lambda row: value_at(row, path) == wanted
+        wanted = parse(name, text)
+        return lambda row: bool(get(row) == wanted)
 
     return make
+
+
+def equal(path: str) -> PredicateFactory:
+    return _matches(lambda _name, text: text, _getter(path))
+
+
+def number(path: str) -> PredicateFactory:
+    return _matches(parse_int, _getter(path))
 
 
 def linked(name: str) -> PredicateFactory:
-    """By the id in a link that nearly every row has: quick, because large worlds are asked shipment by shipment."""
-
-    def make(_world: World, parameter: str, text: str) -> Predicate:
-        wanted = parse_int(parameter, text)
-        return lambda row: row[name] is not None and bool(row[name]["id"] == wanted)
-
-    return make
+    """By the id in a link. Quick, because large worlds are read shipment by shipment."""
+    return _matches(parse_int, lambda row: row[name] and row[name]["id"])
 
 
 def linked_text(name: str) -> PredicateFactory:
     """By an id that is a text in a link that every row has."""
-    return lambda _world, _parameter, text: lambda row: str(row[name]["id"]) == text
+    return _matches(lambda _name, text: text, lambda row: str(row[name]["id"]))
 
 
-def exists(path: str) -> PredicateFactory:
-    """Whether a field is filled."""
-
-    def make(_world: World, name: str, text: str) -> Predicate:
-        wanted = parse_flag(name, text)
-        return lambda row: (row[path] is not None) is wanted
-
-    return make
+def exists(name: str) -> PredicateFactory:
+    """Whether a field is set."""
+    return _matches(parse_flag, lambda row: row[name] is not None)
 
 
-def boolean(path: str) -> PredicateFactory:
-    def make(_world: World, name: str, text: str) -> Predicate:
-        wanted = parse_flag(name, text)
-        return lambda row: row[path] is wanted
+def enum(name: str, allowed: tuple[str, ...], *, many: bool = False) -> PredicateFactory:
+    def make(_world: World, parameter: str, text: str) -> Predicate:
+        wanted = {parse_choice(parameter, one.strip(), allowed) for one in (text.split(",") if many else [text])}
+        return lambda row: row[name] in wanted
 
     return make
 
 
-def enum(path: str, allowed: tuple[str, ...], *, many: bool = False) -> PredicateFactory:
+def instant(path: str, comparison: str, parse: Callable[[str, str], str] = parse_time) -> PredicateFactory:
+    """A bound on a time, or on a plain date with `parse_date`; it excludes rows without a value."""
+    get, compare = _getter(path), getattr(operator, {"gte": "ge", "lte": "le"}.get(comparison, comparison))
+
     def make(_world: World, name: str, text: str) -> Predicate:
-        wanted = {parse_choice(name, one.strip(), allowed) for one in (text.split(",") if many else [text])}
-        return lambda row: row[path] in wanted
+        bound = parse(name, text)
+        return lambda row: get(row) is not None and compare(get(row), bound)
 
     return make
 
 
-def instant(path: str, operator: str, read: Callable[[str, str], str] = parse_time) -> PredicateFactory:
-    """A bound on a time, or with `read=date` on a plain date; no bound holds for a row that has none."""
-    parts = tuple(path.split("."))
+def _instants(parameter: str, path: str, comparisons: tuple[str, ...]) -> dict[str, PredicateFactory]:
+    return {f"f.{parameter}.{comparison}": instant(path, comparison) for comparison in comparisons}
 
-    def value(row: Wire) -> Any:
-        return value_at(row, parts) if len(parts) > 1 else row[path]
 
-    def make(_world: World, name: str, text: str) -> Predicate:
-        bound = read(name, text)
-        compare: dict[str, Predicate] = {
-            "gt": lambda row: value(row) > bound,
-            "lt": lambda row: value(row) < bound,
-            "gte": lambda row: value(row) >= bound,
-            "lte": lambda row: value(row) <= bound,
-            "eq": lambda row: value(row) == bound,
-        }
-        holds = compare[operator]
-        return lambda row: value(row) is not None and holds(row)
+def _any_of(get: Callable[[Wire], Iterable[Any]]) -> PredicateFactory:
+    """Rows with the text among several values."""
+    return lambda _world, _name, text: lambda row: text in get(row)
+
+
+def _within(find: Callable[[World, str, str], set[Any]], get: Getter = operator.itemgetter("id")) -> PredicateFactory:
+    """Rows with a value in a set that is found once in the world."""
+
+    def make(world: World, name: str, text: str) -> Predicate:
+        wanted = find(world, name, text)
+        return lambda row: get(row) in wanted
 
     return make
 
 
-def _any_item(field: Callable[[Wire], Any]) -> PredicateFactory:
-    """Filters on items find nothing before commercial invoices are digitised, as at Flexport."""
-    return lambda _world, _name, text: lambda row: any(field(item) == text for item in row["items"])
+def _house_bills(row: Wire) -> tuple[str, ...]:
+    """The whole text, and each of the numbers joined in it."""
+    joined = _getter("ocean_shipment.house_bill_number")(row) or _getter("air_shipment.house_airway_bill")(row)
+    return (joined, *joined.split(", ")) if joined else ()
 
 
-def _house_bill(_world: World, _name: str, text: str) -> Predicate:
-    """The whole text, or one of the numbers joined in it."""
+def _master_bills(row: Wire) -> tuple[str | None, ...]:
+    paths = ("ocean_shipment.master_bill_number", "air_shipment.master_airway_bill")
+    return tuple(_getter(path)(row) for path in paths)
+
+
+def _containers(world: World, text: str) -> list[Wire]:
+    return [box for box in world.tables[CONTAINER].values() if box["container_number"] == text]
+
+
+def _shipment_of_invoice(world: World, _name: str, text: str) -> set[str]:
+    """Used in links only: the name of an invoice contains its shipment; one of type Client has none."""
+    invoice = world.collections[INVOICE].find(text)
+    return set() if invoice is None or invoice["type"] == "Client" else {invoice["name"].split("-")[1]}
+
+
+def _of_shipment(kind: str) -> PredicateFactory:
+    """By shipment, for objects without a link to it."""
+    return _within(lambda world, name, text: {row["id"] for row in _for_shipment(world, kind, name, text)})
+
+
+def _for_shipment(world: World, kind: str, name: str, text: str) -> LazyRows:
+    return world.collections[kind].for_shipment(parse_int(name, text))
+
+
+def _of_order(world: World, name: str, text: str) -> Predicate:
+    """Lines of bookings by the order of their order line, which follows from the same shipment."""
+    wanted = parse_int(name, text)
 
     def holds(row: Wire) -> bool:
-        bills = (
-            value_at(row, ("ocean_shipment", "house_bill_number"))
-            or value_at(row, ("air_shipment", "house_airway_bill"))
-            or ""
-        )
-        return bool(bills) and (text == bills or text in bills.split(", "))
+        line = world.collections[ORDER_LINE].find(str(row["purchase_order_line_item"]["id"]))
+        return line is not None and bool(line["purchase_order"]["id"] == wanted)
 
     return holds
 
 
-def _master_bill(_world: World, _name: str, text: str) -> Predicate:
-    paths = (("ocean_shipment", "master_bill_number"), ("air_shipment", "master_airway_bill"))
-    return lambda row: any(value_at(row, path) == text for path in paths)
+def _port_type(_world: World, name: str, text: str) -> Predicate:
+    kind = _PORTS[parse_choice(name, text, tuple(_PORTS))]
+    return lambda row: any(one["_object"] == kind for one in row["details"])
 
 
-def _shipments_with_container(world: World, _name: str, text: str) -> Predicate:
-    boxes = world.tables[CONTAINER].values()
-    wanted = {box["shipment"]["id"] for box in boxes if box["container_number"] == text}
-    return lambda row: row["id"] in wanted
+def _seller(prefix: str) -> PredicateFactory:
+    """By the seller among the parties; a ref is `id-` and the id."""
+    return _any_of(
+        lambda row: [
+            f"{prefix}{party['company_entity']['id']}" for party in row["involved_parties"] if party["type"] == "seller"
+        ]
+    )
 
 
-def _legs_of_container(world: World, _name: str, text: str) -> Predicate:
-    wanted = {box["id"] for box in world.tables[CONTAINER].values() if box["container_number"] == text}
-    return lambda row: row["shipment_container"]["id"] in wanted
+def _entities_of(field: str) -> PredicateFactory:
+    return _within(
+        lambda world, _name, text: {
+            entity["id"] for row in _companies(world, field, text) for entity in row["entities"]
+        }
+    )
 
 
-def _consignee(_world: World, _name: str, text: str) -> Predicate:
-    return lambda row: any(entity["ref"] == text for entity in row["consignees"])
+def _of_company(field: str) -> PredicateFactory:
+    """Contacts and locations of a company, by its id or its ref."""
+    return _within(
+        lambda world, _name, text: {row["id"] for row in _companies(world, field, text)}, _getter("company.id")
+    )
 
 
-def _no_match(_world: World, _name: str, _text: str) -> Predicate:
-    """No container here has a reference code: none of its published fields holds one."""
-    return lambda _row: False
+def _companies(world: World, field: str, text: str) -> list[Wire]:
+    return [row for row in world.collections[COMPANY].rows() if row[field] == text]
 
 
-def _shipment_of_invoice(world: World, _name: str, text: str) -> Predicate:
-    """Only in links: the shipment of an invoice, whose name tells it; none for one of type Client."""
-    found = world.shelves[INVOICE].find(text, world.now)
-    if found is None or found["type"] == "Client":
-        return lambda _row: False
-    wanted = found["name"].split("-")[1]
-    return lambda row: str(row["id"]) == wanted
+def _same_company(kind: str) -> PredicateFactory:
+    """Contacts of a location and locations of a contact: those of its company."""
+
+    def find(world: World, _name: str, text: str) -> set[str]:
+        other = world.collections[kind].find(text)
+        return set() if other is None else {other["company"]["id"]}
+
+    return _within(find, _getter("company.id"))
 
 
-_WANTS = ("freight_management_bco", "flexport_freight", "import_customs_service", "export_customs_service")
 FILTERS: dict[str, dict[str, PredicateFactory]] = {
     SHIPMENT: {
         "f.transportation_mode": enum("transportation_mode", MODES),
         "f.status": enum("status", STATUSES),
         "f.statuses.any": enum("status", STATUSES, many=True),
-        "f.container_number": _shipments_with_container,
-        "f.purchase_order": _any_item(lambda item: item["purchase_order_number"]),
-        "f.sku": _any_item(lambda item: item["product"]["sku"]),
-        "f.updated_at.gt": instant("updated_at", "gt"),
-        "f.updated_at.lt": instant("updated_at", "lt"),
-        "f.master_bill_number": _master_bill,
-        "f.house_bill_number": _house_bill,
-        "f.consignee_external_ref": _consignee,
-        "f.invoice_id": _shipment_of_invoice,
-        **{f"f.wants_{name}": boolean(f"wants_{name}") for name in _WANTS},
+        "f.container_number": _within(
+            lambda world, _name, text: {box["shipment"]["id"] for box in _containers(world, text)}
+        ),
+        # Items are empty before commercial invoices are digitised, as at Flexport.
+        "f.purchase_order": _any_of(lambda row: [item["purchase_order_number"] for item in row["items"]]),
+        "f.sku": _any_of(lambda row: [item["product"]["sku"] for item in row["items"]]),
+        **_instants("updated_at", "updated_at", ("gt", "lt")),
+        "f.master_bill_number": _any_of(_master_bills),
+        "f.house_bill_number": _any_of(_house_bills),
+        "f.consignee_external_ref": _any_of(lambda row: [entity["ref"] for entity in row["consignees"]]),
+        "f.invoice_id": _within(_shipment_of_invoice, lambda row: str(row["id"])),
+        **{f"f.wants_{name}": _matches(parse_flag, _getter(f"wants_{name}")) for name in _SERVICES},
     },
     LEG: {
         "f.shipment.id": linked("shipment"),
@@ -245,18 +310,98 @@ FILTERS: dict[str, dict[str, PredicateFactory]] = {
     CONTAINER: {
         "f.shipment.id": linked("shipment"),
         "f.container_number": equal("container_number"),
-        "f.reference_code": _no_match,
+        # No container here has a reference code: none of its published fields holds one.
+        "f.reference_code": _any_of(lambda _row: ()),
     },
     CONTAINER_LEG: {
         "f.leg.id": linked("leg"),
         "f.shipment_container.id": linked("shipment_container"),
-        "f.shipment_container.container_number": _legs_of_container,
+        "f.shipment_container.container_number": _within(
+            lambda world, _name, text: {box["id"] for box in _containers(world, text)}, _getter("shipment_container.id")
+        ),
     },
     EVENT: {
         "f.type": equal("type"),
-        "f.occurred_at.gte": instant("occurred_at", "gte"),
-        "f.occurred_at.lte": instant("occurred_at", "lte"),
-        "f.data.shipment.id": number("data", "shipment", "id"),
-        "f.data.resource._object": equal("data", "resource", "_object"),
+        **_instants("occurred_at", "occurred_at", ("gte", "lte")),
+        "f.data.shipment.id": number("data.shipment.id"),
+        "f.data.resource._object": equal("data.resource._object"),
     },
+    BOOKING: {
+        "f.status": enum("status", ("booked", "submitted")),
+        "f.shipment.id": linked("shipment"),
+        "f.consignee_entity_ref": equal("consignee_entity.ref"),
+        "f.shipper_entity_ref": equal("shipper_entity.ref"),
+        "f.name": equal("name"),
+        "f.cargo_ready_date": instant("cargo_ready_date", "eq", parse_date),
+        **{f"f.cargo_ready_date.{one}": instant("cargo_ready_date", one, parse_date) for one in _WITH_EQUAL},
+        "f.created_at": instant("created_at", "eq"),
+        **_instants("created_at", "created_at", _WITH_EQUAL),
+    },
+    BOOKING_LINE: {
+        "f.purchase_order.id": _of_order,
+        "f.booking.id": linked("booking"),
+        "f.purchase_order_line_item.id": linked("purchase_order_line_item"),
+    },
+    ORDER: {
+        "f.archived_at.exists": exists("archived_at"),
+        "f.status": enum("status", ("open", "closed", "cancelled")),
+        "f.buyer_ref": equal("buyer.ref"),
+        "f.seller_ref": equal("seller.ref"),
+        # The account is the buyer of all its orders.
+        "f.role": _matches(lambda name, text: parse_choice(name, text, ("buyer", "seller")), lambda _row: "buyer"),
+        "f.shipment.id": _of_shipment(ORDER),
+        "f.name": equal("name"),
+        **_instants("updated_at", "updated_at", ("gt", "lt")),
+        **_instants("created_at", "created_at", ("gt", "lt")),
+    },
+    ORDER_LINE: {
+        "f.purchase_order.id": linked("purchase_order"),
+        "f.line_item_number": number("line_item_number"),
+        "f.item_key": equal("item_key"),
+        # The versions of an order are not published: here an order is its own only one.
+        "f.purchase_order_version.id": linked("purchase_order"),
+    },
+    INVOICE: {
+        "f.status": enum("status", ("outstanding", "past_due", "void", "paid")),
+        "f.shipment.id": _of_shipment(INVOICE),
+        "f.shipment_id": _of_shipment(INVOICE),
+        "f.billed_directly_to_client": _matches(parse_flag, lambda _row: True),
+        "f.entity.id": number("recipient.id"),
+        "f.entity.ref": equal("recipient.ref"),
+        "f.client_id": number("recipient.id"),
+        "f.name": equal("name"),
+        **_instants("issued_at", "issued_at", ("gt", "lt")),
+        **_instants("last_updated_at", "last_updated_at", ("gt", "lt")),
+    },
+    COMMERCIAL_INVOICE: {
+        "f.shipment.id": linked_text("shipment"),
+        "f.invoice_number": equal("invoice_number"),
+        "f.involved_party_seller_id": _seller(""),
+        "f.involved_party_seller_ref": _seller("id-"),
+        "f.updated_at": instant("updated_at", "eq"),
+        # Named by the creation, documented as the update.
+        **_instants("created_at", "updated_at", _WITH_EQUAL),
+    },
+    CUSTOMS_ENTRY: {"f.shipment.id": linked_text("shipment")},
+    DOCUMENT: {
+        "f.shipment.id": linked_text("shipment"),
+        "f.document_type": equal("document_type"),
+        "f.archived_at.exists": exists("archived_at"),
+        **_instants("uploaded_at", "file_metadata.uploaded_at", _WITH_EQUAL),
+    },
+    PRODUCT: {"f.sku": equal("sku"), "f.archived_at.exists": exists("archived_at")},
+    COMPANY: {"f.ref": equal("ref")},
+    ENTITY: {"f.ref": equal("ref"), "f.company_id": _entities_of("id"), "f.company_ref": _entities_of("ref")},
+    CONTACT: {
+        "f.company_ref": _of_company("ref"),
+        "f.company.id": _of_company("id"),
+        "f.location.id": _same_company(LOCATION),
+    },
+    LOCATION: {
+        "f.ref": equal("ref"),
+        "f.company_ref": _of_company("ref"),
+        "f.company.id": _of_company("id"),
+        "f.contact.id": _same_company(CONTACT),
+    },
+    PORT: {"f.port_type": _port_type, "f.unlocode": equal("address.unlocode")},
 }

@@ -1,7 +1,10 @@
-"""What every request passes: the key, the faults, the log, errors in their envelope, and Flexport's clock in `Date`."""
+"""The middleware of the API: authentication, faults, request log, error envelopes, and Flexport's clock in `Date`."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import re
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from email.utils import format_datetime
+from typing import NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -9,15 +12,14 @@ from aiohttp import web
 from flexportd.clock import Clock
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.sandbox.catalog.wire_objects import ALL_PATHS, EVENT, Wire
-from flexportd.sandbox.faults.injector import FaultInjector, RequestInfo
-from flexportd.sandbox.faults.responses import BODY_FAULTS, inject
+from flexportd.sandbox.faults import BODY_FAULTS, FaultInjector, RequestInfo, inject
 from flexportd.sandbox.http.auth import ApiError, Authenticator
-from flexportd.sandbox.http.request_log import LoggedRequest, RequestLog
 from flexportd.sandbox.http.responses import error_response, gateway_page, json_response
 from flexportd.sandbox.world.world import World
 
 TOKEN_PATH = "/oauth/token"  # noqa: S105 (a path)
-SLOW = 3.0
+SLOW = 3.0  # seconds
+LOGGED_REQUESTS = 10_000
 _LISTS = frozenset(ALL_PATHS.values())
 # Status, code, message and seconds to wait.
 _REFUSALS: dict[str, tuple[int, str, str, int | None]] = {
@@ -32,50 +34,89 @@ _REFUSALS: dict[str, tuple[int, str, str, int | None]] = {
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+class LoggedRequest(NamedTuple):
+    """One request as it arrived; `status` is 0 when its connection was reset."""
+
+    method: str
+    path: str
+    status: int
+
+
+class RequestLog:
+    """The last ten thousand requests, oldest first, and the number of all requests and of token requests."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.tokens = 0
+        self._requests: deque[LoggedRequest] = deque(maxlen=LOGGED_REQUESTS)
+
+    def __iter__(self) -> Iterator[LoggedRequest]:
+        return iter(tuple(self._requests))
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def record(self, request: LoggedRequest, *, token: bool = False) -> None:
+        """Add one."""
+        self._requests.append(request)
+        self.total += 1
+        self.tokens += token
+
+    def count(self, path: str = "", method: str | None = None) -> int:
+        """The number of logged requests that match a regular expression (path and query) and a method."""
+        pattern = re.compile(path)
+        return sum(bool(pattern.search(one.path)) and method in {None, one.method} for one in self._requests)
+
+    def clear(self) -> None:
+        """Remove all, and count from zero."""
+        self._requests.clear()
+        self.total = self.tokens = 0
+
+
 class ApiMiddleware:
     """The middleware of the API."""
 
     def __init__(
         self,
         world: World,
-        access: Authenticator,
-        dice: FaultInjector,
+        authenticator: Authenticator,
+        faults: FaultInjector,
         clock: Clock,
-        sent: Callable[[], Awaitable[None]] | None = None,
+        wait_attempted: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`sent` waits until the webhooks of all events were sent once."""
+        """`wait_attempted` waits until the webhook of every event was sent once."""
         self.requests = RequestLog()
         self._world = world
-        self._access = access
-        self._dice = dice
+        self._authenticator = authenticator
+        self._faults = faults
         self._clock = clock
-        self._sent = sent
+        self._wait_attempted = wait_attempted
 
     @web.middleware
     async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let a request in, and answer in any case."""
+        """Respond to a request, with an error envelope where it is refused or fails."""
         is_token = request.path == TOKEN_PATH and request.method == "POST"
         response = await self._respond(request, handler, is_token=is_token)
-        # Set here, `Date` is not written by aiohttp: whoever measures time by it sees the clock of the stamps.
+        # Set here, `Date` is not written by aiohttp: clients see the clock of the time stamps.
         response.headers["Date"] = format_datetime(self._world.now, usegmt=True)
-        gone = request.transport is None or request.transport.is_closing()
-        asked = LoggedRequest(request.method, request.raw_path, 0 if gone else response.status)
-        self.requests.record(asked, token=is_token)
+        was_reset = request.transport is None or request.transport.is_closing()
+        logged = LoggedRequest(request.method, request.raw_path, 0 if was_reset else response.status)
+        self.requests.record(logged, token=is_token)
         return response
 
     async def _respond(self, request: web.Request, handler: Handler, *, is_token: bool) -> web.StreamResponse:
-        question = RequestInfo(request.method, request.raw_path, _page_number(request))
+        info = RequestInfo(request.method, request.raw_path, _page_number(request))
         try:
-            # A script about tokens must name their path; shares spare them: ten a day are soon used up.
-            fault = self._dice.scripted_fault(question)
+            # Random faults spare token requests: ten a day are soon used up.
+            fault = self._faults.scripted_fault(info)
             if is_token:
                 return await self._respond_with_fault(request, handler, fault)
-            self._access.check(request.headers.get("Authorization"))
-            if request.path == ALL_PATHS[EVENT] and self._sent is not None:
-                await self._sent()  # Flexport lists no event before its webhook: each would look like a lost one
-            if self._dice.faults.latency:
-                await self._clock.sleep(self._dice.faults.latency)
-            return await self._respond_with_fault(request, handler, fault or self._dice.random_fault(question))
+            self._authenticator.check(request.headers.get("Authorization"))
+            if request.path == ALL_PATHS[EVENT] and self._wait_attempted is not None:
+                await self._wait_attempted()  # an event listed before its webhook would look like a missed one
+            if self._faults.faults.latency:
+                await self._clock.sleep(self._faults.faults.latency)
+            return await self._respond_with_fault(request, handler, fault or self._faults.random_fault(info))
         except ApiError as error:
             response = error_response(request, error.status, error.code, str(error))
             if error.retry_after is not None:
@@ -91,9 +132,9 @@ class ApiMiddleware:
     async def _respond_with_fault(
         self, request: web.Request, handler: Handler, fault: str | None
     ) -> web.StreamResponse:
-        """Answer, with that fault. A reset or a cut comes after the work is done: its outcome is unknown."""
+        """Respond with that fault. A reset comes after the work is done: its outcome is unknown."""
         if fault == "5xx":
-            fault = str(self._dice.server_error())
+            fault = str(self._faults.server_error())
         if fault is not None and fault in _REFUSALS:
             raise ApiError(*_REFUSALS[fault])
         if fault in {"502", "503", "504"}:
@@ -117,18 +158,18 @@ class ApiMiddleware:
     ) -> web.StreamResponse:
         if response.content_type != "application/json":
             return response
-        before: Sequence[Wire] = ()
+        previous: Sequence[Wire] = ()
         if fault == "repeat":
             number = _page_number(request) - 1
             earlier = await handler(request.clone(rel_url=request.rel_url.update_query(page=number)))
             if isinstance(earlier, web.Response) and isinstance(earlier.body, bytes):
-                before = msgspec.json.decode(earlier.body)["data"]["data"]
+                previous = msgspec.json.decode(earlier.body)["data"]["data"]
         envelope = msgspec.json.decode(response.body if isinstance(response.body, bytes) else b"{}")
-        return json_response(response.status, inject(fault, envelope, self._world.now, before))
+        return json_response(response.status, inject(fault, envelope, self._world.now, previous))
 
 
 def _page_number(request: web.Request) -> int:
-    """The number of the page that is asked for; 0 for anything but a list, or for no number."""
+    """The number of the requested page; 0 for anything but a list, or for no number."""
     if request.method != "GET" or request.path not in _LISTS:
         return 0
     text = request.query.get("page", "1")

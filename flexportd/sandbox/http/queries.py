@@ -1,7 +1,7 @@
 """Filters, sort and pages of the lists, as published.
 
 Whether Flexport refuses unknown parameters or ignores them is undocumented. The sandbox ignores them, because that is
-harder on a client: a filter with a typing error then returns every row, and the client has to notice.
+harder on a client: a misspelt filter then returns every row, and the client has to notice.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,6 @@ from flexportd.sandbox.catalog.wire_objects import (
     Wire,
     list_entry,
 )
-from flexportd.sandbox.http.derived_filters import DERIVED_FILTERS
 from flexportd.sandbox.http.filters import (
     FILTERS,
     Predicate,
@@ -33,13 +32,12 @@ from flexportd.sandbox.http.filters import (
     parse_flag,
     parse_int,
 )
-from flexportd.sandbox.world.lazy_rows import LazyRows
+from flexportd.sandbox.world.collections import LazyRows
 from flexportd.sandbox.world.world import World
 
 DEFAULT_PER, MAX_PER = 10, 100
 
-ALL_FILTERS = FILTERS | DERIVED_FILTERS
-# The fields each list is sorted by, and the default direction. Order lines have neither field: they stay as they are.
+# The fields by which each list is sorted, and the default direction. Order lines have neither and keep their order.
 SORTS: dict[str, tuple[tuple[str, ...], str]] = {
     SHIPMENT: (("id", "transportation_mode", "status", "updated_at", "archived_at"), "desc"),
     INVOICE: (("due_date",), "desc"),
@@ -66,33 +64,33 @@ class ResultPage:
 
 
 class Lists:
-    """The lists of one world. One that was selected is kept until the world changes, so its pages cost little.
+    """The lists of one world. The rows of a query are cached until the world changes, for its other pages.
 
-    With `complete` shipments are listed as they answer themselves; else as Flexport lists them: see `list_entry`.
+    With `complete`, lists of shipments are as complete as single shipments; else as at Flexport: see `list_entry`.
     """
 
     def __init__(self, world: World, *, complete: bool) -> None:
         self._world = world
         self._complete = complete
-        self._kept: dict[tuple[str, str], tuple[int, LazyRows]] = {}
+        self._cache: dict[tuple[str, str], tuple[int, LazyRows]] = {}
 
     def page(self, kind: str, query: Query) -> ResultPage:
-        """The page asked for. Raises InvalidError."""
-        asked = repr(sorted((name, list(values)) for name, values in query.items() if name not in {"page", "per"}))
-        revision, rows = self._kept.pop((kind, asked), (-1, None))
+        """The requested page. Raises InvalidError."""
+        key = repr(sorted((name, list(values)) for name, values in query.items() if name not in {"page", "per"}))
+        revision, rows = self._cache.pop((kind, key), (-1, None))
         if rows is None or revision != self._world.revision:
             rows = select(self._world, kind, query)
-        self._kept[kind, asked] = self._world.revision, rows
-        if len(self._kept) > _CACHED_LISTS:
-            del self._kept[next(iter(self._kept))]
-        found = page_of(rows, query)
+        self._cache[kind, key] = self._world.revision, rows
+        if len(self._cache) > _CACHED_LISTS:
+            del self._cache[next(iter(self._cache))]
+        result = page_of(rows, query)
         if kind != SHIPMENT or self._complete:
-            return found
-        return replace(found, rows=[list_entry(row) for row in found.rows])
+            return result
+        return replace(result, rows=[list_entry(row) for row in result.rows])
 
 
 def page_of(rows: Sequence[Wire], query: Query) -> ResultPage:
-    """The page asked for. Raises InvalidError for a page below 1 or a size outside 1 to 100."""
+    """The requested page. Raises InvalidError for a page below 1 or a size outside 1 to 100."""
     number = parse_int("page", _last_value(query, "page", "1"))
     per = parse_int("per", _last_value(query, "per", str(DEFAULT_PER)))
     if number < 1:
@@ -110,10 +108,10 @@ def select(world: World, kind: str, query: Query) -> LazyRows:
     predicates = _predicates(world, kind, query)
     if kind == LEG and not parse_flag("f.include_deleted", _last_value(query, "f.include_deleted", "false")):
         predicates.append(lambda row: row["deleted_at"] is None)
-    of = _last_value(query, "f.shipment.id", "")
-    shelf = world.shelves[kind]
-    narrow = "f.shipment.id" in ALL_FILTERS[kind] and of.isascii() and of.isdigit() and len(of) < 19
-    rows = shelf.for_shipment(int(of), world.now) if narrow else shelf.rows(world.now)
+    shipment = _last_value(query, "f.shipment.id", "")
+    collection = world.collections[kind]
+    narrow = "f.shipment.id" in FILTERS[kind] and shipment.isascii() and shipment.isdigit() and len(shipment) < 19
+    rows = collection.for_shipment(int(shipment)) if narrow else collection.rows()
     for holds in predicates:
         rows = rows.where(holds)
     return _sorted(kind, rows, query)
@@ -126,21 +124,21 @@ def _predicates(world: World, kind: str, query: Query) -> list[Predicate]:
             found.append(metadata(name.removeprefix(_METADATA), frozenset(values)))
         elif name.startswith(_PROPERTY) and kind == PRODUCT:
             found.append(has_property(name.removeprefix(_PROPERTY), values[-1]))
-        elif name in ALL_FILTERS[kind]:
-            found.append(ALL_FILTERS[kind][name](world, name, values[-1]))
+        elif name in FILTERS[kind]:
+            found.append(FILTERS[kind][name](world, name, values[-1]))
     return found
 
 
 def _sorted(kind: str, rows: LazyRows, query: Query) -> LazyRows:
-    """As asked; without a word about it lists stay in the order of their shelf."""
-    fields, usual = SORTS.get(kind, ((), "asc"))
+    """In the requested order; by default in the order of the collection."""
+    fields, default = SORTS.get(kind, ((), "asc"))
     if not fields:
         return rows
-    by, direction = _last_value(query, "sort", ""), _last_value(query, "direction", usual)
+    by, direction = _last_value(query, "sort", ""), _last_value(query, "direction", default)
     parse_choice("direction", direction, ("asc", "desc"))
     if by:
         parse_choice("sort", by, fields)
-    elif "id" in fields and direction != usual:
+    elif "id" in fields and direction != default:
         by = "id"
     if not by:
         return rows

@@ -1,6 +1,6 @@
-"""Flexport's answers: the envelope, its error member, and pages with absolute links.
+"""Flexport's responses: the envelope, its error member, and pages with absolute links.
 
-Source: https://apidocs.flexport.com/v2/tag/Pagination and recorded answers.
+Source: https://apidocs.flexport.com/v2/tag/Pagination and recorded responses.
 """
 
 from http import HTTPStatus
@@ -39,14 +39,14 @@ def page(request: web.Request, found: ResultPage) -> Wire:
 
 
 def gateway_page(status: int) -> web.Response:
-    """What a gateway before the API answers: HTML."""
+    """The HTML page of a gateway before the API."""
     reason = HTTPStatus(status).phrase
     text = f"<html><head><title>{status} {reason}</title></head><body><h1>{status} {reason}</h1></body></html>"
     return web.Response(status=status, text=text, content_type="text/html")
 
 
 def json_response(status: int, body: Wire) -> web.Response:
-    """A JSON answer."""
+    """A JSON response."""
     return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json")
 
 
@@ -67,9 +67,9 @@ def _envelope(request: web.Request, status: int, data: Wire | None, error: Wire 
 
 
 def _version(request: web.Request) -> int:
-    """The version asked for; dated versions answer as the account's default."""
-    asked = request.headers.get("Flexport-Version", "")
-    return int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 4 else VERSION
+    """The requested version; dated versions get the account's default."""
+    text = request.headers.get("Flexport-Version", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 4 else VERSION
 
 
 def _link(request: web.Request, found: ResultPage, number: int) -> str:

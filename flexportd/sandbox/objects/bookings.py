@@ -9,7 +9,6 @@ booking; `wants_import_customs_service` is documented and in none.
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from flexportd.sandbox.catalog.products import hs_code
 from flexportd.sandbox.catalog.wire_objects import (
@@ -17,7 +16,6 @@ from flexportd.sandbox.catalog.wire_objects import (
     BOOKING_LINE,
     ORDER_LINE,
     SHIPMENT,
-    Links,
     Wire,
     address,
     company_entity,
@@ -27,18 +25,15 @@ from flexportd.sandbox.catalog.wire_objects import (
     volume,
     weight,
 )
-from flexportd.sandbox.ids import int_id, object_number, parse_int_id
-from flexportd.sandbox.rng import KeyedRandom
-from flexportd.sandbox.scripts.shipment_plan import Itinerary
+from flexportd.sandbox.ids import FIRST_BOOKING, booking_id, int_id, object_number
+from flexportd.sandbox.objects.derived import DerivedObjects
+from flexportd.sandbox.objects.shipment_state import ShipmentState
+from flexportd.sandbox.scripts.shipment_plan import Itinerary, booking_random, was_booked
 
-if TYPE_CHECKING:
-    from flexportd.sandbox.objects.shipment_state import ShipmentState
-
-FIRST_BOOKING, FIRST_BOOKING_LINE, FIRST_ORDER_LINE = 31_000, 1_204_000, 450_100
+FIRST_ORDER_LINE = 450_100
 _REAL, _WITHDRAWN = 0, 1
 # A booking is there for so many hours before its shipment.
 _AHEAD_HOURS = 0.02
-_MODES = frozenset({"ocean", "air", "truck", "truck_intl"})
 # Bookings count containers under other names than containers have.
 _COUNTS = {
     "twenty_ft": "twenty_ft",
@@ -48,41 +43,28 @@ _COUNTS = {
 }
 
 
-def was_booked(plan: Itinerary) -> bool:
-    """Whether the shipment came from a booking; there are none for rail."""
-    return plan.route.mode in _MODES and _random(plan).random("none") >= 0.06
-
-
-def booking_id(shipment_id: int) -> int:
-    """The id of a shipment's booking."""
-    return int_id(FIRST_BOOKING, object_number(shipment_id, _REAL))
-
-
 def order_line_id(shipment_id: int, place: int) -> int:
     """The id of the line of a purchase order that fills that line of a shipment's cargo."""
     return int_id(FIRST_ORDER_LINE, object_number(shipment_id, place))
 
 
-class Bookings:
-    """One for most shipments, and now and then one that was withdrawn."""
+class Bookings(DerivedObjects):
+    """One for most shipments, and sometimes a withdrawn one."""
 
-    def __init__(self, links: Links) -> None:
-        self._links = links
+    kind = BOOKING
+    first_id = FIRST_BOOKING
 
-    def creation_times(self, journey: "ShipmentState") -> Iterator[tuple[int, datetime]]:
+    def creation_times(self, journey: ShipmentState) -> Iterator[tuple[int, datetime]]:
         if not was_booked(journey.plan):
             return
         yield _REAL, journey.before_booking(_AHEAD_HOURS)
-        if _random(journey.plan).random("withdrawn") < 0.05:
+        if booking_random(journey.plan).random("withdrawn") < 0.05:
             yield _WITHDRAWN, journey.before_booking(120)
 
-    def parse_id(self, key: str) -> int | None:
-        return parse_int_id(FIRST_BOOKING, key)
-
-    def make(self, journey: "ShipmentState", place: int, now: datetime) -> Wire:
+    def make(self, journey: ShipmentState, place: int, now: datetime) -> Wire:
         plan, shipment_id = journey.plan, journey.id
         cargo, first, last = plan.cargo, plan.legs[0].route_leg.origin.place, plan.legs[-1].route_leg.destination.place
-        number = int_id(FIRST_BOOKING, object_number(shipment_id, place))
+        number = self.id_of(shipment_id, place)
         status = _status(plan, place, now)
         exists = place == _REAL and now >= plan.booked
         created = dict(self.creation_times(journey))[place]
@@ -90,7 +72,7 @@ class Bookings:
             "_object": BOOKING,
             "id": number,
             "name": cargo.name,
-            "shipment": self._links.to_object(SHIPMENT, shipment_id) if exists else None,
+            "shipment": self.links.to_object(SHIPMENT, shipment_id) if exists else None,
             "status": status,
             "shipper_entity": company_entity(cargo.seller),
             "consignee_entity": company_entity(cargo.consignee),
@@ -105,42 +87,37 @@ class Bookings:
             "delivery_date": None,
             "wants_export_customs_service": plan.route.has_pickup,
             "cargo": _cargo(plan),
-            "special_instructions": _random(plan).choice("wish", (None, None, None, "Please call before pickup")),
-            "booking_line_items": self._links.to_list(BOOKING_LINE, f"f.booking.id={number}"),
+            "special_instructions": booking_random(plan).choice(
+                "wish", (None, None, None, "Please call before pickup")
+            ),
+            "booking_line_items": self.links.to_list(BOOKING_LINE, f"f.booking.id={number}"),
             "created_at": utc(created),
             "metadata": {"PO #": cargo.purchase_orders, "Department": [cargo.department]},
             "flex_id": f"FLEX-{shipment_id}" if exists else None,
         }
 
 
-class BookingLines:
+class BookingLines(DerivedObjects):
     """Each line of the cargo, from the line of its purchase order."""
 
-    def __init__(self, links: Links) -> None:
-        self._links = links
+    kind = BOOKING_LINE
+    first_id = 1_204_000
 
-    def creation_times(self, journey: "ShipmentState") -> Iterator[tuple[int, datetime]]:
+    def creation_times(self, journey: ShipmentState) -> Iterator[tuple[int, datetime]]:
         if not was_booked(journey.plan):
             return
         created = journey.before_booking(_AHEAD_HOURS)
         for place in range(len(journey.plan.cargo.lines)):
             yield place, created
 
-    def parse_id(self, key: str) -> int | None:
-        return parse_int_id(FIRST_BOOKING_LINE, key)
-
-    def make(self, journey: "ShipmentState", place: int, now: datetime) -> Wire:  # noqa: ARG002 (it never changes)
+    def make(self, journey: ShipmentState, place: int, now: datetime) -> Wire:  # noqa: ARG002 (it never changes)
         return {
             "_object": BOOKING_LINE,
-            "id": int_id(FIRST_BOOKING_LINE, object_number(journey.id, place)),
-            "booking": self._links.to_object(BOOKING, booking_id(journey.id)),
-            "purchase_order_line_item": self._links.to_object(ORDER_LINE, order_line_id(journey.id, place)),
+            "id": self.id_of(journey.id, place),
+            "booking": self.links.to_object(BOOKING, booking_id(journey.id)),
+            "purchase_order_line_item": self.links.to_object(ORDER_LINE, order_line_id(journey.id, place)),
             "units": journey.plan.cargo.lines[place].units,
         }
-
-
-def _random(plan: Itinerary) -> KeyedRandom:
-    return KeyedRandom(plan.seed, f"booking/{plan.ordinal}")
 
 
 def _status(plan: Itinerary, place: int, now: datetime) -> str:
@@ -148,7 +125,7 @@ def _status(plan: Itinerary, place: int, now: datetime) -> str:
         return "archived"
     if now < plan.answered:
         return "submitted"
-    handed_over = _random(plan).random("handed over") < 0.3 and now >= plan.legs[0].departure
+    handed_over = booking_random(plan).random("handed over") < 0.3 and now >= plan.legs[0].departure
     return "shipment" if handed_over else "booked"
 
 
@@ -191,7 +168,7 @@ def _trucking(plan: Itinerary) -> Wire:
     return {
         "_object": "/trucking/booking",
         "is_ftl": plan.legs[0].route_leg.service == "ftl",
-        "payment_terms": _random(plan).choice("terms", ("collect", "prepaid")),
+        "payment_terms": booking_random(plan).choice("terms", ("collect", "prepaid")),
         "description_of_products": ", ".join(line.product.name for line in plan.cargo.lines),
     }
 

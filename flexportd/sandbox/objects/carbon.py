@@ -5,28 +5,28 @@ from collections.abc import Mapping
 from flexportd.errors import InvalidError
 from flexportd.sandbox.catalog.wire_objects import Wire
 
-# Grams of CO2 equivalent for a ton over a kilometre, and kilometres when nothing tells.
+# Grams of CO2 equivalent per ton and kilometre, and default kilometres.
 _MODES = {"air": (602.0, 8_000.0), "ocean": (16.0, 18_000.0), "rail": (28.0, 2_000.0), "truck": (105.0, 800.0)}
 _TONS_A_TEU = 10.0
 _LENGTHS = {"km": 1.0, "mi": 1.609344, "m": 0.001, "cm": 0.000_01, "in": 0.000_025_4}
 _WEIGHTS = {"kg": 0.001, "lbs": 0.00045359237, "t": 1.0}
 
 
-def calculation(asked: object) -> Wire:
-    """The answer to a request. Raises InvalidError for one without a mode or without a weight."""
-    if not isinstance(asked, Mapping):
+def calculation(body: object) -> Wire:
+    """The result of a request. Raises InvalidError for one without a mode or a weight."""
+    if not isinstance(body, Mapping):
         raise InvalidError("The body must be an object.", "body")
-    mode = asked.get("transportation_mode")
+    mode = body.get("transportation_mode")
     if mode not in _MODES:
         raise InvalidError(f"transportation_mode must be one of {', '.join(_MODES)}.", "transportation_mode")
-    grams, usual = _MODES[str(mode)]
-    tons = _quantity(asked.get("chargeable_weight") or asked.get("weight"), _WEIGHTS, "weight")
-    if tons is None and asked.get("teus") is not None:
-        tons = _number(asked["teus"], "teus") * _TONS_A_TEU
+    grams, default_distance = _MODES[str(mode)]
+    tons = _quantity(body.get("chargeable_weight") or body.get("weight"), _WEIGHTS, "weight")
+    if tons is None and body.get("teus") is not None:
+        tons = _number(body["teus"], "teus") * _TONS_A_TEU
     if tons is None:
         raise InvalidError("weight, chargeable_weight or teus is needed.", "weight")
-    distance = _quantity(asked.get("distance"), _LENGTHS, "distance")
-    emitted = tons * (usual if distance is None else distance) * grams / 1_000_000
+    distance = _quantity(body.get("distance"), _LENGTHS, "distance")
+    emitted = tons * (default_distance if distance is None else distance) * grams / 1_000_000
     weight = {"_object": "/quantity/weight", "value": round(emitted, 4), "unit": "t"}
     return {"_object": "/carbon_calculation", "co2e_emissions": weight}
 

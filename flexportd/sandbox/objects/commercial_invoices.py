@@ -1,4 +1,4 @@
-"""Commercial invoices: what the seller charges, one for each purchase order, there once they are digitised."""
+"""Commercial invoices of the sellers: one for each purchase order, once they are digitised."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -12,7 +12,6 @@ from flexportd.sandbox.catalog.wire_objects import (
     ENTITY,
     PRODUCT,
     SHIPMENT,
-    Links,
     Wire,
     address,
     money,
@@ -20,28 +19,24 @@ from flexportd.sandbox.catalog.wire_objects import (
     volume,
     weight,
 )
-from flexportd.sandbox.ids import object_number, parse_text_id, text_id
+from flexportd.sandbox.ids import object_number
+from flexportd.sandbox.objects.derived import DerivedObjects
 from flexportd.sandbox.objects.shipment_state import ShipmentState
 from flexportd.sandbox.scripts.world_events import ObjectRef
 
 DIGITISED = "/shipments#commercial_invoices_digitized"
 
 
-class CommercialInvoices:
-    """Their lines carry the same units as the shipment's items, which fill at the same moment."""
+class CommercialInvoices(DerivedObjects):
+    """Their lines have the same units as the shipment's items, which appear at the same time."""
 
-    def __init__(self, links: Links, seed: int) -> None:
-        self._links = links
-        self._salt = f"{seed}{COMMERCIAL_INVOICE}"
+    kind = COMMERCIAL_INVOICE
 
     def creation_times(self, journey: ShipmentState) -> Iterator[tuple[int, datetime]]:
         digitised = journey.time_of(DIGITISED)
         if digitised is not None:
             for place in range(len(journey.plan.cargo.purchase_orders)):
                 yield place, digitised
-
-    def parse_id(self, key: str) -> int | None:
-        return parse_text_id(self._salt, key)
 
     def make(self, journey: ShipmentState, place: int, now: datetime) -> Wire:  # noqa: ARG002 (it never changes)
         cargo = journey.plan.cargo
@@ -51,14 +46,14 @@ class CommercialInvoices:
         parties = (("seller", cargo.seller), ("buyer", cargo.consignee), ("consignee", cargo.consignee))
         return {
             "_object": COMMERCIAL_INVOICE,
-            "id": text_id(self._salt, object_number(journey.id, place)),
+            "id": self.id_of(journey.id, place),
             "invoice_number": f"CI-{order}-{journey.id % 1000:03d}",
             "line_items": [self._line(journey, at + 1, line) for at, line in enumerate(lines)],
             "involved_parties": [self._party(kind, party) for kind, party in parties],
             "is_related_parties": False,
             "manufacturer_addresses": [address(cargo.seller.place)],
             "metadata": {"PO #": [order]},
-            "shipment": self._links.to_object(SHIPMENT, journey.id),
+            "shipment": self.links.to_object(SHIPMENT, journey.id),
             "total_unit_count": str(sum(line.units for line in lines)),
             "total_value": money(sum((price(line.product) * line.units for line in lines), Decimal(0))),
             "total_volume": volume(sum(line.product.volume * line.units for line in lines)),
@@ -86,7 +81,7 @@ class CommercialInvoices:
             "net_net_weight": weight(gross * 0.9),
             "manufacturer_address": address(journey.plan.cargo.seller.place),
             "manufacturer_name": journey.plan.cargo.seller.name,
-            "product": self._links.to_object(PRODUCT, line.product.id),
+            "product": self.links.to_object(PRODUCT, line.product.id),
             "metadata": {},
         }
 
@@ -94,7 +89,7 @@ class CommercialInvoices:
         return {
             "_object": "/customs/involved_party",
             "address": address(party.place),
-            "company_entity": self._links.to_object(ENTITY, party.id),
+            "company_entity": self.links.to_object(ENTITY, party.id),
             "name": party.name,
             "type": kind,
         }
@@ -109,7 +104,7 @@ def _container(journey: ShipmentState, position: int) -> Wire | None:
     return {
         "id": object_number(journey.id, position),
         "container_number": boxes[0].number,
-        "commercial_invoice_line_item_id": journey.numbers.id_of(ObjectRef(CONTAINER)) * 10 + position,
+        "commercial_invoice_line_item_id": journey.ids.id_of(ObjectRef(CONTAINER)) * 10 + position,
         "deleted_at": None,
         "created_at": utc(digitised),
         "updated_at": utc(digitised),

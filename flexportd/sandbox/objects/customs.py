@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from flexportd.sandbox.catalog.wire_objects import CUSTOMS_ENTRY, SHIPMENT, Links, Wire, day
-from flexportd.sandbox.ids import object_number, parse_text_id, text_id
+from flexportd.sandbox.catalog.wire_objects import CUSTOMS_ENTRY, SHIPMENT, Wire, day
+from flexportd.sandbox.objects.derived import DerivedObjects
 from flexportd.sandbox.objects.shipment_state import ShipmentState
 from flexportd.sandbox.rng import KeyedRandom
 from flexportd.sandbox.scripts.shipment_plan import is_brokered
@@ -16,12 +16,10 @@ _LETTER_VALUES = dict(zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", (*range(1, 10), *range(1
 RELEASED = "/shipment#customs_entry_release_status_released"
 
 
-class CustomsEntries:
+class CustomsEntries(DerivedObjects):
     """One for each shipment that crosses a border and whose importer has no broker of its own."""
 
-    def __init__(self, links: Links, seed: int) -> None:
-        self._links = links
-        self._salt = f"{seed}{CUSTOMS_ENTRY}"
+    kind = CUSTOMS_ENTRY
 
     def creation_times(self, journey: ShipmentState) -> Iterator[tuple[int, datetime]]:
         if is_brokered(journey.plan):
@@ -33,22 +31,19 @@ class CustomsEntries:
                 ),
             )
 
-    def parse_id(self, key: str) -> int | None:
-        return parse_text_id(self._salt, key)
-
     def make(self, journey: ShipmentState, place: int, now: datetime) -> Wire:
         serial = KeyedRandom(journey.plan.seed, f"entry/{journey.plan.ordinal}").randint("serial", 10**6, 10**7 - 1)
-        told = journey.event_types_until(now)
-        released = told.get(RELEASED)
-        held = any("customs" in kind for kind in told)
+        recorded = journey.event_types_until(now)
+        released = recorded.get(RELEASED)
+        held = any("customs" in kind for kind in recorded)
         status = "cleared" if released else "customs_hold" if held else "pending"
         return {
             "_object": CUSTOMS_ENTRY,
-            "id": text_id(self._salt, object_number(journey.id, place)),
+            "id": self.id_of(journey.id, place),
             "entry_number": f"{_FILER}-{serial}-{_check_digit(f'{_FILER}{serial}')}",
             "release_status": status,
             "release_date": day(released.date()) if released else None,
-            "shipment": self._links.to_object(SHIPMENT, journey.id),
+            "shipment": self.links.to_object(SHIPMENT, journey.id),
         }
 
 

@@ -3,12 +3,11 @@
 `file_name` and `memo` are documented and in no recorded document. A few are archived a day later.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from flexportd.sandbox.catalog.wire_objects import DOCUMENT, SHIPMENT, Links, Wire, utc
-from flexportd.sandbox.ids import object_number, parse_text_id, text_id
-from flexportd.sandbox.objects.files import csv, pdf
+from flexportd.sandbox.catalog.wire_objects import DOCUMENT, SHIPMENT, Wire, utc
+from flexportd.sandbox.objects.derived import DerivedObjects
 from flexportd.sandbox.objects.shipment_state import ShipmentState
 from flexportd.sandbox.rng import KeyedRandom
 from flexportd.sandbox.scripts.shipment_plan import Itinerary, is_brokered
@@ -37,14 +36,13 @@ _AT_SEA = frozenset(
     }
 )
 _ARCHIVED = 0.05
+_ENCODING = "latin-1"
 
 
-class Documents:
+class Documents(DerivedObjects):
     """Up to a dozen for each shipment."""
 
-    def __init__(self, links: Links, seed: int) -> None:
-        self._links = links
-        self._salt = f"{seed}{DOCUMENT}"
+    kind = DOCUMENT
 
     def creation_times(self, journey: ShipmentState) -> Iterator[tuple[int, datetime]]:
         plan = journey.plan
@@ -53,30 +51,27 @@ class Documents:
         for place, (kind, share, stage, hours) in enumerate(_TYPES):
             if _applies(kind, plan) and lot.random(kind) < share:
                 seconds = hours * 3600 + lot.randint(f"{kind}/seconds", 10_000, 90_000) / 1000
-                # Nothing is uploaded to a shipment that is not there yet.
+                # Nothing is uploaded before the shipment exists.
                 yield place, max(plan.booked + timedelta(seconds=2 + place), stages[stage] + timedelta(seconds=seconds))
-
-    def parse_id(self, key: str) -> int | None:
-        return parse_text_id(self._salt, key)
 
     def make(self, journey: ShipmentState, place: int, now: datetime) -> Wire:
         lot = KeyedRandom(journey.plan.seed, f"documents/{journey.plan.ordinal}")
         uploaded = dict(self.creation_times(journey))[place]
         withdrawn = uploaded + timedelta(hours=26, minutes=11)
         archived = lot.random(f"{place}/archived") < _ARCHIVED and withdrawn <= now
-        number = text_id(self._salt, object_number(journey.id, place))
+        number = self.id_of(journey.id, place)
         return {
             "_object": DOCUMENT,
             "id": number,
             "document_type": _TYPES[place][0],
-            "file_link": self._links.url(f"/documents/{number}/download"),
+            "file_link": self.links.url(f"/documents/{number}/download"),
             "archived_at": utc(withdrawn) if archived else None,
             "file_metadata": {
                 "_object": "/file/metadata",
                 "size": len(file_bytes(journey, place)),
                 "uploaded_at": utc(uploaded),
             },
-            "shipment": self._links.to_object(SHIPMENT, journey.id),
+            "shipment": self.links.to_object(SHIPMENT, journey.id),
         }
 
     def file(self, journey: ShipmentState, place: int) -> tuple[bytes, str]:
@@ -85,7 +80,7 @@ class Documents:
 
 
 def file_bytes(journey: ShipmentState, place: int) -> bytes:
-    """The file: who ships what to whom."""
+    """The file: parties and lines of the shipment."""
     kind, cargo = _TYPES[place][0], journey.plan.cargo
     lines = [(line.product.sku, line.product.name, str(line.units), line.purchase_order) for line in cargo.lines]
     if kind.endswith("csv"):
@@ -101,3 +96,37 @@ def _applies(kind: str, plan: Itinerary) -> bool:
     if kind == "customs_entry_summary_7501":
         return is_brokered(plan) and plan.legs[-1].route_leg.destination.place.country_code == "US"
     return True
+
+
+def pdf(lines: Sequence[str]) -> bytes:
+    """A PDF of one page with these lines of text."""
+    text = "".join(f"({_escaped(line)}) Tj T*\n" for line in lines)
+    content = f"BT /F1 11 Tf 56 780 Td 16 TL\n{text}ET".encode(_ENCODING, "replace")
+    font = b"<< /Font << /F1 5 0 R >> >>"
+    objects = (
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Resources %b >>" % font,
+        b"<< /Length %d >>\nstream\n%b\nendstream" % (len(content), content),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    )
+    body, offsets = b"%PDF-1.4\n", []
+    for number, part in enumerate(objects, 1):
+        offsets.append(len(body))
+        body += b"%d 0 obj\n%b\nendobj\n" % (number, part)
+    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    size = len(objects) + 1
+    table = b"xref\n0 %d\n0000000000 65535 f \n%b" % (size, table)
+    return body + table + b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (size, len(body))
+
+
+def csv(rows: Sequence[Sequence[str]]) -> bytes:
+    """Rows of fields, every field quoted."""
+    lines = (",".join('"' + field.replace('"', '""') + '"' for field in row) for row in rows)
+    return "".join(f"{line}\r\n" for line in lines).encode()
+
+
+def _escaped(line: str) -> str:
+    for sign in "\\()":
+        line = line.replace(sign, f"\\{sign}")
+    return line

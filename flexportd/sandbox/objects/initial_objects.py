@@ -1,4 +1,4 @@
-"""The objects of a shipment as they are when they are recorded first: what is not known yet is null."""
+"""The objects of a shipment when they are first recorded: fields not known yet are null."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,29 +18,18 @@ from flexportd.sandbox.catalog.wire_objects import (
     Wire,
     day,
 )
-from flexportd.sandbox.objects.bookings import booking_id, was_booked
-from flexportd.sandbox.scripts.shipment_plan import Itinerary
+from flexportd.sandbox.ids import booking_id
+from flexportd.sandbox.scripts.shipment_plan import Itinerary, was_booked
 from flexportd.sandbox.scripts.world_events import THE_SHIPMENT, ObjectRef, container_leg_pairs, replaced_leg
 
-_UNKNOWN_AT_FIRST = (
-    "it_number",
-    "updated_at",
-    "estimated_departure_date",
-    "actual_departure_date",
-    "estimated_arrival_date",
-    "actual_arrival_date",
-    "estimated_picked_up_in_full_date",
-    "actual_picked_up_in_full_date",
-    "estimated_delivered_in_full_date",
-    "actual_delivered_in_full_date",
-    "departure_date",
-    "arrival_date",
-    "picked_up_in_full_date",
-    "delivered_in_full_date",
-    "archived_at",
-    "freight_cost",
-    "parent_shipment",
+_SHIPMENT_DATES = tuple(
+    f"{prefix}{name}_date"
+    for prefix in ("estimated_", "actual_", "")
+    for name in ("departure", "arrival", "picked_up_in_full", "delivered_in_full")
 )
+_UNKNOWN_AT_FIRST = (
+    "it_number", "updated_at", *_SHIPMENT_DATES, "archived_at", "freight_cost", "parent_shipment",
+)  # fmt: skip
 _CONTAINER_DATES = (
     *wire_objects.LEG_DATES,
     "estimated_pickup_date",
@@ -66,21 +55,21 @@ class ShipmentIds:
         return self.first[subject.kind] + subject.position
 
 
-def initial_object(plan: Itinerary, numbers: ShipmentIds, links: Links, subject: ObjectRef) -> Wire:
-    """One of a shipment's objects when it is recorded first."""
+def initial_object(plan: Itinerary, ids: ShipmentIds, links: Links, subject: ObjectRef) -> Wire:
+    """An object of a shipment when it is first recorded."""
     if subject.kind == LEG:
-        return _new_leg(plan, numbers, links, subject)
+        return _new_leg(plan, ids, links, subject)
     if subject.kind == CONTAINER:
-        return _new_container(plan, numbers, links, subject)
+        return _new_container(plan, ids, links, subject)
     if subject.kind == CONTAINER_LEG:
         box, leg = container_leg_pairs(plan)[subject.position]
-        ends = numbers.id_of(ObjectRef(CONTAINER, box)), numbers.id_of(ObjectRef(LEG, leg))
-        return wire_objects.container_leg(numbers.id_of(subject), ends, links)
-    return _new_shipment(plan, numbers, links)
+        ends = ids.id_of(ObjectRef(CONTAINER, box)), ids.id_of(ObjectRef(LEG, leg))
+        return wire_objects.container_leg(ids.id_of(subject), ends, links)
+    return _new_shipment(plan, ids, links)
 
 
-def _new_shipment(plan: Itinerary, numbers: ShipmentIds, links: Links) -> Wire:
-    number = numbers.id_of(THE_SHIPMENT)
+def _new_shipment(plan: Itinerary, ids: ShipmentIds, links: Links) -> Wire:
+    number = ids.id_of(THE_SHIPMENT)
     cargo, route = plan.cargo, plan.route
     lists = {
         "legs": LEG,
@@ -121,32 +110,32 @@ def _new_shipment(plan: Itinerary, numbers: ShipmentIds, links: Links) -> Wire:
     }
 
 
-def _new_leg(plan: Itinerary, numbers: ShipmentIds, links: Links, subject: ObjectRef) -> Wire:
-    abandoned = subject == replaced_leg(plan)
-    leg = plan.legs[-1 if abandoned else subject.position]
-    stretch = leg.route_leg
-    vehicle = placeholder(stretch) if stretch.mode == "ocean" else leg.vehicle
-    number = numbers.id_of(subject)
+def _new_leg(plan: Itinerary, ids: ShipmentIds, links: Links, subject: ObjectRef) -> Wire:
+    is_replaced = subject == replaced_leg(plan)
+    leg = plan.legs[-1 if is_replaced else subject.position]
+    route_leg = leg.route_leg
+    vehicle = placeholder(route_leg) if route_leg.mode == "ocean" else leg.vehicle
+    number = ids.id_of(subject)
     ready = _cargo_ready(plan) if subject.position == 0 else None
     return {
         "_object": LEG,
         "id": number,
-        "shipment": links.to_object(SHIPMENT, numbers.id_of(THE_SHIPMENT)),
+        "shipment": links.to_object(SHIPMENT, ids.id_of(THE_SHIPMENT)),
         **dict.fromkeys(wire_objects.LEG_DATES),
         "additional_dates": {"cargo_ready_date": ready} if ready else {},
-        "origin": wire_objects.node(stretch.origin.place, stretch.origin.tags),
-        "destination": wire_objects.node(stretch.destination.place, stretch.destination.tags),
-        "transportation_mode": stretch.mode,
+        "origin": wire_objects.node(route_leg.origin.place, route_leg.origin.tags),
+        "destination": wire_objects.node(route_leg.destination.place, route_leg.destination.tags),
+        "transportation_mode": route_leg.mode,
         # A leg that will be replaced has no carrier yet.
-        "carrier_name": None if abandoned else vehicle.carrier,
-        **wire_objects.mode_detail(stretch.mode, number, dict(vehicle.fields), links),
+        "carrier_name": None if is_replaced else vehicle.carrier,
+        **wire_objects.mode_detail(route_leg.mode, number, dict(vehicle.fields), links),
         "cargo_ready_date": ready,
         "deleted_at": None,
     }
 
 
-def _new_container(plan: Itinerary, numbers: ShipmentIds, links: Links, subject: ObjectRef) -> Wire:
-    box, number = plan.cargo.containers[subject.position], numbers.id_of(subject)
+def _new_container(plan: Itinerary, ids: ShipmentIds, links: Links, subject: ObjectRef) -> Wire:
+    box, number = plan.cargo.containers[subject.position], ids.id_of(subject)
     return {
         "_object": CONTAINER,
         "id": number,
@@ -157,7 +146,7 @@ def _new_container(plan: Itinerary, numbers: ShipmentIds, links: Links, subject:
         "seal_number": box.seal,
         **dict.fromkeys(_CONTAINER_DATES),
         "cargo_ready_date": _cargo_ready(plan),
-        "shipment": links.to_object(SHIPMENT, numbers.id_of(THE_SHIPMENT)),
+        "shipment": links.to_object(SHIPMENT, ids.id_of(THE_SHIPMENT)),
         "container_legs": links.to_list(CONTAINER_LEG, f"f.shipment_container.id={number}"),
         "items": [],
     }
@@ -168,7 +157,7 @@ def _cargo_ready(plan: Itinerary) -> str:
 
 
 def _services(plan: Itinerary) -> Wire:
-    """What the client asked Flexport to do."""
+    """The services that the client requested."""
     return {
         "wants_freight_management_bco": False,
         "wants_flexport_freight": True,

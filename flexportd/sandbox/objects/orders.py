@@ -1,4 +1,4 @@
-"""Purchase orders and their lines: what was ordered before it was shipped.
+"""Purchase orders and their lines.
 
 Each order of a shipment's cargo is an object of its own, open until the cargo is delivered. Shipments have no link to
 orders: `f.shipment.id` finds them.
@@ -14,7 +14,6 @@ from flexportd.sandbox.catalog.wire_objects import (
     BOOKING_LINE,
     ORDER,
     ORDER_LINE,
-    Links,
     Wire,
     address,
     day,
@@ -22,8 +21,9 @@ from flexportd.sandbox.catalog.wire_objects import (
     port,
     utc,
 )
-from flexportd.sandbox.ids import int_id, object_number, parse_int_id
+from flexportd.sandbox.ids import int_id, object_number
 from flexportd.sandbox.objects.bookings import FIRST_ORDER_LINE, order_line_id
+from flexportd.sandbox.objects.derived import DerivedObjects
 from flexportd.sandbox.objects.shipment_state import ShipmentState
 from flexportd.sandbox.rng import KeyedRandom
 from flexportd.sandbox.scripts.shipment_plan import Itinerary
@@ -32,22 +32,19 @@ _FIRST_ORDER = 26_088
 _LEAST_HOURS, _MOST_HOURS = 6 * 24, 40 * 24
 
 
-class Orders:
+class Orders(DerivedObjects):
     """One for each order number on board."""
 
-    def __init__(self, links: Links) -> None:
-        self._links = links
+    kind = ORDER
+    first_id = _FIRST_ORDER
 
     def creation_times(self, journey: ShipmentState) -> Iterator[tuple[int, datetime]]:
         for place in range(len(journey.plan.cargo.purchase_orders)):
             yield place, _created(journey, place)
 
-    def parse_id(self, key: str) -> int | None:
-        return parse_int_id(_FIRST_ORDER, key)
-
     def make(self, journey: ShipmentState, place: int, now: datetime) -> Wire:
         plan = journey.plan
-        number = int_id(_FIRST_ORDER, object_number(journey.id, place))
+        number = self.id_of(journey.id, place)
         created = _created(journey, place)
         closed = journey.event_types_until(now).get("/shipment#delivered_in_full")
         return {
@@ -63,24 +60,21 @@ class Orders:
             "archived_at": None,
             "created_at": utc(created),
             "updated_at": utc(closed or created),
-            "line_items": self._links.to_list(ORDER_LINE, f"f.purchase_order.id={number}"),
+            "line_items": self.links.to_list(ORDER_LINE, f"f.purchase_order.id={number}"),
             "metadata": {"Department": [plan.cargo.department]},
         }
 
 
-class OrderLines:
+class OrderLines(DerivedObjects):
     """One for each line of the cargo."""
 
-    def __init__(self, links: Links) -> None:
-        self._links = links
+    kind = ORDER_LINE
+    first_id = FIRST_ORDER_LINE
 
     def creation_times(self, journey: ShipmentState) -> Iterator[tuple[int, datetime]]:
         orders = journey.plan.cargo.purchase_orders
         for place, line in enumerate(journey.plan.cargo.lines):
             yield place, _created(journey, orders.index(line.purchase_order))
-
-    def parse_id(self, key: str) -> int | None:
-        return parse_int_id(FIRST_ORDER_LINE, key)
 
     def make(self, journey: ShipmentState, place: int, now: datetime) -> Wire:  # noqa: ARG002 (it never changes)
         cargo = journey.plan.cargo
@@ -90,13 +84,13 @@ class OrderLines:
         return {
             "_object": ORDER_LINE,
             "id": number,
-            "purchase_order": self._links.to_object(ORDER, int_id(_FIRST_ORDER, order)),
+            "purchase_order": self.links.to_object(ORDER, int_id(_FIRST_ORDER, order)),
             "line_item_number": position,
             "item_key": f"{line.purchase_order}-{position}",
             "product": product(line.product),
             "units": line.units,
             "unit_cost": money(price(line.product)),
-            "booking_line_items": self._links.to_list(BOOKING_LINE, f"f.purchase_order_line_item.id={number}"),
+            "booking_line_items": self.links.to_list(BOOKING_LINE, f"f.purchase_order_line_item.id={number}"),
             "unit_of_measure": "PCS",
             **_transport_terms(journey.plan),
             "hs_codes": [hs_code(line.product)],
@@ -106,12 +100,12 @@ class OrderLines:
 
 def _created(journey: ShipmentState, place: int) -> datetime:
     """Some weeks before the booking."""
-    lot = KeyedRandom(journey.plan.seed, f"order/{journey.plan.ordinal}/{place}")
-    return journey.before_booking(lot.randint("lead", _LEAST_HOURS, _MOST_HOURS))
+    random = KeyedRandom(journey.plan.seed, f"order/{journey.plan.ordinal}/{place}")
+    return journey.before_booking(random.randint("lead", _LEAST_HOURS, _MOST_HOURS))
 
 
 def _transport_terms(plan: Itinerary) -> dict[str, Any]:
-    """How the goods are to come; by road there are no ports."""
+    """Transport terms; by road there are no ports."""
     by_road = plan.route.kind == "road"
     last = plan.legs[-1].route_leg.destination.place
     return {

@@ -1,4 +1,4 @@
-"""The end of a shipment's story: customs, free time, appointments, delivery, and the empty container."""
+"""The last events of a shipment: customs, free time, appointments, delivery, and the empty container."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -44,7 +44,7 @@ def after_arrival(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
 
 
 def _terminal_departure(plan: Itinerary) -> datetime:
-    """When the cargo leaves the port of unloading, or is collected there."""
+    """When the cargo leaves the port of unloading, or is picked up there."""
     following = plan.route.main[-1] + 1
     if following < len(plan.legs):
         return plan.legs[following].departure
@@ -52,7 +52,7 @@ def _terminal_departure(plan: Itinerary) -> datetime:
 
 
 def _customs(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
-    """Released before the arrival or after it; a hold first for one of six."""
+    """Released before or after the arrival; one in six is held first."""
     ends = plan.legs[0].route_leg.origin.place.country_code, plan.legs[-1].route_leg.destination.place.country_code
     if ends[0] == ends[1]:
         return
@@ -67,9 +67,9 @@ def _customs(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
 
 
 def _free_time(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
-    """Each container becomes available; free time ends on those not collected by then."""
+    """Each container becomes available; free time ends on those not picked up by then."""
     leg, leaves, last_day = plan.route.main[-1], _terminal_departure(plan), last_free_day(plan)
-    ready = min(leaves, last_day - timedelta(days=1))  # whenever the truck comes
+    ready = min(leaves, last_day - timedelta(days=1))  # whenever the truck picks it up
     where = LegEnd(leg, "destination")
     for index, box in enumerate(containers(plan)):
         available = between(plan.last_main.arrival, ready, rng.uniform(0.35, 0.55))
@@ -90,7 +90,7 @@ def _free_time(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
 
 
 def _appointment(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
-    """The door is told when to expect the truck; a few appointments are missed."""
+    """Delivery appointments; a few are missed."""
     index = len(plan.legs) - 1
     leg, about, where = plan.legs[index], ObjectRef(LEG, index), LegEnd(index, "destination")
     ready = plan.legs[index - 1].arrival if index else leg.departure - timedelta(hours=16)
@@ -134,14 +134,14 @@ def _delivery(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
 
 
 def _in_full(arrival: datetime, moment: datetime, where: LegEnd) -> WorldEvent:
-    """The end of the way: what comes after it are empty containers."""
+    """The end of the journey: only empty containers follow."""
     final = {"status": "final_destination", "actual_delivered_in_full_date": local(arrival)}
     kind = "/shipment#delivered_in_full"
     return WorldEvent(occurred=moment, type=kind, where=where, changes=((THE_SHIPMENT, final),), ends=True)
 
 
 def _pickup_at_port(plan: Itinerary) -> Iterator[WorldEvent]:
-    """Without a delivery by Flexport the way ends when the buyer collects at the port."""
+    """Without a delivery by Flexport, the journey ends when the buyer picks up at the port."""
     collected = _terminal_departure(plan)
     yield _in_full(collected, collected + timedelta(hours=2), LegEnd(len(plan.legs) - 1, "destination"))
 

@@ -1,7 +1,7 @@
-"""The story of one shipment from booking to the empty container, as milestones in the usual order.
+"""The events of one shipment from booking to the empty container, as milestones in the usual order.
 
 Source of the order: the milestones page, https://apidocs.flexport.com/v2/tag/Milestones. Pure: a plan in, a list of
-happenings out; every event type used here is in the published catalogue.
+events out; every event type used here is published.
 """
 
 from collections.abc import Iterator
@@ -36,17 +36,13 @@ Times = list[tuple[datetime, datetime]]
 ETD, ETA = "/shipment_leg#updated_estimated_time_of_departure", "/shipment_leg#updated_estimated_time_of_arrival"
 
 
-def script(plan: Itinerary, numbers: tuple[int, int], rng: Random) -> list[WorldEvent]:
-    """Everything that is recorded of this shipment, in the order in which it is recorded.
-
-    `numbers` are its own id and the id of its first item.
-    """
-    shipment_id, item_number = numbers
+def script(plan: Itinerary, shipment_id: int, item_number: int, rng: Random) -> list[WorldEvent]:
+    """All events of this shipment, in the order of recording; `item_number` is the id of its first item."""
     confirmed = plan.answered
     entries = [*_booking(plan, confirmed, rng), *_reroute(plan, confirmed, rng), *_schedule_slips(plan, confirmed)]
     for index in range(len(plan.legs)):
         entries += _loading(plan, index)
-        entries += _movement(plan, index, (shipment_id, item_number))
+        entries += _movement(plan, index, shipment_id, item_number)
     entries += _document_events(plan, item_number, rng)
     entries += after_arrival(plan, rng)
     return recorded_order(entries, rng)
@@ -91,7 +87,7 @@ def _planned(plan: Itinerary) -> Times:
 
 
 def _booking(plan: Itinerary, confirmed: datetime, rng: Random) -> Iterator[WorldEvent]:
-    """Created, scheduled, and one ETD for each leg: from here on a listener knows the whole route."""
+    """Created, scheduled, and one ETD for each leg: these events contain the whole route."""
     times, abandoned = _planned(plan), replaced_leg(plan)
     legs = [ObjectRef(LEG, index) for index in range(len(plan.legs))]
     if abandoned is not None:
@@ -102,8 +98,8 @@ def _booking(plan: Itinerary, confirmed: datetime, rng: Random) -> Iterator[Worl
         if abandoned is not None and pair[1] == len(plan.legs) - 1
     }
     boxes = [ObjectRef(CONTAINER_LEG, index) for index in range(len(container_leg_pairs(plan))) if index not in late]
-    papers: Wire = {"ocean_shipment": {"carrier_booking_number": plan.cargo.booking_number}}
-    schedule = _shipment_dates(plan, times) | (papers if plan.route.mode == "ocean" else {})
+    booking_number: Wire = {"ocean_shipment": {"carrier_booking_number": plan.cargo.booking_number}}
+    schedule = _shipment_dates(plan, times) | (booking_number if plan.route.mode == "ocean" else {})
     yield WorldEvent(occurred=plan.booked, type="/shipment#created", creates=(THE_SHIPMENT, *legs))
     if plan.route.kind == "air":
         yield WorldEvent(occurred=confirmed - timedelta(minutes=20), type="/shipment#booking_confirmed")
@@ -130,7 +126,7 @@ def _booking(plan: Itinerary, confirmed: datetime, rng: Random) -> Iterator[Worl
 
 
 def _reroute(plan: Itinerary, confirmed: datetime, rng: Random) -> Iterator[WorldEvent]:
-    """A new last leg takes the place of the first one, which is deleted: no event tells of a deletion."""
+    """A new last leg replaces the first one, which is deleted; deletions have no event."""
     abandoned = replaced_leg(plan)
     if abandoned is None:
         return
@@ -145,7 +141,7 @@ def _reroute(plan: Itinerary, confirmed: datetime, rng: Random) -> Iterator[Worl
 
 
 def _schedule_slips(plan: Itinerary, confirmed: datetime) -> Iterator[WorldEvent]:
-    """Each change of schedule: its reason if one is given, then every leg it moves."""
+    """Each change of schedule: its reason if there is one, then every leg it moves."""
     times = _planned(plan)
     earliest = confirmed + timedelta(hours=12)
     for slip in sorted(plan.slips, key=lambda one: one.known_at):
@@ -163,7 +159,7 @@ def _slip_events(plan: Itinerary, slip: ScheduleSlip, moment: datetime, times: T
         departure = times[index][0] + move if departs else times[index][0]
         times[index] = departure, times[index][1] + move
         if plan.legs[index].route_leg.flight is not None:
-            # A flight takes as long on the day when the clocks change.
+            # A flight takes as long across a change to daylight saving time.
             leg = plan.legs[index]
             lasts = leg.planned_arrival.astimezone(UTC) - leg.planned_departure.astimezone(UTC)
             times[index] = departure, (departure.astimezone(UTC) + lasts).astimezone(leg.planned_arrival.tzinfo)
@@ -184,7 +180,7 @@ def _slip_events(plan: Itinerary, slip: ScheduleSlip, moment: datetime, times: T
 
 
 def _loading(plan: Itinerary, index: int) -> Iterator[WorldEvent]:
-    """Containers go on board a vessel or a train, and come off: on days, which are the place's midnight in UTC."""
+    """Containers are loaded on a vessel or a train, and discharged: dates are the place's midnight in UTC."""
     leg = plan.legs[index]
     if leg.route_leg.mode not in CONTAINER_MODES:
         return
@@ -208,8 +204,8 @@ def _container_event(name: str, moment: datetime, where: LegEnd, changes: list[t
     return WorldEvent(occurred=moment, type=kind, about=about, where=where, changes=tuple(changes), lag=True)
 
 
-def _movement(plan: Itinerary, index: int, numbers: tuple[int, int]) -> Iterator[WorldEvent]:
-    """One leg departs and arrives; the first and last main legs carry the shipment's own dates with them."""
+def _movement(plan: Itinerary, index: int, shipment_id: int, item_number: int) -> Iterator[WorldEvent]:
+    """One leg departs and arrives; the first and last main legs also set the shipment's own dates."""
     leg, about = plan.legs[index], ObjectRef(LEG, index)
     departed: Wire = {"actual_departure_date": local(leg.departure)}
     arrived: Wire = {"actual_arrival_date": local(leg.arrival)}
@@ -218,7 +214,7 @@ def _movement(plan: Itinerary, index: int, numbers: tuple[int, int]) -> Iterator
     if index == 0 and plan.route.has_pickup:
         shipment["actual_picked_up_in_full_date"] = box["actual_pickup_date"] = local(leg.departure)
     if index == plan.route.main[0]:
-        shipment |= {**departed, **_bills(plan, numbers[0])}
+        shipment |= {**departed, **_bills(plan, shipment_id)}
         box |= departed
     changes = [(about, departed), (THE_SHIPMENT, shipment), *((one, box) for one in containers(plan) if box)]
     yield WorldEvent(
@@ -236,7 +232,7 @@ def _movement(plan: Itinerary, index: int, numbers: tuple[int, int]) -> Iterator
         shipment |= arrived
         dates = {**arrived, **_free_days(plan)}
         for at, one in enumerate(containers(plan)):
-            changes.append((one, {**dates, "items": _items(plan, numbers[1], at)}))
+            changes.append((one, {**dates, "items": _items(plan, item_number, at)}))
     yield WorldEvent(
         occurred=leg.arrival,
         type="/shipment_leg#arrived",
@@ -274,7 +270,7 @@ def _items(plan: Itinerary, number: int, box: int) -> list[Wire]:
 
 
 def _document_events(plan: Itinerary, number: int, rng: Random) -> Iterator[WorldEvent]:
-    """Commercial invoices are digitised on the way: only then do items, and the filters on them, fill."""
+    """Commercial invoices are digitised on the way: items, and the filters on them, are empty before."""
     sailing, landing = plan.first_main.departure, plan.last_main.arrival
     lines = plan.cargo.lines
     items = [shipment_item(number + at, line.product, line.units, line.purchase_order) for at, line in enumerate(lines)]

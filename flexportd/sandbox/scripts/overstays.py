@@ -1,7 +1,7 @@
-"""Containers that stay at the terminal beyond their free time, because nobody comes for them.
+"""Containers that stay at the terminal beyond their free time, because nobody picks them up.
 
-One of eight does; and one always stands there until the free time of another is over, so that a world that is watched
-shows at any time what costs its users money.
+One in eight does. At least one always stays until the free time of another ends, so that a demo shows at any time what
+costs money.
 """
 
 from collections.abc import Sequence
@@ -15,20 +15,20 @@ from flexportd.sandbox.scripts.world_events import last_free_day
 
 _ONE_OF = 8  # shipments of full containers that are delivered to a door
 _DAYS = 3, 12  # beyond the last free day
-_OVERLAP = timedelta(days=2)  # in which the next one stands there, too
+_OVERLAP = timedelta(days=2)  # with the next one
 _LONGEST = timedelta(days=35)
-_UNKNOWN = timedelta(days=12)  # until the next one, where none is booked yet
+_UNKNOWN = timedelta(days=12)  # until the next one, if none is booked yet
 
 
 class Overstays:
-    """Puts off what follows the main carriage of some shipments."""
+    """Postpones what follows the main carriage of some shipments."""
 
     def __init__(self) -> None:
-        self._until: datetime | None = None  # some container stands there until then
+        self._until: datetime | None = None  # a container overstays until then
 
     def apply(self, plans: Sequence[Itinerary]) -> list[Itinerary]:
         """These plans, in their order."""
-        found = {plan.ordinal: plan for plan in plans}
+        result = {plan.ordinal: plan for plan in plans}
         able = sorted((plan for plan in plans if _can_overstay(plan)), key=_expiry)
         for plan, following in zip_longest(able, able[1:]):
             begin = _expiry(plan)
@@ -39,9 +39,9 @@ class Overstays:
             if self._until is None or self._until < needed:
                 leaves = max(by_chance or begin, min(needed, begin + _LONGEST))
             if leaves is not None:
-                found[plan.ordinal] = _postpone(plan, leaves)
+                result[plan.ordinal] = _postpone(plan, leaves)
                 self._until = max(self._until or leaves, leaves)
-        return list(found.values())
+        return list(result.values())
 
 
 def _can_overstay(plan: Itinerary) -> bool:
@@ -49,7 +49,7 @@ def _can_overstay(plan: Itinerary) -> bool:
 
 
 def _expiry(plan: Itinerary) -> datetime:
-    """When free time is over: the end of the last free day."""
+    """The end of the last free day."""
     return last_free_day(plan) + timedelta(days=1)
 
 

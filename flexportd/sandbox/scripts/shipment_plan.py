@@ -1,6 +1,6 @@
-"""The seeded plan of one shipment: its route, its cargo, when each leg was planned and when it really runs.
+"""The seeded plan of one shipment: its route, its cargo, and the planned and actual times of each leg.
 
-Pure: the same seed, ordinal and instants give the same plan. What Flexport learns of it, and when, is `happenings`.
+Pure: the same seed, ordinal and instants give the same plan. What Flexport records of it, and when, is `world_events`.
 """
 
 from dataclasses import dataclass, replace
@@ -12,13 +12,17 @@ from flexportd.sandbox.catalog.places import WorldPlace
 from flexportd.sandbox.catalog.routes import RouteLeg, RoutePlan, choose_route
 from flexportd.sandbox.catalog.schedules import Flight, Service
 from flexportd.sandbox.catalog.vehicles import Vehicle, sailing, vehicle_for
+from flexportd.sandbox.rng import KeyedRandom
+
+Times = tuple[datetime, datetime]
+"""Departure and arrival, in the zones of their places."""
 
 
 @dataclass(frozen=True, slots=True)
 class ItineraryLeg:
-    """One movement: the stretch, its vehicle, and its planned and true times in the zones of its two ends.
+    """One movement: its leg of the route, its vehicle, and its planned and actual times.
 
-    `booked_vehicle` is the one that the cargo was booked on: it may miss it.
+    The cargo was booked on `booked_vehicle`, which it may miss.
     """
 
     route_leg: RouteLeg
@@ -32,7 +36,7 @@ class ItineraryLeg:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleSlip:
-    """A change of schedule: `days` more (or fewer) from leg `leg` to leg `last`, known at `known`.
+    """A change of schedule: `days` more (or fewer) from leg `leg` to leg `last`, known at `known_at`.
 
     `reason` is an event type; with `rolled` the leg has another vehicle from then on.
     """
@@ -48,9 +52,9 @@ class ScheduleSlip:
 
 @dataclass(frozen=True, slots=True)
 class Itinerary:
-    """Everything that will ever happen to one shipment; `seed` and `ordinal` are what it was made from.
+    """The whole life of one shipment, made from `seed` and `ordinal`.
 
-    `booked` is when the client asked for it, `answered` when Flexport accepted.
+    `booked` is when the client requested it, `answered` when Flexport accepted.
     """
 
     seed: int
@@ -75,9 +79,19 @@ class Itinerary:
 
 
 def is_brokered(plan: Itinerary) -> bool:
-    """Whether Flexport clears this shipment."""
+    """Whether Flexport is the customs broker of this shipment."""
     ends = plan.legs[0].route_leg.origin.place.country_code, plan.legs[-1].route_leg.destination.place.country_code
     return ends[0] != ends[1] and plan.cargo.consignee.vat is None
+
+
+def booking_random(plan: Itinerary) -> KeyedRandom:
+    """The random values of the shipment's booking."""
+    return KeyedRandom(plan.seed, f"booking/{plan.ordinal}")
+
+
+def was_booked(plan: Itinerary) -> bool:
+    """Whether the shipment came from a booking; there are none for rail."""
+    return plan.route.mode != "rail" and booking_random(plan).random("none") >= 0.06
 
 
 _REASONS = {
@@ -104,7 +118,7 @@ _LONGEST_SLIP = {"ocean": 8, "air": 2, "rail": 4, "truck": 1}
 def plan(seed: int, ordinal: int, start: datetime, progress: float | None = None) -> Itinerary:
     """Plan shipment number `ordinal`.
 
-    Without `progress` it is booked at `start`; with it, it stands at about that share of its stages at `start`.
+    Without `progress` it is booked at `start`; with it, it has gone through about that share of its stages by `start`.
     """
     rng = Random(f"{seed}/itinerary/{ordinal}")  # noqa: S311 (a world, not a secret)
     route = choose_route(rng)
@@ -115,7 +129,7 @@ def plan(seed: int, ordinal: int, start: datetime, progress: float | None = None
         booked = _align_to_sailing(route, booked, start)
     booked = booked.replace(microsecond=booked.microsecond // 1000 * 1000)
     planned, weeks = _timetable(route, booked)
-    legs, slips = _actual_times(route, planned, _TimingInputs(seed, weeks, booked + timedelta(hours=24), rng))
+    legs, slips = _actual_times(seed, route, planned, weeks, free_from=booked + timedelta(hours=24), rng=rng)
     slips = tuple(replace(slip, known_at=_known_at(slip, legs, rng)) for slip in slips)
     cargo = load_cargo(route, rng)
     rerouted = route.has_delivery and rng.random() < 0.12
@@ -124,14 +138,14 @@ def plan(seed: int, ordinal: int, start: datetime, progress: float | None = None
 
 
 def _answer_time(lead: timedelta, rng: Random) -> timedelta:
-    """How long Flexport takes to answer a booking: hours mostly, half of the lead time for one of four long ones."""
+    """How long Flexport takes to accept a booking: mostly hours; half of the lead time for one in four long ones."""
     if rng.random() < 0.25 and lead > timedelta(days=7):
         return timedelta(minutes=int(lead.total_seconds() / 60 * rng.uniform(0.45, 0.65)))
     return min(timedelta(minutes=rng.randint(120, 1800)), lead / 8)
 
 
 def _offsets(route: RoutePlan) -> list[tuple[float, float]]:
-    """Days from the booking of each stage's begin and end: lead time, every leg, and ten days of afterlife."""
+    """Begin and end of each stage in days from the booking: lead time, every leg, and ten days after delivery."""
     found = [(0.0, float(route.lead_days))]
     clock = float(route.lead_days)
     for stretch in route.legs:
@@ -142,7 +156,7 @@ def _offsets(route: RoutePlan) -> list[tuple[float, float]]:
 
 
 def _age(offsets: list[tuple[float, float]], progress: float, rng: Random) -> float:
-    """How old a shipment is at that share of its way: half by time, half by stage, so no stage is empty."""
+    """The age in days at that progress: half by time, half by stage, so that no stage is empty."""
     if rng.random() < 0.5:
         return offsets[-1][1] * progress
     edges = [0.0] + [edge for pair in offsets[1:] for edge in pair]
@@ -151,7 +165,7 @@ def _age(offsets: list[tuple[float, float]], progress: float, rng: Random) -> fl
 
 
 def _align_to_sailing(route: RoutePlan, booked: datetime, start: datetime) -> datetime:
-    """The booking moved by some days, so that the vessel it leads to sails without another wait."""
+    """The booking moved by some days, so that the cargo need not wait for its vessel."""
     late = _days_to_sailing(route, booked)
     if late <= 3 and booked + timedelta(days=late) < start:
         return booked + timedelta(days=late)
@@ -159,7 +173,7 @@ def _align_to_sailing(route: RoutePlan, booked: datetime, start: datetime) -> da
 
 
 def _days_to_sailing(route: RoutePlan, booked: datetime) -> int:
-    """Days that everything waits for the next sailing of the first vessel."""
+    """Days to wait for the next sailing of the first vessel."""
     first = route.legs[route.main[0]]
     if first.line is None or first.mode != "ocean":
         return 0
@@ -168,13 +182,13 @@ def _days_to_sailing(route: RoutePlan, booked: datetime) -> int:
     return (first.line.departure(port, first.line.week(port, soonest)) - soonest).days
 
 
-def _timetable(route: RoutePlan, booked: datetime) -> tuple[list[tuple[datetime, datetime]], dict[int, int]]:
+def _timetable(route: RoutePlan, booked: datetime) -> tuple[list[Times], dict[int, int]]:
     """The planned times of every leg, and the weeks of the sailings among them.
 
-    Noon of the place, as in nine of ten recorded times; flights have hours of their own.
+    Noon of the place, as in nine of ten recorded times; flights have their own hours.
     """
     day = booked.date() + timedelta(days=route.lead_days + _days_to_sailing(route, booked))
-    found: list[tuple[datetime, datetime]] = []
+    found: list[Times] = []
     weeks: dict[int, int] = {}
     for index, stretch in enumerate(route.legs):
         day += timedelta(days=stretch.wait)
@@ -195,8 +209,8 @@ def _noon(place: WorldPlace, day: date) -> datetime:
     return datetime(day.year, day.month, day.day, 12, tzinfo=place.zone)
 
 
-def _flight(stretch: RouteLeg, day: date, free_from: datetime) -> tuple[datetime, datetime]:
-    """A daily flight on that day, or the first one that leaves four hours after the cargo is there."""
+def _flight(stretch: RouteLeg, day: date, free_from: datetime) -> Times:
+    """A daily flight on that day, or the first one at least four hours after the cargo arrives."""
     flight: Flight = stretch.flight  # type: ignore[assignment]
     departure = datetime(day.year, day.month, day.day, flight.hour, flight.minute, tzinfo=stretch.origin.place.zone)
     while departure.astimezone(UTC) < free_from.astimezone(UTC) + timedelta(hours=4):
@@ -211,9 +225,9 @@ def _landing(stretch: RouteLeg, departure: datetime, minutes: int) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class _SailingDelays:
-    """What becomes of one sailing, the same for all its cargo.
+    """The delays of one sailing in days, the same for all its cargo.
 
-    `late` are days at every port of loading, `longer` those on the way that are told, `untold` those that are not.
+    `late` applies at every port of loading, `longer` to the voyage; `unannounced` ones have no event.
     """
 
     late: int
@@ -229,88 +243,66 @@ def _sailing_delays(seed: int, line: Service, week: int) -> _SailingDelays:
         return _SailingDelays(rng.choices((0, 1), (85, 15))[0], rng.choices((0, 1), (80, 20))[0], 0, reasons)
     late = rng.choices((0, 1, 2), (70, 20, 10))[0]
     longer = rng.choices((0, -1, rng.randint(1, 3), rng.randint(4, _LONGEST_SLIP["ocean"])), (50, 8, 27, 15))[0]
-    untold = rng.randint(2, 5) if rng.random() < 0.12 else 0
-    return _SailingDelays(late, longer, untold, reasons)
-
-
-@dataclass(frozen=True, slots=True)
-class _TimingInputs:
-    """What true times depend on: the weeks of the planned sailings, and when the cargo can leave at the earliest."""
-
-    seed: int
-    weeks: dict[int, int]
-    free_from: datetime
-    rng: Random
+    unannounced = rng.randint(2, 5) if rng.random() < 0.12 else 0
+    return _SailingDelays(late, longer, unannounced, reasons)
 
 
 def _actual_times(
-    route: RoutePlan, planned: list[tuple[datetime, datetime]], chance: _TimingInputs
+    seed: int, route: RoutePlan, planned: list[Times], weeks: dict[int, int], *, free_from: datetime, rng: Random
 ) -> tuple[tuple[ItineraryLeg, ...], tuple[ScheduleSlip, ...]]:
-    """True times: the plan, what slipped, and a little luck; never before what must come first."""
-    free_from, rng = chance.free_from, chance.rng
+    """Actual times: the plan with slips and jitter. No leg departs before the cargo is free (`free_from`)."""
     legs: list[ItineraryLeg] = []
     slips: list[ScheduleSlip] = []
-    for index, stretch in enumerate(route.legs):
-        shift = sum(slip.days for slip in slips if slip.last >= index)
-        moved = planned[index][0] + timedelta(days=shift), planned[index][1] + timedelta(days=shift)
-        if index in chance.weeks:
-            leg, found = _sail(route, index, planned[index], (chance, free_from))
-        elif stretch.flight is not None:
-            leg, found = _fly(route, index, (planned[index], moved), (free_from, rng))
+    for index, times in enumerate(planned):
+        if index in weeks:
+            leg, new_slips = _sail(seed, route, index, times, week=weeks[index], free_from=free_from, rng=rng)
         else:
-            leg, found = _drive(route, index, (planned[index], moved), (free_from, rng))
+            shift = timedelta(days=sum(slip.days for slip in slips if slip.last >= index))
+            moved = times[0] + shift, times[1] + shift
+            move = _drive if route.legs[index].flight is None else _fly
+            leg, new_slips = move(route, index, times, moved=moved, free_from=free_from, rng=rng)
         legs.append(leg)
-        slips += found
+        slips += new_slips
         free_from = leg.arrival
     return tuple(legs), tuple(slips)
 
 
 def _last_moved(route: RoutePlan, index: int) -> int:
-    """The last leg that moves with one: a vessel or a plane waits for nobody."""
+    """The last leg that a slip of this leg moves: a vessel or a plane does not wait."""
     scheduled = [at for at, one in enumerate(route.legs) if at > index and (one.flight or one.mode == "ocean")]
     return scheduled[0] - 1 if scheduled else len(route.legs) - 1
 
 
 def _sail(
-    route: RoutePlan, index: int, planned: tuple[datetime, datetime], fate: tuple[_TimingInputs, datetime]
+    seed: int, route: RoutePlan, index: int, planned: Times, *, week: int, free_from: datetime, rng: Random
 ) -> tuple[ItineraryLeg, list[ScheduleSlip]]:
-    """By the sailing that was booked, or by a later one that the cargo was rolled to."""
-    chance, free_from = fate
-    stretch, last = route.legs[index], _last_moved(route, index)
-    line: Service = stretch.line  # type: ignore[assignment]
-    week = chance.weeks[index]
-    rolled = 1 if index == route.main[0] and chance.rng.random() < 0.08 else 0
+    """By the booked sailing, or by a later one that the cargo was rolled to."""
+    leg, last = route.legs[index], _last_moved(route, index)
+    line: Service = leg.line  # type: ignore[assignment]
+    rolled = 1 if index == route.main[0] and rng.random() < 0.08 else 0
     while True:
-        passage = _sailing_delays(chance.seed, line, week + rolled)
-        departure = planned[0] + timedelta(days=7 * rolled + passage.late)
+        delays = _sailing_delays(seed, line, week + rolled)
+        departure = planned[0] + timedelta(days=7 * rolled + delays.late)
         if departure.astimezone(UTC) >= free_from.astimezone(UTC) + timedelta(hours=5):
             break
         rolled += 1
-    arrival = planned[1] + timedelta(days=7 * rolled + passage.late + passage.longer + passage.unannounced)
+    arrival = planned[1] + timedelta(days=7 * rolled + delays.late + delays.longer + delays.unannounced)
     slips: list[ScheduleSlip] = []
     if rolled:
-        slips.append(
-            ScheduleSlip(
-                index, last, 7 * rolled, planned[0], at_departure=True, reason=_MISSED_REASONS["ocean"], rolled=True
-            )
-        )
-    if passage.late:
-        slips.append(ScheduleSlip(index, last, passage.late, departure, at_departure=True, reason=passage.reasons[0]))
-    if passage.longer:
-        reason = passage.reasons[1] if passage.longer > 0 else None
-        slips.append(ScheduleSlip(index, last, passage.longer, departure, at_departure=False, reason=reason))
-    return ItineraryLeg(stretch, sailing(line, week), sailing(line, week + rolled), *planned, departure, arrival), slips
+        missed = _MISSED_REASONS["ocean"]
+        slips.append(ScheduleSlip(index, last, 7 * rolled, planned[0], at_departure=True, reason=missed, rolled=True))
+    if delays.late:
+        slips.append(ScheduleSlip(index, last, delays.late, departure, at_departure=True, reason=delays.reasons[0]))
+    if delays.longer:
+        reason = delays.reasons[1] if delays.longer > 0 else None
+        slips.append(ScheduleSlip(index, last, delays.longer, departure, at_departure=False, reason=reason))
+    return ItineraryLeg(leg, sailing(line, week), sailing(line, week + rolled), *planned, departure, arrival), slips
 
 
 def _fly(
-    route: RoutePlan,
-    index: int,
-    times: tuple[tuple[datetime, datetime], tuple[datetime, datetime]],
-    fate: tuple[datetime, Random],
+    route: RoutePlan, index: int, planned: Times, *, moved: Times, free_from: datetime, rng: Random
 ) -> tuple[ItineraryLeg, list[ScheduleSlip]]:
-    """On the day that was booked, or some days later at the same hour."""
-    planned, moved = times
-    free_from, rng = fate
+    """On the booked day, or some days later at the same hour."""
     stretch = route.legs[index]
     draw = rng.random()
     days = rng.randint(1, _LONGEST_SLIP["air"]) if draw < 0.4 else 0
@@ -318,7 +310,7 @@ def _fly(
     while departure.astimezone(UTC) < free_from.astimezone(UTC) + timedelta(hours=4):
         departure, days = departure + timedelta(days=1), days + 1
     flight: Flight = stretch.flight  # type: ignore[assignment]
-    # Minutes of luck: doors close late, winds differ.
+    # Minutes by chance: doors close late, winds differ.
     departure += timedelta(minutes=rng.choice((0, 0, 5, 10, 20, 35)))
     arrival = _landing(stretch, departure, flight.minutes + rng.choice((-20, -10, 0, 0, 10, 15)))
     vehicle = vehicle_for(stretch, rng)
@@ -331,28 +323,23 @@ def _fly(
 
 
 def _drive(
-    route: RoutePlan,
-    index: int,
-    times: tuple[tuple[datetime, datetime], tuple[datetime, datetime]],
-    fate: tuple[datetime, Random],
+    route: RoutePlan, index: int, planned: Times, *, moved: Times, free_from: datetime, rng: Random
 ) -> tuple[ItineraryLeg, list[ScheduleSlip]]:
     """By truck or train: about as planned, and not before the cargo is there."""
-    planned, moved = times
-    free_from, rng = fate
     stretch, last = route.legs[index], _last_moved(route, index)
     main = index in route.main
     # What waits for a vessel leaves in time; the trucker is never a week late.
-    luck = _jitter(rng) if index >= route.main[0] else 0
-    departure = _earliest_after(moved[0] + timedelta(days=luck), free_from, rng)
+    jitter = _jitter(rng) if index >= route.main[0] else 0
+    departure = _earliest_after(moved[0] + timedelta(days=jitter), free_from, rng)
     slips: list[ScheduleSlip] = []
     if rng.random() < (0.4 if main and stretch.mode == "rail" else 0.08):
         days = rng.randint(1, _LONGEST_SLIP[stretch.mode])
         reason = rng.choice(_REASONS[stretch.mode])
         slips.append(ScheduleSlip(index, last, days, departure, at_departure=False, reason=reason))
     shift = sum(slip.days for slip in slips) + (_jitter(rng) if main else 0)
-    # As long on the way as was planned, whenever it left.
-    begun = (departure.date() - moved[0].date()).days
-    arrival = _earliest_after(moved[1] + timedelta(days=max(begun, 0) + shift), departure, rng)
+    # It takes as long as planned, whenever it departs.
+    delay = (departure.date() - moved[0].date()).days
+    arrival = _earliest_after(moved[1] + timedelta(days=max(delay, 0) + shift), departure, rng)
     vehicle = vehicle_for(stretch, rng)
     return ItineraryLeg(stretch, vehicle, vehicle, *planned, departure, arrival), slips
 
@@ -362,7 +349,7 @@ def _jitter(rng: Random) -> int:
 
 
 def _earliest_after(moment: datetime, after: datetime, rng: Random) -> datetime:
-    """Noon mostly, of the first day that is not too early; an hour of its own in one of sixteen."""
+    """Mostly noon of the first day that is not too early; another hour in one of sixteen."""
     while moment.astimezone(UTC) < after.astimezone(UTC) + timedelta(hours=5):
         moment += timedelta(days=1)
     if rng.random() < 0.06:
@@ -371,7 +358,7 @@ def _earliest_after(moment: datetime, after: datetime, rng: Random) -> datetime:
 
 
 def _known_at(slip: ScheduleSlip, legs: tuple[ItineraryLeg, ...], rng: Random) -> datetime:
-    """When the carrier tells: before the departure that slips, or on the way."""
+    """When the carrier announces it: before the departure that slips, or on the way."""
     leg = legs[slip.leg]
     if slip.at_departure:
         before = slip.known_at.astimezone(UTC) - timedelta(hours=rng.randint(4, 40))

@@ -1,7 +1,7 @@
-"""What Flexport learns of a shipment, and when: the datatypes, and the order in which things are recorded."""
+"""What Flexport records of a shipment, and when: the data types, and the order of recording."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import NamedTuple
@@ -27,7 +27,7 @@ THE_SHIPMENT = ObjectRef(SHIPMENT)
 
 
 class LegEnd(NamedTuple):
-    """One end of a leg: where an event took place."""
+    """One end of a leg: the location of an event."""
 
     leg: int
     side: str
@@ -35,9 +35,9 @@ class LegEnd(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldEvent:
-    """One change as it is recorded: new fields of objects, and the event that tells of it (none for a silent change).
+    """One recorded change: new fields of objects, and its event (none for a silent change).
 
-    `lag` says that people key it in later than it occurred; `at` is the instant it is recorded.
+    `lag`: it is entered by hand, later than it occurred. `at` is the instant of recording.
     """
 
     occurred: datetime
@@ -70,14 +70,14 @@ def container_leg(plan: Itinerary, box: int, leg: int) -> ObjectRef:
 
 
 def replaced_leg(plan: Itinerary) -> ObjectRef | None:
-    """The leg that a new route replaces: it stands after the real ones."""
+    """The leg that a new route replaces: its position is after the real ones."""
     return ObjectRef(LEG, len(plan.legs)) if plan.rerouted else None
 
 
 def recorded_order(entries: Iterable[WorldEvent], rng: Random) -> list[WorldEvent]:
     """The entries as recorded: in the order in which they occurred, each later than the one before.
 
-    Most are keyed in within the hour, some the same day, a few days later: then `created_at` lies after `occurred_at`.
+    Most are entered within the hour, some the same day, a few days later: then `created_at` is after `occurred_at`.
     """
     found: list[WorldEvent] = []
     last: datetime | None = None
@@ -87,18 +87,7 @@ def recorded_order(entries: Iterable[WorldEvent], rng: Random) -> list[WorldEven
             at = last + timedelta(milliseconds=rng.randint(1000, 90_000))
         at = at.replace(microsecond=at.microsecond // 1000 * 1000)
         last = at
-        found.append(
-            WorldEvent(
-                occurred=entry.occurred,
-                type=entry.type,
-                about=entry.about,
-                where=entry.where,
-                changes=entry.changes,
-                creates=entry.creates,
-                ends=entry.ends,
-                at=at,
-            )
-        )
+        found.append(replace(entry, at=at))
     return found
 
 
@@ -108,13 +97,13 @@ def _lag(rng: Random) -> int:
 
 
 def between(begin: datetime, end: datetime, share: float) -> datetime:
-    """The instant at that share of the way, to the second."""
+    """The instant at that share of the interval, to the second."""
     start = begin.astimezone(UTC)
     return (start + (end.astimezone(UTC) - start) * share).replace(microsecond=0)
 
 
 def loaded_at(plan: Itinerary, box: int, index: int) -> datetime:
-    """When a container is loaded on a vessel or a train: after it came off the one before."""
+    """When a container is loaded on a vessel or a train: after it was discharged from the previous one."""
     leg = plan.legs[index]
     before = plan.legs[index - 1].arrival if index else leg.departure - timedelta(days=2)
     if index and plan.legs[index - 1].route_leg.mode in CONTAINER_MODES:
@@ -124,12 +113,12 @@ def loaded_at(plan: Itinerary, box: int, index: int) -> datetime:
 
 
 def discharged_at(plan: Itinerary, box: int, index: int) -> datetime:
-    """When a container comes off a vessel or a train: the day after the arrival at the earliest."""
-    leg, lot = plan.legs[index], _random(plan)
+    """When a container is discharged from a vessel or a train: the day after the arrival at the earliest."""
+    leg, random = plan.legs[index], _random(plan)
     after = plan.legs[index + 1].departure if index + 1 < len(plan.legs) else leg.arrival + timedelta(days=3)
-    off = between(leg.arrival, after, 0.05 + 0.25 * lot.random(f"discharged/{box}/{index}"))
+    off = between(leg.arrival, after, 0.05 + 0.25 * random.random(f"discharged/{box}/{index}"))
     morning = midnight(leg.arrival, leg.arrival + timedelta(days=1)) + timedelta(
-        minutes=lot.randint(f"morning/{box}/{index}", 50, 250)
+        minutes=random.randint(f"morning/{box}/{index}", 50, 250)
     )
     return max(off, morning.astimezone(UTC))
 
@@ -151,5 +140,5 @@ def last_free_day(plan: Itinerary) -> datetime:
 
 
 def silent_change(at: datetime, fields: Wire) -> WorldEvent:
-    """A change of the shipment that no event tells of, as one of its metadata."""
+    """A change of the shipment without an event, such as of its metadata."""
     return WorldEvent(occurred=at, changes=((THE_SHIPMENT, fields),), at=at)

@@ -1,12 +1,14 @@
-"""The seeded world: a book of shipments in motion, their papers, and the events they have caused so far.
+"""The seeded world: shipments in motion, the objects that follow from them, and the events so far.
 
-Shipments, legs, containers and container legs are kept (`tables`); everything else that Flexport lists is made when it
-is asked for (`shelves`): fifty thousand shipments have too many papers to keep. Deterministic: the same `WorldPlan`,
-advanced to the same instants, holds the same objects and tells the same events. Objects and events are shared, never
-copied and never changed in place: copy one before you edit it.
+Shipments, legs, containers and container legs are stored (`tables`); everything else that Flexport lists is made when
+it is read (`collections`). Deterministic: the same `WorldPlan`, advanced to the same instants, has the same objects and
+events. Objects and events are shared, never copied and never changed in place: copy one before you edit it.
 """
 
+import gc
 import heapq
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -16,24 +18,16 @@ from flexportd.sandbox.catalog.network import network
 from flexportd.sandbox.catalog.products import products
 from flexportd.sandbox.catalog.wire_objects import (
     ALL_PATHS,
-    BOOKING,
-    BOOKING_LINE,
-    COMMERCIAL_INVOICE,
     CONTAINER,
     CONTAINER_LEG,
-    CUSTOMS_ENTRY,
     DOCUMENT,
     EVENT,
-    INVOICE,
     LEG,
-    ORDER,
-    ORDER_LINE,
     PRODUCT,
     SHIPMENT,
     Links,
     Wire,
 )
-from flexportd.sandbox.gc_pause import gc_paused
 from flexportd.sandbox.ids import FIRST_SHIPMENT, PER_SHIPMENT
 from flexportd.sandbox.objects.bookings import BookingLines, Bookings
 from flexportd.sandbox.objects.commercial_invoices import CommercialInvoices
@@ -46,19 +40,25 @@ from flexportd.sandbox.objects.shipment_state import ShipmentState
 from flexportd.sandbox.scripts.overstays import Overstays
 from flexportd.sandbox.scripts.shipment_plan import Itinerary, plan
 from flexportd.sandbox.scripts.world_events import ObjectRef, container_leg_pairs, silent_change
-from flexportd.sandbox.world.collections import Collection, DerivedCollection, DerivedObjects, FixedCollection, key_of
-from flexportd.sandbox.world.tables import TableCollection
+from flexportd.sandbox.world.collections import (
+    Collection,
+    DerivedCollection,
+    FixedCollection,
+    TableCollection,
+    key_of,
+)
 
 EVENTS_KEPT = 20_000
 _FIRST_EVENT = 730_000
 _FIRST_IDS = {SHIPMENT: FIRST_SHIPMENT, LEG: 8_800_412, CONTAINER: 555_001, CONTAINER_LEG: 1_493_765}
 _FIRST_ITEM, _ITEMS_EACH = 2_300_100, 50
 _LARGE = 2_000
+_DERIVED = (Bookings, BookingLines, Orders, OrderLines, Invoices, CommercialInvoices, CustomsEntries)
 
 
 @dataclass(frozen=True, slots=True)
 class WorldPlan:
-    """What a world is made from. Links in its objects point to `link_base`."""
+    """The parameters of a world. Links in its objects point to `link_base`."""
 
     start: datetime
     seed: int = 7
@@ -67,9 +67,9 @@ class WorldPlan:
 
 
 class World:
-    """Everything Flexport lists, at the instant `now`: `tables` by `_object` and id, `shelves` by `_object`.
+    """Everything Flexport lists, at the instant `now`: `tables` by `_object` and id, `collections` by `_object`.
 
-    `revision` is another number after every change.
+    `revision` increases with every change.
     """
 
     def __init__(self, plan: WorldPlan) -> None:
@@ -80,14 +80,14 @@ class World:
         self._next_ids = dict(_FIRST_IDS)
         self._next_event = _FIRST_EVENT
         self._journeys: dict[int, ShipmentState] = {}
-        # When the next happening of each shipment is recorded.
+        # When the next change of each shipment is recorded.
         self._due: list[tuple[datetime, int]] = []
         self._overstays = Overstays()
         self.revision = 0
-        self.documents = Documents(self._links, plan.seed)
+        self._documents = Documents(self._links, plan.seed)
         self._tables = {kind: TableCollection(kind, self.tables, self._journeys) for kind in self.tables}
-        self.shelves: dict[str, Collection] = {**self._tables, **self._derived(), **self._fixed()}
-        with gc_paused(keep=plan.shipments >= _LARGE):
+        self.collections: dict[str, Collection] = {**self._tables, **self._derived(), **self._fixed()}
+        with _gc_paused(keep=plan.shipments >= _LARGE):
             for itinerary in self._overstays.apply(self._initial()):
                 self._add_shipment(itinerary)
             self.advance(plan.start)
@@ -99,33 +99,31 @@ class World:
 
     def advance(self, to: datetime) -> list[Wire]:
         """Move the world to that instant and return the events this causes, in order. The past changes nothing."""
-        found: list[Wire] = []
+        events: list[Wire] = []
         self.revision += 1
         while self._due and self._due[0][0] <= to:
             _, shipment_id = heapq.heappop(self._due)
             event = self._advance_one(self._journeys[shipment_id])
             if event is not None:
-                found.append(event)
+                events.append(event)
         self.now = max(self.now, to.astimezone(UTC))
-        return found
+        return events
 
     def backlog(self) -> list[Wire]:
-        """Every event since the oldest shipment was booked: who applies them in order knows the world as it is."""
+        """Every event since the oldest shipment was booked; applied in order, they give the present state."""
         events = [event for journey in self._journeys.values() for event in journey.replay()]
         return sorted(events, key=lambda event: int(event["id"]))
 
     def edit_shipment(self, shipment_id: int, fields: Wire) -> Wire:
-        """Change a shipment silently, as a person at Flexport might; its `updated_at` moves. Returns the new shipment.
+        """Change a shipment without an event, as staff may at Flexport; its `updated_at` moves. Returns the shipment.
 
         Raises NotFoundError, or InvalidError for a field that shipments do not have.
         """
         journey = self.journey(shipment_id)
-        unknown = sorted(set(fields) - set(journey.shipment))
-        if unknown:
-            raise InvalidError(f"A shipment has no field {unknown[0]!r}.", unknown[0])
+        check_fields("A shipment", journey.shipment, fields)
         last = datetime.fromisoformat(journey.shipment["updated_at"])
         at = max(self.now, last + timedelta(milliseconds=200))
-        # Flexport's clock never lags behind its stamps.
+        # Flexport's clock is never behind its time stamps.
         self.now = at
         self.revision += 1
         self._store(journey, journey.apply(silent_change(at, fields), 0))
@@ -133,58 +131,58 @@ class World:
 
     def find(self, kind: str, key: str) -> Wire:
         """One object of any kind by its id as text; a port by `UNLOCODE/name`. Raises NotFoundError."""
-        found = self.shelves[_check_kind(kind)].find(key, self.now)
+        found = self.collections[_check_kind(kind)].find(key)
         if found is None:
             raise NotFoundError(f"There is no {kind} {key}.")
         return found
 
     def put(self, wire: Wire) -> None:
-        """Add an object of any kind, or replace the one with its id. No event tells of it, no stamp moves.
+        """Add an object of any kind, or replace the one with its id, without an event or a new time stamp.
 
-        Raises InvalidError for an object whose `_object` is none of the lists'.
+        Raises InvalidError for an object whose `_object` has no list.
         """
-        shelf = self.shelves[_check_kind(str(wire.get("_object")))]
+        collection = self.collections[_check_kind(str(wire.get("_object")))]
         self.revision += 1
-        shelf.put(wire)
+        collection.put(wire)
 
     def delete(self, kind: str, key: int | str) -> None:
-        """Take an object out of its list and its address, for good and silently; others still link to it.
+        """Delete an object for good, without an event; other objects still link to it.
 
         Raises NotFoundError.
         """
         self.find(kind, str(key))
         self.revision += 1
-        self.shelves[kind].delete(str(key))
+        self.collections[kind].delete(str(key))
 
     def override(self, kind: str, key: int | str, fields: Wire) -> Wire:
-        """Lay fields over an object, silently: no event tells of it, no stamp moves unless it is among the fields.
+        """Replace fields of an object, without an event or a new time stamp.
 
-        What time changes later stays under them. Returns the object as it is now. Raises NotFoundError.
+        Later changes do not affect these fields. Returns the object. Raises NotFoundError.
         """
         self.find(kind, str(key))
         self.revision += 1
-        self.shelves[kind].override(str(key), fields, self.now)
+        self.collections[kind].override(str(key), fields)
         return self.find(kind, str(key))
 
     def export(self) -> dict[str, dict[str, Wire]]:
-        """All that a mirror should hold now, by `_object` and id as text: see `key_of`.
+        """All that a mirror should contain now, by `_object` and key (see `key_of`).
 
-        Deleted legs are left out, as they are from lists; so are events, which are news and no state.
+        Without deleted legs, which are in no list, and events, which are not state.
         """
         return {
-            kind: {key_of(row): row for row in shelf.rows(self.now) if not row.get("deleted_at")}
-            for kind, shelf in self.shelves.items()
+            kind: {key_of(row): row for row in collection.rows() if not row.get("deleted_at")}
+            for kind, collection in self.collections.items()
             if kind != EVENT
         }
 
     def file(self, key: str) -> tuple[bytes, str]:
         """The bytes of a document and their media type. Raises NotFoundError."""
         self.find(DOCUMENT, key)
-        number = self.documents.parse_id(key)
+        number = self._documents.parse_id(key)
         if number is None:
             raise NotFoundError(f"The document {key} was put into the sandbox without a file.")
         shipment_id, place = divmod(number, PER_SHIPMENT)
-        return self.documents.file(self._journeys[shipment_id], place)
+        return self._documents.file(self._journeys[shipment_id], place)
 
     def journey(self, shipment_id: int) -> ShipmentState:
         """One shipment with its history. Raises NotFoundError."""
@@ -199,12 +197,12 @@ class World:
         return self._next_event - 1
 
     def record(self, event: Wire) -> None:
-        """Keep an event for `GET /events`; the oldest makes room."""
+        """Add an event to `GET /events`; the oldest is dropped."""
         self.revision += 1
-        kept = self.tables[EVENT]
-        kept[event["id"]] = event
-        while len(kept) > EVENTS_KEPT:
-            del kept[next(iter(kept))]
+        events = self.tables[EVENT]
+        events[event["id"]] = event
+        while len(events) > EVENTS_KEPT:
+            del events[next(iter(events))]
 
     def _initial(self) -> list[Itinerary]:
         """The first shipments, spread evenly over all stages, the oldest booking first."""
@@ -216,25 +214,15 @@ class World:
         return sorted(found, key=lambda one: one.booked)
 
     def _derived(self) -> dict[str, Collection]:
-        links, seed = self._links, self.plan.seed
-        papers: dict[str, DerivedObjects] = {
-            BOOKING: Bookings(links),
-            BOOKING_LINE: BookingLines(links),
-            ORDER: Orders(links),
-            ORDER_LINE: OrderLines(links),
-            INVOICE: Invoices(links, seed),
-            COMMERCIAL_INVOICE: CommercialInvoices(links, seed),
-            CUSTOMS_ENTRY: CustomsEntries(links, seed),
-            DOCUMENT: self.documents,
-        }
-        return {kind: DerivedCollection(paper, self._journeys) for kind, paper in papers.items()}
+        made = [kind(self._links, self.plan.seed) for kind in _DERIVED]
+        return {one.kind: DerivedCollection(one, self._journeys, lambda: self.now) for one in (*made, self._documents)}
 
     def _fixed(self) -> dict[str, Collection]:
         fixed = {PRODUCT: products(), **network(self._links, self.plan.seed)}
         return {kind: FixedCollection(rows) for kind, rows in fixed.items()}
 
-    def _add_shipment(self, itinerary: Itinerary, born: datetime | None = None) -> None:
-        """Give a planned shipment its ids and put its story on the agenda."""
+    def _add_shipment(self, itinerary: Itinerary, known_since: datetime | None = None) -> None:
+        """Give a planned shipment its ids and schedule its changes."""
         sizes = {
             SHIPMENT: 1,
             LEG: len(itinerary.legs) + itinerary.rerouted,
@@ -245,26 +233,26 @@ class World:
         for kind, size in sizes.items():
             self._next_ids[kind] += size
         items = _FIRST_ITEM + _ITEMS_EACH * (first[SHIPMENT] - _FIRST_IDS[SHIPMENT])
-        journey = ShipmentState(itinerary, ShipmentIds(first, items), self._links, born)
+        journey = ShipmentState(itinerary, ShipmentIds(first, items), self._links, known_since)
         journey.schedule(self.plan.seed)
         self._journeys[first[SHIPMENT]] = journey
         self._schedule(journey)
 
     def _schedule(self, journey: ShipmentState) -> None:
-        if journey.to_come:
-            heapq.heappush(self._due, (journey.to_come[0].at, journey.numbers.id_of(ObjectRef(SHIPMENT))))
+        if journey.upcoming:
+            heapq.heappush(self._due, (journey.upcoming[0].at, journey.ids.id_of(ObjectRef(SHIPMENT))))
 
     def _advance_one(self, journey: ShipmentState) -> Wire | None:
-        """Record the next thing of a shipment: store what it changes, keep and return its event."""
-        happening = journey.to_come.popleft()
-        number = self.event_id() if happening.type else 0
-        self._store(journey, journey.apply(happening, number))
+        """Apply the next change of a shipment; returns its event."""
+        entry = journey.upcoming.popleft()
+        number = self.event_id() if entry.type else 0
+        self._store(journey, journey.apply(entry, number))
         self._schedule(journey)
-        if happening.ends:
-            self._book_next(happening.at)
+        if entry.ends:
+            self._book_next(entry.at)
         if not number:
             return None
-        event = journey.event(number, happening)
+        event = journey.event(number, entry)
         self.record(event)
         return event
 
@@ -275,15 +263,39 @@ class World:
                 self.tables[subject.kind][wire["id"]] = wire
 
     def _book_next(self, ended: datetime) -> None:
-        """Book a new shipment some days after one has ended: the world never runs dry."""
+        """Book a new shipment some days after one has ended, so that the world never runs out."""
         ordinal = len(self._journeys)
         rng = Random(f"{self.plan.seed}/follow/{ordinal}")  # noqa: S311 (a world, not a secret)
-        born = max(ended, self.plan.start.astimezone(UTC))
-        booked = born + timedelta(hours=rng.randint(4, 120))
-        self._add_shipment(self._overstays.apply([plan(self.plan.seed, ordinal, booked)])[0], born)
+        known_since = max(ended, self.plan.start.astimezone(UTC))
+        booked = known_since + timedelta(hours=rng.randint(4, 120))
+        self._add_shipment(self._overstays.apply([plan(self.plan.seed, ordinal, booked)])[0], known_since)
+
+
+def check_fields(name: str, wire: Wire, fields: Wire) -> None:
+    """Raises InvalidError for a field that the object does not have."""
+    for unknown in sorted(set(fields) - set(wire)):
+        raise InvalidError(f"{name} has no field {unknown!r}.", unknown)
 
 
 def _check_kind(kind: str) -> str:
     if kind not in ALL_PATHS:
         raise InvalidError(f"There is no list of {kind!r}: known are {', '.join(ALL_PATHS)}.", "_object")
     return kind
+
+
+@contextmanager
+def _gc_paused(*, keep: bool) -> Iterator[None]:
+    """Make a world without garbage collection: it makes no garbage, and each collection takes as long as the world.
+
+    With `keep`, later collections skip all that exists then: each would take seconds of a world of millions of objects,
+    and delay every response.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+        if keep:
+            gc.freeze()
+    finally:
+        if was_on:
+            gc.enable()

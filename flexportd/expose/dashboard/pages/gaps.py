@@ -1,20 +1,26 @@
-"""The page of the gaps: whether webhooks arrive, and what polling brought when they did not."""
+"""The page of the gaps: whether webhooks arrive, and the events that polling recovered when they did not."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
+
+from aiohttp import web
+from multidict import MultiDict
 
 from flexportd.core.events.applier import event_title
 from flexportd.core.labels import format_duration
 from flexportd.core.outages import OutageReport, outages
 from flexportd.core.resources.shipments import TABLE
-from flexportd.expose.api.gaps import next_outages_cursor
-from flexportd.expose.dashboard.view.alerts import NO_KEY, StoredStatus, sentence
+from flexportd.expose.api.gaps import OUTAGES, next_outages_cursor
+from flexportd.expose.api.list_endpoint import bind_cursor
+from flexportd.expose.context import CLOCK, DISPLAY
+from flexportd.expose.dashboard.page import PageTable
+from flexportd.expose.dashboard.view.alerts import NO_KEY, PageContext
 from flexportd.expose.dashboard.view.dates import DateText, RelativeTime, ViewContext, count
-from flexportd.expose.dashboard.view.labels import Badge, Text, short_text, text
+from flexportd.expose.dashboard.view.labels import Badge, Text, item_state, page_url, sentence, text
 from flexportd.expose.dashboard.view.list_status import Sentence, delivery_sentence
+from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.query_params import ListRequest
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.transaction import Transaction
@@ -22,34 +28,29 @@ from flexportd.storage.transaction import Transaction
 MOST = 20  # outages of a page
 _EVENTS = 25  # shown of each
 
-_STATES = {
-    "applied": Badge("Applied", "delivered"),
-    "coalesced": Badge("Applied", "delivered"),
-    "ignored": Badge("Ignored", "plain"),
-    "ready": Badge("Waiting", "arriving"),
-    "dead": Badge("Failed", "bad"),
-}
+PAGES = PageTable("gaps")
 
 
 @dataclass(frozen=True, slots=True)
 class GapsData:
-    """Outages with their first events, one more than are shown if others follow; which shipments of theirs are here.
+    """Outages with their first events, one more than are shown if there are more; `next` is the cursor for those.
 
-    `next` is the cursor of the next page.
+    `shipments` are the ids that are stored here.
     """
 
     spans: Sequence[tuple[OutageReport, Sequence[Mapping[str, Any]]]]
     shipments: Collection[int]
     next: str | None
+    limit: int = MOST
 
 
 @dataclass(frozen=True, slots=True)
 class MissedEventRow:
-    """An event that no webhook brought; `url` leads to it while it is kept."""
+    """An event that no webhook delivered in time; `url` is its page while it is stored."""
 
     title: Text
     at: DateText | None
-    noticed: DateText | None
+    recovered: DateText | None
     url: str | None
     shipment_id: int | None
     state: Badge
@@ -58,16 +59,16 @@ class MissedEventRow:
 
 @dataclass(frozen=True, slots=True)
 class OutageRow:
-    """One outage: from the last webhook before it to the first after it."""
+    """One outage: from the last webhook before it to the first one after it."""
 
     number: int
     since: DateText | None
     until: DateText | None
-    lasted: str
+    duration: str
     sentence: str
     events: str
-    repaired: str
-    is_repaired: bool
+    recovered: str
+    is_recovered: bool
     late: str
     missed: tuple[MissedEventRow, ...]
     all_url: str | None
@@ -75,11 +76,11 @@ class OutageRow:
 
 @dataclass(frozen=True, slots=True)
 class GapsPage:
-    """Everything the page of the gaps shows; `blindness` is why gaps cannot be seen, where that is so."""
+    """The view model; `undetectable` is why gaps cannot be detected, where that is so."""
 
     verdict: Sentence
-    blindness: str | None
-    rhythm: str | None
+    undetectable: str | None
+    interval: str | None
     last_webhook: RelativeTime | None
     last_upstream: RelativeTime | None
     polled: RelativeTime | None
@@ -88,68 +89,74 @@ class GapsPage:
     next_url: str | None
 
 
-def read(tx: Transaction, asked: ListRequest, now: datetime) -> GapsData:
+async def _query(request: web.Request) -> ListRequest:
+    query = {"limit": str(MOST), **query_params.parse_unique(request.query, ("cursor",))}
+    params = query_params.parse_list_params(MultiDict(query), OUTAGES, request.app[DISPLAY])
+    return await bind_cursor(request, params)
+
+
+def read(tx: Transaction, request: web.Request, params: ListRequest) -> GapsData:
     """Outages with their events in one snapshot."""
-    spans = [(span, tx.gaps.page(_events_of(span))) for span in outages(tx, asked.page, now)]
-    named = {row["shipment_id"] for _, rows in spans for row in rows if row["shipment_id"] is not None}
-    following = next_outages_cursor(tx, asked, [span for span, _ in spans])
-    return GapsData(spans, {int(key) for key in tx.resources.content_hashes(TABLE, sorted(named))}, following)
+    now = request.app[CLOCK].now()
+    spans = [(span, tx.gaps.page(_events_of(span))) for span in outages(tx, params.page, now)]
+    ids = {row["shipment_id"] for _, rows in spans for row in rows if row["shipment_id"] is not None}
+    following = next_outages_cursor(tx, params, [span for span, _ in spans])
+    stored = {int(key) for key in tx.resources.content_hashes(TABLE, sorted(ids))}
+    return GapsData(spans, stored, following, params.page.limit)
 
 
 def _events_of(span: OutageReport) -> PageRequest:
     return PageRequest(_EVENTS, "created_at", descending=False, filters={"outage": (span.outage.after_seq,)})
 
 
-def gaps_page(
-    found: GapsData, noted: StoredStatus, asked: ListRequest, sight: ViewContext, *, has_key: bool
-) -> GapsPage:
-    """The gaps in words."""
-    limit, clocks = asked.page.limit, noted.health.signals
-    rhythm, detection = clocks.event_rate, noted.health.detection
+@PAGES.page("/gaps", "gaps.html", query=_query, read=read)
+def gaps_page(data: GapsData, context: PageContext) -> GapsPage:
+    """The gaps; not cached, as the time since the last webhook grows."""
+    view, health = context.view, context.stored.health
+    signals, rate = health.signals, health.signals.event_rate
     return GapsPage(
-        verdict=replace(delivery_sentence(noted), url=None, link=None),
-        blindness=None if detection.state == "working" else sentence(detection.sentence),
-        rhythm=f"{format_duration(rhythm.usual)}, longest {format_duration(rhythm.longest)}" if rhythm else None,
-        last_webhook=sight.ago(clocks.last_webhook_at),
-        last_upstream=sight.ago(clocks.last_upstream_at),
-        polled=sight.ago(clocks.polled_at),
-        no_key=None if has_key else NO_KEY,
-        rows=tuple(_outage(span, events, found.shipments, sight) for span, events in found.spans[:limit]),
-        next_url=None if found.next is None else f"/gaps?{urlencode({'cursor': found.next})}",
+        verdict=replace(delivery_sentence(context.stored), url=None, link=None),
+        undetectable=None if health.detection.state == "working" else sentence(health.detection.sentence),
+        interval=f"{format_duration(rate.usual)}, longest {format_duration(rate.longest)}" if rate else None,
+        last_webhook=view.ago(signals.last_webhook_at),
+        last_upstream=view.ago(signals.last_upstream_at),
+        polled=view.ago(signals.polled_at),
+        no_key=None if context.runtime.has_key else NO_KEY,
+        rows=tuple(_outage(span, events, data.shipments, view) for span, events in data.spans[: data.limit]),
+        next_url=None if data.next is None else page_url("/gaps", {}, cursor=data.next),
     )
 
 
 def _outage(
-    span: OutageReport, events: Sequence[Mapping[str, Any]], shipments: Collection[int], sight: ViewContext
+    span: OutageReport, events: Sequence[Mapping[str, Any]], shipments: Collection[int], view: ViewContext
 ) -> OutageRow:
     outage = span.outage
-    rest = [(outage.waiting, "waiting"), (outage.dead, "failed")]
-    repaired = f"{span.repaired:,} of {outage.events:,}"
-    repaired += "".join(f", {number:,} {what}" for number, what in rest if number)
-    more = outage.events > _EVENTS
+    recovered = f"{span.repaired:,} of {outage.events:,}"
+    rest = ((outage.waiting, "waiting"), (outage.dead, "failed"))
+    recovered += "".join(f", {number:,} {state}" for number, state in rest if number)
     return OutageRow(
         number=outage.after_seq,
-        since=sight.instant(outage.deaf_since),
-        until=sight.instant(span.until),
-        lasted=format_duration(span.seconds),
+        since=view.instant(outage.deaf_since),
+        until=view.instant(span.until),
+        duration=format_duration(span.seconds),
         sentence=sentence(span.sentence),
         events=count(outage.events, "event"),
-        repaired=repaired,
-        is_repaired=span.repaired == outage.events,
+        recovered=recovered,
+        is_recovered=span.repaired == outage.events,
         late=f"{outage.late:,}",
-        missed=tuple(_missed_event(row, shipments, sight) for row in events[:_EVENTS]),
-        all_url=f"/api/v1/gaps/events?outage={outage.after_seq}" if more else None,
+        missed=tuple(_missed_event(row, shipments, view) for row in events[:_EVENTS]),
+        all_url=f"/api/v1/gaps/events?outage={outage.after_seq}" if outage.events > _EVENTS else None,
     )
 
 
-def _missed_event(row: Mapping[str, Any], shipments: Collection[int], sight: ViewContext) -> MissedEventRow:
+def _missed_event(row: Mapping[str, Any], shipments: Collection[int], view: ViewContext) -> MissedEventRow:
     state = row["state"]
     return MissedEventRow(
         title=text(event_title(row["type"]), 60) or Text("Event"),
-        at=sight.instant(row["occurred_at"] or row["created_at"]),
-        noticed=sight.instant(row["detected_at"]),
+        at=view.instant(row["occurred_at"] or row["created_at"]),
+        recovered=view.instant(row["detected_at"]),
         url=f"/events/{quote(row['event_id'], safe='')}" if state else None,
         shipment_id=row["shipment_id"] if row["shipment_id"] in shipments else None,
-        state=_STATES.get(state) or Badge(short_text(state) or "No longer kept", "plain"),
-        late=sight.instant(row["delivered_at"]),
+        state=item_state(state) or Badge("No longer stored", "plain"),
+        late=view.instant(row["delivered_at"]),
     )

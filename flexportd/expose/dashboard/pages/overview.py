@@ -1,44 +1,46 @@
-"""The first page: where everything is, what arrives soon, what is late, what is new, and how the daemon is."""
+"""The overview: shipments by stage, late and upcoming arrivals, latest changes, and the state of the daemon."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Literal
-from urllib.parse import urlencode
 
 import msgspec
+from aiohttp import web
 
 from flexportd.clock import stamp
-from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.shipments import TABLE
 from flexportd.escape import escape_control
-from flexportd.expose.dashboard.pages.exceptions import count_open
-from flexportd.expose.dashboard.pages.shipments import ShipmentRow, shipment_row
-from flexportd.expose.dashboard.view.alerts import REFUSED_URL, Alert, PageContext, sentence
+from flexportd.expose.context import CLOCK
+from flexportd.expose.dashboard.layout import is_customer
+from flexportd.expose.dashboard.page import PageTable, no_query, redirect
+from flexportd.expose.dashboard.view.alerts import REFUSED_URL, Alert, PageContext, RuntimeStatus, SetupHint
 from flexportd.expose.dashboard.view.dates import DateText, ViewContext, count
+from flexportd.expose.dashboard.view.exception_rows import count_open
 from flexportd.expose.dashboard.view.history import OVERVIEW_FIELDS, RecentChange, recent_changes
-from flexportd.expose.dashboard.view.labels import ARRIVED, STAGES, Badge, status
+from flexportd.expose.dashboard.view.labels import ARRIVED, STAGES, Badge, page_url, sentence, status
 from flexportd.expose.dashboard.view.list_status import LastRun, completeness, list_rows
-from flexportd.expose.dashboard.view.setup_hint import SetupHint
+from flexportd.expose.dashboard.view.shipment_rows import ShipmentRow, shipment_row
 from flexportd.expose.webhook_refusals import current_refusals
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.sync import Receipt
-from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
 from flexportd.storage.transaction import Transaction
 
-_CANDIDATES = 100  # rows that "arriving" and "late" choose from
+_CANDIDATES = 100  # rows to choose the late and upcoming arrivals from
 _SHOWN = 8
 _DAYS_AHEAD = 7
 _RECENT_CHANGES = 16
-_STATUSES = 12  # of one stage; Flexport's own are fewer, but the words are its to choose
-_LONGEST = 60  # characters of a status that can be asked for
+_STATUSES = 12  # of one stage; Flexport has fewer, but may add some
+_LONGEST = 60  # characters of a status in a filter
 
 State = Literal["good", "warn", "bad"]
+
+PAGES = PageTable("overview")
 
 
 @dataclass(frozen=True, slots=True)
 class OverviewData:
-    """What the database says for this page."""
+    """What the database says; `receipts` are those of the last full sync that has ended."""
 
     by_status: Mapping[str, int]
     upcoming: Sequence[Mapping[str, Any]]
@@ -47,40 +49,22 @@ class OverviewData:
     last_received_at: str | None
     queue: Mapping[str, tuple[int, str | None]]
     receipts: Sequence[Receipt]
-    """Of the last full run that has ended."""
-    is_reading: bool = False
-    """Whether a full run goes on."""
-
-
-@dataclass(frozen=True, slots=True)
-class RuntimeData:
-    """What the running daemon says for this page."""
-
-    paused: bool
-    fault: str | None
-    reasons: Sequence[str]
-    has_secrets: bool
-    domains: Sequence[ResourceType]
-    state: Mapping[str, Any] | None
-    """Of the client; None where no key is configured."""
-    unread: Collection[str] = ()
-    """The lists that are to be read and never were."""
-    refusals: Sequence[WebhookRefusal] = ()
-    """Webhooks that were refused, whenever that was; the last refused first."""
+    is_syncing: bool = False
+    """Whether a full sync is running."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatusCount:
-    """How many shipments have one status."""
+    """The number of shipments with one status."""
 
-    pill: Badge
+    badge: Badge
     count: str
     url: str
 
 
 @dataclass(frozen=True, slots=True)
 class StageCount:
-    """How many shipments are in one part of the journey; `share` of all is in percent."""
+    """The number of shipments in one stage of the journey; `share` of all in percent."""
 
     tone: str
     title: str
@@ -92,19 +76,19 @@ class StageCount:
 
 @dataclass(frozen=True, slots=True)
 class ArrivalRow:
-    """A shipment that is to arrive, and in how long or since when."""
+    """A shipment that is to arrive, with `in 3 days` or `2 days overdue`."""
 
     shipment: ShipmentRow
-    words: str
+    due: str
     is_late: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ArrivalList:
-    """A list of such shipments, cut, with the way to all of them."""
+    """The first of such shipments; `url` is the list of all, `empty` the text if there are none."""
 
     title: str
-    none: str
+    empty: str
     total: str
     rows: tuple[ArrivalRow, ...]
     url: str
@@ -112,7 +96,7 @@ class ArrivalList:
 
 @dataclass(frozen=True, slots=True)
 class HealthRow:
-    """One thing an operator looks at."""
+    """The state of one part of the system."""
 
     title: str
     state: State
@@ -124,26 +108,32 @@ class HealthRow:
 
 @dataclass(frozen=True, slots=True)
 class OverviewPage:
-    """Everything the overview shows."""
+    """The view model; `setup_hint` replaces the lists while there is no shipment."""
 
     total: str
-    needs: tuple[Alert, ...]
+    alerts: tuple[Alert, ...]
     stages: tuple[StageCount, ...]
-    expectations: tuple[ArrivalList, ...]
-    news: tuple[RecentChange, ...]
+    arrivals: tuple[ArrivalList, ...]
+    changes: tuple[RecentChange, ...]
     health: tuple[HealthRow, ...]
-    connecting: SetupHint | None
+    setup_hint: SetupHint | None
 
 
-def read(tx: Transaction, now: datetime) -> OverviewData:
+async def _query(request: web.Request) -> web.StreamResponse | None:
+    """A customer's first page is the list of shipments."""
+    await no_query(request)
+    return redirect("/shipments") if is_customer(request) else None
+
+
+def read(tx: Transaction, request: web.Request, _query: None) -> OverviewData:
     """Everything in one snapshot."""
+    now, run = request.app[CLOCK].now(), tx.sync.last("full")
     by_status = tx.resources.counts(TABLE, "status")
-    run = tx.sync.last("full")
-    underway = msgspec.json.encode([name for name in by_status if name not in ARRIVED]).decode()
-    # A day more at either end: which day it is depends on the place.
+    in_transit = msgspec.json.encode([name for name in by_status if name not in ARRIVED]).decode()
+    # A day more at either end: the day depends on the place.
     begin, end = stamp(now - timedelta(days=1)), stamp(now + timedelta(days=_DAYS_AHEAD + 1))
     soon = {"eta_after": (begin,), "eta_before": (end,), "not_archived": ()}
-    late = {"status": (underway,), "eta_before": (stamp(now),), "not_archived": ()}
+    late = {"status": (in_transit,), "eta_before": (stamp(now),), "not_archived": ()}
     return OverviewData(
         by_status=by_status,
         upcoming=tx.resources.page(TABLE, PageRequest(_CANDIDATES, "eta_at", descending=False, filters=soon)),
@@ -152,30 +142,28 @@ def read(tx: Transaction, now: datetime) -> OverviewData:
         last_received_at=tx.events.newest()[0],
         queue=tx.items.stats(),
         receipts=tx.sync.receipts(run.id) if run else (),
-        is_reading=tx.sync.running("full") is not None,
+        is_syncing=tx.sync.running("full") is not None,
     )
 
 
-def overview_page(
-    found: OverviewData, running: RuntimeData, look: PageContext, connecting: SetupHint | None
-) -> OverviewPage:
-    """The overview in words."""
-    sight = look.view
-    total = sum(found.by_status.values())
+@PAGES.page("/", "overview.html", query=_query, read=read, for_audiences=True)
+def overview_page(data: OverviewData, context: PageContext) -> OverviewPage:
+    """The overview; not cached, as it shows the present state of the daemon."""
+    total = sum(data.by_status.values())
     return OverviewPage(
         total=count(total, "shipment"),
-        needs=look.alerts,
-        stages=_stages(found.by_status, total),
-        expectations=(_late_arrivals(found.overdue, sight), _arriving_soon(found.upcoming, sight)),
-        news=recent_changes(found.changes, sight),
+        alerts=context.alerts,
+        stages=_stages(data.by_status, total),
+        arrivals=(_late_arrivals(data.overdue, context.view), _arriving_soon(data.upcoming, context.view)),
+        changes=recent_changes(data.changes, context.view),
         health=(
-            _exceptions(look),
-            _webhooks(found, running, look),
-            _flexport(found, running, look),
-            _queue(found, running),
-            _daemon(running),
+            _exceptions(context),
+            _webhooks(data, context),
+            _mirror(data, context),
+            _queue(data, context.runtime),
+            _daemon(context.runtime),
         ),
-        connecting=connecting,
+        setup_hint=None if data.by_status else context.runtime.setup_hint(),
     )
 
 
@@ -185,129 +173,121 @@ def _stages(by_status: Mapping[str, int], total: int) -> tuple[StageCount, ...]:
     others = tuple(sorted(name for name in by_status if name not in known))
     if others:
         groups.append(("other", "Other", others))
-    found = []
-    for tone, title, names in groups:
-        number = sum(by_status.get(name, 0) for name in names)
-        statuses = tuple(_status(name, by_status[name]) for name in names[:_STATUSES] if by_status.get(name))
-        found.append(
-            StageCount(tone, title, f"{number:,}", round(100 * number / (total or 1)), _list_url(*names), statuses)
-        )
-    return tuple(found)
+    return tuple(_stage(tone, title, names, by_status, total) for tone, title, names in groups)
+
+
+def _stage(tone: str, title: str, names: Sequence[str], by_status: Mapping[str, int], total: int) -> StageCount:
+    number = sum(by_status.get(name, 0) for name in names)
+    statuses = tuple(_status(name, by_status[name]) for name in names[:_STATUSES] if by_status.get(name))
+    return StageCount(tone, title, f"{number:,}", round(100 * number / (total or 1)), _list_url(*names), statuses)
 
 
 def _status(name: str, number: int) -> StatusCount:
-    # The database counts shipments without a status under this word.
+    # The database counts shipments without a status under "unknown".
     return StatusCount(status(None if name == "unknown" else name), f"{number:,}", _list_url(name))
 
 
 def _list_url(*names: str) -> str:
-    """The list of those with one of these statuses, as far as they can stand in a comma list."""
-    askable = ",".join([name for name in names if len(name) <= _LONGEST and "," not in name][:_STATUSES])
-    return f"/shipments?{urlencode({'status': askable, 'archived': 'all'} if askable else {'archived': 'all'})}"
+    """The list of shipments with these statuses, as far as a comma-separated filter can express them."""
+    statuses = ",".join([name for name in names if len(name) <= _LONGEST and "," not in name][:_STATUSES])
+    return page_url("/shipments", {"status": statuses, "archived": "all"})
 
 
 def _is_open(fields: Mapping[str, Any]) -> bool:
     return not fields["actual_arrival"] and not fields["removed_at"] and bool(fields["estimated_arrival"])
 
 
-def _arriving_soon(rows: Sequence[Mapping[str, Any]], sight: ViewContext) -> ArrivalList:
-    found = []
+def _arriving_soon(rows: Sequence[Mapping[str, Any]], view: ViewContext) -> ArrivalList:
+    arrivals = []
     for fields in rows:
-        past = sight.days_past(fields["estimated_arrival"]) if _is_open(fields) else None
+        past = view.days_past(fields["estimated_arrival"]) if _is_open(fields) else None
         if past is not None and -_DAYS_AHEAD <= past <= 0:
-            found.append(
-                ArrivalRow(
-                    shipment_row(fields, sight), sight.countdown(fields["estimated_arrival"]) or "", is_late=False
-                )
-            )
-    today = sight.now.date()
-    span = {"sort": "eta", "eta_after": today, "eta_before": today + timedelta(days=_DAYS_AHEAD + 1)}
-    return ArrivalList(
-        "Arriving in the next 7 days", "No arrivals in the next 7 days.", _total(found, rows),
-        tuple(found[:_SHOWN]), f"/shipments?{urlencode(span)}",
-    )  # fmt: skip
+            due = view.countdown(fields["estimated_arrival"]) or ""
+            arrivals.append(ArrivalRow(shipment_row(fields, view), due, is_late=False))
+    today = view.now.date()
+    query = {"sort": "eta", "eta_after": f"{today}", "eta_before": f"{today + timedelta(days=_DAYS_AHEAD + 1)}"}
+    return _arrival_list("Arriving in the next 7 days", "No arrivals in the next 7 days.", arrivals, rows, query)
 
 
-def _late_arrivals(rows: Sequence[Mapping[str, Any]], sight: ViewContext) -> ArrivalList:
-    found = []
+def _late_arrivals(rows: Sequence[Mapping[str, Any]], view: ViewContext) -> ArrivalList:
+    arrivals = []
     for fields in rows:
-        late = sight.delay(fields["estimated_arrival"], None) if _is_open(fields) else None
+        late = view.delay(fields["estimated_arrival"], None) if _is_open(fields) else None
         if late is not None:
-            found.append(ArrivalRow(shipment_row(fields, sight), late.text, is_late=True))
-    underway = ",".join(name for stage in STAGES for name in stage.statuses if name not in ARRIVED)
-    asked = {"sort": "-eta", "eta_before": sight.now.date(), "status": underway}
-    return ArrivalList(
-        "Late arrivals",
-        "No late arrivals.",
-        _total(found, rows),
-        tuple(found[:_SHOWN]),
-        f"/shipments?{urlencode(asked)}",
-    )
+            arrivals.append(ArrivalRow(shipment_row(fields, view), late.text, is_late=True))
+    in_transit = ",".join(name for stage in STAGES for name in stage.statuses if name not in ARRIVED)
+    query = {"sort": "-eta", "eta_before": f"{view.now.date()}", "status": in_transit}
+    return _arrival_list("Late arrivals", "No late arrivals.", arrivals, rows, query)
 
 
-def _total(found: Sequence[ArrivalRow], rows: Sequence[Mapping[str, Any]]) -> str:
-    return f"{len(found)}+" if len(rows) > _CANDIDATES else str(len(found))
+def _arrival_list(
+    title: str, empty: str, arrivals: Sequence[ArrivalRow], rows: Sequence[object], query: Mapping[str, str]
+) -> ArrivalList:
+    total = f"{len(arrivals)}{'+' if len(rows) > _CANDIDATES else ''}"
+    return ArrivalList(title, empty, total, tuple(arrivals[:_SHOWN]), page_url("/shipments", query))
 
 
-def _exceptions(look: PageContext) -> HealthRow:
-    found = count_open(look.stored.exceptions)
-    state: State = "bad" if found.is_bad else "warn" if found.total else "good"
-    return HealthRow(
-        "Exceptions", state, f"{found.total:,} open" if found.total else "None", found.detail, url="/exceptions"
-    )
+def _exceptions(context: PageContext) -> HealthRow:
+    counts = count_open(context.stored.exceptions)
+    state: State = "bad" if counts.has_critical else "warn" if counts.total else "good"
+    word = f"{counts.total:,} open" if counts.total else "None"
+    return HealthRow("Exceptions", state, word, counts.summary, url="/exceptions")
 
 
-def _webhooks(found: OverviewData, running: RuntimeData, look: PageContext) -> HealthRow:
-    health = look.stored.health
-    if not running.has_secrets:
+def _webhooks(data: OverviewData, context: PageContext) -> HealthRow:
+    health, runtime, view = context.stored.health, context.runtime, context.view
+    if not runtime.display.has_secrets:
         return HealthRow("Webhooks", "bad", "No secret", "Every webhook is refused until [webhook] secrets is set.")
-    if running.state is not None and health.verdict in ("broken", "never_received"):
+    if runtime.has_key and health.verdict in ("broken", "never_received"):
         return HealthRow("Webhooks", "bad", "Broken", sentence(health.sentence), url="/gaps")
-    if found.last_received_at is None:
+    if data.last_received_at is None:
         return HealthRow("Webhooks", "warn", "Waiting", "No webhook received yet.", url="/gaps")
-    last = look.view.instant(found.last_received_at)
-    refused = current_refusals(running.refusals, found.last_received_at, look.view.now)
+    refused = current_refusals(runtime.refusals, data.last_received_at, view.now)
     if refused:
-        number = count(sum(one.count for one in refused), "webhook")
-        when = look.view.instant(refused[0].last_at)
-        return HealthRow("Webhooks", "warn", "Some refused", f"{number} refused, the latest", when, url=REFUSED_URL)
+        number = count(sum(refusal.count for refusal in refused), "webhook")
+        when = view.instant(refused[0].last_at)
+        return HealthRow("Webhooks", "warn", "Some refused", f"{number} refused, latest", when, url=REFUSED_URL)
+    last = view.instant(data.last_received_at)
     return HealthRow("Webhooks", "good", "Receiving", "Latest webhook", last, url="/gaps")
 
 
-def _flexport(found: OverviewData, running: RuntimeData, look: PageContext) -> HealthRow:
-    """How complete the mirror is, and whether Flexport answers."""
-    if running.state is None:
-        return HealthRow("Mirror", "warn", "No key", "Data is updated only by webhooks.", url="/sync")
-    receipts = {receipt.resource: receipt for receipt in found.receipts}
-    lists = list_rows(running.domains, look.stored, LastRun(receipts, (), running.unread, {}), look.view)
-    told = completeness(lists, look.view, is_running=found.is_reading)
-    if running.state["auth"]["authorised"] is False:
-        return HealthRow("Mirror", "bad", "Sign-in refused", told.text, url="/sync")
-    if running.state["breaker"]["state"] != "closed":
-        return HealthRow("Mirror", "bad", "Flexport down", told.text, url="/sync")
-    if look.stored.pending_removals:
-        return HealthRow("Mirror", "warn", "Review needed", told.text, url="/sync")
-    if told.tone == "good":
-        return HealthRow("Mirror", "good", "Complete", told.text, url="/sync")
-    return HealthRow("Mirror", "warn", "Syncing" if found.is_reading else "Incomplete", told.text, url="/sync")
+def _mirror(data: OverviewData, context: PageContext) -> HealthRow:
+    """How complete the copy of Flexport's data is, and whether Flexport responds."""
+    runtime = context.runtime
+    if runtime.flexport is None:
+        return HealthRow("Data", "warn", "No API key", "Data is updated only by webhooks.", url="/sync")
+    receipts = {receipt.resource: receipt for receipt in data.receipts}
+    unread = context.forecast["never_synced"] if context.forecast else ()
+    lists = list_rows(runtime.resources, context.stored, LastRun(receipts, (), unread, {}), context.view)
+    summary = completeness(lists, context.view, is_running=data.is_syncing)
+    state: State = "bad"
+    if runtime.flexport["auth"]["authorised"] is False:
+        word = "Sign-in refused"
+    elif runtime.flexport["breaker"]["state"] != "closed":
+        word = "Flexport down"
+    elif summary.tone == "good" and not context.stored.pending_removals:
+        state, word = "good", "Complete"
+    else:
+        state = "warn"
+        word = "Review needed" if context.stored.pending_removals else "Syncing" if data.is_syncing else "Incomplete"
+    return HealthRow("Data", state, word, summary.text, url="/sync")
 
 
-def _queue(found: OverviewData, running: RuntimeData) -> HealthRow:
-    ready, leased, dead = (found.queue[state][0] for state in ("ready", "leased", "dead"))
+def _queue(data: OverviewData, runtime: RuntimeStatus) -> HealthRow:
+    ready, leased, dead = (data.queue[state][0] for state in ("ready", "leased", "dead"))
     detail = f"{count(ready + leased, 'item')} waiting, {count(dead, 'dead letter')}"
-    if running.paused:
-        return HealthRow(
-            "Queue", "warn", "Paused", f"{detail}. Nothing is processed until you resume it.", url="/queue"
-        )
+    if runtime.is_paused:
+        detail += ". Nothing is processed until you resume it."
+        return HealthRow("Queue", "warn", "Paused", detail, url="/queue")
     if dead:
         return HealthRow("Queue", "warn", "Needs attention", detail, url="/queue")
     return HealthRow("Queue", "good", "Up to date", detail, url="/queue")
 
 
-def _daemon(running: RuntimeData) -> HealthRow:
-    if running.fault:
-        words = f"The database is not writable: {escape_control(running.fault)}"
-        return HealthRow("Storage", "bad", "Fault", words, url="/system")
-    if running.reasons:
-        return HealthRow("Daemon", "bad", "Not ready", escape_control("; ".join(running.reasons), 400), url="/system")
+def _daemon(runtime: RuntimeStatus) -> HealthRow:
+    if runtime.fault:
+        detail = f"The database is not writable: {escape_control(runtime.fault)}"
+        return HealthRow("Storage", "bad", "Fault", detail, url="/system")
+    if runtime.reasons:
+        return HealthRow("Daemon", "bad", "Not ready", escape_control("; ".join(runtime.reasons), 400), url="/system")
     return HealthRow("Storage", "good", "Healthy", "All received data is stored on disk.", url="/system")

@@ -1,14 +1,27 @@
-"""The page of the queue and its dead letters."""
+"""The page of the queue with its dead letters, the page of one dead letter, and their forms."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
+
+from aiohttp import web
+from multidict import MultiDict
 
 from flexportd.core.events.applier import event_title
+from flexportd.errors import InvalidError, NotFoundError
+from flexportd.escape import escape_control
+from flexportd.expose.api.dead_letters import detail, item_id
+from flexportd.expose.api.list_endpoint import bind_cursor
+from flexportd.expose.context import DISPLAY, QUEUE, REGISTRY
+from flexportd.expose.dashboard.double_submit import SUBMIT_GUARD
+from flexportd.expose.dashboard.page import ListQuery, PageTable, done, form_field
+from flexportd.expose.dashboard.view import related
+from flexportd.expose.dashboard.view.alerts import PageContext
 from flexportd.expose.dashboard.view.dates import DateText, RelativeTime, ViewContext, count
-from flexportd.expose.dashboard.view.labels import Text, event_url, short_text, text
-from flexportd.expose.openapi.query_params import ListRequest, ListRules
+from flexportd.expose.dashboard.view.labels import Text, event_url, page_url, short_text, text
+from flexportd.expose.dashboard.view.values import ValueGroup, named_values, time_text, value_group, value_text
+from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.query_params import ListRules
 from flexportd.storage.repositories.items import DEAD_LETTERS
 from flexportd.storage.transaction import Transaction
 
@@ -26,10 +39,12 @@ RULES = ListRules(
     fixed_filters={"dead": ()},
 )
 
+PAGES = PageTable("queue")
+
 
 @dataclass(frozen=True, slots=True)
 class StateCount:
-    """How many items are in one state, and since when the oldest of them."""
+    """The number of items in one state, and the age of the oldest."""
 
     title: str
     count: str
@@ -40,7 +55,7 @@ class StateCount:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterRow:
-    """An item that gave up."""
+    """An item that failed permanently."""
 
     id: int
     title: Text
@@ -49,13 +64,13 @@ class DeadLetterRow:
     shipment_id: int | None
     error: Text | None
     attempts: str
-    died: DateText | None
+    failed_at: DateText | None
     discarded: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class QueuePage:
-    """Everything the page of the queue shows."""
+    """The view model."""
 
     notice: str | None
     is_paused: bool
@@ -67,72 +82,159 @@ class QueuePage:
 
 @dataclass(frozen=True, slots=True)
 class QueueData:
-    """What the store says of the queue; `next` is the cursor of the next page of dead letters."""
+    """Counts by state and one page of dead letters; `next` is the cursor of the next page."""
 
+    query: ListQuery
     stats: Mapping[str, tuple[int, str | None]]
     letters: Sequence[Mapping[str, Any]]
     next: str | None
 
 
-def read(tx: Transaction, asked: ListRequest) -> QueueData:
-    """Counts and one page of dead letters in one snapshot."""
-    letters = tx.items.dead_letters(asked.page)
-    return QueueData(tx.items.stats(), letters, asked.encode_next_cursor(tx, letters))
+async def _query(request: web.Request) -> ListQuery:
+    sent = query_params.parse_unique(request.query, ("limit", "cursor", "discarded", "done"))
+    filters = {"discarded": "false", **{name: value for name, value in sent.items() if name != "done"}}
+    params = query_params.parse_list_params(MultiDict(filters), RULES, request.app[DISPLAY])
+    return ListQuery(sent, await bind_cursor(request, params))
 
 
-def queue_page(
-    found: QueueData, asked: ListRequest, query: Mapping[str, str], about: tuple[ViewContext, bool]
-) -> QueuePage:
-    """The queue in words; `about` is the view, and whether the queue is paused."""
-    sight, paused = about
-    limit, next_url = asked.page.limit, None
-    if found.next is not None:
-        kept = {name: value for name, value in query.items() if name != "done"}
-        next_url = f"/queue?{urlencode({**kept, 'cursor': found.next})}"
+def read(tx: Transaction, _request: web.Request, query: ListQuery) -> QueueData:
+    """Counts and dead letters in one snapshot."""
+    letters = tx.items.dead_letters(query.params.page)
+    return QueueData(query, tx.items.stats(), letters, query.params.encode_next_cursor(tx, letters))
+
+
+@PAGES.page("/queue", "queue.html", query=_query, read=read)
+def queue_page(data: QueueData, context: PageContext) -> QueuePage:
+    """The queue; not cached, as it shows the present moment."""
+    sent, page = data.query.sent, data.query.params.page
     return QueuePage(
-        notice=NOTICES.get(query.get("done", "")),
-        is_paused=paused,
-        counts=_counts(found.stats, sight),
-        letters=tuple(_dead_letter_row(row, sight) for row in found.letters[:limit]),
-        shows_discarded="discarded" in asked.page.filters,
-        next_url=next_url,
+        notice=NOTICES.get(sent.get("done", "")),
+        is_paused=context.runtime.is_paused,
+        counts=_counts(data.stats, context.view),
+        letters=tuple(_dead_letter_row(row, context.view) for row in data.letters[: page.limit]),
+        shows_discarded="discarded" in page.filters,
+        next_url=None if data.next is None else page_url("/queue", sent, cursor=data.next, done=""),
     )
 
 
-def _counts(stats: Mapping[str, tuple[int, str | None]], sight: ViewContext) -> tuple[StateCount, ...]:
+def _counts(stats: Mapping[str, tuple[int, str | None]], view: ViewContext) -> tuple[StateCount, ...]:
     words = (
         ("ready", "Waiting", "to be processed", "plain"),
         ("leased", "Running", "in progress", "plain"),
         ("dead", "Dead letters", "failed permanently", "bad" if stats["dead"][0] else "plain"),
     )
     return tuple(
-        StateCount(title, f"{stats[state][0]:,}", meaning, tone, sight.ago(stats[state][1]))
+        StateCount(title, f"{stats[state][0]:,}", meaning, tone, view.ago(stats[state][1]))
         for state, title, meaning, tone in words
     )
 
 
-def _event(event_id: str | None) -> Text | None:
-    shown = text(event_id, 80)
-    return None if shown is None else Text(shown.shown, shown.whole, event_url(event_id))
-
-
-def _dead_letter_row(row: Mapping[str, Any], sight: ViewContext) -> DeadLetterRow:
-    discarded = None
+def _dead_letter_row(row: Mapping[str, Any], view: ViewContext) -> DeadLetterRow:
+    discarded, event = None, text(row["event_id"], 80)
     if row["discarded_at"]:
-        at = sight.instant(row["discarded_at"])
-        who, why = (
-            short_text(row["discarded_by"]) or "someone",
-            short_text(row["discard_reason"], 200) or "no reason given",
-        )
-        discarded = f"Discarded by {who} on {at.text if at else 'an unknown date'}: {why}"
+        at = view.instant(row["discarded_at"])
+        who = short_text(row["discarded_by"]) or "someone"
+        reason = short_text(row["discard_reason"], 200) or "no reason given"
+        discarded = f"Discarded by {who} on {at.text if at else 'an unknown date'}: {reason}"
     return DeadLetterRow(
         id=row["id"],
         title=text(event_title(row["event_type"]), 60) or Text("Event"),
         type=short_text(row["event_type"], 80),
-        event=_event(row["event_id"]),
+        event=event and Text(event.shown, event.whole, event_url(row["event_id"])),
         shipment_id=row["shipment_id"],
         error=text(row["error"], 300),
         attempts=count(row["attempts"], "attempt"),
-        died=sight.instant(row["ended_at"]),
+        failed_at=view.instant(row["ended_at"]),
         discarded=discarded,
+    )
+
+
+# --- forms ---
+
+
+@PAGES.form("/queue/pause")
+@PAGES.form("/queue/resume")
+async def set_paused(request: web.Request) -> web.StreamResponse:
+    """Pause or resume the queue."""
+    paused = request.path.endswith("/pause")
+    await request.app[QUEUE].set_paused(paused=paused)
+    return done("/queue", "paused" if paused else "resumed")
+
+
+@PAGES.form("/queue/dead-letters/{id}/retry")
+async def retry(request: web.Request) -> web.StreamResponse:
+    """Queue a dead letter again."""
+    number = item_id(request)
+
+    async def work() -> None:
+        if not await request.app[QUEUE].retry([number]):
+            raise NotFoundError(f"there is no dead letter {number}; it may already have been retried")
+
+    await request.app[SUBMIT_GUARD].once(request, work)
+    return done("/queue", "retried")
+
+
+@PAGES.form("/queue/dead-letters/{id}/discard")
+async def discard(request: web.Request) -> web.StreamResponse:
+    """Discard a dead letter, with the reason in the field `why`."""
+    number, queue = item_id(request), request.app[QUEUE]
+    why = await form_field(request, "why", 500)
+    if why is None:
+        raise InvalidError("The reason is longer than 500 characters", "why")
+    reason = why.strip() or "no reason given"
+    await request.app[SUBMIT_GUARD].once(request, lambda: queue.discard(number, "dashboard", reason), reason)
+    return done("/queue", "discarded")
+
+
+# --- one dead letter ---
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterPage:
+    """The view model of one dead letter; `attempts` are their number, time and error."""
+
+    id: str
+    title: Text
+    groups: tuple[ValueGroup, ...]
+    attempts: tuple[tuple[str, DateText | None, Text], ...]
+    json_url: str
+
+
+DeadLetterData = tuple[Mapping[str, Any], Mapping[str, Text]]
+"""The API's document, and the pages of the event and its objects."""
+
+
+def read_dead_letter(tx: Transaction, request: web.Request, _query: None) -> DeadLetterData:
+    """The dead letter that the path names. Raises NotFoundError."""
+    document = detail(tx, item_id(request))
+    event = tx.events.by_id(document["event_id"]) if document["event_id"] else None
+    if event is None:
+        return document, {}
+    name = Text(escape_control(event["id"], 80), url=event_url(event["id"]))
+    return document, {"Event": name, **related.event_links(tx, request.app[REGISTRY], event)}
+
+
+@PAGES.page("/queue/dead-letters/{id}", "dead_letter.html", read=read_dead_letter)
+def dead_letter_page(data: DeadLetterData, context: PageContext) -> DeadLetterPage:
+    """A dead letter with all its attempts."""
+    (document, links), view = data, context.view
+    details = [
+        ("Kind", text(value_text(document["kind"], view, "kind"))),
+        ("Type", text(document["event_type"], 120)),
+        *links.items(),
+        ("Queued", time_text(document["enqueued_at"], view)),
+        ("Failed", time_text(document["ended_at"], view)),
+        ("Discarded", time_text(document["discarded_at"], view)),
+        ("Discarded by", text(document["discarded_by"])),
+        ("Reason", text(document["discard_reason"], 300)),
+    ]
+    return DeadLetterPage(
+        id=document["id"],
+        title=text(document["title"], 120) or Text("Event"),
+        groups=value_group("Details", named_values(details)),
+        attempts=tuple(
+            (f"{row['attempt']:,}", view.instant(row["at"]), text(row["error"], 300) or Text("No error recorded"))
+            for row in document["failed_attempts"]
+        ),
+        json_url=f"/api/v1/dead-letters/{document['id']}",
     )

@@ -1,214 +1,355 @@
-"""Routes and handlers of the pages of single objects, events, exceptions and dead letters, and of lists of objects."""
+"""The pages of the objects of any resource: the list, one object, its history, and the pending removals of a list."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC
 from typing import Any
 
-import msgspec
 from aiohttp import web
 from multidict import MultiDict
 
-from flexportd.core.history.provenance import trace_event
 from flexportd.core.resources.registry import Registry
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import NotFoundError
-from flexportd.escape import escape_control
-from flexportd.expose.api.dead_letters import detail, item_id
-from flexportd.expose.api.exceptions import load_visible, public_id
+from flexportd.expose.api.exceptions import visible_rows
 from flexportd.expose.api.list_endpoint import authorized_params
 from flexportd.expose.api.resources import HISTORY, ResourceEndpoints, resources
-from flexportd.expose.cached_response import respond
 from flexportd.expose.context import READS, REGISTRY
-from flexportd.expose.dashboard.page_handler import cached_page, html_errors, page
-from flexportd.expose.dashboard.pages import details, record
-from flexportd.expose.dashboard.pages.exceptions import names_of
+from flexportd.expose.dashboard.page import ListQuery, Page, PageTable, no_query
 from flexportd.expose.dashboard.view import related
 from flexportd.expose.dashboard.view.alerts import PageContext
-from flexportd.expose.dashboard.view.changes import event_types
-from flexportd.expose.dashboard.view.labels import Text, event_url
+from flexportd.expose.dashboard.view.dates import DateText, ViewContext, count
+from flexportd.expose.dashboard.view.exception_rows import ExceptionListRow, object_exceptions
+from flexportd.expose.dashboard.view.history import ChangeGroup, change_groups, field_words
+from flexportd.expose.dashboard.view.labels import SOURCES, Text, json_or_none, page_url, text
+from flexportd.expose.dashboard.view.related import Links, RelatedData, RelatedGroup, RelatedRow
+from flexportd.expose.dashboard.view.values import (
+    NamedValues,
+    NestedTable,
+    ValueGroup,
+    facts,
+    named_values,
+    nested_tables,
+    pairs,
+    value_group,
+    value_text,
+)
 from flexportd.expose.openapi import query_params
 from flexportd.expose.security import authorization
-from flexportd.http.responses import HTML
 from flexportd.storage.repositories.exceptions import ExceptionRow
 from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 
+_CHANGES = 40
+_CAUSES = 15
 _MAX_REVIEW = 200
 
+Rows = Sequence[Mapping[str, Any]]
 
-def add_routes(app: web.Application) -> None:
-    """The pages of every resource, and of what is about them."""
-    for resource in resources(app[REGISTRY]).values():
-        pages, domain = RecordPages(resource), resource.domain
-        seen = authorization.is_visible_to_audience(domain.table)
-        path, section = f"/{domain.route}", "shipments" if domain.name == "shipments" else domain.route
-        if domain.name != "shipments":
-            app.router.add_get(path, html_errors(section, pages.index, for_audiences=seen))
-            app.router.add_get(f"{path}/{{id:[^/]+}}", html_errors(section, pages.show, for_audiences=seen))
-        app.router.add_get(f"{path}/{{id:[^/]+}}/history", html_errors(section, pages.history, for_audiences=seen))
-    app.router.add_get("/exceptions/{id}", html_errors("exceptions", _exception, for_audiences=True))
-    app.router.add_get("/events/{id:[^/]+}", html_errors("events", _event))
-    app.router.add_get("/queue/dead-letters/{id}", html_errors("queue", _dead_letter))
-    app.router.add_get("/sync/pending-removals/{route}", html_errors("sync", _review))
+
+def record_pages(registry: Registry) -> PageTable:
+    """The pages of every resource."""
+    table = PageTable("sync")
+    for endpoints in resources(registry).values():
+        pages, path = RecordPages(endpoints), f"/{endpoints.domain.route}"
+        section, is_shipment = endpoints.domain.route, endpoints.domain.name == "shipments"
+        visible = authorization.is_visible_to_audience(endpoints.domain.table)
+        one, history = f"{path}/{{id:[^/]+}}", f"{path}/{{id:[^/]+}}/history"
+        if not is_shipment:
+            index = Page("records.html", section, pages.query_list, pages.read_list, records_page)
+            table.add(path, index, for_audiences=visible)
+            show = Page("record.html", section, pages.query, pages.read, record_page, is_cached=lambda _: True)
+            table.add(one, show, for_audiences=visible)
+        changes = Page("history.html", section, pages.query_history, pages.read_history, history_page)
+        table.add(history, changes, for_audiences=visible)
+    review = Page("records.html", "sync", _query_review, read_review, review_page)
+    table.add("/sync/pending-removals/{route}", review)
+    return table
 
 
 class RecordPages:
-    """The pages of one resource."""
+    """What the pages of one resource look up."""
 
-    def __init__(self, resource: ResourceEndpoints) -> None:
-        self._resource = resource
-        self._domain = resource.domain
+    def __init__(self, endpoints: ResourceEndpoints) -> None:
+        self._endpoints = endpoints
+        self._domain = endpoints.domain
 
-    async def index(self, request: web.Request) -> web.StreamResponse:
-        """`GET /{route}`: the objects, last updated first, with the filters of the API's list."""
-        rules = self._resource.list.rules
-        query = query_params.parse_unique(request.query, ("limit", "cursor", "sort", *rules.public_filters))
-        given = MultiDict({name: value for name, value in query.items() if value.strip()})
-        asked = await authorized_params(request, given, self._resource.list)
+    async def query_list(self, request: web.Request) -> ListQuery:
+        """`/{route}`: with the filters of the API's list."""
+        rules = self._endpoints.list.rules
+        sent = query_params.parse_unique(request.query, ("limit", "cursor", "sort", *rules.public_filters))
+        filters = MultiDict({name: value for name, value in sent.items() if value.strip()})
+        return ListQuery(sent, await authorized_params(request, filters, self._endpoints.list))
 
-        def read(tx: Transaction) -> tuple[Sequence[Mapping[str, Any]], str | None]:
-            rows = tx.resources.page(self._resource.definition.table, asked.page)
-            return rows, asked.encode_next_cursor(tx, rows)
+    def read_list(self, tx: Transaction, _request: web.Request, query: ListQuery) -> "ListData":
+        """One page of the list."""
+        rows = tx.resources.page(self._endpoints.definition.table, query.params.page)
+        return ListData(self._domain, query, rows, query.params.encode_next_cursor(tx, rows))
 
-        def model(found: tuple[Sequence[Mapping[str, Any]], str | None], look: PageContext) -> record.RecordsPage:
-            return record.records_page(self._domain, found[0], (asked, found[1]), query, look.view)
+    async def query(self, request: web.Request) -> Record:
+        """`/{route}/{id}`."""
+        record = await self._endpoints.record(request, self._endpoints.key(request))
+        await no_query(request)
+        return record
 
-        async def build() -> bytes:
-            return await page(request, "records.html", read, model)
+    async def query_history(self, request: web.Request) -> tuple[Record, ListQuery]:
+        """`/{route}/{id}/history`."""
+        record = await self._endpoints.record(request, self._endpoints.key(request))
+        sent = query_params.parse_unique(request.query, ("limit", "cursor"))
+        always = {"resource": (self._domain.name, str(record.id))}
+        return record, ListQuery(sent, await authorized_params(request, MultiDict(sent), HISTORY, always))
 
-        return await respond(request, build, (), HTML)
+    def read(self, tx: Transaction, request: web.Request, known: Record) -> "RecordData":
+        """What the caller may see of the object."""
+        record, domain, registry = self._visible(tx, request, known), self._domain, request.app[REGISTRY]
+        changes = related.changes_of(request, tx, domain, record, _CHANGES)
+        return RecordData(
+            domain,
+            record,
+            related.links(request, tx, registry, record),
+            _shipment(request, tx, domain, record),
+            related.read(request, tx, registry, (domain, record.id)),
+            visible_rows(request, tx, tx.exceptions.open_of_object(domain.name, str(record.id))),
+            changes,
+            related.event_types(request, tx, {row["event_id"] for row in changes}),
+        )
 
-    async def show(self, request: web.Request) -> web.StreamResponse:
-        """`GET /{route}/{id}`."""
-        known = await self._record(request)
-        query_params.parse_unique(request.query, ())
+    def read_history(
+        self, tx: Transaction, request: web.Request, record_query: tuple[Record, ListQuery]
+    ) -> "HistoryData":
+        """One page of all changes, newest first."""
+        record, query = record_query
+        self._visible(tx, request, record)
+        rows = tx.changes.page(query.params.page)
+        shown = rows[: query.params.page.limit]
+        types = related.event_types(request, tx, {row["event_id"] for row in shown})
+        following = query.params.encode_next_cursor(tx, rows)
+        return HistoryData(self._domain, record, shown, types, following, query.sent)
 
-        def read(tx: Transaction) -> record.RecordData:
-            return record.read(request, tx, self._domain, self._load_visible(request, tx, known))
-
-        async def build() -> bytes:
-            return await page(request, "record.html", read, lambda data, look: record.record_page(data, look.view))
-
-        return await respond(request, cached_page(request, build), (), HTML)
-
-    async def history(self, request: web.Request) -> web.StreamResponse:
-        """`GET /{route}/{id}/history`: every change, newest first."""
-        known = await self._record(request)
-        query = query_params.parse_unique(request.query, ("limit", "cursor"))
-        always = {"resource": (self._domain.name, str(known.id))}
-        asked = await authorized_params(request, MultiDict(query), HISTORY, always)
-
-        def read(tx: Transaction) -> record.HistoryData:
-            self._load_visible(request, tx, known)
-            rows = tx.changes.page(asked.page)
-            shown = rows[: asked.page.limit]
-            types = event_types(request, tx, {row["event_id"] for row in shown})
-            return record.HistoryData(known, shown, types, asked.encode_next_cursor(tx, rows))
-
-        def model(data: record.HistoryData, look: PageContext) -> record.HistoryPage:
-            return record.history_page(self._domain, data, query, look.view)
-
-        async def build() -> bytes:
-            return await page(request, "history.html", read, model)
-
-        return await respond(request, build, (), HTML)
-
-    async def _record(self, request: web.Request) -> Record:
-        return await self._resource.record(request, self._resource.key(request))
-
-    def _load_visible(self, request: web.Request, tx: Transaction, known: Record) -> Record:
-        """The object in the snapshot of the page: it may have become another's since the request was let in."""
-        found = request.app[READS].get(tx, self._domain, known.id)
-        if found is None or not authorization.is_visible(request, tx, self._domain, found):
+    def _visible(self, tx: Transaction, request: web.Request, known: Record) -> Record:
+        """The object in the snapshot of the page: it may have changed since the request was authorized."""
+        record = request.app[READS].get(tx, self._domain, known.id)
+        if record is None or not authorization.is_visible(request, tx, self._domain, record):
             raise NotFoundError(f"there is no {self._domain.label} {request.match_info['id'][:50]!r}")
-        return found
+        return record
 
 
-async def _exception(request: web.Request) -> web.StreamResponse:
-    """`GET /exceptions/{id}`."""
-    query_params.parse_unique(request.query, ())
-
-    def read(tx: Transaction) -> tuple[ExceptionRow, dict[int, str | None]]:
-        row = load_visible(request, tx)
-        shown = msgspec.structs.replace(row, id=public_id(request, row.id))
-        return shown, names_of(tx, set() if row.shipment_id is None else {row.shipment_id})
-
-    def model(found: tuple[ExceptionRow, dict[int, str | None]], look: PageContext) -> details.ExceptionPage:
-        return details.exception_page(*found, look.view)
-
-    async def build() -> bytes:
-        return await page(request, "exception_page.html", read, model)
-
-    return await respond(request, build, (), HTML)
+# --- one object ---
 
 
-async def _event(request: web.Request) -> web.StreamResponse:
-    """`GET /events/{id}`: what it was, and what became of it."""
-    registry, event_id = request.app[REGISTRY], request.match_info["id"]
-    query_params.parse_unique(request.query, ())
+@dataclass(frozen=True, slots=True)
+class RecordData:
+    """One object, with what refers to it and what it refers to."""
 
-    def read(tx: Transaction) -> details.EventData:
-        row, steps = trace_event(tx, registry, event_id)
-        links = _links(tx, registry, row)
-        item = tx.items.of_event(row["seq"])
-        if item is not None and item[1] == "dead":
-            links["Dead letter"] = Text(str(item[0]), url=f"/queue/dead-letters/{item[0]}")
-        return details.EventData(row, steps, links)
-
-    async def build() -> bytes:
-        return await page(request, "event.html", read, lambda data, look: details.event_page(data, look.view))
-
-    return await respond(request, build, (), HTML)
+    domain: ResourceType
+    record: Record
+    links: Links
+    shipment: Text | None
+    related: Sequence[RelatedData]
+    exceptions: Sequence[ExceptionRow]
+    changes: Rows
+    types: Mapping[str, str | None]
 
 
-def _links(tx: Transaction, registry: Registry, row: Mapping[str, Any]) -> dict[str, Text]:
-    """The pages of the shipment and the object of an event, those that are known here."""
-    shipment, domain = registry["shipments"], registry.of_object(row["resource"] or "")
-    named = [(shipment, row["shipment_id"]), (domain, row["resource_id"])]
-    found: dict[str, Text] = {}
-    for kind, text in named:
-        key = kind.parse_id(str(text)) if kind is not None and text is not None else None
-        known = tx.resources.load(kind.table, (key,)).get(key) if kind is not None and key is not None else None
-        if kind is not None and known is not None:
-            found[kind.label.capitalize()] = related.name(kind, known.fields, known.id)
-    return found
+@dataclass(frozen=True, slots=True)
+class RecordPage:
+    """The view model of one object."""
+
+    kind: str
+    list_title: str
+    list_url: str
+    title: Text
+    id: Text
+    shipment: Text | None
+    mark: str | None
+    groups: tuple[ValueGroup, ...]
+    tables: tuple[NestedTable, ...]
+    related: tuple[RelatedGroup, ...]
+    exceptions: tuple[ExceptionListRow, ...]
+    causes: tuple[ChangeGroup, ...]
+    history_url: str | None
+    json_url: str | None
+    file_url: str | None
+    as_of: DateText | None
+    synced: DateText | None
+    source: str
 
 
-async def _dead_letter(request: web.Request) -> web.StreamResponse:
-    """`GET /queue/dead-letters/{id}`: what failed, and every attempt."""
-    registry, number = request.app[REGISTRY], item_id(request)
-    query_params.parse_unique(request.query, ())
-
-    def read(tx: Transaction) -> tuple[dict[str, Any], dict[str, Text]]:
-        document = detail(tx, number)
-        event = tx.events.by_id(document["event_id"]) if document["event_id"] else None
-        if event is None:
-            return document, {}
-        name = Text(escape_control(event["id"], 80), url=event_url(event["id"]))
-        return document, {"Event": name, **_links(tx, registry, event)}
-
-    async def build() -> bytes:
-        return await page(
-            request, "dead_letter.html", read, lambda found, look: details.dead_letter_page(found, look.view)
-        )
-
-    return await respond(request, build, (), HTML)
+def _shipment(request: web.Request, tx: Transaction, domain: ResourceType, record: Record) -> Text | None:
+    """The shipment that the object belongs to, as far as it is known."""
+    number = authorization.shipment_of(domain, record)
+    if number is None:
+        return None
+    app = request.app
+    shipment = app[READS].get(tx, app[REGISTRY]["shipments"], number)
+    return Text(f"FLEX-{number}", url=None if shipment is None else f"/shipments/{number}")
 
 
-async def _review(request: web.Request) -> web.StreamResponse:
-    """`GET /sync/pending-removals/{route}`: the objects that are missing from Flexport's list of this resource."""
+def record_page(data: RecordData, context: PageContext) -> RecordPage:
+    """One object."""
+    domain, record, view = data.domain, data.record, context.view
+    path = related.path(domain, record.id)
+    return RecordPage(
+        kind=domain.label.capitalize(),
+        list_title=related.heading(domain),
+        list_url=f"/{domain.route}",
+        title=text(related.title(domain, record.fields, record.id), 120) or Text("?"),
+        id=text(str(record.id), 80) or Text("?"),
+        shipment=data.shipment,
+        mark=related.removed_mark(record.removed_at, view),
+        groups=_groups(data, view),
+        tables=nested_tables(record.fields, domain.table.public, view),
+        related=related.related_groups(data.related, record.id, view),
+        exceptions=object_exceptions(data.exceptions, view),
+        causes=change_groups([(row, None) for row in data.changes], data.types, view, domain.name)[:_CAUSES],
+        history_url=f"{path}/history" if path else None,
+        json_url=f"/api/v1{path}" if path else None,
+        file_url=f"/api/v1{path}/file" if path and domain.name == "documents" else None,
+        as_of=view.instant(record.as_of),
+        synced=view.instant(record.synced_at),
+        source=SOURCES.get(record.source, record.source),
+    )
+
+
+def _groups(data: RecordData, view: ViewContext) -> tuple[ValueGroup, ...]:
+    domain, fields = data.domain, data.record.fields
+    hidden = {"shipment_ids"} if fields.get("shipment_ids") == f"[{fields.get('shipment_id')}]" else set[str]()
+    plain = facts(fields, domain.table.public, data.links, view, hidden)
+    return (
+        *value_group("Details", [*plain, *_derived(domain, fields, view)]),
+        *value_group("Metadata", pairs(json_or_none(fields.get("metadata")), view)),
+    )
+
+
+def _derived(domain: ResourceType, fields: Mapping[str, Any], view: ViewContext) -> list[NamedValues]:
+    """Values that follow from the fields and the current day."""
+    if domain.derived_values is None:
+        return []
+    derived = domain.derived_values(fields, view.now.astimezone(UTC).date()).items()
+    return named_values((field_words(name), text(value_text(value, view, name), 200)) for name, value in derived)
+
+
+# --- lists ---
+
+
+@dataclass(frozen=True, slots=True)
+class ListData:
+    """One page of a list, one row more than is shown if there is a next page, with its cursor."""
+
+    domain: ResourceType
+    query: ListQuery
+    rows: Rows
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsPage:
+    """The view model of a list; `search` is the search text, None where there is no search."""
+
+    title: str
+    summary: str
+    rows: tuple[RelatedRow, ...]
+    search: str | None
+    next_url: str | None
+    first_url: str | None
+    json_url: str
+
+
+def records_page(data: ListData, context: PageContext) -> RecordsPage:
+    """One page of the list of a resource."""
+    domain, sent, path = data.domain, data.query.sent, f"/{data.domain.route}"
+    rows = tuple(related.row(domain, row, context.view) for row in data.rows[: data.query.params.page.limit])
+    return RecordsPage(
+        title=related.heading(domain),
+        summary=f"{_entries(rows, more=data.next is not None)}, most recently updated first",
+        rows=rows,
+        search=sent.get("q", ""),
+        next_url=page_url(path, sent, cursor=data.next) if data.next else None,
+        first_url=page_url(path, sent, cursor="") if "cursor" in sent else None,
+        json_url=f"/api/v1{path}",
+    )
+
+
+def _entries(rows: Sequence[RelatedRow], *, more: bool) -> str:
+    return f"{'First ' if more else ''}{count(len(rows), 'entry', 'entries')}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewData:
+    """The objects that are missing from Flexport's list, the first of them, and how many there are."""
+
+    domain: ResourceType
+    records: Sequence[Record]
+    total: int
+
+
+async def _query_review(request: web.Request) -> ResourceType:
+    await no_query(request)
     name = request.match_info["route"]
-    query_params.parse_unique(request.query, ())
-    domain = next((one for one in request.app[REGISTRY] if one.route == name), None)
-    if domain is None:
-        raise NotFoundError(f"there is no list {name[:50]!r}")
+    for domain in request.app[REGISTRY]:
+        if domain.route == name:
+            return domain
+    raise NotFoundError(f"there is no list {name[:50]!r}")
 
-    def read(tx: Transaction) -> tuple[list[Record], int]:
-        keys = tx.sync.held_keys(domain.name, _MAX_REVIEW)
-        found = tx.resources.load(domain.table, keys)
-        return [found[key] for key in keys if key in found], tx.sync.held_counts().get(domain.name, (0, ""))[0]
 
-    async def build() -> bytes:
-        return await page(
-            request, "records.html", read, lambda found, look: record.review_page(domain, found, look.view)
-        )
+def read_review(tx: Transaction, _request: web.Request, domain: ResourceType) -> ReviewData:
+    """The pending removals of one list."""
+    keys = tx.sync.held_keys(domain.name, _MAX_REVIEW)
+    records = tx.resources.load(domain.table, keys)
+    total = tx.sync.held_counts().get(domain.name, (0, ""))[0]
+    return ReviewData(domain, [records[key] for key in keys if key in records], total)
 
-    return await respond(request, build, (), HTML)
+
+def review_page(data: ReviewData, context: PageContext) -> RecordsPage:
+    """The objects whose removal a person has to confirm."""
+    domain, rows = data.domain, related.record_rows(data.domain, data.records, context.view)
+    return RecordsPage(
+        title=f"{related.heading(domain)} missing from Flexport's list",
+        summary=f"{_entries(rows, more=data.total > len(rows))}. Items that reappear need no action.",
+        rows=rows,
+        search=None,
+        next_url=None,
+        first_url="/sync",
+        json_url=f"/api/v1/sync/pending-removals?resource={domain.route}",
+    )
+
+
+# --- all changes of one object ---
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryData:
+    """One page of the changes of an object, the types of their events, and the cursor of the next page."""
+
+    domain: ResourceType
+    record: Record
+    rows: Rows
+    types: Mapping[str, str | None]
+    next: str | None
+    sent: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """The view model of the history."""
+
+    kind: str
+    title: Text
+    causes: tuple[ChangeGroup, ...]
+    next_url: str | None
+    first_url: str | None
+    json_url: str
+
+
+def history_page(data: HistoryData, context: PageContext) -> HistoryPage:
+    """One page of the changes of an object, newest first."""
+    domain, record = data.domain, data.record
+    path = related.path(domain, record.id) or ""
+    return HistoryPage(
+        kind=domain.label.capitalize(),
+        title=related.name(domain, record.fields, record.id, 120),
+        causes=change_groups([(row, None) for row in data.rows], data.types, context.view, domain.name),
+        next_url=page_url(f"{path}/history", data.sent, cursor=data.next) if data.next else None,
+        first_url=f"{path}/history" if "cursor" in data.sent else None,
+        json_url=f"/api/v1{path}/history",
+    )

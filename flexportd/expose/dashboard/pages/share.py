@@ -1,30 +1,52 @@
-"""The page of a share link: one shipment for somebody without a key, from what `core.shared` lets out alone. Pure."""
+"""The page of a share link: one shipment for visitors without a key, only from what `share_view` discloses."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import Any
 
+from aiohttp import hdrs, web
+
 from flexportd.clock import stamp
 from flexportd.core.access.share_view import SharedContainer, SharedLeg, SharedMilestone, SharedShipment, SharedTime
 from flexportd.core.labels import format_minute, is_day_only
 from flexportd.core.timeline import EVENT_RANK, TimelinePoint
-from flexportd.expose.dashboard.pages.shipments import DateCell, StopRow, date_cell, shipment_date_cell
-from flexportd.expose.dashboard.view.cargo_rows import MOST, LegRow, free_time, leg_rows, number_problem
-from flexportd.expose.dashboard.view.dates import DateText, Delay, RelativeTime, ViewContext, find_zone
+from flexportd.expose.api.shares import PAGE_PATH, open_share
+from flexportd.expose.dashboard.layout import site_title, view_context
+from flexportd.expose.dashboard.render import render
+from flexportd.expose.dashboard.view.dates import DateCell, DateText, RelativeTime, ViewContext, find_zone
 from flexportd.expose.dashboard.view.labels import (
     Badge,
     Mode,
     PlaceText,
     Text,
+    and_more,
     container_type_text,
     mode,
     place,
     status,
     text,
+    vessel_text,
 )
-from flexportd.expose.dashboard.view.route_bar import RouteBar, draw
+from flexportd.expose.dashboard.view.route_bar import RouteBar, route_bar
+from flexportd.expose.dashboard.view.shipment_rows import (
+    MOST,
+    ContainerRow,
+    LegRow,
+    StopRow,
+    free_time,
+    leg_rows,
+    number_problem,
+    stop_rows,
+)
 from flexportd.expose.dashboard.view.timeline import TimelineRow, timeline_rows
+from flexportd.expose.dashboard.view.values import NamedValues
+from flexportd.expose.openapi.declaration import route
+from flexportd.expose.openapi.parameters import identifier
+from flexportd.expose.openapi.route import Response
+from flexportd.http.compression import compress, negotiate
+from flexportd.http.responses import HTML, NO_REFERRER, PreparedResponse, PreparedStreamResponse
 
 _NOT_DEPARTED = (None, "seller_location")
 _DATES = {"cargo_ready", "delivery_appointment", "last_free_day"}
@@ -38,12 +60,12 @@ _REFERENCES = (
     ("carrier_bookings", "Carrier bookings"),
 )
 _MAX_REFERENCES = 12  # references of a kind
-_UNDATED = "1970"  # a state that Flexport did not date is older than any
+_UNDATED = "1970"  # an older time marks a state without a time
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentLocation:
-    """Where the cargo is in words: `Under way by ocean to` a place, `due` a day."""
+    """The current location in words: `In transit by ocean to` a place, `due` a day."""
 
     words: str
     place: PlaceText | None
@@ -52,96 +74,93 @@ class CurrentLocation:
 
 
 @dataclass(frozen=True, slots=True)
-class ShareContainerRow:
-    """One container. `free_time` says what the last free day means today, while it may still stand at the port."""
-
-    number: Text
-    doubt: str | None
-    box: str | None
-    available: DateCell | None
-    last_free_day: DateText | None
-    free_time: Delay | None
-    delivered: DateCell | None
-    returned: DateText | None
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceRow:
-    """Numbers by which the shipment is known."""
-
-    name: str
-    values: tuple[Text, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class SharePage:
-    """Everything that a link's page shows."""
+    """The view model; `viewed` is the time for the printed page, as no script runs here."""
 
     site: str
     flex_id: str
     name: Text | None
     mode: Mode | None
     status: Badge
-    gone: DateText | None
-    whereabouts: CurrentLocation | None
+    removed: DateText | None
+    location: CurrentLocation | None
     stops: tuple[StopRow, ...]
     carrier: Text | None
     vessel: Text | None
     route: RouteBar | None
     points: tuple[TimelineRow, ...]
-    containers: tuple[ShareContainerRow, ...]
-    references: tuple[ReferenceRow, ...]
+    containers: tuple[ContainerRow, ...]
+    references: tuple[NamedValues, ...]
     legs: tuple[LegRow, ...]
     as_of: RelativeTime | None
-    ends: RelativeTime | None
-    seen: str
-    """When the page was made: the date on paper, since no script here could write that of printing."""
+    expires: RelativeTime | None
+    viewed: str
 
 
-def share_page(shared: SharedShipment, expires_at: str, site: str, sight: ViewContext) -> SharePage:
-    """What a link shows, in words."""
-    route, legs, fields = shared["route"], _legs(shared["legs"]), _dates_of(shared)
-    delivered = shared["status"] == "final_destination"
-    stops = (
-        StopRow("Departure", place(route, "port_of_loading"), shipment_date_cell(fields, "departure", sight)),
-        StopRow("Arrival", place(route, "port_of_unloading"), shipment_date_cell(fields, "arrival", sight)),
-        StopRow(
-            "Ramp arrival", place(route, "inland_ramp"), date_cell(fields, "ramp_arrival", sight, passed=delivered)
-        ),
-        StopRow(
-            "Delivery", place(route, "destination"), date_cell(fields, "delivered_in_full", sight, passed=delivered)
-        ),
-    )
+@route(
+    "GET",
+    PAGE_PATH,
+    prefix="",
+    tag="shares",
+    returns=Response(description="The page.", media=("text/html",)),
+    scope=None,
+    any_query=True,  # messengers append parameters to links
+    path_parameters=(identifier("The token of the link.", "token", "fxs_…"),),
+    problems=("not-found", "share-expired", "share-revoked"),
+)
+async def get_share_page(request: web.Request) -> web.StreamResponse:
+    """Get the page of a share link.
+
+    Needs no key: this is the link itself. Each view is counted. Browsers also receive errors as pages.
+    """
+    # Not cached: each view is counted, and shows the age of the data.
+    shared, app = await open_share(request), request.app
+    view, site = view_context(app), site_title(app)
+    coding = negotiate(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
+
+    def work() -> bytes:
+        body = render("share.html", share_page(shared["shipment"], shared["expires_at"], site, view))
+        return compress(body, coding) if coding else body
+
+    headers = {"x_robots_tag": "noindex, nofollow", "vary": hdrs.ACCEPT_ENCODING, "referrer_policy": NO_REFERRER}
+    if coding is not None:
+        headers["content_encoding"] = coding
+    return PreparedStreamResponse(PreparedResponse(200, await asyncio.to_thread(work), HTML, **headers))
+
+
+def share_page(shared: SharedShipment, expires_at: str, site: str, view: ViewContext) -> SharePage:
+    """The page of a share link."""
+    route, legs = shared["route"], _legs(shared["legs"])
+    fields = {**route, **_dates_of(shared)}
+    containers = shared["containers"][:MOST]
     return SharePage(
         site=site,
         flex_id=shared["flex_id"],
         name=text(shared["name"], 120),
         mode=mode(shared["mode"]),
         status=status(shared["status"]),
-        gone=sight.instant(shared["removed_at"]),
-        whereabouts=_current_location(fields, legs, sight),
-        stops=tuple(one for one in stops if one.at or one.title in ("Departure", "Arrival")),
+        removed=view.instant(shared["removed_at"]),
+        location=_current_location(fields, legs, view),
+        stops=stop_rows(fields, view),
         carrier=text(route["carrier"], 60),
-        vessel=text(" ".join(part for part in (route["vessel"], route["voyage"]) if part), 60),
-        route=draw(legs, sight),
-        points=timeline_rows([_entry(one, index) for index, one in enumerate(shared["milestones"])], sight),
-        containers=tuple(
-            _container_row(one, route["destination_timezone"], sight) for one in shared["containers"][:MOST]
-        ),
+        vessel=vessel_text(route),
+        route=route_bar(legs, view),
+        points=timeline_rows([_timeline_point(point, at) for at, point in enumerate(shared["milestones"])], view),
+        containers=tuple(_container_row(box, route["destination_timezone"], view) for box in containers),
         references=_references(shared["references"]),
-        legs=leg_rows(legs, sight),
-        as_of=sight.ago(shared["as_of"]) if shared["as_of"] > _UNDATED else None,
-        ends=sight.until(expires_at),
-        seen=format_minute(stamp(sight.now)),
+        legs=leg_rows(legs, view),
+        as_of=view.ago(shared["as_of"]) if shared["as_of"] > _UNDATED else None,
+        expires=view.until(expires_at),
+        viewed=format_minute(stamp(view.now)),
     )
 
 
-# --- dates: links tell the instant, the day at the place, and the zone of the place ---
+# --- dates: a share link has the instant, the day at the place, and the zone of the place ---
 
 
-def _local_time(told: SharedTime | None, zone: str | None) -> str | None:
-    """A time as pages read it: with the offset of its place where that is known, else the day alone."""
-    return _local(told["at"], told["date"], zone, day_only=told["day_only"]) if told else None
+def _local_time(shared: SharedTime | None, zone: str | None) -> str | None:
+    """A time with the offset of its place where that is known, else only the day."""
+    return _local(shared["at"], shared["date"], zone, day_only=shared["day_only"]) if shared else None
 
 
 def _local(at: str, day: str, zone: str | None, *, day_only: bool) -> str:
@@ -163,13 +182,13 @@ _SHIPMENT_DATES = (
 
 
 def _dates_of(shared: SharedShipment) -> dict[str, Any]:
-    """The dates of the whole, under the names that they have in the store."""
-    found: dict[str, Any] = {"status": shared["status"]}
+    """The dates of the shipment, under their stored names."""
+    fields: dict[str, Any] = {"status": shared["status"]}
     for name, stop in _SHIPMENT_DATES:
         zone = _zone_of(shared["route"], stop)
         for kind in ("estimated", "actual"):
-            found[f"{kind}_{name}"] = _local_time(shared[f"{kind}_{name}"], zone)  # type: ignore[literal-required]
-    return found
+            fields[f"{kind}_{name}"] = _local_time(shared[f"{kind}_{name}"], zone)  # type: ignore[literal-required]
+    return fields
 
 
 def _zone_of(route: Mapping[str, str | None], name: str) -> str | None:
@@ -178,117 +197,111 @@ def _zone_of(route: Mapping[str, str | None], name: str) -> str | None:
     return route[f"{name}_timezone"] or (route[f"{by_road[name]}_timezone"] if name in by_road else None)
 
 
-def _legs(told: Sequence[SharedLeg]) -> list[dict[str, Any]]:
-    """The legs under the names of the store."""
-    found: list[dict[str, Any]] = []
-    for leg in told:
-        start, end = leg["origin_timezone"], leg["destination_timezone"]
-        found.append(
-            {
-                **leg,
-                "origin_ref": None,
-                "destination_ref": None,
-                "tracking_number": None,
-                "estimated_departure": _local_time(leg["estimated_departure"], start),
-                "actual_departure": _local_time(leg["actual_departure"], start),
-                "estimated_arrival": _local_time(leg["estimated_arrival"], end),
-                "actual_arrival": _local_time(leg["actual_arrival"], end),
-            }
-        )
-    _fill_missing_ends(found)
-    return found
+def _legs(shared: Sequence[SharedLeg]) -> list[dict[str, Any]]:
+    """The legs, under their stored names."""
+    legs: list[dict[str, Any]] = []
+    for leg in shared:
+        zones = {"departure": leg["origin_timezone"], "arrival": leg["destination_timezone"]}
+        times = {
+            f"{kind}_{name}": _local_time(leg[f"{kind}_{name}"], zone)  # type: ignore[literal-required]
+            for name, zone in zones.items()
+            for kind in ("estimated", "actual")
+        }
+        legs.append({**leg, "origin_ref": None, "destination_ref": None, "tracking_number": None, **times})
+    _fill_missing_ends(legs)
+    return legs
 
 
 def _fill_missing_ends(legs: Sequence[dict[str, Any]]) -> None:
-    """Where a leg comes from nowhere or leads to nowhere else, its untold place is that of pickup or delivery."""
+    """Name the hidden start of the first leg and the hidden end of the last one."""
     ends = [(leg["origin"], leg["origin_code"], leg["destination"], leg["destination_code"]) for leg in legs]
     for index, (leg, (start, start_code, end, end_code)) in enumerate(zip(legs, ends, strict=True)):
-        if start is None and (None, start_code) not in [one[2:] for one in ends[:index]]:
+        if start is None and (None, start_code) not in [pair[2:] for pair in ends[:index]]:
             leg["origin"] = "Place of pickup"
-        if end is None and (None, end_code) not in [one[:2] for one in ends[index + 1 :]]:
+        if end is None and (None, end_code) not in [pair[:2] for pair in ends[index + 1 :]]:
             leg["destination"] = "Place of delivery"
 
 
-# --- the parts ---
+# --- sections ---
 
 
 def _current_location(
-    fields: Mapping[str, Any], legs: Sequence[Mapping[str, Any]], sight: ViewContext
+    fields: Mapping[str, Any], legs: Sequence[Mapping[str, Any]], view: ViewContext
 ) -> CurrentLocation | None:
-    delivered = date_cell(fields, "delivered_in_full", sight)
+    delivered = view.cell(fields, "delivered_in_full")
     if fields["status"] == "final_destination" or (delivered and delivered.is_actual):
-        last = date_cell(legs[-1], "arrival", sight, zone=legs[-1]["destination_timezone"]) if legs else None
-        told = next((one for one in (delivered, last) if one and one.is_actual), None)
-        return CurrentLocation("Delivered", None, "on", told)
-    left = [leg for leg in legs if leg["actual_departure"]]
-    if left:
-        end, there = left[-1], place(left[-1], "destination")
-        at = date_cell(end, "arrival", sight, zone=end["destination_timezone"])
-        if end["actual_arrival"]:
-            return CurrentLocation("At", there, "since", at) if there else None
-        by = mode(end["mode"])
-        return (
-            CurrentLocation(f"In transit{f' by {by.text.lower()}' if by else ''} to", there, "due", at)
-            if there
-            else None
-        )
+        last = _leg_end(legs[-1], "arrival", view) if legs else None
+        actual = next((cell for cell in (delivered, last) if cell and cell.is_actual), None)
+        return CurrentLocation("Delivered", None, "on", actual)
+    departed = [leg for leg in legs if leg["actual_departure"]]
+    if departed:
+        leg, end = departed[-1], place(departed[-1], "destination")
+        if end is None:
+            return None
+        at, by = _leg_end(leg, "arrival", view), mode(leg["mode"])
+        if leg["actual_arrival"]:
+            return CurrentLocation("At", end, "since", at)
+        return CurrentLocation(f"In transit{f' by {by.text.lower()}' if by else ''} to", end, "due", at)
     if fields["status"] not in _NOT_DEPARTED:
         return None
-    first = date_cell(legs[0], "departure", sight, zone=legs[0]["origin_timezone"]) if legs else None
-    return CurrentLocation("Not departed yet", None, "departs", first)
+    return CurrentLocation("Not departed yet", None, "departs", _leg_end(legs[0], "departure", view) if legs else None)
 
 
-def _entry(one: SharedMilestone, index: int) -> TimelinePoint:
-    """A point of the timeline as the dashboard takes it."""
-    zone = one["timezone"]
+def _leg_end(leg: Mapping[str, Any], name: str, view: ViewContext) -> DateCell | None:
+    return view.cell(leg, name, zone=leg["origin_timezone" if name == "departure" else "destination_timezone"])
+
+
+def _timeline_point(shared: SharedMilestone, index: int) -> TimelinePoint:
+    """A milestone as a point of the timeline."""
+    zone = shared["timezone"]
 
     def local(name: str, *, day_only: bool) -> str | None:
-        at, day = one[f"{name}_at"], one[f"{name}_date"]  # type: ignore[literal-required]
+        at, day = shared[f"{name}_at"], shared[f"{name}_date"]  # type: ignore[literal-required]
         return _local(at, day, zone, day_only=day_only) if at else None
 
-    name = one["milestone"]
+    name = shared["milestone"]
     return TimelinePoint(
         milestone=name,
-        title=one["title"],
-        planned=local("planned", day_only=one["day_only"] and not one["actual_at"]),
-        actual=local("actual", day_only=one["day_only"]),
-        place=one["place"],
-        place_code=one["place_code"],
+        title=shared["title"],
+        planned=local("planned", day_only=shared["day_only"] and not shared["actual_at"]),
+        actual=local("actual", day_only=shared["day_only"]),
+        place=shared["place"],
+        place_code=shared["place_code"],
         timezone=zone,
-        mode=one["mode"],
-        container_numbers=tuple(one["container_numbers"]),
+        mode=shared["mode"],
+        container_numbers=tuple(shared["container_numbers"]),
         group="dates" if name in _DATES else "progress",
         rank=(index, 0) if name in _MILESTONES | _DATES else EVENT_RANK,
     )
 
 
-def _container_row(one: SharedContainer, door: str | None, sight: ViewContext) -> ShareContainerRow:
-    zone = one["terminal_timezone"]
-    away = bool(one["left_terminal"] or one["actual_delivery"] or one["empty_returned_date"])
+def _container_row(shared: SharedContainer, door_zone: str | None, view: ViewContext) -> ContainerRow:
+    zone = shared["terminal_timezone"]
+    has_left = bool(shared["left_terminal"] or shared["actual_delivery"] or shared["empty_returned_date"])
     fields = {
-        "estimated_available": _local_time(one["estimated_available_for_pickup"], zone),
-        "actual_available": _local_time(one["available_for_pickup"], zone),
-        "estimated_delivery": _local_time(one["estimated_delivery"], door),
-        "actual_delivery": _local_time(one["actual_delivery"], door),
+        "estimated_available": _local_time(shared["estimated_available_for_pickup"], zone),
+        "actual_available": _local_time(shared["available_for_pickup"], zone),
+        "estimated_delivery": _local_time(shared["estimated_delivery"], door_zone),
+        "actual_delivery": _local_time(shared["actual_delivery"], door_zone),
     }
-    last = _local_time(one["last_free_day"], zone)
-    return ShareContainerRow(
-        number=text(one["container_number"], 40) or Text("Container number not assigned"),
-        doubt=number_problem(one["container_number"]),
-        box=container_type_text(one["container_size"], one["container_type"]),
-        available=date_cell(fields, "available", sight, zone=zone, passed=away),
-        last_free_day=sight.moment(last, zone),
-        free_time=None if away else free_time(last, sight),
-        delivered=date_cell(fields, "delivery", sight, zone=door, passed=bool(one["empty_returned_date"])),
-        returned=sight.calendar_day(one["empty_returned_date"]),
+    last_free_day = _local_time(shared["last_free_day"], zone)
+    return ContainerRow(
+        number=text(shared["container_number"], 40) or Text("Container number not assigned"),
+        number_problem=number_problem(shared["container_number"]),
+        type=container_type_text(shared["container_size"], shared["container_type"]),
+        available=view.cell(fields, "available", zone=zone, is_past=has_left),
+        last_free_day=view.moment(last_free_day, zone),
+        free_time=None if has_left else free_time(last_free_day, view),
+        delivered=view.cell(fields, "delivery", zone=door_zone, is_past=bool(shared["empty_returned_date"])),
+        returned=view.calendar_day(shared["empty_returned_date"]),
     )
 
 
-def _references(told: Mapping[str, Sequence[str]]) -> tuple[ReferenceRow, ...]:
-    found = []
-    for kind, words in _REFERENCES:
-        values = [part for value in told.get(kind, ()) if (part := text(value, 60))]
-        more = (Text(f"and {len(values) - _MAX_REFERENCES:,} more"),) if len(values) > _MAX_REFERENCES else ()
+def _references(shared: Mapping[str, Sequence[str]]) -> tuple[NamedValues, ...]:
+    """The numbers by which the shipment is known."""
+    rows = []
+    for kind, title in _REFERENCES:
+        values = [part for value in shared.get(kind, ()) if (part := text(value, 60))]
         if values:
-            found.append(ReferenceRow(words, (*values[:_MAX_REFERENCES], *more)))
-    return tuple(found)
+            rows.append(NamedValues(title, and_more(values[:_MAX_REFERENCES], len(values) - _MAX_REFERENCES)))
+    return tuple(rows)

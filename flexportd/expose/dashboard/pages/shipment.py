@@ -2,20 +2,23 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 from aiohttp import web
 
 from flexportd.core.resources.itinerary import sort_legs
+from flexportd.core.resources.shipments import RESOURCE_TYPE
 from flexportd.core.timeline import ShipmentBundle, timeline
+from flexportd.errors import NotFoundError
 from flexportd.expose.api.exceptions import visible_rows
+from flexportd.expose.api.shipments import visible_shipment_id
 from flexportd.expose.context import READS, REGISTRY
-from flexportd.expose.dashboard.pages.exceptions import ExceptionListRow, shipment_exceptions
-from flexportd.expose.dashboard.pages.shipments import StopRow, date_cell, shipment_date_cell
+from flexportd.expose.dashboard.page import PageTable, no_query, redirect
 from flexportd.expose.dashboard.view import related
-from flexportd.expose.dashboard.view.cargo_rows import ContainerRow, LegRow, container_rows, leg_rows
-from flexportd.expose.dashboard.view.changes import changes_of, event_types
+from flexportd.expose.dashboard.view.alerts import PageContext
 from flexportd.expose.dashboard.view.dates import DateText, ViewContext
+from flexportd.expose.dashboard.view.exception_rows import ExceptionListRow, object_exceptions
 from flexportd.expose.dashboard.view.history import ChangeGroup, change_groups
 from flexportd.expose.dashboard.view.labels import (
     SOURCES,
@@ -32,11 +35,21 @@ from flexportd.expose.dashboard.view.labels import (
     short_text,
     status,
     text,
+    vessel_text,
 )
 from flexportd.expose.dashboard.view.related import Links, RelatedData, RelatedGroup
 from flexportd.expose.dashboard.view.route_bar import RouteBar, route_bar
+from flexportd.expose.dashboard.view.shipment_rows import (
+    ContainerRow,
+    LegRow,
+    StopRow,
+    container_rows,
+    leg_rows,
+    stop_rows,
+)
 from flexportd.expose.dashboard.view.timeline import TimelineRow, timeline_rows
-from flexportd.expose.dashboard.view.values import NamedValues, ValueGroup
+from flexportd.expose.dashboard.view.values import NamedValues, ValueGroup, value_group
+from flexportd.expose.openapi.path_references import resolve_reference
 from flexportd.expose.security import authorization
 from flexportd.storage.repositories.exceptions import ExceptionRow
 from flexportd.storage.transaction import Transaction
@@ -51,12 +64,14 @@ _PRIORITIES = {"standard": "Standard", "high": "High"}
 
 Rows = list[dict[str, Any]]
 
+PAGES = PageTable("shipments")
+
 
 @dataclass(frozen=True, slots=True)
 class ShipmentData:
-    """What the store says of one shipment. `changes` are rows of the history by (resource, id)."""
+    """A shipment with all that belongs to it. `changes` are rows of the history by (resource, id)."""
 
-    family: ShipmentBundle
+    bundle: ShipmentBundle
     changes: Mapping[tuple[str, int], Rows]
     types: Mapping[str, str | None]
     exceptions: Sequence[ExceptionRow] = ()
@@ -66,7 +81,7 @@ class ShipmentData:
 
 @dataclass(frozen=True, slots=True)
 class ShipmentPage:
-    """Everything the page of one shipment shows."""
+    """The view model."""
 
     id: int
     exceptions: tuple[ExceptionListRow, ...]
@@ -91,139 +106,104 @@ class ShipmentPage:
     related: tuple[RelatedGroup, ...] = ()
 
 
-def read(request: web.Request, tx: Transaction, number: int) -> ShipmentData | None:
-    """A shipment that the caller may see, with what the caller may see of it; None for one that is not known."""
-    registry = request.app[REGISTRY]
-    family = request.app[READS].shipment_bundle(tx, number)
-    if family is None or not authorization.is_visible(request, tx, registry["shipments"], family.shipment):
-        return None  # it may have become another's since the request was let in
-    family = replace(family, events=authorization.visible_events(request, family.events))
-    children = [("legs", leg) for leg in family.legs] + [("containers", box) for box in family.containers]
-    changes = {("shipments", number): changes_of(request, tx, registry["shipments"], family.shipment, _CHANGES)}
+async def _query(request: web.Request) -> int | web.StreamResponse:
+    """The id of the shipment; another reference redirects to its page."""
+    try:
+        number = await visible_shipment_id(request)
+    except NotFoundError:
+        key = await resolve_reference(request, RESOURCE_TYPE, request.match_info["id"])
+        if key is None:
+            raise
+        return redirect(f"/shipments/{key}")
+    await no_query(request)  # after the look-up: others' shipments and unknown ones get the same answer
+    return number
+
+
+def read(tx: Transaction, request: web.Request, number: int) -> ShipmentData:
+    """A shipment with what the caller may see of it. Raises NotFoundError."""
+    app = request.app
+    bundle = app[READS].shipment_bundle(tx, number)
+    if bundle is None or not authorization.is_visible(request, tx, RESOURCE_TYPE, bundle.shipment):
+        raise NotFoundError(f"there is no shipment {number}")  # it may have changed since the request was authorized
+    bundle = replace(bundle, events=authorization.visible_events(request, bundle.events))
+    children = [("legs", leg) for leg in bundle.legs] + [("containers", box) for box in bundle.containers]
+    changes = {("shipments", number): related.changes_of(request, tx, RESOURCE_TYPE, bundle.shipment, _CHANGES)}
     for resource, child in children[:_CHILDREN]:
-        found = changes_of(request, tx, registry[resource], child, _CHANGES_OF_CHILD)
-        changes[resource, int(child.id)] = found
-    types = {event["id"]: event["type"] for event in family.events}
-    types |= event_types(request, tx, {row["event_id"] for rows in changes.values() for row in rows} - types.keys())
+        rows = related.changes_of(request, tx, app[REGISTRY][resource], child, _CHANGES_OF_CHILD)
+        changes[resource, int(child.id)] = rows
+    types = {event["id"]: event["type"] for event in bundle.events}
+    ids = {row["event_id"] for rows in changes.values() for row in rows} - types.keys()
     return ShipmentData(
-        family,
+        bundle,
         changes,
-        types,
+        types | related.event_types(request, tx, ids),
         visible_rows(request, tx, tx.exceptions.of_shipments([number])),
-        related.read(request, tx, registry, (registry["shipments"], number), _SHOWN_ELSEWHERE),
-        related.links(request, tx, registry, family.shipment),
+        related.read(request, tx, app[REGISTRY], (RESOURCE_TYPE, number), _SHOWN_ELSEWHERE),
+        related.links(request, tx, app[REGISTRY], bundle.shipment),
     )
 
 
-def shipment_page(dossier: ShipmentData, sight: ViewContext) -> ShipmentPage:
-    """One shipment in words."""
-    family = dossier.family
-    shipment, fields = family.shipment, family.shipment.fields
+@PAGES.page("/shipments/{id}", "shipment.html", query=_query, read=read, is_cached=lambda _: True, for_audiences=True)
+def shipment_page(data: ShipmentData, context: PageContext) -> ShipmentPage:
+    """One shipment."""
+    bundle, view = data.bundle, context.view
+    shipment, fields = bundle.shipment, bundle.shipment.fields
+    groups = (_cargo(fields, view), _references(fields, data.links), _parties(fields), _metadata(fields))
     return ShipmentPage(
         id=int(shipment.id),
-        exceptions=shipment_exceptions(dossier.exceptions, sight),
+        exceptions=object_exceptions(data.exceptions, view),
         name=text(fields["name"], 120),
         mode=mode(fields["mode"]),
         status=status(fields["status"]),
-        mark=_mark(shipment.removed_at, fields["archived_at"], sight),
+        mark=related.removed_mark(shipment.removed_at, view) or _archived_mark(fields["archived_at"], view),
         origin=place(fields, "origin"),
         destination=place(fields, "destination"),
         carrier=text(fields["carrier"], 60),
-        vessel=_vessel(fields),
-        stops=_stops(fields, sight),
-        route=route_bar(family.legs, sight),
-        points=timeline_rows(timeline(family), sight),
-        groups=tuple(
-            group
-            for group in (
-                _cargo(fields, sight),
-                _references(fields, dossier.links),
-                _parties(fields),
-                _metadata(fields),
-            )
-            if group
-        ),
-        legs=_legs(family, sight),
-        containers=container_rows(family, sight),
-        causes=change_groups(_all_changes(dossier), dossier.types, sight)[:_CAUSES],
-        as_of=sight.instant(shipment.as_of),
-        synced=sight.instant(shipment.synced_at),
+        vessel=vessel_text(fields),
+        stops=stop_rows(fields, view),
+        route=route_bar([leg.fields for leg in sort_legs(bundle.legs)], view),
+        points=timeline_rows(timeline(bundle), view),
+        groups=tuple(chain.from_iterable(groups)),
+        legs=_legs(bundle, view),
+        containers=container_rows(bundle, view),
+        causes=change_groups(_all_changes(data), data.types, view)[:_CAUSES],
+        as_of=view.instant(shipment.as_of),
+        synced=view.instant(shipment.synced_at),
         source=SOURCES.get(shipment.source, shipment.source),
-        related=related.related_groups(dossier.related, shipment.id, sight),
+        related=related.related_groups(data.related, shipment.id, view),
     )
 
 
-_STOPS = (
-    ("picked_up_in_full", "Pickup", "origin"),
-    ("departure", "Departure", "port_of_loading"),
-    ("arrival", "Arrival", "port_of_unloading"),
-    ("ramp_arrival", "Ramp arrival", "inland_ramp"),
-    ("place_of_delivery_arrival", "Place of delivery", "place_of_delivery"),
-    ("delivered_in_full", "Delivery", "destination"),
-)
-_ALWAYS = ("departure", "arrival")
-
-
-def _stops(fields: Mapping[str, Any], sight: ViewContext) -> tuple[StopRow, ...]:
-    """The dates of a shipment, each with its place; those without a date are left out, but for two.
-
-    The place of delivery is left out where it is the inland ramp or the port of unloading.
-    """
-    is_over = bool(fields["actual_delivered_in_full"]) or fields["status"] == "final_destination"
-    found = []
-    for name, title, where in _STOPS:
-        if where == "place_of_delivery" and fields[where] in (fields["inland_ramp"], fields["port_of_unloading"]):
-            continue
-        at = (
-            shipment_date_cell(fields, name, sight)
-            if name in _ALWAYS
-            else date_cell(fields, name, sight, passed=is_over)
-        )
-        if at is not None or name in _ALWAYS:
-            found.append(StopRow(title, place(fields, where), at))
-    return tuple(found)
-
-
-def _legs(family: ShipmentBundle, sight: ViewContext) -> tuple[LegRow, ...]:
-    legs = sort_legs(family.legs)
-    rows = leg_rows([leg.fields for leg in legs], sight)
+def _legs(bundle: ShipmentBundle, view: ViewContext) -> tuple[LegRow, ...]:
+    legs = sort_legs(bundle.legs)
+    rows = leg_rows([leg.fields for leg in legs], view)
     return tuple(replace(row, url=f"/legs/{leg.id}") for row, leg in zip(rows, legs, strict=False))
 
 
-def _mark(removed_at: str | None, archived_at: str | None, sight: ViewContext) -> str | None:
-    gone = sight.instant(removed_at or archived_at)
-    if gone is None:
-        return None
-    return f"Deleted at Flexport on {gone.day}" if removed_at else f"Archived on {gone.day}"
+def _archived_mark(archived_at: str | None, view: ViewContext) -> str | None:
+    at = view.instant(archived_at)
+    return f"Archived on {at.day}" if at else None
 
 
-def _vessel(fields: Mapping[str, Any]) -> Text | None:
-    return text(" ".join(part for part in (fields["vessel"], fields["voyage"]) if part), 60)
-
-
-def _all_changes(dossier: ShipmentData) -> list[tuple[dict[str, Any], Text | None]]:
-    """All changes, newest first, each with the leg or container it happened to."""
+def _all_changes(data: ShipmentData) -> list[tuple[dict[str, Any], Text | None]]:
+    """All changes, newest first, each with its leg or container."""
     subjects: dict[tuple[str, int], Text | None] = {}
-    for leg in dossier.family.legs:
+    for leg in data.bundle.legs:
         ends = [leg.fields["origin"] or "?", leg.fields["destination"] or "?"]
         subjects["legs", int(leg.id)] = text(" → ".join(end[:40] for end in ends), 90)
-    for box in dossier.family.containers:
+    for box in data.bundle.containers:
         subjects["containers", int(box.id)] = text(box.fields["container_number"] or f"Container {box.id}", 40)
-    rows = [(row, subjects.get(key)) for key, found in dossier.changes.items() for row in found]
-    return sorted(rows, key=lambda one: -int(one[0]["id"]))
+    rows = [(row, subjects.get(key)) for key, changes in data.changes.items() for row in changes]
+    return sorted(rows, key=lambda pair: -int(pair[0]["id"]))
 
 
-def _group(title: str, facts: Iterable[tuple[str, Sequence[Text | None]]]) -> ValueGroup | None:
-    found = []
-    for name, values in facts:
-        known = tuple(value for value in values if value is not None)
-        if known:
-            found.append(NamedValues(name, known))
-    return ValueGroup(title, tuple(found)) if found else None
+def _group(title: str, values: Iterable[tuple[str, Sequence[Text | None]]]) -> tuple[ValueGroup, ...]:
+    known = [(name, tuple(value for value in parts if value is not None)) for name, parts in values]
+    return value_group(title, [NamedValues(name, parts) for name, parts in known if parts])
 
 
-def _cargo(fields: Mapping[str, Any], sight: ViewContext) -> ValueGroup | None:
-    ready = sight.calendar_day(fields["cargo_ready_date"])
+def _cargo(fields: Mapping[str, Any], view: ViewContext) -> tuple[ValueGroup, ...]:
+    ready = view.calendar_day(fields["cargo_ready_date"])
     pieces = f"{fields['pieces']:,}" if fields["pieces"] else None
     lcl = None if fields["is_lcl"] is None else "Less than a container (LCL)" if fields["is_lcl"] else "Full (FCL)"
     return _group(
@@ -242,7 +222,7 @@ def _cargo(fields: Mapping[str, Any], sight: ViewContext) -> ValueGroup | None:
     )
 
 
-def _references(fields: Mapping[str, Any], links: Links) -> ValueGroup | None:
+def _references(fields: Mapping[str, Any], links: Links) -> tuple[ValueGroup, ...]:
     booking = links.get("booking_id") or (text(fields["booking_id"]),)
     return _group(
         "References",
@@ -258,7 +238,7 @@ def _references(fields: Mapping[str, Any], links: Links) -> ValueGroup | None:
     )
 
 
-def _parties(fields: Mapping[str, Any]) -> ValueGroup | None:
+def _parties(fields: Mapping[str, Any]) -> tuple[ValueGroup, ...]:
     return _group(
         "Parties",
         (
@@ -271,13 +251,11 @@ def _parties(fields: Mapping[str, Any]) -> ValueGroup | None:
     )
 
 
-def _metadata(fields: Mapping[str, Any]) -> ValueGroup | None:
-    """What the client wrote on the shipment: names with a value or a list of them."""
-    found = json_or_none(fields["metadata"])
-    if not isinstance(found, dict):
-        return None
-    facts = []
-    for name, value in list(found.items())[:30]:
-        values = value if isinstance(value, list) else [value]
-        facts.append((short_text(name) or "(unnamed)", tuple(text(one) for one in values[:12])))
-    return _group("Metadata", facts)
+def _metadata(fields: Mapping[str, Any]) -> tuple[ValueGroup, ...]:
+    """The client's own labels: names with a value or a list of values."""
+    metadata = json_or_none(fields["metadata"])
+    values = []
+    for name, value in list(metadata.items())[:30] if isinstance(metadata, dict) else ():
+        parts = value if isinstance(value, list) else [value]
+        values.append((short_text(name) or "(unnamed)", tuple(text(part) for part in parts[:12])))
+    return _group("Metadata", values)

@@ -1,13 +1,19 @@
-"""The page of the sync: what the mirror is worth, what waits for a person, the books of the last run."""
+"""The page of the sync: completeness of the lists, pending removals, receipts, API calls; and its forms."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
+
+from aiohttp import web
 
 from flexportd.clock import stamp
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.errors import NotFoundError
+from flexportd.errors import InvalidError, NotFoundError
+from flexportd.expose.api.sync import resource_by_name
+from flexportd.expose.context import CLOCK, JOBS, UPSTREAM
+from flexportd.expose.dashboard.double_submit import SUBMIT_GUARD
+from flexportd.expose.dashboard.page import PageTable, done, form_field
 from flexportd.expose.dashboard.view import list_status
 from flexportd.expose.dashboard.view.alerts import FLEXPORT_URL, NO_KEY, PageContext
 from flexportd.expose.dashboard.view.api_usage import Fact, NextSync, UsageRow, facts, next_sync, usage_rows
@@ -15,6 +21,9 @@ from flexportd.expose.dashboard.view.dates import RelativeTime, ViewContext, cou
 from flexportd.expose.dashboard.view.labels import Text, resource_words, text
 from flexportd.expose.dashboard.view.list_status import LastRun, ListRow, ReviewRow, Sentence
 from flexportd.expose.dashboard.view.sync_report import Progress, RunReceipts, RunRow, progress, run_receipts, run_rows
+from flexportd.expose.interfaces import require_flexport
+from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.parameters import parse_integer
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.sync import Receipt, Run
 from flexportd.storage.transaction import Transaction
@@ -22,17 +31,30 @@ from flexportd.storage.transaction import Transaction
 _DAY = timedelta(hours=24)
 _RUNS = 6  # of each kind
 _UNREADABLE = 20
+_MAX_NAME = 100  # characters of a resource's name
 
 NOTICES = {
     "begun": "Full sync started.",
     "accepted": "The missing items were marked as removed.",
 }
 
+PAGES = PageTable("sync")
+
+
+@dataclass(frozen=True, slots=True)
+class SyncQuery:
+    """The query, and the `full_sync` job. `run` is the run whose receipts are shown; None: the current or last one."""
+
+    notice: str | None
+    run: int | None
+    job: Mapping[str, Any] | None
+
 
 @dataclass(frozen=True, slots=True)
 class SyncData:
-    """What the store says: the full run that goes on and the last that has ended, with their receipts."""
+    """What the database says: the full run in progress and the last one that has ended, with their receipts."""
 
+    query: SyncQuery
     running: tuple[Run, Sequence[Receipt]] | None
     ended: tuple[Run, Sequence[Receipt]] | None
     runs: Sequence[Mapping[str, Any]]
@@ -40,36 +62,26 @@ class SyncData:
     unreadable_rows: Sequence[Mapping[str, Any]]
     calls: Mapping[str, Mapping[str, Any]]
     details: tuple[int, bool] = (0, False)
-    """How many shipments are to be fetched one by one; whether list entries are complete, so that none need be."""
+    """The number of shipments whose details are still to be fetched; whether list entries are complete anyway."""
 
     chosen: tuple[Run, Sequence[Receipt]] | None = None
-    """The run that was asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class SyncRuntime:
-    """What the running daemon says. `state` and `forecast` are the client's, None where no key is configured."""
-
-    state: Mapping[str, Any] | None
-    forecast: Mapping[str, Any] | None
-    job: Mapping[str, Any] | None
-    domains: Mapping[str, ResourceType]
+    """The run of the query."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRow:
-    """An object that Flexport sent and nobody here can read."""
+    """An object from Flexport that could not be parsed."""
 
     name: str
     key: Text
     error: Text | None
-    times: str
+    count: str
     last: RelativeTime | None
 
 
 @dataclass(frozen=True, slots=True)
 class SyncPage:
-    """Everything the page of the sync shows."""
+    """The view model."""
 
     notice: str | None
     no_key: str | None
@@ -77,25 +89,30 @@ class SyncPage:
     running: Progress | None
     held: tuple[ReviewRow, ...]
     lists: tuple[ListRow, ...]
-    run: RunReceipts | None
-    run_title: str
+    receipts: RunReceipts | None
+    receipts_title: str
     unreadable: tuple[UnreadableRow, ...]
     unreadable_total: str
     forecast: NextSync | None
     runs: tuple[RunRow, ...]
     flexport: tuple[Fact, ...]
-    budget: tuple[UsageRow, ...]
-    budget_total: UsageRow | None
+    usage: tuple[UsageRow, ...]
+    usage_total: UsageRow | None
 
 
-def read(tx: Transaction, now: datetime, run: int | None = None) -> SyncData:
-    """Everything but what is noted on every page, in the same snapshot; `run` is the one whose receipts are asked for.
+async def _query(request: web.Request) -> SyncQuery:
+    query = query_params.parse_unique(request.query, ("done", "run"))
+    run = parse_integer("run", query["run"], 1, 2**63 - 1) if "run" in query else None
+    jobs = request.app[JOBS].list_jobs()
+    job = next((job for job in jobs if job["id"] == "full_sync"), None)
+    return SyncQuery(NOTICES.get(query.get("done", "")), run, job)
 
-    Raises NotFoundError.
-    """
-    chosen = None if run is None else tx.sync.run(run)
-    if chosen is None and run is not None:
-        raise NotFoundError(f"there is no run {run}")
+
+def read(tx: Transaction, request: web.Request, query: SyncQuery) -> SyncData:
+    """Runs, receipts, unreadable objects and API calls in one snapshot. Raises NotFoundError."""
+    chosen = None if query.run is None else tx.sync.run(query.run)
+    if chosen is None and query.run is not None:
+        raise NotFoundError(f"there is no run {query.run}")
     running, ended = tx.sync.running("full"), tx.sync.last("full")
     runs = [
         row
@@ -103,102 +120,104 @@ def read(tx: Transaction, now: datetime, run: int | None = None) -> SyncData:
         for row in tx.sync.runs(PageRequest(_RUNS, "id", filters={"kind": (kind,)}))[:_RUNS]
     ]
     return SyncData(
+        query=query,
         running=(running, tx.sync.receipts(running.id)) if running else None,
         ended=(ended, tx.sync.receipts(ended.id)) if ended else None,
         runs=sorted(runs, key=lambda row: int(row["id"]), reverse=True),
         unreadable=tx.unreadable.counts(),
         unreadable_rows=tx.unreadable.page(PageRequest(_UNREADABLE, "id"))[:_UNREADABLE],
-        calls=tx.api_usage.since(stamp(now - _DAY)[:13]),
+        calls=tx.api_usage.since(stamp(request.app[CLOCK].now() - _DAY)[:13]),
         details=(tx.shipment_details.count_pending(), tx.shipment_details.richness().is_rich),
         chosen=(chosen, tx.sync.receipts(chosen.id)) if chosen else None,
     )
 
 
-def sync_runtime(
-    domains: Sequence[ResourceType],
-    state: Mapping[str, Any] | None,
-    forecast: Mapping[str, Any] | None,
-    jobs: Sequence[Mapping[str, Any]],
-) -> SyncRuntime:
-    """What the parts say, as the page needs it."""
-    job = next((job for job in jobs if job["id"] == "full_sync"), None)
-    return SyncRuntime(state, forecast, job, {domain.name: domain for domain in domains})
-
-
-def sync_page(found: SyncData, around: SyncRuntime, query: Mapping[str, str], look: PageContext) -> SyncPage:
-    """The sync in words; `query` is what the browser sent."""
-    noted, sight = look.stored, look.view
-    lists = list_status.list_rows(around.domains.values(), noted, _last_run(found, around), sight)
-    held = list_status.review_rows(noted.pending_removals, around.domains, sight)
-    running = None
-    if found.running and around.state is not None:
-        running = progress(found.running[1], noted.lists, sight.ago(found.running[0].started_at))
-    told: tuple[Sentence, ...] = ()
-    if around.state is not None:
-        told = tuple(Sentence(need.sentence, need.tone) for need in look.alerts if need.url == FLEXPORT_URL)
-        told += list_status.sentences(noted, lists, held, sight, is_running=running is not None)
-    rows, total = usage_rows(found.calls)
+@PAGES.page("/sync", "sync.html", query=_query, read=read)
+def sync_page(data: SyncData, context: PageContext) -> SyncPage:
+    """The sync; not cached, as it shows the progress of a run."""
+    stored, view, state = context.stored, context.view, context.runtime.flexport
+    resources = {resource.name: resource for resource in context.runtime.resources}
+    lists = list_status.list_rows(resources.values(), stored, _last_run(data, context), view)
+    held = list_status.review_rows(stored.pending_removals, resources, view)
+    current = data.running if state is not None else None
+    sentences: tuple[Sentence, ...] = ()
+    if state is not None:
+        sentences = tuple(Sentence(alert.sentence, alert.tone) for alert in context.alerts if alert.url == FLEXPORT_URL)
+        sentences += list_status.sentences(stored, lists, held, view, is_running=current is not None)
+    rows, total = usage_rows(data.calls)
+    title = f"Run {data.chosen[0].id}" if data.chosen else "Full sync in progress" if current else "Last full sync"
     return SyncPage(
-        notice=NOTICES.get(query.get("done", "")),
-        no_key=NO_KEY if around.state is None else None,
-        sentences=told,
-        running=running,
+        notice=data.query.notice,
+        no_key=NO_KEY if state is None else None,
+        sentences=sentences,
+        running=progress(current[1], stored.lists, view.ago(current[0].started_at)) if current else None,
         held=held,
-        lists=lists if around.state is not None or noted.lists else (),
-        run=_run(found, around, sight),
-        run_title=_run_title(found, is_running=running is not None),
-        unreadable=tuple(_unreadable(row, sight) for row in found.unreadable_rows),
-        unreadable_total=count(sum(found.unreadable.values()), "object"),
-        forecast=_forecast(around, sight),
-        runs=run_rows(found.runs, sight),
-        flexport=(*facts(around.state, sight), _details(*found.details)) if around.state is not None else (),
-        budget=rows,
-        budget_total=total,
+        lists=lists if state is not None or stored.lists else (),
+        receipts=_receipts(data.chosen or current or data.ended, resources, view),
+        receipts_title=title,
+        unreadable=tuple(_unreadable(row, view) for row in data.unreadable_rows),
+        unreadable_total=count(sum(data.unreadable.values()), "object"),
+        forecast=_forecast(context, data.query.job or {}),
+        runs=run_rows(data.runs, view),
+        flexport=(*facts(state, view), _details(*data.details)) if state is not None else (),
+        usage=rows,
+        usage_total=total,
     )
 
 
-def _last_run(found: SyncData, around: SyncRuntime) -> LastRun:
-    reading = {one.resource for one in found.running[1] if one.state == "running"} if found.running else set()
+def _last_run(data: SyncData, context: PageContext) -> LastRun:
+    syncing = {receipt.resource for receipt in data.running[1] if receipt.state == "running"} if data.running else ()
     return LastRun(
-        receipts={one.resource: one for one in found.ended[1]} if found.ended else {},
-        syncing=reading if around.state is not None else (),
-        unread=None if around.forecast is None else frozenset(around.forecast["never_synced"]),
-        unreadable=found.unreadable,
+        receipts={receipt.resource: receipt for receipt in data.ended[1]} if data.ended else {},
+        syncing=syncing if context.runtime.has_key else (),
+        unread=None if context.forecast is None else frozenset(context.forecast["never_synced"]),
+        unreadable=data.unreadable,
     )
 
 
-def _run(found: SyncData, around: SyncRuntime, sight: ViewContext) -> RunReceipts | None:
-    """The run that was asked for, else the one that goes on, else the last one."""
-    if found.chosen:
-        return run_receipts(*found.chosen, around.domains, sight)
-    one = found.running if found.running and around.state is not None else found.ended
-    return run_receipts(*one, around.domains, sight) if one else None
+def _receipts(
+    run: tuple[Run, Sequence[Receipt]] | None, resources: Mapping[str, ResourceType], view: ViewContext
+) -> RunReceipts | None:
+    return run_receipts(*run, resources, view) if run else None
 
 
-def _run_title(found: SyncData, *, is_running: bool) -> str:
-    if found.chosen:
-        return f"Run {found.chosen[0].id}"
-    return "Full sync in progress" if is_running else "Last full sync"
-
-
-def _forecast(around: SyncRuntime, sight: ViewContext) -> NextSync | None:
-    if around.forecast is None:
+def _forecast(context: PageContext, job: Mapping[str, Any]) -> NextSync | None:
+    if context.forecast is None:
         return None
-    job = around.job or {}
-    return next_sync(around.forecast, job.get("next_run_at"), sight, paused=bool(job.get("paused")))
+    return next_sync(context.forecast, job.get("next_run_at"), context.view, paused=bool(job.get("paused")))
 
 
-def _details(waiting: int, is_complete: bool) -> Fact:
-    if waiting:
-        return Fact("Shipment details", None, f"{waiting:,} to fetch")
-    return Fact("Shipment details", None, "Not needed: lists are complete" if is_complete else "All fetched")
+def _details(pending: int, is_complete: bool) -> Fact:
+    words = f"{pending:,} to fetch" if pending else "Not needed: lists are complete" if is_complete else "All fetched"
+    return Fact("Shipment details", None, words)
 
 
-def _unreadable(row: Mapping[str, Any], sight: ViewContext) -> UnreadableRow:
+def _unreadable(row: Mapping[str, Any], view: ViewContext) -> UnreadableRow:
     return UnreadableRow(
         name=resource_words(row["resource"]),
         key=text(row["resource_id"], 40) or Text("?"),
         error=text(row["error"], 200),
-        times=f"{row['count']:,}",
-        last=sight.ago(row["last_seen_at"]),
+        count=f"{row['count']:,}",
+        last=view.ago(row["last_seen_at"]),
     )
+
+
+# --- forms ---
+
+
+@PAGES.form("/sync/run")
+async def run_sync(request: web.Request) -> web.StreamResponse:
+    """Start a full sync, or join the one that is running."""
+    await request.app[SUBMIT_GUARD].once(request, require_flexport(request.app[UPSTREAM]).begin_sync)
+    return done("/sync", "begun")
+
+
+@PAGES.form("/sync/accept")
+async def accept(request: web.Request) -> web.StreamResponse:
+    """Confirm the removals of the list in the field `resource`."""
+    app, name = request.app, await form_field(request, "resource", _MAX_NAME)
+    if not name:
+        raise InvalidError("resource is missing; name a list", "resource")
+    upstream, resource = require_flexport(app[UPSTREAM]), resource_by_name(app, name)
+    await request.app[SUBMIT_GUARD].once(request, lambda: upstream.confirm_removals(resource), name)
+    return done("/sync", "accepted")

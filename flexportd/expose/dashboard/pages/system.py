@@ -1,19 +1,25 @@
-"""The page of the daemon itself: jobs, storage, cache, what Flexport sends that nobody published."""
+"""The page of the daemon: jobs, refused webhooks, cache, storage, schema drift; and its forms."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from aiohttp import web
+
+from flexportd import __version__
 from flexportd.cache import DiskStats
 from flexportd.clock import age
 from flexportd.core.labels import format_duration
 from flexportd.escape import escape_control
-from flexportd.expose.api.health import version_warnings
-from flexportd.expose.context import DisplaySettings
-from flexportd.expose.dashboard.view.alerts import sentence
+from flexportd.expose.api.health import version_warnings, warnings
+from flexportd.expose.context import CACHE, DB, JOBS, SERVER_INFO, DisplaySettings
+from flexportd.expose.dashboard.double_submit import SUBMIT_GUARD
+from flexportd.expose.dashboard.page import PageTable, done
+from flexportd.expose.dashboard.view.alerts import PageContext
 from flexportd.expose.dashboard.view.dates import DateText, RelativeTime, ViewContext, count
-from flexportd.expose.dashboard.view.labels import Badge, Text, short_text, size, text
+from flexportd.expose.dashboard.view.labels import Badge, Text, sentence, short_text, size, text
+from flexportd.expose.openapi import query_params
 from flexportd.expose.webhook_refusals import explanation, hint
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.events import EventVersion
@@ -47,28 +53,27 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SystemRuntime:
-    """What the running daemon says."""
+PAGES = PageTable("system")
 
-    version: str
+
+@dataclass(frozen=True, slots=True)
+class SystemQuery:
+    """The query, and what the daemon reports for this page only. `memory` is hits, misses and bytes."""
+
     started_at: str
-    reasons: Sequence[str]
     warnings: Sequence[str]
     jobs: Sequence[Mapping[str, Any]]
-    fault: str | None
     wal_bytes: int
     memory: tuple[int, int, int]
-    """Hits, misses, bytes."""
     disk: DiskStats
-    refusals: Sequence[WebhookRefusal] = ()
-    shown: DisplaySettings = field(default_factory=DisplaySettings)
+    notice: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SystemData:
-    """What the store says: the findings seen last, and how many there are."""
+    """The latest findings of schema drift, with their total, and the versions of events."""
 
+    query: SystemQuery
     findings: Sequence[Mapping[str, Any]]
     total: int
     versions: Sequence[EventVersion] = ()
@@ -76,7 +81,7 @@ class SystemData:
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """A job. `url` is where its buttons post to."""
+    """A job; its buttons post to `url`."""
 
     name: str
     title: str
@@ -87,7 +92,7 @@ class JobRow:
     started: str | None
     is_paused: bool
     last: RelativeTime | None
-    lasted: str | None
+    duration: str | None
     outcome: Badge | None
     message: Text | None
     failing: str | None
@@ -96,18 +101,18 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class CacheRow:
-    """One layer of the cache; `share` of look-ups that it answered is in percent."""
+    """One layer of the cache; `hit_rate` in percent."""
 
     title: str
-    share: int | None
+    hit_rate: int | None
     hits: str
     misses: str
-    held: str
+    size: str
 
 
 @dataclass(frozen=True, slots=True)
 class DriftRow:
-    """Something that Flexport sent and nobody published."""
+    """A field, value or object that Flexport sends but does not document."""
 
     kind: str
     object: Text | None
@@ -120,7 +125,7 @@ class DriftRow:
 
 @dataclass(frozen=True, slots=True)
 class RefusedRow:
-    """Webhooks that were refused for one reason."""
+    """The webhooks that were refused for one reason."""
 
     reason: str
     count: str
@@ -133,7 +138,7 @@ class RefusedRow:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """How the database is."""
+    """The state of the database."""
 
     state: Badge
     words: str
@@ -142,7 +147,7 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class SystemPage:
-    """Everything the page of the daemon shows."""
+    """The view model."""
 
     notice: str | None
     version: str
@@ -159,37 +164,51 @@ class SystemPage:
     has_more_findings: bool
 
 
-def read(tx: Transaction) -> SystemData:
-    """The findings that were seen last, and the versions of events."""
-    findings = tx.drift.page(PageRequest(_FINDINGS, "last_seen_at"))[:_FINDINGS]
-    return SystemData(findings, tx.drift.total(), tx.events.versions())
-
-
-def system_page(found: SystemData, daemon: SystemRuntime, query: Mapping[str, str], sight: ViewContext) -> SystemPage:
-    """The daemon in words; `query` is what the browser sent."""
-    return SystemPage(
+async def _query(request: web.Request) -> SystemQuery:
+    app, query = request.app, query_params.parse_unique(request.query, ("done",))
+    return SystemQuery(
+        started_at=app[SERVER_INFO].started_at,
+        warnings=warnings(app),
+        jobs=app[JOBS].list_jobs(),
+        wal_bytes=app[DB].writer.wal_bytes(),
+        memory=(app[CACHE].hits, app[CACHE].misses, app[CACHE].size),
+        disk=app[CACHE].disk_stats(),
         notice=NOTICES.get(query.get("done", "")),
-        version=daemon.version,
-        uptime=format_duration(age(daemon.started_at, sight.now) or 0.0),
-        started=sight.instant(daemon.started_at),
-        reasons=tuple(sentence(one) for one in daemon.reasons[:_SENTENCES]),
-        warnings=tuple(
-            sentence(one) for one in [*daemon.warnings, *version_warnings(found.versions, sight.now)][:_SENTENCES]
-        ),
-        jobs=tuple(_job(job, sight) for job in daemon.jobs),
-        refused=tuple(_refused(one, daemon.shown, sight) for one in daemon.refusals),
-        storage=_storage(daemon),
-        layers=_layers(daemon),
-        findings=tuple(_finding(row, sight) for row in found.findings),
-        findings_total=f"{found.total:,}",
-        has_more_findings=found.total > len(found.findings),
     )
 
 
-def _job(job: Mapping[str, Any], sight: ViewContext) -> JobRow:
+def read(tx: Transaction, _request: web.Request, query: SystemQuery) -> SystemData:
+    """Schema drift and the versions of events in one snapshot."""
+    findings = tx.drift.page(PageRequest(_FINDINGS, "last_seen_at"))[:_FINDINGS]
+    return SystemData(query, findings, tx.drift.total(), tx.events.versions())
+
+
+@PAGES.page("/system", "system.html", query=_query, read=read)
+def system_page(data: SystemData, context: PageContext) -> SystemPage:
+    """The daemon; not cached, as it shows the present moment."""
+    query, runtime, view = data.query, context.runtime, context.view
+    wanted = [*query.warnings, *version_warnings(data.versions, view.now)]
+    return SystemPage(
+        notice=query.notice,
+        version=__version__,
+        uptime=format_duration(age(query.started_at, view.now) or 0.0),
+        started=view.instant(query.started_at),
+        reasons=tuple(sentence(reason) for reason in runtime.reasons[:_SENTENCES]),
+        warnings=tuple(sentence(warning) for warning in wanted[:_SENTENCES]),
+        jobs=tuple(_job(job, view) for job in query.jobs),
+        refused=tuple(_refused(refusal, runtime.display, view) for refusal in runtime.refusals),
+        storage=_storage(runtime.fault, query.wal_bytes),
+        layers=_layers(query),
+        findings=tuple(_finding(row, view) for row in data.findings),
+        findings_total=f"{data.total:,}",
+        has_more_findings=data.total > len(data.findings),
+    )
+
+
+def _job(job: Mapping[str, Any], view: ViewContext) -> JobRow:
     last, running, failures = job["last_run"], job["running"], job["consecutive_failures"]
-    upcoming = None if job["paused"] or running else sight.until(job["next_run_at"])
-    since = sight.ago(running["since"]) if running else None
+    upcoming = None if job["paused"] or running else view.until(job["next_run_at"])
+    since = view.ago(running["since"]) if running else None
     words = "Running" if running else "Paused" if job["paused"] else "Not scheduled"
     seconds = last["seconds"] if last else None
     return JobRow(
@@ -201,8 +220,8 @@ def _job(job: Mapping[str, Any], sight: ViewContext) -> JobRow:
         is_running=running is not None,
         started=f"started {since.words}" if since else None,
         is_paused=job["paused"],
-        last=sight.ago(last["ended_at"]) if last else None,
-        lasted=None if seconds is None else format_duration(seconds) if seconds >= 1 else f"{seconds * 1000:.0f} ms",
+        last=view.ago(last["ended_at"]) if last else None,
+        duration=None if seconds is None else format_duration(seconds) if seconds >= 1 else f"{seconds * 1000:.0f} ms",
         outcome=_outcome(last["outcome"]) if last else None,
         message=text(last["message"], 160) if last else None,
         failing=f"{failures:,} times in a row" if failures > 1 else None,
@@ -210,16 +229,16 @@ def _job(job: Mapping[str, Any], sight: ViewContext) -> JobRow:
     )
 
 
-def _refused(one: WebhookRefusal, shown: DisplaySettings, sight: ViewContext) -> RefusedRow:
-    title = explanation(one.reason).title
+def _refused(refusal: WebhookRefusal, display: DisplaySettings, view: ViewContext) -> RefusedRow:
+    title = explanation(refusal.reason).title
     return RefusedRow(
         reason=title[:1].upper() + title[1:],
-        count=f"{one.count:,}",
-        last=sight.ago(one.last_at),
-        first=sight.instant(one.first_at),
-        address=escape_control(one.last_address, 60),
-        path=escape_control(one.last_path, 100),
-        hint=hint(one, shown),
+        count=f"{refusal.count:,}",
+        last=view.ago(refusal.last_at),
+        first=view.instant(refusal.first_at),
+        address=escape_control(refusal.last_address, 60),
+        path=escape_control(refusal.last_path, 100),
+        hint=hint(refusal, display),
     )
 
 
@@ -227,16 +246,15 @@ def _outcome(name: str) -> Badge:
     return _OUTCOMES.get(name) or Badge(escape_control(name, 40), "plain")
 
 
-def _storage(daemon: SystemRuntime) -> Storage:
-    wal = size(daemon.wal_bytes)
-    if daemon.fault:
-        return Storage(Badge("Fault", "bad"), sentence(f"The database is not writable: {daemon.fault}"), wal)
+def _storage(fault: str | None, wal_bytes: int) -> Storage:
+    wal = size(wal_bytes)
+    if fault:
+        return Storage(Badge("Fault", "bad"), sentence(f"The database is not writable: {fault}"), wal)
     return Storage(Badge("Healthy", "delivered"), "Webhooks are stored on disk before they are acknowledged.", wal)
 
 
-def _layers(daemon: SystemRuntime) -> tuple[CacheRow, ...]:
-    hits, misses, held = daemon.memory
-    disk = daemon.disk
+def _layers(query: SystemQuery) -> tuple[CacheRow, ...]:
+    (hits, misses, held), disk = query.memory, query.disk
     return (
         _layer("Memory", hits, misses, size(held)),
         _layer("Disk", disk.hits, disk.misses, f"{size(disk.bytes)} in {count(disk.entries, 'item')}"),
@@ -244,17 +262,37 @@ def _layers(daemon: SystemRuntime) -> tuple[CacheRow, ...]:
 
 
 def _layer(title: str, hits: int, misses: int, held: str) -> CacheRow:
-    asked = hits + misses
-    return CacheRow(title, round(100 * hits / asked) if asked else None, f"{hits:,}", f"{misses:,}", held)
+    total = hits + misses
+    return CacheRow(title, round(100 * hits / total) if total else None, f"{hits:,}", f"{misses:,}", held)
 
 
-def _finding(row: Mapping[str, Any], sight: ViewContext) -> DriftRow:
+def _finding(row: Mapping[str, Any], view: ViewContext) -> DriftRow:
     return DriftRow(
         kind=_KINDS.get(row["kind"]) or short_text(row["kind"]) or "",
         object=text(row["object"], 60),
         name=text(row["name"], 80),
         example=text(row["example"], 80),
         count=f"{row['count']:,}",
-        first=sight.instant(row["first_seen_at"]),
-        last=sight.ago(row["last_seen_at"]),
+        first=view.instant(row["first_seen_at"]),
+        last=view.ago(row["last_seen_at"]),
     )
+
+
+# --- forms ---
+
+
+@PAGES.form("/system/jobs/{id}/run")
+async def run_job(request: web.Request) -> web.StreamResponse:
+    """Run a job now."""
+    jobs, name = request.app[JOBS], request.match_info["id"]
+    await request.app[SUBMIT_GUARD].once(request, lambda: jobs.run_now(name))
+    return done("/system", "started")
+
+
+@PAGES.form("/system/jobs/{id}/pause")
+@PAGES.form("/system/jobs/{id}/resume")
+async def set_job_paused(request: web.Request) -> web.StreamResponse:
+    """Pause or resume a job."""
+    paused = request.path.endswith("/pause")
+    await request.app[JOBS].set_paused(request.match_info["id"], paused=paused)
+    return done("/system", "paused" if paused else "resumed")

@@ -1,28 +1,28 @@
-// Keeps the open page up to date: asks every five seconds whether it changed, and changes what differs in place.
-// What the reader points at, has focused, selected or typed into stays where it is; updates that would move it wait.
+// Keeps the open page up to date: polls every five seconds and updates what differs in place.
+// Whatever the reader points at, has focused, selected or edited stays in place; updates that would move it wait.
 "use strict";
 (() => {
   const EVERY = 5000; // milliseconds between two requests
-  const PATIENCE = 10000; // for one answer
-  const LONGEST = 60000; // between two requests that fail
-  const PAUSE = 300; // after the pointer or the focus has left something, until what waited is shown
-  const IDLE = 120000; // without any input nobody is reading: updates no longer wait
+  const TIMEOUT = 10000; // for one response
+  const MAX_WAIT = 60000; // between two failing requests
+  const PAUSE = 300; // from the pointer or focus leaving an element until waiting updates are shown
+  const IDLE = 120000; // without input: nobody is reading, so updates no longer wait
   const address = location.href;
   const main = document.getElementById("main"), header = document.querySelector("header");
   const live = document.querySelector("[data-live]");
 
-  // --- how long ago ---
+  // --- relative times ---
 
-  // The daemon's present: that of a demo goes faster than ours from the moment at which its world began to move.
+  // The current time of the daemon: in a demo it runs faster from the start of its world.
   const simulated = document.querySelector("[data-clock-started]");
-  function present() {
+  function now() {
     if (!simulated) return Date.now();
     const started = Date.parse(simulated.dataset.clockStarted);
     return started + (Date.now() - started) * Number(simulated.dataset.clockSpeed);
   }
 
   function age(since) {
-    const seconds = (present() - Date.parse(since)) / 1000;
+    const seconds = (now() - Date.parse(since)) / 1000;
     if (!(seconds >= 0)) return "";
     if (seconds < 45) return "just now";
     for (const [unit, size] of [["day", 86400], ["hour", 3600], ["minute", 60]]) {
@@ -41,12 +41,12 @@
   showAges(main);
   if (!live) return; // an error page
 
-  // --- changing the page in place ---
+  // --- updating the page in place ---
 
   const CONTROLS = "a, button, input, select, textarea, summary";
   const ROWS = "tr, li, details";
 
-  // What a row is about: its own id, one inside it, or where its first link or form leads.
+  // The identity of a row: its id, one inside it, or the target of its first link or form.
   function rowName(row) {
     const head = row.querySelector("th[scope=row]") || row;
     const named = row.querySelector("[id]"), link = head.querySelector("a[href]:not([href^='#'])");
@@ -63,7 +63,7 @@
     return `${node.nodeName} ${own || (node.matches("tr, li") ? rowName(node) : "")}`;
   }
 
-  // Each child by a name that no other has.
+  // The children by unique names.
   function children(parent) {
     const found = new Map(), seen = new Map();
     for (const node of parent.childNodes) {
@@ -74,7 +74,7 @@
     return found;
   }
 
-  // What the reader has changed is the reader's: open details, and what was typed or chosen.
+  // Open details and edited or chosen values belong to the reader.
   function keeps(element, attribute) {
     return (attribute === "open" && element.nodeName === "DETAILS")
       || (/^(value|checked|selected)$/.test(attribute) && /^(INPUT|OPTION)$/.test(element.nodeName) && element.type !== "hidden");
@@ -103,7 +103,7 @@
     }
   }
 
-  // --- what the reader has in hand ---
+  // --- what the reader is using ---
 
   let touched = 0;
   for (const kind of ["pointermove", "pointerdown", "keydown", "wheel", "focusin", "input"]) {
@@ -122,7 +122,7 @@
   }
 
   // Elements of <main> that must not move; the text of `selected` must not change either.
-  function inHand() {
+  function inUse() {
     const found = [...main.querySelectorAll("input, select, textarea")].filter(isDirty);
     if (isIdle()) return found;
     const focused = document.activeElement, hovered = [...main.querySelectorAll(":hover")].pop();
@@ -144,10 +144,10 @@
   const actions = (row) => [...row.querySelectorAll("a, form, button")].map((one) =>
     one.getAttribute("href") || one.getAttribute("action") || `${words(one)} ${one.disabled}`).join("\n");
 
-  // Whether everything in hand stays where it is and does the same once `next` is shown: laid out unseen, and measured.
+  // Whether everything in use keeps its place and function once `next` is shown: laid out invisibly and measured.
   function stays(next) {
     const texts = new Set(selected());
-    const held = inHand().map((element) => [element, element.closest(ROWS)])
+    const held = inUse().map((element) => [element, element.closest(ROWS)])
       .filter(([element, row]) => row || texts.has(element) || element.matches(CONTROLS));
     if (!held.length) return true;
     const trials = [main, next].map((one) => {
@@ -179,7 +179,7 @@
   let fetched = null; // the newest document that is not shown yet
   let waiting = 0; // how many of its rows differ, while they wait
 
-  // The text of each row, without how long ago something was.
+  // The text of each row, without relative times.
   function rows(root) {
     const copy = root.cloneNode(true), found = new Map(), seen = new Map();
     for (const one of copy.querySelectorAll("[data-since]")) one.textContent = "";
@@ -222,7 +222,7 @@
     waiting = isStill ? 0 : differences(next);
     if (isStill) show(next);
     if (isStill && isFree) fetched = null;
-    tell();
+    showState();
   }
 
   // --- the state in the header ---
@@ -241,21 +241,21 @@
   }
 
   const LABELS = { on: "Live", off: "Not live", wait: "Checking" };
-  let told = "";
+  let shownState = "";
 
-  function tell(changed = state) {
+  function showState(changed = state) {
     state = changed;
-    const pending = state.name === "on" && waiting;
-    const now = JSON.stringify([state, pending]);
-    if (now === told) return; // a screen reader reads each change aloud
-    told = now;
+    const updates = state.name === "on" && waiting;
+    const current = JSON.stringify([state, updates]);
+    if (current === shownState) return; // a screen reader reads each change aloud
+    shownState = current;
     live.className = `live is-${state.name}`;
     label.textContent = state.why ? "" : LABELS[state.name];
     const hadFocus = strip.contains(document.activeElement);
     strip.replaceChildren();
     if (state.why) strip.append(`${LABELS[state.name]}: ${state.why}`);
     if (state.act) strip.append(" ", button(state.act, () => location.reload()));
-    if (pending) strip.append(" ", button(pending === 1 ? "Show 1 update" : `Show ${pending} updates`, () => settle(true)));
+    if (updates) strip.append(" ", button(updates === 1 ? "Show 1 update" : `Show ${updates} updates`, () => settle(true)));
     const back = strip.querySelector("button") || (lastFocused?.isConnected ? lastFocused : main);
     if (hadFocus) back.focus({ preventScroll: true });
   }
@@ -270,94 +270,94 @@
     });
   }
 
-  // The second half of a double click presses nothing, not even on the page that the first half has opened.
+  // The second click of a double click is ignored, also on the page that the first one has opened.
   document.addEventListener("click", (event) => {
     if (event.detail > 1 && event.target.closest("form[method=post] button")) event.preventDefault();
   }, { capture: true });
 
-  // --- asking ---
+  // --- polling ---
 
-  let etag = null, failures = 0, timer = 0, asking = null, leaving = false;
+  let etag = null, failures = 0, timer = 0, pending = null, leaving = false;
   let good = Date.now(); // when the page was known to be up to date
-  let earliest = 0; // when the server lets us ask again
+  let earliest = 0; // when the server allows the next request
 
-  const off = (why, act = "", wait = LONGEST) => ({ name: "off", why, act, wait });
+  const off = (why, act = "", wait = MAX_WAIT) => ({ name: "off", why, act, wait });
 
-  // What the answer means where it is not the page: why nothing is updated, what helps, when to ask again (null: not).
+  // An error response: why nothing is updated, what helps, when to poll again (null: never).
   async function refusal(answer) {
     const { status } = answer;
     const after = answer.headers.get("Retry-After");
-    const asked = after === null ? 0 : (/^\d+$/.test(after) ? after * 1000 : Date.parse(after) - Date.now()) || 0;
-    const wait = Math.min(Math.max(asked, 0), 3600000);
+    const delay = after === null ? 0 : (/^\d+$/.test(after) ? after * 1000 : Date.parse(after) - Date.now()) || 0;
+    const wait = Math.min(Math.max(delay, 0), 3600000);
     earliest = Date.now() + wait;
     if (answer.type === "opaqueredirect") return off("you are signed out.", "Sign in", null);
     if (status === 401) {
       const problem = await answer.json().catch(() => ({}));
       const isMissing = String(problem.type).endsWith("key-missing");
-      return off(isMissing ? "a key is needed now." : "the key is no longer valid.", "Sign in", null);
+      return off(isMissing ? "a key is now required." : "the key is no longer valid.", "Sign in", null);
     }
-    if (status === 403) return off("access to this page is refused.", "Reload", Math.max(wait, LONGEST));
-    if (status === 404 || status === 410) return off("this page no longer exists.", "Reload", Math.max(wait, LONGEST));
-    if (status === 429) return off("too many requests. Updates resume automatically.", "", wait || LONGEST);
+    if (status === 403) return off("access to this page is refused.", "Reload", Math.max(wait, MAX_WAIT));
+    if (status === 404 || status === 410) return off("this page no longer exists.", "Reload", Math.max(wait, MAX_WAIT));
+    if (status === 429) return off("too many requests. Updates resume automatically.", "", wait || MAX_WAIT);
     if (status >= 500) failures += 1;
-    if (status >= 500) return off(`the server reports an error (HTTP ${status}). Trying again.`, "", Math.max(wait, backoff()));
-    return off(`the server refuses the request (HTTP ${status}).`, "Reload");
+    if (status >= 500) return off(`server error (HTTP ${status}). Retrying.`, "", Math.max(wait, backoff()));
+    return off(`the server rejected the request (HTTP ${status}).`, "Reload");
   }
 
-  const backoff = () => Math.min(EVERY * 2 ** Math.max(failures - 1, 0), LONGEST);
+  const backoff = () => Math.min(EVERY * 2 ** Math.max(failures - 1, 0), MAX_WAIT);
 
   async function outcome(answer) {
     if (answer.status === 304) return { name: "on", why: "" };
     if (answer.status !== 200) return refusal(answer);
-    const found = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (!found.querySelector("[data-live]")) return off("the server answers with another page.", "Reload");
-    const styles = (page) => [...page.querySelectorAll("link[rel=stylesheet], script[src]")].map((one) => one.outerHTML).join();
-    if (styles(found) !== styles(document)) return off("flexportd was updated.", "Reload");
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (!page.querySelector("[data-live]")) return off("the server returned a different page.", "Reload");
+    const styles = (one) => [...one.querySelectorAll("link[rel=stylesheet], script[src]")].map((element) => element.outerHTML).join();
+    if (styles(page) !== styles(document)) return off("flexportd was updated.", "Reload");
     etag = answer.headers.get("ETag");
-    fetched = found;
+    fetched = page;
     return { name: "on", why: "" };
   }
 
-  async function look() {
+  async function poll() {
     clearTimeout(timer);
-    if (asking || leaving || document.hidden) return;
+    if (pending || leaving || document.hidden) return;
     if (Date.now() < earliest) {
-      timer = setTimeout(look, earliest - Date.now());
+      timer = setTimeout(poll, earliest - Date.now());
       return;
     }
-    const request = asking = new AbortController();
-    let isLate = false, found;
-    const limit = setTimeout(() => { isLate = true; request.abort(); }, PATIENCE);
+    const request = pending = new AbortController();
+    let isLate = false, result;
+    const limit = setTimeout(() => { isLate = true; request.abort(); }, TIMEOUT);
     try {
       const headers = etag ? { "If-None-Match": etag } : {};
-      found = await outcome(await fetch(address, { headers, cache: "no-store", redirect: "manual", signal: request.signal }));
+      result = await outcome(await fetch(address, { headers, cache: "no-store", redirect: "manual", signal: request.signal }));
     } catch {
       failures += 1;
-      found = off(isLate ? "the server does not answer. Trying again." : "no connection to the server. Trying again.", "", backoff());
+      result = off(isLate ? "the server is not responding. Retrying." : "no connection to the server. Retrying.", "", backoff());
     }
     clearTimeout(limit);
-    if (asking !== request) return; // given up: another one is asked
-    asking = null;
-    if (found.name === "on") [failures, good, found.wait] = [0, Date.now(), EVERY];
-    const { wait, ...rest } = found;
-    tell(rest);
+    if (pending !== request) return; // aborted: another request has replaced it
+    pending = null;
+    if (result.name === "on") [failures, good, result.wait] = [0, Date.now(), EVERY];
+    const { wait, ...rest } = result;
+    showState(rest);
     try {
       settle();
       showAges(main);
     } catch (error) {
-      tell(off("this page could not be updated.", "Reload"));
+      showState(off("this page could not be updated.", "Reload"));
       throw error;
     }
-    if (wait !== null) timer = setTimeout(look, wait);
+    if (wait !== null) timer = setTimeout(poll, wait);
   }
 
-  // After the page was out of sight, or the machine asleep: what is shown may be old, and the connection dead.
+  // After the page was hidden or the machine asleep: the page may be outdated and the connection dead.
   function wake() {
     if (leaving || document.hidden) return;
-    if (asking) asking.abort();
-    asking = null;
-    if (state.name === "on" && Date.now() - good > EVERY) tell({ name: "wait", why: "" });
-    look();
+    if (pending) pending.abort();
+    pending = null;
+    if (state.name === "on" && Date.now() - good > EVERY) showState({ name: "wait", why: "" });
+    poll();
   }
 
   document.addEventListener("visibilitychange", wake);
@@ -367,8 +367,8 @@
   addEventListener("pagehide", () => {
     leaving = true;
     clearTimeout(timer);
-    asking?.abort();
-    asking = null;
+    pending?.abort();
+    pending = null;
   });
   addEventListener("pageshow", (event) => {
     leaving = false;
@@ -381,10 +381,10 @@
     if (slept) wake();
   }, 1000);
 
-  // What was done is said once: not when the page is loaded again.
+  // The notice of a form is shown once, not again on reload.
   const plain = new URL(address);
   plain.searchParams.delete("done");
   if (plain.href !== address) history.replaceState(history.state, "", plain);
-  tell();
-  timer = setTimeout(look, EVERY);
+  showState();
+  timer = setTimeout(poll, EVERY);
 })();

@@ -1,6 +1,6 @@
-"""What needs a person: a sentence each with the page that helps, the worst first; a badge tells it on every page."""
+"""Alerts: conditions that need a person, each with the page that helps; and what every page is made from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -9,11 +9,12 @@ from aiohttp import web
 
 from flexportd.clock import parse
 from flexportd.core import outages
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.escape import escape_control
 from flexportd.expose.api.health import not_ready_reasons
-from flexportd.expose.context import DISPLAY, JOBS, UPSTREAM, WEBHOOK_REFUSALS, DisplaySettings
+from flexportd.expose.context import DB, DISPLAY, JOBS, QUEUE, REGISTRY, UPSTREAM, WEBHOOK_REFUSALS, DisplaySettings
 from flexportd.expose.dashboard.view.dates import ViewContext
-from flexportd.expose.dashboard.view.labels import missing_objects_text
+from flexportd.expose.dashboard.view.labels import missing_objects_text, sentence
 from flexportd.expose.webhook_refusals import current_refusals
 from flexportd.expose.webhook_refusals import sentence as refused_sentence
 from flexportd.storage.repositories.sync import ListState
@@ -21,11 +22,10 @@ from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
 from flexportd.storage.transaction import Transaction
 
 _DELIVERY_BADGES = {"polling_failed": "Polling fails", "unusually_quiet": "Unusually quiet"}
-_LONGEST = 300  # characters of a foreign sentence
 
-COUNT_LIMIT = 1000  # failed items; more are not counted for each page
+COUNT_LIMIT = 1000  # dead letters; more are not counted for each page
 
-FLEXPORT_URL = "/sync#flexport"  # where the way to Flexport is told of
+FLEXPORT_URL = "/sync#flexport"
 REFUSED_URL = "/system#refused"
 NO_KEY = (
     "No Flexport API key is configured. Data is updated only by webhooks, is not compared with Flexport, and lost "
@@ -35,7 +35,7 @@ NO_KEY = (
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One thing that needs a person; `badge` is the short form for every page."""
+    """One condition that needs a person; `badge` is its short form for the banner."""
 
     badge: str
     sentence: str
@@ -46,7 +46,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Banner:
-    """What the top of every page says of them."""
+    """The alerts in one line, at the top of every page."""
 
     words: str
     title: str
@@ -55,147 +55,167 @@ class Banner:
 
 
 @dataclass(frozen=True, slots=True)
-class RuntimeStatus:
-    """What the running daemon says; `flexport` is the state of the client, None where no key is configured."""
+class SetupHint:
+    """How to connect to Flexport, shown until there is a shipment."""
 
-    reasons: Sequence[str]
+    webhook_path: str
     has_secrets: bool
+    has_key: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeStatus:
+    """What the running daemon reports. `flexport` is the state of the client; None where no API key is configured."""
+
     flexport: Mapping[str, Any] | None
-    failing_jobs: Sequence[str]
+    reasons: Sequence[str] = ()
+    """Why the daemon is not ready."""
+    failing_jobs: Sequence[str] = ()
     refusals: Sequence[WebhookRefusal] = ()
-    """Webhooks that were refused, whenever that was."""
-    shown: DisplaySettings = field(default_factory=DisplaySettings)
+    """All refused webhooks, the most recent first."""
+    fault: str | None = None
+    """Why the database is not writable."""
+    is_paused: bool = False
+    """Whether the queue is paused."""
+    display: DisplaySettings = field(default_factory=DisplaySettings)
+    resources: Iterable[ResourceType] = ()
+
+    @property
+    def has_key(self) -> bool:
+        """Whether Flexport's API can be called."""
+        return self.flexport is not None
+
+    def setup_hint(self) -> SetupHint:
+        """How to connect to Flexport, with what is configured already."""
+        return SetupHint(escape_control(self.display.webhook_path), self.display.has_secrets, self.has_key)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredStatus:
-    """What the store says."""
+    """What the database says for every page."""
 
     health: outages.DeliveryHealth
     pending_removals: Mapping[str, tuple[int, str]]
     lists: Mapping[str, ListState]
     exceptions: Sequence[tuple[str, str, int]] = ()
-    """(kind, severity, how many are open)."""
+    """(kind, severity, number of open ones)."""
     failed: int = 0
-    """How many items of the queue failed permanently, counted up to MANY."""
+    """The number of dead letters, counted up to COUNT_LIMIT."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageContext:
-    """What every page is made with: the view, what is noted of the mirror, what needs a person."""
+    """What every view gets beside the data of its page. `forecast` of the next full sync is None without an API key."""
 
     view: ViewContext
     stored: StoredStatus
+    runtime: RuntimeStatus
     alerts: tuple[Alert, ...] = ()
+    forecast: Mapping[str, Any] | None = None
 
 
 def runtime_status(app: web.Application) -> RuntimeStatus:
-    """What the parts say at this moment, without asking the store."""
-    upstream = app[UPSTREAM]
+    """The status at this moment, without the database."""
+    fault, upstream, registry = app[DB].writer.fault, app[UPSTREAM], app[REGISTRY]
     return RuntimeStatus(
-        reasons=not_ready_reasons(app),
-        has_secrets=app[DISPLAY].has_secrets,
         flexport=upstream.state() if upstream else None,
+        reasons=not_ready_reasons(app),
         failing_jobs=app[JOBS].problems(),
         refusals=app[WEBHOOK_REFUSALS](),
-        shown=app[DISPLAY],
+        fault=fault.reason if fault else None,
+        is_paused=app[QUEUE].paused,
+        display=app[DISPLAY],
+        resources=registry,
     )
 
 
 def read(tx: Transaction, now: datetime) -> StoredStatus:
-    """What is noted, in one snapshot with the page that it stands on."""
+    """The status in the database, in the snapshot of the page."""
     exceptions, failed = tx.exceptions.counts(), tx.items.count_dead(COUNT_LIMIT)
     return StoredStatus(outages.health(tx, now), tx.sync.held_counts(), tx.sync.list_states(), exceptions, failed)
 
 
-def current_alerts(found: RuntimeStatus, noted: StoredStatus | None, sight: ViewContext) -> tuple[Alert, ...]:
-    """Everything that needs a person, the worst first; without `noted` what the daemon alone knows."""
-    wanted = [Alert("Not ready", sentence(reason), "bad", "/system", "System") for reason in found.reasons[:3]]
-    if not found.has_secrets:
+def current_alerts(runtime: RuntimeStatus, stored: StoredStatus | None, view: ViewContext) -> tuple[Alert, ...]:
+    """All alerts, the most severe first; without `stored` only those that the daemon itself knows."""
+    active = [Alert("Not ready", sentence(reason), "bad", "/system", "System") for reason in runtime.reasons[:3]]
+    if not runtime.display.has_secrets:
         words = "No webhook secret is configured, so every webhook is refused. Set secrets in the section [webhook]."
-        wanted.append(Alert("No webhook secret", words, "bad", "/system", "System"))
-    if noted is not None:
-        wanted += _refused_alerts(found, noted, sight)
-    if found.flexport is not None:
-        wanted += _flexport_alerts(found.flexport, noted, sight)
-    if noted is not None and found.flexport is not None:
-        wanted += _stored_alerts(noted, is_asked=not wanted)
-    wanted += [Alert("Job failing", sentence(job), "warn", "/system", "System") for job in found.failing_jobs[:5]]
-    if found.flexport is None:
+        active.append(Alert("No webhook secret", words, "bad", "/system", "System"))
+    if stored is not None:
+        active += _refused_alerts(runtime, stored, view)
+    if runtime.flexport is not None:
+        active += _flexport_alerts(runtime.flexport, stored, view)
+        if stored is not None:
+            active += _stored_alerts(stored, is_reachable=not active)
+    active += [Alert("Job failing", sentence(job), "warn", "/system", "System") for job in runtime.failing_jobs[:5]]
+    if runtime.flexport is None:
         words = f"{NO_KEY} Set api_key in the section [flexport], then restart."
-        wanted.append(Alert("No API key", words, "warn", "/sync", "Sync"))
-    return tuple(wanted)
+        active.append(Alert("No API key", words, "warn", "/sync", "Sync"))
+    return tuple(active)
 
 
-def banner(found: Sequence[Alert]) -> Banner | None:
-    """The one line for the top of a page; None while nothing needs a person."""
-    if not found:
+def banner(active: Sequence[Alert]) -> Banner | None:
+    """The alerts in one line; None without alerts."""
+    if not active:
         return None
-    first, words = found[0], " ".join(one.sentence for one in found)
-    if len(found) == 1:
+    first = active[0]
+    if len(active) == 1:
         return Banner(first.badge, first.sentence, first.tone, first.url)
-    worst: Literal["warn", "bad"] = "bad" if any(one.tone == "bad" for one in found) else "warn"
-    return Banner(f"{first.badge} and {len(found) - 1} more", words, worst, "/")
-
-
-def sentence(text: str) -> str:
-    """A foreign sentence made safe: it begins with a capital, unless with a name of ours, and ends with a stop."""
-    shown = escape_control(text.strip(), _LONGEST)
-    if "_" not in shown.partition(" ")[0]:
-        shown = shown[:1].upper() + shown[1:]
-    return shown if shown.endswith((".", "!", "?", "…")) else f"{shown}."
+    worst: Literal["warn", "bad"] = "bad" if any(alert.tone == "bad" for alert in active) else "warn"
+    words = " ".join(alert.sentence for alert in active)
+    return Banner(f"{first.badge} and {len(active) - 1} more", words, worst, "/")
 
 
 def newest_data_time(lists: Mapping[str, ListState]) -> str | None:
-    """The newest time up to which a list or its changes were read; None while none was."""
-    moments = [at for state in lists.values() for at in (state.complete_at, state.incremental_since) if at]
-    return max(moments, key=parse, default=None)
+    """When a list or its changes were last read; None before the first time."""
+    times = [at for state in lists.values() for at in (state.complete_at, state.incremental_since) if at]
+    return max(times, key=parse, default=None)
 
 
-def _refused_alerts(found: RuntimeStatus, noted: StoredStatus, sight: ViewContext) -> list[Alert]:
-    """Webhooks that were refused lately. A lack of secrets has a sentence of its own."""
-    refusals = current_refusals(found.refusals, noted.health.signals.last_webhook_at, sight.now)
+def _refused_alerts(runtime: RuntimeStatus, stored: StoredStatus, view: ViewContext) -> list[Alert]:
+    """Recently refused webhooks. A missing secret has an alert of its own."""
+    refusals = current_refusals(runtime.refusals, stored.health.signals.last_webhook_at, view.now)
     return [
-        Alert("Webhooks refused", sentence(refused_sentence(one, found.shown)), "warn", REFUSED_URL, "System")
-        for one in refusals
-        if one.reason != "webhook-secret-missing"
+        Alert("Webhooks refused", sentence(refused_sentence(refusal, runtime.display)), "warn", REFUSED_URL, "System")
+        for refusal in refusals
+        if refusal.reason != "webhook-secret-missing"
     ]
 
 
-def _flexport_alerts(state: Mapping[str, Any], noted: StoredStatus | None, sight: ViewContext) -> list[Alert]:
-    found = []
+def _flexport_alerts(state: Mapping[str, Any], stored: StoredStatus | None, view: ViewContext) -> list[Alert]:
+    active = []
     auth, breaker = state["auth"], state["breaker"]
-    newest = newest_data_time(noted.lists) if noted else None
-    age = sight.ago(newest)
+    newest = newest_data_time(stored.lists) if stored else None
+    age = view.ago(newest)
     old = f" Data was last read from Flexport {age.words}." if age else ""
     if auth["authorised"] is False:
         why = sentence(f"Flexport refuses the sign-in: {auth['reason'] or 'no reason given'}")
-        found.append(Alert(_with_data_time("Sign-in refused", newest, sight), why + old, "bad", FLEXPORT_URL, "Sync"))
+        active.append(Alert(_with_data_time("Sign-in refused", newest, view), why + old, "bad", FLEXPORT_URL, "Sync"))
     elif auth["reason"]:
         why = sentence(f"Signing in to Flexport fails: {auth['reason']}")
-        found.append(Alert("Sign-in failing", why + old, "warn", FLEXPORT_URL, "Sync"))
+        active.append(Alert("Sign-in failing", why + old, "warn", FLEXPORT_URL, "Sync"))
     if breaker["state"] != "closed":
-        at = sight.clock_time(breaker["since"])
+        at = view.clock_time(breaker["since"])
         since = f" since {at}" if at else ""
         why = sentence(f"Flexport has not responded{since}: {breaker['reason'] or 'no reason given'}")
-        found.append(Alert(_with_data_time("Flexport down", newest, sight), why + old, "bad", FLEXPORT_URL, "Sync"))
-    return found
+        active.append(Alert(_with_data_time("Flexport down", newest, view), why + old, "bad", FLEXPORT_URL, "Sync"))
+    return active
 
 
-def _with_data_time(words: str, newest: str | None, sight: ViewContext) -> str:
-    at = sight.clock_time(newest)
+def _with_data_time(words: str, newest: str | None, view: ViewContext) -> str:
+    at = view.clock_time(newest)
     return f"{words}, data from {at}" if at else f"{words}, no data yet"
 
 
-def _stored_alerts(noted: StoredStatus, *, is_asked: bool) -> list[Alert]:
-    """`is_asked`: nothing is known to keep Flexport from being asked, so that a poll that fails is news."""
-    found, health = [], noted.health
+def _stored_alerts(stored: StoredStatus, *, is_reachable: bool) -> list[Alert]:
+    """`is_reachable`: no other alert explains why polling fails, so that it is one itself."""
+    active, health = [], stored.health
     if health.verdict in ("broken", "never_received"):
-        found.append(Alert("Webhooks broken", sentence(health.sentence), "bad", "/gaps", "Gaps"))
-    elif health.needs_attention and (is_asked or health.verdict != "polling_failed"):
-        words = _DELIVERY_BADGES.get(health.verdict, "Gap detection limited")
-        found.append(Alert(words, sentence(health.sentence), "warn", "/gaps", "Gaps"))
-    if noted.pending_removals:
-        words = missing_objects_text({name: number for name, (number, _) in noted.pending_removals.items()})
-        found.append(Alert("Review needed", words, "warn", "/sync#held", "Review"))
-    return found
+        active.append(Alert("Webhooks broken", sentence(health.sentence), "bad", "/gaps", "Gaps"))
+    elif health.needs_attention and (is_reachable or health.verdict != "polling_failed"):
+        badge = _DELIVERY_BADGES.get(health.verdict, "Gap detection limited")
+        active.append(Alert(badge, sentence(health.sentence), "warn", "/gaps", "Gaps"))
+    if stored.pending_removals:
+        words = missing_objects_text({name: number for name, (number, _) in stored.pending_removals.items()})
+        active.append(Alert("Review needed", words, "warn", "/sync#held", "Review"))
+    return active

@@ -1,14 +1,15 @@
 """Times as people read them: `20 Nov` where only the day is known, else `22 Nov 08:57 (UTC+8)`. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Literal
+from typing import Any, Literal
 
 from flexportd.clock import zone_of
 from flexportd.core.labels import format_day, format_offset, is_day_only
 from flexportd.escape import escape_control
 
-_NOW_SECONDS = 45  # seconds that are hardly any time
+_NOW_SECONDS = 45  # seconds that count as now
 _LONGEST_ZONE = 64  # characters of a name
 
 Tone = Literal["good", "warn", "bad", "plain"]
@@ -16,7 +17,7 @@ Tone = Literal["good", "warn", "bad", "plain"]
 
 @dataclass(frozen=True, slots=True)
 class DateText:
-    """A moment in words: its day, the day with the time where one is known, and the machine's form of it."""
+    """A moment: its day, its day and time (where a time is known), and the machine-readable form."""
 
     day: str
     text: str
@@ -25,7 +26,7 @@ class DateText:
 
 @dataclass(frozen=True, slots=True)
 class RelativeTime:
-    """A moment, and how far it is from now in words: `12 minutes ago`, `in 2 hours`."""
+    """A moment relative to now: `12 minutes ago`, `in 2 hours`."""
 
     when: DateText
     words: str
@@ -33,37 +34,50 @@ class RelativeTime:
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """How far a date is from its plan."""
+    """The deviation of a date from its plan."""
 
     text: str
     tone: Tone
 
 
 @dataclass(frozen=True, slots=True)
+class DateCell:
+    """A planned and actual date in a table: the actual one where it is known; `plan` where the two differ."""
+
+    when: DateText
+    is_actual: bool
+    delay: Delay | None
+    plan: DateText | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ViewContext:
-    """From where dates are looked at: the dashboard's zone and the present."""
+    """The viewer's time zone (the dashboard's) and the current time."""
 
     zone: tzinfo
     now: datetime
 
     @property
     def today(self) -> date:
-        """The present day in the dashboard's zone."""
+        """The current day in the dashboard's zone."""
         return _in_zone(self.now, self.zone).date()
 
     def moment(self, text: str | None, place_zone: str | None = None) -> DateText | None:
-        """A time of transport, on the clock of its place; a day in disguise stays the day that was written."""
+        """A time of the transport, in the zone of its place.
+
+        A time that stands for a day without a time stays the day as it was written.
+        """
         if not text:
             return None
-        found = _parse(text)
-        if found is None:
+        parsed = _parse(text)
+        if parsed is None:
             words = escape_control(text, 40)
             return DateText(words, words, words)
         if is_day_only(text):
-            words = self._day(found)
+            words = self._day(parsed)
             return DateText(words, words, text[:10])
         zone = find_zone(place_zone)
-        return self._when(found if zone is None else _in_zone(found, zone), text)
+        return self._when(parsed if zone is None else _in_zone(parsed, zone), text)
 
     def calendar_day(self, text: str | None) -> DateText | None:
         """A date without any time, as stored."""
@@ -76,34 +90,36 @@ class ViewContext:
         return DateText(words, words, text[:10])
 
     def instant(self, text: str | None) -> DateText | None:
-        """A time of our clock or Flexport's, in the dashboard's zone."""
-        found = _parse(text) if text else None
-        if found is None or text is None:
+        """A time of a system (ours or Flexport's), in the dashboard's zone."""
+        parsed = _parse(text) if text else None
+        if parsed is None or text is None:
             return None
-        return self._when(_in_zone(found, self.zone), text)
+        return self._when(_in_zone(parsed, self.zone), text)
 
     def _when(self, local: datetime, text: str) -> DateText:
         day = self._day(local)
         return DateText(day, f"{day} {local:%H:%M} {_offset(local)}", text)
 
     def _day(self, day: date) -> str:
-        """`20 Nov`. A datetime counts by its own day."""
+        """`20 Nov`; of a datetime, its own day."""
         own = day.date() if isinstance(day, datetime) else day
         return format_day(own, self.today)
 
     def ago(self, text: str | None) -> RelativeTime | None:
-        """A time that is past, with how long ago it was."""
-        when, found = self.instant(text), _parse(text) if text else None
-        if when is None or found is None:
+        """A past time, with its age."""
+        parsed = _parse(text) if text else None
+        if parsed is None or text is None:
             return None
-        return RelativeTime(when, ago_words((self.now - found) / timedelta(seconds=1)))
+        when = self._when(_in_zone(parsed, self.zone), text)
+        return RelativeTime(when, ago_words((self.now - parsed) / timedelta(seconds=1)))
 
     def until(self, text: str | None) -> RelativeTime | None:
-        """A time that is to come, with how long it is until then."""
-        when, found = self.instant(text), _parse(text) if text else None
-        if when is None or found is None:
+        """A future time, with the time until then."""
+        parsed = _parse(text) if text else None
+        if parsed is None or text is None:
             return None
-        seconds = (found - self.now) / timedelta(seconds=1)
+        seconds = (parsed - self.now) / timedelta(seconds=1)
+        when = self._when(_in_zone(parsed, self.zone), text)
         return RelativeTime(when, f"in {_span_words(seconds)}" if seconds >= _NOW_SECONDS else "now")
 
     def between(self, start: str | None, end: str | None) -> float | None:
@@ -113,32 +129,47 @@ class ViewContext:
 
     def clock_time(self, text: str | None) -> str | None:
         """`14:02`, with its day unless that is today."""
-        found = _parse(text) if text else None
-        if found is None:
+        parsed = _parse(text) if text else None
+        if parsed is None:
             return None
-        local, today = _in_zone(found, self.zone), _in_zone(self.now, self.zone).date()
+        local, today = _in_zone(parsed, self.zone), _in_zone(self.now, self.zone).date()
         return f"{local:%H:%M}" if local.date() == today else f"{format_day(local.date(), today)} {local:%H:%M}"
 
     def days_past(self, moment: str) -> int | None:
-        """How many calendar days at its place the date of a moment lies back; negative ahead."""
-        found = _parse(moment)
-        if found is None:
+        """The calendar days since the date of a moment, at its place; negative for the future."""
+        parsed = _parse(moment)
+        if parsed is None:
             return None
-        return (_in_zone(self.now, found.tzinfo or UTC).date() - found.date()).days
+        return (_in_zone(self.now, parsed.tzinfo or UTC).date() - parsed.date()).days
 
     def delay(self, planned: str | None, actual: str | None) -> Delay | None:
-        """By how many calendar days something happened, or still waits, off its plan; None when it is on time."""
+        """The calendar days by which a date is early, late or overdue; None when it is on time."""
         if not planned:
             return None
-        days = _days_between(planned, actual) if actual else self.days_past(planned)
+        days = days_between(planned, actual) if actual else self.days_past(planned)
         if not days or (days < 0 and not actual):
             return None
         if not actual:
             return Delay(f"{count(days, 'day')} overdue", "bad")
         return Delay(f"{count(abs(days), 'day')} {'late' if days > 0 else 'early'}", "warn" if days > 0 else "good")
 
+    def cell(
+        self, fields: Mapping[str, Any], name: str, *, zone: str | None = None, is_past: bool = False
+    ) -> DateCell | None:
+        """`estimated_` and `actual_` of a date, in the zone of its place.
+
+        `is_past`: it must have happened, reported or not, so that a plan is not called overdue.
+        """
+        planned, actual = fields[f"estimated_{name}"], fields[f"actual_{name}"]
+        when = self.moment(actual or planned, zone)
+        if when is None:
+            return None
+        delay = None if is_past and not actual else self.delay(planned, actual)
+        plan = self.moment(planned, zone) if actual else None
+        return DateCell(when, bool(actual), delay, plan if plan and plan.day != when.day else None)
+
     def countdown(self, planned: str) -> str | None:
-        """`today`, `tomorrow`, `in 4 days`; None for what is past."""
+        """`today`, `tomorrow`, `in 4 days`; None for the past."""
         days = self.days_past(planned)
         if days is None or days > 0:
             return None
@@ -146,7 +177,7 @@ class ViewContext:
 
 
 def ago_words(seconds: float) -> str:
-    """`just now`, `12 minutes ago`, `3 days ago`; as live.js words it."""
+    """`just now`, `12 minutes ago`, `3 days ago`, as in live.js."""
     return "just now" if seconds < _NOW_SECONDS else f"{_span_words(seconds)} ago"
 
 
@@ -162,13 +193,8 @@ def count(number: int, noun: str, several: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else several or f'{noun}s'}"
 
 
-def shift(old: str, new: str) -> int | None:
-    """By how many calendar days a date moved."""
-    return _days_between(old, new)
-
-
 def find_zone(name: str | None) -> tzinfo | None:
-    """An IANA zone; None for a name that is none."""
+    """The IANA zone of a name; None for an unknown one."""
     return zone_of(name) if name and len(name) <= _LONGEST_ZONE else None
 
 
@@ -180,25 +206,26 @@ def _offset(local: datetime) -> str:
 def _in_zone(moment: datetime, zone: tzinfo) -> datetime:
     try:
         return moment.astimezone(zone)
-    except OverflowError:  # the first and the last day there is
+    except OverflowError:  # the first and the last day of the calendar
         return moment
 
 
 def _parse(text: str) -> datetime | None:
     try:
-        found = datetime.fromisoformat(text)
+        parsed = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
-def _days_between(old: str, new: str) -> int | None:
+def days_between(old: str, new: str) -> int | None:
+    """By how many calendar days a date moved."""
     before, after = _parse(old), _parse(new)
     return None if before is None or after is None else (after.date() - before.date()).days
 
 
 def percent_elapsed(start: str | None, end: str | None, now: datetime) -> int:
-    """How much of a span is over, in steps of five percent between 5 and 95; 50 where the span is not known."""
+    """The elapsed part of a span, in steps of 5 percent from 5 to 95; 50 where the span is not known."""
     before, after = (_parse(text) if text else None for text in (start, end))
     if before is None or after is None or after - before <= timedelta(0):
         return 50

@@ -1,4 +1,4 @@
-"""Changes as sentences: which field moved from what to what, and which event told us. Pure."""
+"""The history of objects: changed fields with old and new values, grouped by event. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,8 @@ from itertools import groupby
 from typing import Any
 
 from flexportd.core.events.applier import event_title
-from flexportd.expose.dashboard.view.dates import DateText, Tone, ViewContext, count, shift
+from flexportd.core.labels import field_label
+from flexportd.expose.dashboard.view.dates import DateText, Tone, ViewContext, count, days_between
 from flexportd.expose.dashboard.view.labels import SOURCES, Text, enum_text, event_url, json_or_none, quantity, text
 
 OVERVIEW_FIELDS = (
@@ -14,7 +15,7 @@ OVERVIEW_FIELDS = (
     "actual_delivered_in_full",
 )  # fmt: skip
 
-# Fields whose change another field tells better.
+# Fields whose changes are shown by another field.
 _HIDDEN_FIELDS = frozenset(
     (
         "origin_code", "destination_code", "port_of_loading_code", "port_of_unloading_code", "origin_ref",
@@ -30,52 +31,28 @@ _HIDDEN_FIELDS = frozenset(
     )
 )  # fmt: skip
 
-_WORDS = {
+_LABELS = {
     "id": "Created",
     "estimated_departure": "ETD",
-    "actual_departure": "Actual departure",
     "estimated_arrival": "ETA",
-    "actual_arrival": "Actual arrival",
     "estimated_picked_up_in_full": "Estimated pickup in full",
     "actual_picked_up_in_full": "Picked up in full",
     "estimated_delivered_in_full": "Estimated delivery in full",
     "actual_delivered_in_full": "Delivered in full",
-    "available_for_pickup": "Available for pickup",
-    "skus": "SKUs",
     "sku": "SKU",
-    "hs_codes": "HS codes",
     "hs_code": "HS code",
+    "hs_country_code": "HS country code",
     "vat_numbers": "VAT numbers",
-    "unlocode": "UN/LOCODE",
     "iata": "IATA",
     "icao": "ICAO",
     "cbp": "CBP",
     "is_ftl": "FTL",
     "flex_id": "Flexport ID",
-    "created_at": "Created",
-    "updated_at": "Updated",
-    "last_updated_at": "Last updated",
-    "issued_at": "Issued",
-    "voided_at": "Voided",
-    "uploaded_at": "Uploaded",
-    "archived_at": "Archived",
-    "deleted_at": "Deleted",
-    "removed_at": "Removed",
-    "hs_country_code": "HS country code",
-    "it_number": "IT number",
-    "is_lcl": "LCL",
-    "scac": "SCAC",
-    "vessel_imo": "Vessel's IMO number",
-    "vessel_imo_valid": "IMO number valid",
-    "airline_code": "Airline's IATA code",
-    "airline_icao": "Airline's ICAO code",
-    "origin_iata": "Origin's IATA code",
-    "destination_iata": "Destination's IATA code",
-    "container_iso_type": "Size and type (ISO 6346)",
     "container_number_valid": "Container number valid (ISO 6346)",
 }
+_TIMES = ("created", "updated", "last_updated", "issued", "voided", "uploaded", "archived", "deleted", "removed")
 
-_FIRST = "1970"  # before: the mark of a state without a time
+_UNDATED = "1970"  # an older time marks a state without a time
 
 _DATES = ("actual_", "estimated_")
 _MORE_DATES = frozenset(("last_free_day", "available_for_pickup", "delivery_appointment", "delivery_completed"))
@@ -83,9 +60,9 @@ _MORE_DATES = frozenset(("last_free_day", "available_for_pickup", "delivery_appo
 
 @dataclass(frozen=True, slots=True)
 class FieldChangeRow:
-    """One field that moved. `note` is what the move means in days; `subject` is the leg or container, if any."""
+    """One changed field. `note` is the shift of a date in days; `subject` is the leg or container."""
 
-    words: str
+    field: str
     verb: str
     old: Text | None
     new: Text | None
@@ -96,7 +73,7 @@ class FieldChangeRow:
 
 @dataclass(frozen=True, slots=True)
 class ChangeGroup:
-    """Changes that came together: when, and from what; `event_url` leads to the event where that is kept."""
+    """The changes of one event; `event_url` is its page while it is stored."""
 
     at: DateText | None
     title: Text
@@ -106,7 +83,7 @@ class ChangeGroup:
 
 @dataclass(frozen=True, slots=True)
 class RecentChange:
-    """What moved at once on one shipment, as the overview tells it."""
+    """The changes of one event to a shipment, on the overview."""
 
     shipment_id: int
     name: Text
@@ -115,58 +92,59 @@ class RecentChange:
 
 
 def field_words(name: str) -> str:
-    """What people call a field."""
-    return _WORDS.get(name) or name.replace("_", " ").capitalize()
+    """The label of a field."""
+    if name.removesuffix("_at") in _TIMES:
+        name = name.removesuffix("_at")
+    label = _LABELS.get(name) or field_label(name)
+    return label[:1].upper() + label[1:]
 
 
-def change_row(row: Mapping[str, Any], sight: ViewContext, subject: Text | None = None) -> FieldChangeRow:
-    """One row of the history."""
+def change_row(row: Mapping[str, Any], view: ViewContext, subject: Text | None = None) -> FieldChangeRow:
+    """One change."""
     field = row["field"]
     old, new = json_or_none(row["old"]), json_or_none(row["new"])
     if field == "id":
         return FieldChangeRow("First received", "", None, None, None, "plain", subject)
     note, tone = _date_move(field, old, new)
-    before, after = _value(field, row["old"], old, sight), _value(field, row["new"], new, sight)
+    before, after = _value(field, row["old"], old, view), _value(field, row["new"], new, view)
     return FieldChangeRow(
         field_words(field), "moved" if _is_date(field) else "changed", before, after, note, tone, subject
     )
 
 
-def recent_changes(rows: Iterable[Mapping[str, Any]], sight: ViewContext) -> tuple[RecentChange, ...]:
-    """What is new anywhere; `rows` are changes, newest first."""
-    found = []
+def recent_changes(rows: Iterable[Mapping[str, Any]], view: ViewContext) -> tuple[RecentChange, ...]:
+    """The latest changes of all shipments; `rows` are newest first."""
+    recent = []
     for (number, _), group in groupby(rows, key=lambda row: (int(row["shipment_id"]), row["event_id"])):
-        moved = list(group)
-        name = text(moved[0]["name"], 60) or Text(f"FLEX-{number}")
-        told = tuple(change_row(row, sight) for row in reversed(moved))
-        found.append(RecentChange(number, name, _at(moved[0], sight), told))
-    return tuple(found)
+        same = list(group)
+        name = text(same[0]["name"], 60) or Text(f"FLEX-{number}")
+        recent.append(
+            RecentChange(number, name, _at(same[0], view), tuple(change_row(row, view) for row in same[::-1]))
+        )
+    return tuple(recent)
 
 
 def change_groups(
     rows: Iterable[tuple[Mapping[str, Any], Text | None]],
     types: Mapping[str, str | None],
-    sight: ViewContext,
+    view: ViewContext,
     resource: str = "shipments",
 ) -> tuple[ChangeGroup, ...]:
-    """The history of an object of this resource, grouped by what caused it, newest first.
-
-    `rows` are changes with their subjects, newest first.
-    """
-    told = [(row, subject) for row, subject in rows if _is_shown(row, resource)]
-    found = []
-    for (event_id, _, source), group in groupby(told, key=lambda one: _group_key(one[0])):
-        moved = list(group)
+    """The history of an object of this resource, grouped by event; `rows` are changes with subjects, newest first."""
+    shown = [(row, subject) for row, subject in rows if _is_shown(row, resource)]
+    groups = []
+    for (event_id, _, source), group in groupby(shown, key=lambda pair: _group_key(pair[0])):
+        pairs = list(group)
         title = event_title(types[event_id]) if event_id in types else f"Source: {SOURCES.get(source, source)}"
         url = event_url(event_id) if event_id in types else None
-        changes = tuple(change_row(row, sight, subject) for row, subject in reversed(moved))
-        found.append(ChangeGroup(_at(moved[0][0], sight), text(title) or Text("Event"), url, changes))
-    return tuple(found)
+        changes = tuple(change_row(row, view, subject) for row, subject in reversed(pairs))
+        groups.append(ChangeGroup(_at(pairs[0][0], view), text(title) or Text("Event"), url, changes))
+    return tuple(groups)
 
 
-def _at(row: Mapping[str, Any], sight: ViewContext) -> DateText | None:
-    """When it was so at Flexport; when we stored it, for what came without a time."""
-    return sight.instant(row["changed_at"] if row["as_of"] < _FIRST else row["as_of"])
+def _at(row: Mapping[str, Any], view: ViewContext) -> DateText | None:
+    """Flexport's time of the state; our own where it has none."""
+    return view.instant(row["changed_at"] if row["as_of"] < _UNDATED else row["as_of"])
 
 
 def _group_key(row: Mapping[str, Any]) -> tuple[Any, Any, Any]:
@@ -182,27 +160,27 @@ def _is_date(field: str) -> bool:
 
 
 def _date_move(field: str, old: Any, new: Any) -> tuple[str | None, Tone]:
-    """What a date's move means: later is bad, earlier is good."""
+    """The shift of a date: later is bad, earlier is good."""
     if not (_is_date(field) and isinstance(old, str) and isinstance(new, str)):
         return None, "plain"
-    days = shift(old, new)
+    days = days_between(old, new)
     if not days:
         return None, "plain"
     return f"{count(abs(days), 'day')} {'later' if days > 0 else 'earlier'}", "warn" if days > 0 else "good"
 
 
-def _value(field: str, stored: str | None, value: Any, sight: ViewContext) -> Text | None:
+def _value(field: str, stored: str | None, value: Any, view: ViewContext) -> Text | None:
     if value is None:
         return None
     words: str | None
     if _is_date(field) and isinstance(value, str):
-        when = sight.moment(value)
+        when = view.moment(value)
         words = when.text if when else None
     elif field.endswith("_date") and isinstance(value, str):
-        when = sight.calendar_day(value)
+        when = view.calendar_day(value)
         words = when.text if when else None
     elif field.endswith("_at") and isinstance(value, str):
-        when = sight.instant(value)
+        when = view.instant(value)
         words = when.text if when else value
     else:
         words = _plain(field, stored, value)

@@ -1,10 +1,10 @@
-"""Flexport's values in words: statuses, modes, sizes, weights, references. Unknown values keep their own text. Pure."""
+"""Labels of Flexport's values: statuses, modes, sizes, weights. Unknown values are shown as they are. Pure."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -13,15 +13,15 @@ from flexportd.core.resources.documents import type_title
 from flexportd.core.resources.resource_type import MAX_ID_LENGTH
 from flexportd.escape import escape_control
 
-LONGEST = 200  # characters of free text that a page holds at most
+LONGEST = 200  # characters of a free text in a page
 
-_LONG_WORD = 15  # characters; a column of a table has room for a word that is not longer
+_LONG_WORD = 15  # characters that every column of a table has room for
 _BREAKS = re.compile(r"[\t\r\n]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Free text made safe to show; `whole` is a longer piece of it where it was cut, `url` the page it leads to."""
+    """Free text that is safe to show; `whole` is the longer text where it was cut, `url` a link."""
 
     shown: str
     whole: str | None = None
@@ -29,13 +29,13 @@ class Text:
 
     @property
     def has_long_word(self) -> bool:
-        """Whether a word of it may be longer than a narrow column, so that it has to break within words."""
+        """Whether a word may be too long for a narrow column, so that it has to break inside."""
         return any(len(word) > _LONG_WORD for word in self.shown.split())
 
 
 @dataclass(frozen=True, slots=True)
 class Badge:
-    """A word on a coloured ground; `tone` names the colour."""
+    """A short coloured label; `tone` names the colour."""
 
     text: str
     tone: str
@@ -59,7 +59,7 @@ class PlaceText:
 
 @dataclass(frozen=True, slots=True)
 class JourneyStage:
-    """A part of the journey that several statuses belong to."""
+    """A stage of the journey, with its statuses."""
 
     tone: str
     title: str
@@ -111,7 +111,7 @@ MODES = {
     "unknown_transportation": Mode("Mode unknown", "box"),
 }
 
-_SIZES = {
+_SIZES = {  # Flexport also writes "fourty"
     "twenty_ft": "20 ft",
     "forty_ft": "40 ft",
     "forty_ft_hc": "40 ft HC",
@@ -141,6 +141,15 @@ _FREIGHT = {
 
 _UNITS = {"kg": "kg", "lbs": "lb", "t": "t", "cbm": "m³", "cbft": "ft³"}
 
+_ITEM_STATES = {
+    "ready": Badge("Waiting", "arriving"),
+    "leased": Badge("Running", "transit"),
+    "applied": Badge("Applied", "delivered"),
+    "coalesced": Badge("Superseded", "other"),
+    "ignored": Badge("Ignored", "other"),
+    "dead": Badge("Failed", "bad"),
+}
+
 SOURCES = {
     "webhook": "webhook",
     "events": "Flexport's event log",
@@ -149,16 +158,21 @@ SOURCES = {
 }
 
 
+def _size(container_size: str) -> str | None:
+    return _SIZES.get(container_size.replace("fourty", "forty"))
+
+
 _ENUM_TEXTS: Mapping[str, Callable[[str], str | None]] = {
     "status": _STATUSES.get,
     "mode": lambda value: MODES[value].text if value in MODES else None,
     "freight_type": _FREIGHT.get,
     "document_type": type_title,
+    "container_size": _size,
 }
 
 
 def text(value: Any, limit: int = 80) -> Text | None:
-    """Free text of Flexport's, its lines joined; None for nothing."""
+    """Free text from Flexport in one line; None for an empty one."""
     if value is None or value == "":
         return None
     given = _BREAKS.sub(" ", value if isinstance(value, str) else str(value))
@@ -167,7 +181,7 @@ def text(value: Any, limit: int = 80) -> Text | None:
 
 
 def short_text(value: Any, limit: int = 40) -> str | None:
-    """A short value as one harmless word; None for nothing."""
+    """A short value, safe to show; None for an empty one."""
     return None if value is None or value == "" else escape_control(str(value), limit)
 
 
@@ -178,14 +192,19 @@ def status(value: str | None) -> Badge:
     return Badge(_STATUSES.get(value) or escape_control(value, 40), _TONES.get(value, "other"))
 
 
-def enum_text(field: str, value: str) -> str:
-    """A text value of a field: the title of a status, mode or type; other enumerated values made readable.
+def item_state(value: str | None) -> Badge | None:
+    """What became of an event; None for one that is no longer stored."""
+    return _ITEM_STATES.get(value) or Badge(escape_control(value, 40), "other") if value else None
 
-    Only fields that hold enumerated values are changed: a SKU or a name may look like one.
+
+def enum_text(field: str, value: str) -> str:
+    """The label of an enumerated value: of a status, mode or type, else the value made readable.
+
+    Other fields keep their text: a SKU or a name may look like an enumerated value.
     """
-    found = _ENUM_TEXTS[field](value) if field in _ENUM_TEXTS else None
-    if found is not None:
-        return found
+    label = _ENUM_TEXTS[field](value) if field in _ENUM_TEXTS else None
+    if label is not None:
+        return label
     words = enum_label(field, value)
     return value if words is None else words.capitalize()
 
@@ -196,39 +215,44 @@ def mode(value: str | None) -> Mode | None:
 
 
 def place(fields: Mapping[str, Any], end: str) -> PlaceText | None:
-    """One end of a route or leg; the code stands in for a name that is missing."""
+    """One end of a route or leg; the code where the name is missing."""
     name, code = text(fields[end], 60), short_text(fields[f"{end}_code"], 10)
     if name is None:
         return None if code is None else PlaceText(Text(code), None)
     return PlaceText(name, code)
 
 
+def freight_type_text(value: str | None) -> str | None:
+    """The service: `Port to door`."""
+    return _FREIGHT.get(value) or short_text(value) if value else None
+
+
+def vessel_text(fields: Mapping[str, Any]) -> Text | None:
+    """`EVER GOLDEN 0123E`: the vessel with its voyage."""
+    return text(" ".join(part for part in (fields["vessel"], fields["voyage"]) if part), 60)
+
+
 def container_type_text(container_size: str | None, container_type: str | None) -> str | None:
-    """`40 ft HC, dry`. Flexport writes *fourty* here and *forty* elsewhere."""
-    size = _SIZES.get((container_size or "").replace("fourty", "forty")) or short_text(container_size)
+    """`40 ft HC, dry`."""
+    size = _size(container_size or "") or short_text(container_size)
     kind = _TYPES.get(container_type or "") or short_text(container_type)
     return ", ".join(part for part in (size, kind) if part) or None
 
 
-def freight_type_text(value: str | None) -> str | None:
-    """What Flexport carries."""
-    return _FREIGHT.get(value) or short_text(value) if value else None
-
-
 def quantity(stored: str | None) -> str | None:
     """A weight or volume: `8,200 kg`, `67.4 m³`."""
-    found = json_or_none(stored)
-    return measure(found) if isinstance(found, dict) else None
+    value = json_or_none(stored)
+    return measure(value) if isinstance(value, dict) else None
 
 
-def measure(found: Mapping[str, Any]) -> str | None:
-    """The same of what `{"value": 8200, "unit": "kg"}` holds."""
+def measure(quantity: Mapping[str, Any]) -> str | None:
+    """The same from decoded JSON: `{"value": 8200, "unit": "kg"}`."""
     try:
-        number = float(found.get("value"))  # type: ignore[arg-type]  # what is no number ends below
+        number = float(quantity.get("value"))  # type: ignore[arg-type]  # not a number: handled below
     except (TypeError, ValueError):
         return None
     amount = f"{number:,.2f}".rstrip("0").rstrip(".") if abs(number) < 100 else f"{number:,.0f}"
-    unit = found.get("unit")
+    unit = quantity.get("unit")
     return f"{amount} {_UNITS.get(str(unit)) or short_text(unit, 12) or ''}".strip()
 
 
@@ -238,8 +262,22 @@ def resource_words(name: str) -> str:
 
 
 def event_url(event_id: str | None) -> str | None:
-    """The page of an event; None for an id that is too long for an address."""
+    """The page of an event; None for an id that is too long for a URL."""
     return f"/events/{quote(event_id, safe='')}" if event_id and len(event_id) <= MAX_ID_LENGTH else None
+
+
+def page_url(path: str, query: Mapping[str, str], **changed: str) -> str:
+    """The address of a page with the parameters that are not empty."""
+    params = {name: value for name, value in {**query, **changed}.items() if value.strip()}
+    return f"{path}?{urlencode(params)}" if params else path
+
+
+def sentence(words: str, limit: int = 300, *, capital: bool = True) -> str:
+    """An error or status made a sentence that is safe to show: with a capital, unless it begins with an identifier."""
+    shown = escape_control(words.strip(), limit)
+    if capital and "_" not in shown.partition(" ")[0]:
+        shown = shown[:1].upper() + shown[1:]
+    return shown if shown.endswith((".", "!", "?", "…")) else f"{shown}."
 
 
 def join_words(words: Sequence[str], most: int = 3) -> str:
@@ -270,7 +308,7 @@ def size(number: int) -> str:
 
 
 def json_or_none(stored: str | None) -> Any:
-    """Stored JSON; None for nothing and for what is none."""
+    """Decoded JSON; None for an empty or invalid text."""
     if not stored:
         return None
     try:
@@ -280,9 +318,13 @@ def json_or_none(stored: str | None) -> Any:
 
 
 def list_preview(stored: str | None, most: int = 12) -> tuple[Text, ...]:
-    """The parts of a stored list, the first ones and how many more there are."""
-    found = json_or_none(stored)
-    if not isinstance(found, list):
+    """The first items of a stored list, and the number of further ones."""
+    values = json_or_none(stored)
+    if not isinstance(values, list):
         return ()
-    shown = tuple(part for value in found[:most] if (part := text(value, 60)))
-    return (*shown, Text(f"and {len(found) - most:,} more")) if len(found) > most else shown
+    return and_more([part for value in values[:most] if (part := text(value, 60))], len(values) - most)
+
+
+def and_more(shown: Sequence[Text], more: int) -> tuple[Text, ...]:
+    """The items that are shown, and how many are not."""
+    return (*shown, Text(f"and {more:,} more")) if more > 0 else tuple(shown)

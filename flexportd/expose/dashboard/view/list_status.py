@@ -1,17 +1,25 @@
-"""What the mirror of each list is worth, in a table and in sentences. Pure."""
+"""How complete and current each list is, in a table and in sentences. Pure."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from flexportd.clock import parse
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.expose.dashboard.view.alerts import StoredStatus, sentence
+from flexportd.expose.dashboard.view.alerts import StoredStatus
 from flexportd.expose.dashboard.view.dates import RelativeTime, Tone, ViewContext, count
-from flexportd.expose.dashboard.view.labels import Badge, Text, join_words, missing_objects_text, resource_words, text
+from flexportd.expose.dashboard.view.labels import (
+    Badge,
+    Text,
+    join_words,
+    missing_objects_text,
+    resource_words,
+    sentence,
+    text,
+)
 from flexportd.storage.repositories.sync import ListState, Receipt
 
-_SAME_TIME = timedelta(hours=2)  # lists compared within this were compared at one time, as people see it
+_SAME_TIME = timedelta(hours=2)  # lists synced within this time count as synced together
 
 _TONES: Mapping[str, Tone] = {
     "arriving": "good", "idle": "good", "broken": "bad", "never_received": "bad",
@@ -21,7 +29,7 @@ _TONES: Mapping[str, Tone] = {
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence that comes first; with the page or part of it that tells more."""
+    """One sentence about the state, with a link to the details."""
 
     text: str
     tone: Tone
@@ -31,7 +39,7 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class ListRow:
-    """What one list is worth."""
+    """The state of one list; `changes` is the last incremental sync, `pending` the number of pending removals."""
 
     name: str
     route: str
@@ -39,17 +47,17 @@ class ListRow:
     objects: str | None
     complete: RelativeTime | None
     changes: RelativeTime | None
-    held: str | None
+    pending: str | None
     unreadable: str | None
     note: Text | None
-    is_chosen: bool
+    is_included: bool
     complete_at: str | None
-    is_open: bool
+    is_available: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewRow:
-    """A list from which so much vanished that a person decides."""
+    """A list with so many missing objects that a person has to confirm their removal."""
 
     name: str
     route: str
@@ -60,9 +68,9 @@ class ReviewRow:
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """What became of each list lately: its receipt in the last run, whether it is read now, what cannot be read.
+    """The last run: receipts by resource, lists that are being read now, unreadable objects.
 
-    `unread` are the lists that are to be read and never were; None where nothing is read at all.
+    `unread` are the lists that are still to be read for the first time; None where nothing is read at all.
     """
 
     receipts: Mapping[str, Receipt]
@@ -72,70 +80,66 @@ class LastRun:
 
 
 def list_rows(
-    domains: Iterable[ResourceType], noted: StoredStatus, last: LastRun, sight: ViewContext
+    resources: Iterable[ResourceType], stored: StoredStatus, last: LastRun, view: ViewContext
 ) -> tuple[ListRow, ...]:
     """Every list, in the order of the registry."""
-    return tuple(_row(domain, noted, last, sight) for domain in domains)
+    return tuple(_row(resource.name, resource.route, stored, last, view) for resource in resources)
 
 
-def _row(domain: ResourceType, noted: StoredStatus, last: LastRun, sight: ViewContext) -> ListRow:
-    known = noted.lists.get(domain.name) or ListState(domain.name)
-    held, unreadable = noted.pending_removals.get(domain.name, (0, ""))[0], last.unreadable.get(domain.name, 0)
-    receipt = last.receipts.get(domain.name)
-    state = _state(domain, known, held, last)
-    reason = (
-        known.unavailable_reason
-        if known.unavailable_at
-        else receipt.reason
-        if receipt and state.tone == "bad"
-        else None
-    )
-    if reason is None and known.filter_refused_at:
+def _row(name: str, route: str, stored: StoredStatus, last: LastRun, view: ViewContext) -> ListRow:
+    state, receipt = stored.lists.get(name) or ListState(name), last.receipts.get(name)
+    pending, unreadable = stored.pending_removals.get(name, (0, ""))[0], last.unreadable.get(name, 0)
+    badge = _badge(state, pending, last)
+    reason = None
+    if state.unavailable_at:
+        reason = state.unavailable_reason
+    elif receipt and badge.tone == "bad":
+        reason = receipt.reason
+    if reason is None and state.filter_refused_at:
         reason = "Flexport ignores the filter on update time; changes are found only by the full sync"
     return ListRow(
-        name=resource_words(domain.name),
-        route=domain.route,
-        state=state,
-        objects=None if known.total is None else f"{known.total:,}",
-        complete=sight.ago(known.complete_at),
-        changes=sight.ago(known.incremental_since),
-        held=f"{held:,}" if held else None,
+        name=resource_words(name),
+        route=route,
+        state=badge,
+        objects=None if state.total is None else f"{state.total:,}",
+        complete=view.ago(state.complete_at),
+        changes=view.ago(state.incremental_since),
+        pending=f"{pending:,}" if pending else None,
         unreadable=f"{unreadable:,}" if unreadable else None,
         note=text(reason, 200),
-        is_chosen=state.text != _NOT_INCLUDED,
-        complete_at=known.complete_at,
-        is_open=known.unavailable_at is None,
+        is_included=badge.text != _NOT_INCLUDED,
+        complete_at=state.complete_at,
+        is_available=state.unavailable_at is None,
     )
 
 
 _NOT_INCLUDED = "Not included"
 
 
-def _state(domain: ResourceType, known: ListState, held: int, last: LastRun) -> Badge:
-    """What one word says of a list."""
-    receipt = last.receipts.get(domain.name)
-    if domain.name in last.syncing:
+def _badge(state: ListState, pending: int, last: LastRun) -> Badge:
+    name, receipt = state.resource, last.receipts.get(state.resource)
+    if name in last.syncing:
         return Badge("Syncing", "transit")
-    if known.unavailable_at:
+    if state.unavailable_at:
         return Badge("Unavailable", "other")
-    if held:
+    if pending:
         return Badge("Review needed", "arriving")
     if receipt is not None and receipt.state == "failed":
         return Badge("Failed", "bad")
-    if known.complete_at:
+    if state.complete_at:
         return Badge("Complete", "delivered")
-    is_due = last.unread is not None and domain.name in last.unread
-    return Badge("Not synced yet", "plain") if is_due or last.unread is None else Badge(_NOT_INCLUDED, "plain")
+    is_included = last.unread is None or name in last.unread
+    return Badge("Not synced yet" if is_included else _NOT_INCLUDED, "plain")
 
 
 def review_rows(
-    held: Mapping[str, tuple[int, str]], domains: Mapping[str, ResourceType], sight: ViewContext
+    pending: Mapping[str, tuple[int, str]], resources: Mapping[str, ResourceType], view: ViewContext
 ) -> tuple[ReviewRow, ...]:
-    """What waits for a person, list by list."""
+    """The lists with pending removals."""
     return tuple(
-        ReviewRow(resource_words(name), domains[name].route, count(number, "object"), sight.ago(since),
-             f"flexportd sync accept {domains[name].route}")
-        for name, (number, since) in sorted(held.items()) if name in domains
+        ReviewRow(resource_words(name), resources[name].route, count(number, "object"), view.ago(since),
+             f"flexportd sync accept {resources[name].route}")
+        for name, (number, since) in sorted(pending.items()) if name in resources
     )  # fmt: skip
 
 
@@ -143,62 +147,57 @@ def review_rows(
 
 
 def sentences(
-    noted: StoredStatus, lists: Sequence[ListRow], held: Sequence[ReviewRow], sight: ViewContext, *, is_running: bool
+    stored: StoredStatus, lists: Sequence[ListRow], review: Sequence[ReviewRow], view: ViewContext, *, is_running: bool
 ) -> tuple[Sentence, ...]:
-    """How events arrive, how complete the mirror is, what waits for a person."""
-    found = [delivery_sentence(noted), completeness(lists, sight, is_running=is_running)]
-    closed = [row.name for row in lists if not row.is_open]
-    if closed:
-        found.append(Sentence(f"This Flexport account has no access to {join_words(closed)}.", "plain"))
-    if held:
-        words = missing_objects_text({name: number for name, (number, _) in noted.pending_removals.items()})
-        found.append(Sentence(words, "warn", "#held", "Review"))
+    """The state of webhooks, lists and pending removals."""
+    result = [delivery_sentence(stored), completeness(lists, view, is_running=is_running)]
+    unavailable = [row.name for row in lists if not row.is_available]
+    if unavailable:
+        result.append(Sentence(f"This Flexport account has no access to {join_words(unavailable)}.", "plain"))
+    if review:
+        words = missing_objects_text({name: number for name, (number, _) in stored.pending_removals.items()})
+        result.append(Sentence(words, "warn", "#held", "Review"))
     else:
-        found.append(Sentence("Nothing to review.", "good"))
-    return tuple(found)
+        result.append(Sentence("Nothing to review.", "good"))
+    return tuple(result)
 
 
-def delivery_sentence(noted: StoredStatus) -> Sentence:
-    """Whether webhooks bring what happens."""
-    tone = _TONES.get(noted.health.verdict, "plain")
-    if noted.health.needs_attention and tone != "bad":
+def delivery_sentence(stored: StoredStatus) -> Sentence:
+    """Whether webhooks arrive."""
+    tone = _TONES.get(stored.health.verdict, "plain")
+    if stored.health.needs_attention and tone != "bad":
         tone = "warn"
-    return Sentence(sentence(noted.health.sentence), tone, "/gaps", "Gaps")
+    return Sentence(sentence(stored.health.sentence), tone, "/gaps", "Gaps")
 
 
-def completeness(lists: Sequence[ListRow], sight: ViewContext, *, is_running: bool = False) -> Sentence:
-    """Whether everything was compared, and when."""
-    wanted = [row for row in lists if row.is_open and row.is_chosen]
-    read = [row for row in wanted if row.complete_at]
-    unread = [row.name for row in wanted if not row.complete_at]
-    if not read:
-        return Sentence(
-            "The first full sync is in progress." if is_running else "No full sync has completed yet.",
-            "warn",
-        )
+def completeness(lists: Sequence[ListRow], view: ViewContext, *, is_running: bool = False) -> Sentence:
+    """Whether all lists were synced, and when."""
+    included = [row for row in lists if row.is_available and row.is_included]
+    synced = [row for row in included if row.complete_at]
+    unread = [row.name for row in included if not row.complete_at]
+    if not synced:
+        words = "The first full sync is in progress." if is_running else "No full sync has completed yet."
+        return Sentence(words, "warn")
     if unread:
-        begin = f"{len(read)} of {count(len(wanted), 'list')} synced, the latest {_newest(read, sight)}"
-        return Sentence(f"{begin}. Not synced yet: {join_words(unread)}.", "warn")
-    failed = [row for row in read if row.state.tone == "bad"]
+        words = f"{len(synced)} of {count(len(included), 'list')} synced, the latest {_age(synced, view, max)}"
+        return Sentence(f"{words}. Not synced yet: {join_words(unread)}.", "warn")
+    failed = [row for row in synced if row.state.tone == "bad"]
     if failed:
-        names, rest = join_words([row.name for row in failed]), [row for row in read if row.state.tone != "bad"]
-        words = f"The last sync failed for {names} (last synced {_oldest(failed, sight)})"
-        return Sentence(f"{words}. All other lists synced {_oldest(rest, sight)}." if rest else f"{words}.", "warn")
-    newest = max(parse(row.complete_at or "") for row in read)
-    lately = [row for row in read if newest - parse(row.complete_at or "") <= _SAME_TIME]
-    if len(lately) == len(read):
-        return Sentence(f"All lists synced {_oldest(read, sight)}.", "good")
-    others = len(read) - len(lately)
-    remainder = "the other" if others == 1 else f"the other {others:,} at most"
-    words = f"{count(len(lately), 'list')} {_oldest(lately, sight)}, {remainder} {_oldest(read, sight)}"
+        others = [row for row in synced if row.state.tone != "bad"]
+        names = join_words([row.name for row in failed])
+        words = f"The last sync failed for {names} (last synced {_age(failed, view, min)})."
+        return Sentence(f"{words} All other lists synced {_age(others, view, min)}." if others else words, "warn")
+    newest = max(parse(row.complete_at or "") for row in synced)
+    recent = [row for row in synced if newest - parse(row.complete_at or "") <= _SAME_TIME]
+    if len(recent) == len(synced):
+        return Sentence(f"All lists synced {_age(synced, view, min)}.", "good")
+    rest = len(synced) - len(recent)
+    others_words = "the other" if rest == 1 else f"the other {rest:,} at most"
+    words = f"{count(len(recent), 'list')} {_age(recent, view, min)}, {others_words} {_age(synced, view, min)}"
     return Sentence(f"All lists synced: {words}.", "good")
 
 
-def _oldest(rows: Sequence[ListRow], sight: ViewContext) -> str:
-    found = sight.ago(min((row.complete_at for row in rows if row.complete_at), default=None))
-    return found.words if found else "never"
-
-
-def _newest(rows: Sequence[ListRow], sight: ViewContext) -> str:
-    found = sight.ago(max((row.complete_at for row in rows if row.complete_at), default=None))
-    return found.words if found else "never"
+def _age(rows: Sequence[ListRow], view: ViewContext, choose: Callable[[Iterable[str]], str]) -> str:
+    """The age of the newest (max) or oldest (min) complete sync of these lists."""
+    age = view.ago(choose(row.complete_at for row in rows if row.complete_at))
+    return age.words if age else "never"

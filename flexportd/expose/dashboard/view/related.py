@@ -1,4 +1,4 @@
-"""What an object refers to and what belongs to it: names that lead to the pages of other objects."""
+"""Related objects: what an object refers to and what belongs to it, with links to their pages; its changes."""
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from flexportd.expose.api.nested_lists import nested_lists
 from flexportd.expose.api.resource_filters import param_name
 from flexportd.expose.api.resources import ResourceEndpoints, resources
 from flexportd.expose.dashboard.view.dates import ViewContext
-from flexportd.expose.dashboard.view.labels import Text, json_or_none, text
+from flexportd.expose.dashboard.view.labels import Text, and_more, json_or_none, text
 from flexportd.expose.dashboard.view.values import money, value_text
 from flexportd.expose.security import authorization
 from flexportd.expose.serialize import record_row
@@ -30,12 +30,12 @@ _STATES = ("status", "release_state", "document_type", "digitization_status", "t
 _PLURALS = {"entity_ids": "company_entities"}
 
 Links = Mapping[str, tuple[Text, ...]]
-"""Field -> the names of the objects that it refers to, each with the address of its page."""
+"""Field -> the names of the objects that it refers to, with links."""
 
 
 @dataclass(frozen=True, slots=True)
 class RelatedRow:
-    """One object that belongs to another."""
+    """One object in a list."""
 
     name: Text
     state: Text | None
@@ -45,7 +45,7 @@ class RelatedRow:
 
 @dataclass(frozen=True, slots=True)
 class RelatedGroup:
-    """Those of one kind that belong to an object; `all_url` leads to all of them where they are not all here."""
+    """The related objects of one kind; `all_url` where not all of them are shown."""
 
     kind: str
     title: str
@@ -55,7 +55,7 @@ class RelatedGroup:
 
 @dataclass(frozen=True, slots=True)
 class RelatedData:
-    """The same as the store has them: one row more than is shown where others follow."""
+    """The same as stored; one row more than is shown if there are more."""
 
     domain: ResourceType
     filter: str
@@ -64,20 +64,20 @@ class RelatedData:
 
 @functools.lru_cache(maxsize=8)
 def _children_by_parent(registry: Registry) -> Mapping[str, Sequence[tuple[ResourceEndpoints, str]]]:
-    """Domain -> (what belongs to its objects, the filter that names them)."""
-    found: dict[str, list[tuple[ResourceEndpoints, str]]] = {domain.name: [] for domain in registry}
-    for one in nested_lists(tuple(resources(registry).values())):
-        found[one.parent.domain.name].append((one.child, one.filter))
-    return found
+    """Resource -> (a resource whose objects belong to it, the filter for them)."""
+    children: dict[str, list[tuple[ResourceEndpoints, str]]] = {domain.name: [] for domain in registry}
+    for nested in nested_lists(tuple(resources(registry).values())):
+        children[nested.parent.domain.name].append((nested.child, nested.filter))
+    return children
 
 
 def path(domain: ResourceType, key: Key | str) -> str | None:
-    """The page of an object; None for an id that is too long for an address."""
+    """The page of an object; None for an id that is too long for a URL."""
     return f"/{domain.route}/{quote(str(key), safe='')}" if len(str(key)) <= MAX_ID_LENGTH else None
 
 
 def title(domain: ResourceType, fields: Mapping[str, Any], key: Key) -> str:
-    """What an object is called: by its name or number, else by its kind and id."""
+    """The name or number of an object, else its kind and id."""
     if domain.name == "shipments":
         return f"FLEX-{key}"
     if domain.name == "legs" and (fields["origin"] or fields["destination"]):
@@ -87,31 +87,53 @@ def title(domain: ResourceType, fields: Mapping[str, Any], key: Key) -> str:
 
 
 def name(domain: ResourceType, fields: Mapping[str, Any], key: Key, limit: int = 80) -> Text:
-    """The same, with the address of its page."""
+    """The same, linked to its page."""
     shown = text(title(domain, fields, key), limit) or Text("?")
     return Text(shown.shown, shown.whole, path(domain, key))
+
+
+def removed_mark(removed_at: str | None, view: ViewContext) -> str | None:
+    """`Deleted at Flexport on 20 Nov`."""
+    at = view.instant(removed_at)
+    return f"Deleted at Flexport on {at.day}" if at else None
+
+
+# --- changes ---
+
+
+def changes_of(
+    request: web.Request, tx: Transaction, domain: ResourceType, record: Record, most: int
+) -> list[dict[str, Any]]:
+    """The newest changes of an object that the caller may see."""
+    filters = {"resource": (domain.name, str(record.id)), **authorization.history_filters(request, tx, domain, record)}
+    return tx.changes.page(PageRequest(most, "id", filters=filters))[:most]
+
+
+def event_types(request: web.Request, tx: Transaction, ids: Iterable[str | None]) -> dict[str, str | None]:
+    """The types of these events, as far as they are stored and visible to the caller."""
+    events = [event for event_id in ids if event_id and (event := tx.events.by_id(event_id)) is not None]
+    return {event["id"]: event["type"] for event in authorization.visible_events(request, events)}
 
 
 # --- what an object refers to ---
 
 
 def links(request: web.Request, tx: Transaction, registry: Registry, record: Record) -> Links:
-    """The fields that lead to objects that are known, and that the caller may see."""
-    found: dict[str, tuple[Text, ...]] = {}
+    """The references to other objects; linked where the object is stored and visible to the caller."""
+    names_by_field: dict[str, tuple[Text, ...]] = {}
     for field, domain, keys in _references(registry, record):
         records = tx.resources.load(domain.table, keys[:MOST])
-        seen = {key for key, one in records.items() if authorization.is_visible(request, tx, domain, one)}
+        visible = {key for key, record in records.items() if authorization.is_visible(request, tx, domain, record)}
         names = [
-            name(domain, records[key].fields, key) if key in seen else (text(str(key), 80) or Text("?"))
+            name(domain, records[key].fields, key) if key in visible else (text(str(key), 80) or Text("?"))
             for key in keys[:MOST]
         ]
-        more = [Text(f"and {len(keys) - MOST:,} more")] if len(keys) > MOST else []
-        found[field] = (*names, *more)
-    return found
+        names_by_field[field] = and_more(names, len(keys) - MOST)
+    return names_by_field
 
 
 def _references(registry: Registry, record: Record) -> Iterable[tuple[str, ResourceType, list[Key]]]:
-    """(field, the domain that it leads to, the ids in it)."""
+    """(field, the resource that it refers to, the ids in it)."""
     known = {f"{param_name(domain)}_id": domain for domain in registry}
     several = {f"{param_name(domain)}_ids": domain for domain in registry}
     several |= {field: registry[domain] for field, domain in _PLURALS.items()}
@@ -120,9 +142,21 @@ def _references(registry: Registry, record: Record) -> Iterable[tuple[str, Resou
         if domain is None or value is None:
             continue
         ids = json_or_none(value) if field in several else [value]
-        keys = [key for one in ids if (key := domain.parse_id(str(one))) is not None] if isinstance(ids, list) else []
+        keys = [key for each in ids if (key := domain.parse_id(str(each))) is not None] if isinstance(ids, list) else []
         if keys:
             yield field, domain, keys
+
+
+def event_links(tx: Transaction, registry: Registry, row: Mapping[str, Any]) -> dict[str, Text]:
+    """The pages of the shipment and the object of an event, as far as they are stored here."""
+    shipment, domain = registry["shipments"], registry.of_object(row["resource"] or "")
+    links: dict[str, Text] = {}
+    for kind, reference in ((shipment, row["shipment_id"]), (domain, row["resource_id"])):
+        key = kind.parse_id(str(reference)) if kind is not None and reference is not None else None
+        record = tx.resources.load(kind.table, (key,)).get(key) if kind is not None and key is not None else None
+        if kind is not None and record is not None:
+            links[kind.label.capitalize()] = name(kind, record.fields, record.id)
+    return links
 
 
 # --- what belongs to an object ---
@@ -135,9 +169,9 @@ def read(
     owner: tuple[ResourceType, Key],
     leave_out: Sequence[str] = (),
 ) -> list[RelatedData]:
-    """What belongs to an object, as far as the caller may see it, the newest of each kind first."""
+    """The objects that belong to another one, as far as the caller may see them, newest first."""
     domain, key = owner
-    found = []
+    groups = []
     for child, filter_ in _children_by_parent(registry)[domain.name]:
         table = child.definition.table
         if child.domain.name in leave_out or (
@@ -147,19 +181,19 @@ def read(
         filters = {filter_: (key,), **authorization.list_filters(request, table)}
         rows = tx.resources.page(table, PageRequest(MOST + 1, "as_of", filters=filters))
         if rows:
-            found.append(RelatedData(child.domain, filter_, rows))
-    return found
+            groups.append(RelatedData(child.domain, filter_, rows))
+    return groups
 
 
-def related_groups(found: Iterable[RelatedData], owner: Key, sight: ViewContext) -> tuple[RelatedGroup, ...]:
-    """What belongs to an object, in words."""
-    return tuple(_related_group(one, owner, sight) for one in found)
+def related_groups(groups: Iterable[RelatedData], owner: Key, view: ViewContext) -> tuple[RelatedGroup, ...]:
+    """The same for the template."""
+    return tuple(_related_group(group, owner, view) for group in groups)
 
 
-def _related_group(found: RelatedData, owner: Key, sight: ViewContext) -> RelatedGroup:
-    domain = found.domain
-    more = f"/{domain.route}?{found.filter}={quote(str(owner), safe='')}" if len(found.rows) > MOST else None
-    rows = tuple(row(domain, one, sight) for one in found.rows[:MOST])
+def _related_group(data: RelatedData, owner: Key, view: ViewContext) -> RelatedGroup:
+    domain = data.domain
+    more = f"/{domain.route}?{data.filter}={quote(str(owner), safe='')}" if len(data.rows) > MOST else None
+    rows = tuple(row(domain, fields, view) for fields in data.rows[:MOST])
     return RelatedGroup(domain.route, heading(domain), rows, more)
 
 
@@ -169,20 +203,19 @@ def heading(domain: ResourceType) -> str:
     return words_of.get(domain.name, domain.name.replace("_", " ")).capitalize()
 
 
-def row(domain: ResourceType, fields: Mapping[str, Any], sight: ViewContext) -> RelatedRow:
+def row(domain: ResourceType, fields: Mapping[str, Any], view: ViewContext) -> RelatedRow:
     """One object in a list."""
-    field = next((one for one in _STATES if fields.get(one)), None)
-    value = money(fields.get("total_amount") or fields.get("total_value_amount"),
-                  fields.get("total_currency") or fields.get("total_value_currency"))  # fmt: skip
-    gone = sight.instant(fields["removed_at"])
+    state = next((field for field in _STATES if fields.get(field)), None)
+    amount = fields.get("total_amount") or fields.get("total_value_amount")
+    currency = fields.get("total_currency") or fields.get("total_value_currency")
     return RelatedRow(
         name(domain, fields, fields["id"], 60),
-        text(value_text(fields[field], sight, field), 60) if field else None,
-        value,
-        f"Deleted at Flexport on {gone.day}" if gone else None,
+        text(value_text(fields[state], view, state), 60) if state else None,
+        money(amount, currency),
+        removed_mark(fields["removed_at"], view),
     )
 
 
-def record_rows(domain: ResourceType, records: Iterable[Record], sight: ViewContext) -> tuple[RelatedRow, ...]:
-    """Records as such rows."""
-    return tuple(row(domain, record_row(record), sight) for record in records)
+def record_rows(domain: ResourceType, records: Iterable[Record], view: ViewContext) -> tuple[RelatedRow, ...]:
+    """The same of records."""
+    return tuple(row(domain, record_row(record), view) for record in records)

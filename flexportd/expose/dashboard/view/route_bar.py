@@ -1,14 +1,11 @@
-"""The bar that shows how far a shipment has come: its stops side by side, joined by its legs. Pure geometry."""
+"""The route bar: the stops of a shipment, joined by its legs, with the current position. Pure geometry."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flexportd.core.resources.itinerary import sort_legs
-from flexportd.expose.dashboard.pages.shipments import DateCell, date_cell
-from flexportd.expose.dashboard.view.dates import ViewContext, percent_elapsed
+from flexportd.expose.dashboard.view.dates import DateCell, ViewContext, percent_elapsed
 from flexportd.expose.dashboard.view.labels import Mode, PlaceText, mode, place
-from flexportd.storage.repositories.resources import Record
 
 _MOST_STOPS = 9
 
@@ -17,7 +14,7 @@ State = Literal["done", "active", "planned"]
 
 @dataclass(frozen=True, slots=True)
 class RouteBarStop:
-    """One place of the route. `at` is when it was or will be reached, of the first when it is left."""
+    """One stop of the route; `at` is its arrival, of the first stop the departure."""
 
     x: str
     place: PlaceText | None
@@ -28,7 +25,7 @@ class RouteBarStop:
 
 @dataclass(frozen=True, slots=True)
 class RouteBarSegment:
-    """One leg between two stops, in percent of the width; `reached` is where the cargo is now. No mode: a gap."""
+    """One leg between two stops, in percent of the width; `reached` is the position of the cargo. No mode: a gap."""
 
     start: str
     end: str
@@ -40,7 +37,7 @@ class RouteBarSegment:
 
 @dataclass(frozen=True, slots=True)
 class RouteBar:
-    """The bar. `words` tell the same to those who cannot see it."""
+    """The bar; `words` is its text for screen readers."""
 
     words: str
     size: int
@@ -50,71 +47,66 @@ class RouteBar:
 
 @dataclass(frozen=True, slots=True)
 class _LegGroup:
-    """A leg and its state; several legs for one stretch count as one. None: nothing is known of it."""
+    """A leg with its state; parallel legs count as one. None: a gap between two legs."""
 
     leg: Mapping[str, Any] | None
     state: State
 
 
-def route_bar(legs: Sequence[Record], sight: ViewContext) -> RouteBar | None:
-    """The route of a shipment; None without legs."""
-    return draw([leg.fields for leg in sort_legs(legs)], sight)
-
-
-def draw(legs: Sequence[Mapping[str, Any]], sight: ViewContext) -> RouteBar | None:
-    """The route that these legs make, given by their fields in order of travel; None without any."""
-    stretches = _leg_groups(legs)
-    if not stretches:
+def route_bar(legs: Sequence[Mapping[str, Any]], view: ViewContext) -> RouteBar | None:
+    """The route of these legs, by their fields in order of travel; None without legs."""
+    groups = _leg_groups(legs)
+    if not groups:
         return None
-    first = stretches[0].leg
+    first = groups[0].leg
     if first is None:
         return None
-    size = len(stretches) + 1
-    left = date_cell(first, "departure", sight, zone=first["origin_timezone"])
+    size = len(groups) + 1
+    left = view.cell(first, "departure", zone=first["origin_timezone"])
     verb = "departed" if left and left.is_actual else "departs"
     stops = [RouteBarStop(_x(0, size), place(first, "origin"), verb, left, is_reached=True)]
     segments = []
-    for index, stretch in enumerate(stretches):
+    for index, group in enumerate(groups):
         begin, end = _percent(index, size), _percent(index + 1, size)
-        share = 100 if stretch.state == "done" else 0 if stretch.state == "planned" else _percent_done(stretch, sight)
+        share = 100 if group.state == "done" else 0 if group.state == "planned" else _percent_done(group, view)
         reached = begin + (end - begin) * share / 100
-        icon = reached if stretch.state == "active" else (begin + end) / 2
-        kind = mode(stretch.leg["mode"]) if stretch.leg else None
-        segments.append(RouteBarSegment(_text(begin), _text(end), _text(reached), _text(icon), stretch.state, kind))
-        stops.append(_stop(stretches, index, sight))
+        icon = reached if group.state == "active" else (begin + end) / 2
+        kind = mode(group.leg["mode"]) if group.leg else None
+        segments.append(RouteBarSegment(_text(begin), _text(end), _text(reached), _text(icon), group.state, kind))
+        stops.append(_stop(groups, index, view))
     return RouteBar(_words(stops, segments), size, tuple(stops), tuple(segments))
 
 
-def _stop(stretches: Sequence[_LegGroup], index: int, sight: ViewContext) -> RouteBarStop:
-    """The place at the end of a stretch; of a gap, where the next leg begins."""
-    stretch, x = stretches[index], _x(index + 1, len(stretches) + 1)
-    if stretch.leg is None:
-        following = stretches[index + 1].leg
+def _stop(groups: Sequence[_LegGroup], index: int, view: ViewContext) -> RouteBarStop:
+    """The stop at the end of a leg; of a gap, the start of the next leg."""
+    group, x = groups[index], _x(index + 1, len(groups) + 1)
+    if group.leg is None:
+        following = groups[index + 1].leg
         return RouteBarStop(
-            x, place(following, "origin") if following else None, "", None, is_reached=stretch.state == "done"
+            x, place(following, "origin") if following else None, "", None, is_reached=group.state == "done"
         )
-    fields = stretch.leg
-    done = stretch.state == "done"
-    at = date_cell(fields, "arrival", sight, zone=fields["destination_timezone"], passed=done)
+    fields = group.leg
+    done = group.state == "done"
+    at = view.cell(fields, "arrival", zone=fields["destination_timezone"], is_past=done)
     verb = "arrived" if at and at.is_actual else "due"
     return RouteBarStop(x, place(fields, "destination"), verb, at, is_reached=done)
 
 
 def _leg_groups(legs: Sequence[Mapping[str, Any]]) -> list[_LegGroup]:
-    """Legs without their parallels, with a gap wherever one does not begin where the other ended."""
+    """Legs without parallel ones, with a gap where a leg does not begin at the end of the last one."""
     merged: list[Mapping[str, Any]] = []
     for leg in legs:
         if not merged or _leg_key(merged[-1]) != _leg_key(leg):
             merged.append(leg)
-    found: list[_LegGroup] = []
+    groups: list[_LegGroup] = []
     last = max((index for index, leg in enumerate(merged) if leg["actual_departure"]), default=-1)
     for index, leg in enumerate(merged[:_MOST_STOPS]):
         arrived = bool(leg["actual_arrival"]) or index < last
         state: State = "done" if arrived else "active" if index == last else "planned"
         if index and _place_key(merged[index - 1], "destination") != _place_key(leg, "origin"):
-            found.append(_LegGroup(None, "planned" if state == "planned" else "done"))
-        found.append(_LegGroup(leg, state))
-    return found
+            groups.append(_LegGroup(None, "planned" if state == "planned" else "done"))
+        groups.append(_LegGroup(leg, state))
+    return groups
 
 
 def _leg_key(fields: Any) -> tuple[Any, ...]:
@@ -125,9 +117,9 @@ def _place_key(fields: Any, end: str) -> tuple[Any, Any]:
     return fields[end], fields[f"{end}_code"] or fields[f"{end}_ref"]
 
 
-def _percent_done(stretch: _LegGroup, sight: ViewContext) -> int:
-    fields = stretch.leg or {}
-    return percent_elapsed(fields.get("actual_departure"), fields.get("estimated_arrival"), sight.now)
+def _percent_done(group: _LegGroup, view: ViewContext) -> int:
+    fields = group.leg or {}
+    return percent_elapsed(fields.get("actual_departure"), fields.get("estimated_arrival"), view.now)
 
 
 def _percent(index: int, size: int) -> float:

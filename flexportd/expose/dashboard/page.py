@@ -1,0 +1,201 @@
+"""A page from request to response: query, one snapshot, view model and markup in a thread; and the pages' forms."""
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from flexportd.errors import ConflictError, ExpiredError, InvalidError, NotFoundError, UnavailableError
+from flexportd.expose.cached_response import Producer, respond
+from flexportd.expose.context import CACHE, CLOCK, DB, UPSTREAM
+from flexportd.expose.dashboard.error_pages import error_response
+from flexportd.expose.dashboard.layout import is_customer, page_layout, view_context
+from flexportd.expose.dashboard.render import render
+from flexportd.expose.dashboard.view import alerts
+from flexportd.expose.dashboard.view.alerts import PageContext
+from flexportd.expose.middleware import AUDIENCE_ALLOWED
+from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.query_params import ListRequest
+from flexportd.expose.security import csrf
+from flexportd.http.responses import HTML, PreparedResponse, PreparedStreamResponse
+from flexportd.storage.transaction import Transaction
+
+D = TypeVar("D")
+
+Query = Callable[[web.Request], Awaitable[Any]]
+"""Reads and checks the query; a response that it returns (a redirect) is sent instead of the page."""
+
+_TAGS = ("pages",)
+_DELAY_PERIOD = 15 * 60  # seconds: in every zone a day begins at a quarter of an hour
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """The query of a page with a list: as it was sent, and as the list understands it."""
+
+    sent: Mapping[str, str]
+    params: ListRequest
+
+
+async def no_query(request: web.Request) -> None:
+    """Of a page without parameters. Raises InvalidError."""
+    query_params.parse_unique(request.query, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page: `query` reads the request, `read` the database in one snapshot, `view` words it for the template.
+
+    `view` runs in a thread: it takes milliseconds, and may read a time zone from disk. `is_cached` says whether the
+    page for a query is kept until the next commit; pages about the present moment are not. `section` is the page's
+    entry in the navigation.
+    """
+
+    template: str
+    section: str
+    query: Query
+    read: Callable[[Transaction, web.Request, Any], Any]
+    view: Callable[[Any, PageContext], object]
+    is_cached: Callable[[Any], bool] = lambda _: False
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer a GET."""
+        query = await self.query(request)
+        if isinstance(query, web.StreamResponse):
+            return query
+        build = functools.partial(self.render, request, query)
+        return await respond(request, _cached(request, build) if self.is_cached(query) else build, (), HTML)
+
+    async def render(self, request: web.Request, query: Any) -> bytes:
+        """The page for a query."""
+        app = request.app
+        view, runtime = view_context(app), alerts.runtime_status(app)
+        data, stored = await app[DB].read(lambda tx: (self.read(tx, request, query), alerts.read(tx, view.now)))
+        upstream = app[UPSTREAM]
+        forecast = upstream.forecast(stored.lists) if upstream else None  # on the loop: it reads the client's state
+        customer, token = is_customer(request), csrf.form_token(request)
+        is_section = request.path == ("/" if self.section == "overview" else f"/{self.section}")
+
+        def work() -> bytes:
+            current = alerts.current_alerts(runtime, stored, view)
+            page = self.view(data, PageContext(view, stored, runtime, current, forecast))
+            layout = page_layout(
+                app, self.section, current, stored, is_customer=customer, is_section=is_section, form_token=token
+            )
+            return render(self.template, page, layout)
+
+        return await asyncio.to_thread(work)
+
+
+class PageTable:
+    """The pages and forms of one section, registered by decorators and added to the application together."""
+
+    def __init__(self, section: str) -> None:
+        self._section = section
+        self._routes: list[tuple[str, str, Handler]] = []
+
+    def page(
+        self,
+        path: str,
+        template: str,
+        *,
+        read: Callable[[Transaction, web.Request, Any], D],
+        query: Query = no_query,
+        is_cached: Callable[[Any], bool] = lambda _: False,
+        for_audiences: bool = False,
+    ) -> Callable[[Callable[[D, PageContext], object]], Callable[[D, PageContext], object]]:
+        """Register the decorated view as the page at this path.
+
+        `for_audiences`: a key that is limited to some shipments may open it; what it shows is up to `read`.
+        """
+
+        def register(view: Callable[[D, PageContext], object]) -> Callable[[D, PageContext], object]:
+            self.add(path, Page(template, self._section, query, read, view, is_cached), for_audiences=for_audiences)
+            return view
+
+        return register
+
+    def add(self, path: str, page: Page, *, for_audiences: bool = False) -> None:
+        """Register a page."""
+        self._routes.append(("GET", path, html_errors(page.section, page.handle, for_audiences=for_audiences)))
+
+    def form(self, path: str) -> Callable[[Handler], Handler]:
+        """Register the decorated handler for the form that posts to this path."""
+
+        def register(handler: Handler) -> Handler:
+            self._routes.append(("POST", path, html_errors(self._section, handler)))
+            return handler
+
+        return register
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the routes to an application."""
+        for method, path, handler in self._routes:
+            if method == "GET":
+                app.router.add_get(path, handler)  # and HEAD
+            else:
+                app.router.add_route(method, path, handler)
+
+
+def html_errors(section: str, handler: Handler, *, for_audiences: bool = False) -> Handler:
+    """Turn expected errors into pages of this section; all others are left to the middleware."""
+
+    @functools.wraps(handler)
+    async def wrapped(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except (InvalidError, NotFoundError, ConflictError, ExpiredError, UnavailableError) as error:
+            return await error_response(request, error, section)
+
+    setattr(wrapped, AUDIENCE_ALLOWED, for_audiences)
+    return wrapped
+
+
+def _cached(request: web.Request, build: Callable[[], Awaitable[bytes]]) -> Producer:
+    """The page that `build` makes, kept until a commit or a change of the alerts.
+
+    Under a key that no path has: pages show delays, so none may be answered by path alone. All callers get the same
+    page, so it must not hold a form that changes something: the token in it belongs to one caller.
+    """
+    if is_customer(request):
+        return build  # it shows only what this caller may see
+    app, cache = request.app, request.app[CACHE]
+    quarter = int(app[CLOCK].now().timestamp()) // _DELAY_PERIOD
+
+    async def cached() -> bytes:
+        current = alerts.current_alerts(alerts.runtime_status(app), None, view_context(app))
+        key = ("page", request.raw_path, quarter, tuple(alert.sentence for alert in current))
+        answer, epoch = cache.get(key), cache.epoch
+        if answer is not None:
+            return answer.body
+        body = await build()
+        cache.put(key, PreparedResponse(200, body, HTML), _TAGS, epoch)
+        return body
+
+    return cached
+
+
+async def form_field(request: web.Request, name: str, most: int) -> str | None:
+    """A field of the submitted form; None where it is missing or longer than `most` characters.
+
+    Raises RefusedError for a form that is too large, of another type, or does not arrive in time.
+    """
+    fields = await csrf.form_fields(request)
+    if fields is None:
+        return None
+    value = fields.get(name, [""])[0]
+    return value if len(value) <= most else None
+
+
+def redirect(url: str) -> web.StreamResponse:
+    """To a page, as a GET."""
+    return PreparedStreamResponse(PreparedResponse(303, b"", None, location=url))
+
+
+def done(path: str, notice: str) -> web.StreamResponse:
+    """Back to the page after its form; reloading that page repeats nothing."""
+    return redirect(f"{path}?done={notice}")

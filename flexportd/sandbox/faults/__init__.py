@@ -1,1 +1,0 @@
-"""Fault injection: what goes wrong, and how a fault looks."""
