@@ -369,7 +369,7 @@ async def test_a_closed_exception_of_anothers_time_is_not_theirs(world, clock):
     query = "?shipment=3&state=closed&kind=late_departure"
     assert (await json_of(world, f"/exceptions{query}", world.acme))["data"] == []
     number = await world.daemon.db.read(lambda tx: tx.raw.execute("SELECT max(id) FROM exceptions").fetchone()[0])
-    codec = OpaqueCodec(world.daemon.parts.gate.signer, world.acme.split("_")[1])
+    codec = OpaqueCodec(world.daemon.parts.authenticator.signer, world.acme.split("_")[1])
     assert codec.encode_number(int(closed[0]["id"])) != number
     status, _, _ = await ask(world, f"/api/v1/exceptions/{codec.encode_number(int(closed[0]['id']))}", key=world.acme)
     assert status == 404
@@ -574,7 +574,7 @@ async def test_exceptions_about_the_clients_costs_are_on_no_page_of_a_customer(w
     for path in ("/shipments/1", "/exceptions"):
         assert "Invoice overdue" in await page(world, path, world.admin)
         assert "Invoice overdue" not in await page(world, path, world.acme)
-    codec = OpaqueCodec(world.daemon.parts.gate.signer, world.acme.split("_")[1])
+    codec = OpaqueCodec(world.daemon.parts.authenticator.signer, world.acme.split("_")[1])
     await page(world, f"/exceptions/{number}", world.admin)
     await page(world, f"/exceptions/{codec.encode_number(int(number))}", world.acme, 404)
 

@@ -132,7 +132,7 @@ async def test_one_shipment_tells_its_journey_and_its_history(daemon):
 
 async def test_a_page_changes_with_the_next_event_and_not_before(daemon):
     await filled(daemon)
-    await daemon.daemon.parts.exception_worker.catch_up()  # the page shows exceptions as well
+    await daemon.daemon.parts.exception_worker.process()  # the page shows exceptions as well
     async with daemon.http.get(daemon.url + "/shipments/910233") as answer:
         etag = answer.headers["ETag"]
     async with daemon.http.get(daemon.url + "/shipments/910233", headers={"If-None-Match": etag}) as answer:
@@ -284,7 +284,7 @@ async def test_a_full_sync_begins_with_a_button_and_shows_its_books(mirror):
     location = await synced(daemon)
     assert location == "/sync?done=begun"
     assert "Full sync started" in await page(daemon, location)
-    await daemon.daemon.upstream.book()
+    await daemon.daemon.upstream.save_usage()
     found = await page(daemon, "/sync")
     assert "All lists synced just now." in found
     assert ">OK<" in found

@@ -56,10 +56,10 @@ async def _empty(daemon):
 
 
 async def _judged(daemon):
-    examiner, db = daemon.daemon.following.examiner, daemon.daemon.db
+    examiner, db = daemon.daemon.consumers.examiner, daemon.daemon.db
     async with asyncio.timeout(20):
         while not examiner.has_processed(await db.read(lambda tx: tx.journal.last())):
-            daemon.daemon.following.wake()
+            daemon.daemon.consumers.wake()
             await asyncio.sleep(0.02)
 
 

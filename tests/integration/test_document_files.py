@@ -245,7 +245,7 @@ async def test_everything_that_is_lacking_is_archived_by_itself(house):
         sha(PDF), len(PDF), "application/pdf", "commercial_invoice-a.pdf",
     )  # fmt: skip
     assert (await house.until("b", "fetched")).file_name == "booking_form_csv-b.csv"
-    assert house.archive.place(sha(PDF)).read_bytes() == PDF
+    assert house.archive.path_of(sha(PDF)).read_bytes() == PDF
 
     # A document that comes later is noticed by the commit that brings it.
     class Noticing(ImportObserver):
@@ -275,7 +275,7 @@ async def test_an_error_nobody_foresaw_is_shown_and_the_files_are_requested_once
     sleep = house.clock.sleep
 
     async def look(seconds):
-        seen.append(house.archivist.trouble)
+        seen.append(house.archivist.error)
         await sleep(seconds)
 
     monkeypatch.setattr(DocumentFiles, "missing", fails_once)
@@ -283,7 +283,7 @@ async def test_an_error_nobody_foresaw_is_shown_and_the_files_are_requested_once
     house.tasks.start("document_requests", house.archivist.run)
     await house.until("a", "fetched")
     assert "ZeroDivisionError: by nothing" in seen
-    assert house.archivist.trouble is None
+    assert house.archivist.error is None
     assert house.tasks.dead == {}
 
 
@@ -628,10 +628,10 @@ async def test_an_archived_file_that_is_gone_from_disk_is_fetched_again(house):
     house.files["a"] = answer(PDF, Content_Type="application/pdf")
     await house.take(wire("a"))
     await house.file("a")
-    house.archive.place(sha(PDF)).unlink()
+    house.archive.path_of(sha(PDF)).unlink()
 
     assert (await house.file("a"))[:2] == (200, PDF)
-    assert house.archive.place(sha(PDF)).read_bytes() == PDF
+    assert house.archive.path_of(sha(PDF)).read_bytes() == PDF
 
 
 @pytest.mark.parametrize(
@@ -703,8 +703,8 @@ async def test_verify_finds_what_is_wrong_and_has_it_mended(house, capsys):
     assert await house.command("verify") == Exit.DONE
     capsys.readouterr()
 
-    house.archive.place(sha(PDF)).write_bytes(PDF.upper())
-    house.archive.place(sha(other)).unlink()
+    house.archive.path_of(sha(PDF)).write_bytes(PDF.upper())
+    house.archive.path_of(sha(other)).unlink()
     orphan = house.archive.path / "ab" / ("ab" * 32)
     orphan.parent.mkdir(exist_ok=True)
     orphan.write_bytes(b"nobody's")
@@ -721,7 +721,7 @@ async def test_verify_finds_what_is_wrong_and_has_it_mended(house, capsys):
     assert "2 files checked" in shown.out
     assert f"{sha(PDF)}.damaged-1 is damaged and was set aside" in shown.err
     assert orphan.read_bytes() == b"nobody's"
-    assert house.archive.place(sha(PDF)).read_bytes() == PDF
+    assert house.archive.path_of(sha(PDF)).read_bytes() == PDF
     assert (await house.document("/documents/archive"))["verification"]["state"] == "done"
 
 

@@ -256,7 +256,7 @@ async def test_what_is_wrong_with_a_link_is_named(office, body, parameter):
 
 
 async def test_no_token_is_logged(office, capfd):
-    access = office.daemon.daemon.security.access
+    access = office.daemon.daemon.security.access_log
     access.enabled = True
     key, share = await office.key(), await office.share()
     await office.ask("GET", "/api/v1/shipments", token=key["token"])

@@ -32,7 +32,7 @@ async def told(daemon, after=0):
     while True:
         reading = await parts.db.read(lambda tx: stream_messages.read_messages(tx, parts.registry, place))  # noqa: B023
         found += [(one.topic, json.loads(one.data)["event_id"]) for one in reading.messages]
-        place = reading.place
+        place = reading.position
         if not reading.more:
             return found, place.entry
 

@@ -157,7 +157,7 @@ async def streaming(daemon, beat=0.15, viewer=UNRESTRICTED, door=None):
     @web.middleware
     async def admitted(request, handler):
         async def go_on(request):
-            request[PRINCIPAL] = door.enter(request, "read") if door else viewer
+            request[PRINCIPAL] = door.authenticate(request, "read") if door else viewer
             return await handler(request)
 
         return await error_middleware(request, go_on)
@@ -437,7 +437,7 @@ async def test_a_reader_that_takes_nothing_is_cut_off_and_can_go_on(daemon):
         served = Streaming(f"{daemon.url}/api/v1/stream", parts.broadcaster, http, None)
         with slow_reader(served, "0") as sock:
             async with asyncio.timeout(30):
-                while not served.hub.cuts:
+                while not served.hub.dropped:
                     await asyncio.sleep(0.01)
             taken = await asyncio.to_thread(rest_of, sock)
         assert len(served.hub) == 0

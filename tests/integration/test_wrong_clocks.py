@@ -30,7 +30,7 @@ async def forget(daemon, **keep):
     for name, kept in keep.items():
         setattr(daemon.daemon.retention, name, kept)
     retention = RetentionJob(
-        daemon.daemon.db, daemon.daemon.parts.clock, daemon.daemon.retention, daemon.daemon.parts.time
+        daemon.daemon.db, daemon.daemon.parts.clock, daemon.daemon.retention, daemon.daemon.parts.trusted_time
     )
     return await retention.run(JobRun("retention", 1, "manual"))
 

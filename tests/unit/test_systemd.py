@@ -114,8 +114,8 @@ def test_a_unix_socket_that_nobody_serves_is_replaced(tmp_path):
 
 PRINT = (
     "import os, sys\nos.environ['LISTEN_PID'] = str(os.getpid())\n"
-    "from flexportd.errors import ConfigError\nfrom flexportd.daemon.sockets import inherited\n"
-    "try:\n    found = inherited()\n"
+    "from flexportd.errors import ConfigError\nfrom flexportd.daemon.sockets import activated_sockets\n"
+    "try:\n    found = activated_sockets()\n"
     "    print([name for _, _, name in found], [name for name in os.environ if name.startswith('LISTEN')],"
     " [sock.get_inheritable() for sock, _, _ in found])\n"
     "except ConfigError as error:\n    print(error)\n"
