@@ -6,7 +6,7 @@ May import only `flexportd.errors` of ours. What is exported here is all that ot
 from flexportd.settings.addresses import ListenAddress
 from flexportd.settings.docs import render_docs
 from flexportd.settings.example import render_example, render_initial
-from flexportd.settings.loading import LoadedConfig, describe_values, load, open_access_warning
+from flexportd.settings.loader import LoadedConfig, describe_values, load, open_access_warning
 from flexportd.settings.model import Settings
 from flexportd.settings.proxies import environment_note
 from flexportd.settings.rates import UNLIMITED, Rate, parse_rate

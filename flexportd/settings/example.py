@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from flexportd.errors import ConfigError
 from flexportd.settings.did_you_mean import suggest
 from flexportd.settings.errors import Problems, SourcedValue
-from flexportd.settings.loading import validate
+from flexportd.settings.loader import validate
 from flexportd.settings.schema import KeySpec, default_text, describe, key_specs, secret_files
 from flexportd.settings.sources import parse_variable, variable
 from flexportd.settings.value_types import toml_value

@@ -566,7 +566,7 @@ async def test_a_sink_that_fails_is_its_own_error(flexport, client):
 async def test_every_attempt_is_booked_to_its_purpose(flexport, client):
     flexport.script.extend([html(500), answer(envelope(SHIPMENT))])
     await client.get("/shipments", "7", "refresh")
-    ((_, purpose, resource), sums), *_ = client.calls.drain().items()
+    ((_, purpose, resource), sums), *_ = client.calls.take().items()
     assert (purpose, resource, sums[:3]) == ("refresh", "/shipments", (2, 1, 1))
     assert sums[3] > 50
     assert client.state()["calls"]["refresh"]["calls"] == 2

@@ -364,17 +364,17 @@ KILLED = """
     import asyncio, os, sys
     from pathlib import Path
     from flexportd.clock import Clock
-    from flexportd.flexport import credentials, grant
+    from flexportd.flexport.oauth import client_credentials, grant
     from flexportd.flexport.client import Client, ClientRules
 
     async def die(*_):
         os.kill(os.getpid(), 9)
 
-    credentials.ask = die  # between counting and sending
+    client_credentials.request_token = die  # between counting and sending
 
     async def main():
         made = grant.Credentials("client-1", "s", sys.argv[1], "https://api.flexport.com")
-        auth = credentials.ClientCredentials(made, Path(sys.argv[2]), 5.0)
+        auth = client_credentials.ClientCredentials(made, Path(sys.argv[2]), 5.0)
         async with Client(ClientRules("http://127.0.0.1:1", patience=0), auth, Clock()) as client:
             await client.page("/shipments", {}, 1, "sync")
 

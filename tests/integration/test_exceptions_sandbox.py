@@ -112,7 +112,7 @@ class Truth:
         if found.kind == "late_pickup":
             return not self.is_past(self.plan.legs[0].departure)
         if found.kind.startswith("free_time"):
-            if self.onward is not None and self.onward.stretch.mode == "rail":
+            if self.onward is not None and self.onward.route_leg.mode == "rail":
                 return True  # it is not at its terminal yet
             last = last_free_day(self.plan)
             days = (last.date() - self.now.astimezone(last.tzinfo).date()).days

@@ -237,7 +237,7 @@ async def judged(daemon):
     examiner = daemon.daemon.consumers.examiner
     async with asyncio.timeout(30):
         last = await daemon.daemon.db.read(lambda tx: tx.journal.last())
-        while not (examiner.is_loud and examiner.has_processed(last)):
+        while not (examiner.notifies and examiner.has_processed(last)):
             daemon.daemon.consumers.wake()
             await asyncio.sleep(0.02)
 

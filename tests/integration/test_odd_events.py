@@ -93,7 +93,7 @@ async def test_what_nobody_foresaw_is_a_dead_letter_that_says_what_it_was(daemon
     merge = EventApplier._merge
 
     def unforeseen(self, workspace, event, *rest):
-        if b"poison" in event.kept.body:
+        if b"poison" in event.stored.body:
             raise ZeroDivisionError("by nothing \ud83d\n\0")
         return merge(self, workspace, event, *rest)
 

@@ -84,7 +84,7 @@ async def test_what_is_published_leaves_no_trace(daemon):
         ("kind=value", ['status = "teleported"']),
         ("object=/shipment_leg", ["ocean_leg.deck"]),
         ("kind=field&object=/shipment", ["freight_class"]),
-        ("kind=answer", []),
+        ("kind=response", []),
         ("sort=-count&limit=1", ["freight_class"]),
         ("sort=id&limit=1", ["freight_class"]),
     ],

@@ -114,7 +114,7 @@ async def judged(daemon):
             last = await daemon.daemon.db.read(lambda tx: tx.journal.last())
             due = await daemon.daemon.db.read(lambda tx: tx.exceptions.next_due())
             is_due = due is not None and due <= daemon.clock.stamp()
-            if examiner.is_loud and examiner.has_processed(last) and not is_due:
+            if examiner.notifies and examiner.has_processed(last) and not is_due:
                 return
             daemon.daemon.consumers.wake()
             await asyncio.sleep(0.02)
