@@ -102,7 +102,7 @@ class Journal:
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self._raw = raw
-        self._sql = {name: sql.replace("{columns}", ", ".join(_COLUMNS)) for name, sql in queries("journal").items()}
+        self._sql = {name: sql.replace("{columns}", ", ".join(_COLUMNS)) for name, sql in queries("change_log").items()}
 
     def add(
         self,

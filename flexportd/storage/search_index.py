@@ -169,7 +169,7 @@ class SearchIndex:
     def __init__(self, raw: sqlite3.Connection) -> None:
         self._raw = raw
         self._meta = Meta(raw)
-        self._sql = queries("search")
+        self._sql = queries("search_index")
 
     def state(self) -> IndexState | None:
         """How far the index is; None before it was begun, and for one that an earlier version has made in its way."""

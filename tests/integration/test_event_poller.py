@@ -627,7 +627,7 @@ async def test_outages_and_gaps_over_http(daemon, script, poll, clock, tmp_path)
 async def told(daemon: UnderTest, folder, *arguments: str) -> str:
     async with served(daemon, folder) as control:
         invocation = Invocation()
-        vars(invocation)["control"] = control
+        vars(invocation)["client"] = control
         found = await asyncio.to_thread(CliRunner().invoke, gaps_command, list(arguments), obj=invocation)
     assert found.exit_code == 0, found
     return found.output

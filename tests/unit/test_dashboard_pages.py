@@ -23,7 +23,7 @@ from flexportd.expose import docs_page
 from flexportd.expose.context import DisplaySettings
 from flexportd.expose.dashboard import error_pages, render
 from flexportd.expose.dashboard.layout import Layout
-from flexportd.expose.dashboard.page import ListQuery
+from flexportd.expose.dashboard.page import ListPageQuery
 from flexportd.expose.dashboard.pages import event, exceptions, gaps, overview, queue, records, share, shipment
 from flexportd.expose.dashboard.pages import shipments as lists
 from flexportd.expose.dashboard.pages import sync as syncs
@@ -117,7 +117,7 @@ def dossier(one: Record | None = None, **family) -> shipment.ShipmentData:
 def listed(rows, query=(), **about):
     wanted = parse_list_params(MultiDict(lists.normalise_form(dict(query))), lists.RULES, DisplaySettings(page_size=2))
     following = "c" if len(rows) > wanted.page.limit else None
-    data = lists.ShipmentsData(ListQuery(dict(query), wanted), rows, following, **about)
+    data = lists.ShipmentsData(ListPageQuery(dict(query), wanted), rows, following, **about)
     return lists.shipments_page(data, LOOK)
 
 
@@ -459,7 +459,7 @@ def queue_model(paused=False) -> queue.QueuePage:
     open_letter = {**letter, "discarded_at": None}
     letters = [letter, open_letter]
     return queue.queue_page(
-        queue.QueueData(ListQuery({"done": "retried"}, wanted), stats, letters, None), context(is_paused=paused)
+        queue.QueueData(ListPageQuery({"done": "retried"}, wanted), stats, letters, None), context(is_paused=paused)
     )
 
 
@@ -553,7 +553,7 @@ def record_models():
             )  # fmt: skip
             yield "record.html", records.record_page(data, LOOK)
     wanted = parse_list_params(MultiDict(), queue.RULES, DisplaySettings())
-    asked = ListQuery({"q": HOSTILE[:35], "cursor": ""}, wanted)
+    asked = ListPageQuery({"q": HOSTILE[:35], "cursor": ""}, wanted)
     yield "records.html", records.records_page(records.ListData(domain, asked, rows, HOSTILE[:35]), LOOK)
     yield "records.html", records.review_page(records.ReviewData(domain, [one], 7), LOOK)
     told = records.HistoryData(domain, bad, data.changes, data.types, HOSTILE[:35], {"cursor": HOSTILE[:35]})

@@ -537,7 +537,7 @@ def test_the_answer_has_a_schema():
 def test_named_queries_scan_no_table(tmp_path):
     migrate(tmp_path / "x.db")
     raw = open_writer(tmp_path / "x.db")
-    for name, sql in queries("search").items():
+    for name, sql in queries("search_index").items():
         if name.startswith("clear_"):
             continue
         numbered = [n for n in range(1, 10) if f"?{n}" in sql]

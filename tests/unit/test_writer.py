@@ -97,7 +97,7 @@ async def test_a_disk_that_takes_only_crumbs_has_not_recovered(writer, monkeypat
     await writer._connection.run(lambda raw: raw.execute("PRAGMA max_page_count=1000000").fetchall())
     await writer.probe("now")
     assert writer.fault is None
-    assert said == ["storage_unavailable", "storage_recovered"]
+    assert said == ["storage_failed", "storage_recovered"]
 
 
 async def test_acknowledgements_go_before_other_work(writer):

@@ -34,7 +34,7 @@ _DELAY_PERIOD = 15 * 60  # seconds: in every zone a day begins at a quarter of a
 
 
 @dataclass(frozen=True, slots=True)
-class ListQuery:
+class ListPageQuery:
     """The query of a page with a list: as it was sent, and as the list understands it."""
 
     sent: Mapping[str, str]

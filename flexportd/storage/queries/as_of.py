@@ -91,7 +91,7 @@ class Past:
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self._raw = raw
-        self._sql = queries("past")
+        self._sql = queries("as_of")
 
     def object_at(
         self, table: Table, key: Key, at: str, derived: Collection[str] = ()

@@ -130,7 +130,9 @@ class SnapshotPages:
             return last  # another reader is ahead of this snapshot
         if last > through:
             name = f'"{table.name}":['
-            entry = raw.execute(queries("walk")["newest"], (max(through, base), last, name, name)).fetchone()[0]
+            entry = raw.execute(
+                queries("stable_pagination")["newest"], (max(through, base), last, name, name)
+            ).fetchone()[0]
             newest = max(base, newest if entry is None else entry)
             self._newest[table.name] = newest, last
         return max(newest, base)
@@ -232,7 +234,7 @@ def _read_positions(
     raw: sqlite3.Connection, table: TableWithoutHistory, column: str, after: int, delta: _Delta
 ) -> Mapping[Key, Any]:
     """Read the entries after a number; what each row was sorted by. Raises ExpiredError."""
-    at, sql = table.columns.index(column), queries("moves")["placed"]
+    at, sql = table.columns.index(column), queries("stable_pagination")["placed"]
     while True:
         rows = raw.execute(sql, (after, _BATCH_SIZE)).fetchall()
         for _, encoded in rows:
@@ -255,7 +257,7 @@ class _HistoryReader:
         self._raw = raw
         self._table = table
         self._column = column
-        self._sql = queries("moves")
+        self._sql = queries("stable_pagination")
         without_suffix = column.removesuffix("_at")
         self._fields = table.computed.get(column) or (without_suffix if without_suffix in table.moments else column,)
 

@@ -17,7 +17,7 @@ class ApiUsage:
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self._raw = raw
-        self._sql = queries("calls")
+        self._sql = queries("api_usage")
 
     def add(self, booked: Iterable[tuple[UsageKey, UsageTotals]]) -> None:
         """Add what was booked."""

@@ -108,7 +108,7 @@ class CalendarEntries:
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self._raw = raw
-        self._sql = queries("agenda")
+        self._sql = queries("calendar")
 
     def page(self, kind: str, page: PageRequest) -> list[dict[str, Any]]:
         """One page of one kind in the order of its dates, sorted by `at`."""

@@ -26,7 +26,7 @@ class UnreadableObjects:
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self._raw = raw
-        self._sql = queries("unreadable")
+        self._sql = queries("quarantine")
 
     def put(self, resource: str, at: str, rows: Iterable[tuple[str, str, bytes]]) -> None:
         """Keep objects: (id, error, bytes)."""

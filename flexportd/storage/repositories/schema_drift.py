@@ -52,7 +52,7 @@ class DriftRecords:
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self._raw = raw
-        self._sql = queries("drift")
+        self._sql = queries("schema_drift")
 
     def merge(self, findings: Sequence[DriftRecord], at: str) -> list[DriftRecord]:
         """Add these; those that were never seen before. A finding keeps its first example."""

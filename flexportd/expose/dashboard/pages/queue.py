@@ -14,7 +14,7 @@ from flexportd.expose.api.dead_letters import detail, item_id
 from flexportd.expose.api.list_endpoint import bind_cursor
 from flexportd.expose.context import DISPLAY, QUEUE, REGISTRY
 from flexportd.expose.dashboard.double_submit import SUBMIT_GUARD
-from flexportd.expose.dashboard.page import ListQuery, PageTable, done, form_field
+from flexportd.expose.dashboard.page import ListPageQuery, PageTable, done, form_field
 from flexportd.expose.dashboard.view import related
 from flexportd.expose.dashboard.view.alerts import PageContext
 from flexportd.expose.dashboard.view.dates import DateText, RelativeTime, ViewContext, count
@@ -84,20 +84,20 @@ class QueuePage:
 class QueueData:
     """Counts by state and one page of dead letters; `next` is the cursor of the next page."""
 
-    query: ListQuery
+    query: ListPageQuery
     stats: Mapping[str, tuple[int, str | None]]
     letters: Sequence[Mapping[str, Any]]
     next: str | None
 
 
-async def _query(request: web.Request) -> ListQuery:
+async def _query(request: web.Request) -> ListPageQuery:
     sent = query_params.parse_unique(request.query, ("limit", "cursor", "discarded", "done"))
     filters = {"discarded": "false", **{name: value for name, value in sent.items() if name != "done"}}
     params = query_params.parse_list_params(MultiDict(filters), RULES, request.app[DISPLAY])
-    return ListQuery(sent, await bind_cursor(request, params))
+    return ListPageQuery(sent, await bind_cursor(request, params))
 
 
-def read(tx: Transaction, _request: web.Request, query: ListQuery) -> QueueData:
+def read(tx: Transaction, _request: web.Request, query: ListPageQuery) -> QueueData:
     """Counts and dead letters in one snapshot."""
     letters = tx.items.dead_letters(query.params.page)
     return QueueData(query, tx.items.stats(), letters, query.params.encode_next_cursor(tx, letters))

@@ -15,7 +15,7 @@ from flexportd.expose.api.exceptions import visible_rows
 from flexportd.expose.api.list_endpoint import authorized_params
 from flexportd.expose.api.resources import HISTORY, ResourceEndpoints, resources
 from flexportd.expose.context import READS, REGISTRY
-from flexportd.expose.dashboard.page import ListQuery, Page, PageTable, no_query
+from flexportd.expose.dashboard.page import ListPageQuery, Page, PageTable, no_query
 from flexportd.expose.dashboard.view import related
 from flexportd.expose.dashboard.view.alerts import PageContext
 from flexportd.expose.dashboard.view.dates import DateText, ViewContext, count
@@ -74,14 +74,14 @@ class RecordPages:
         self._endpoints = endpoints
         self._domain = endpoints.domain
 
-    async def query_list(self, request: web.Request) -> ListQuery:
+    async def query_list(self, request: web.Request) -> ListPageQuery:
         """`/{route}`: with the filters of the API's list."""
         rules = self._endpoints.list.rules
         sent = query_params.parse_unique(request.query, ("limit", "cursor", "sort", *rules.public_filters))
         filters = MultiDict({name: value for name, value in sent.items() if value.strip()})
-        return ListQuery(sent, await authorized_params(request, filters, self._endpoints.list))
+        return ListPageQuery(sent, await authorized_params(request, filters, self._endpoints.list))
 
-    def read_list(self, tx: Transaction, _request: web.Request, query: ListQuery) -> "ListData":
+    def read_list(self, tx: Transaction, _request: web.Request, query: ListPageQuery) -> "ListData":
         """One page of the list."""
         rows = tx.resources.page(self._endpoints.definition.table, query.params.page)
         return ListData(self._domain, query, rows, query.params.encode_next_cursor(tx, rows))
@@ -92,12 +92,12 @@ class RecordPages:
         await no_query(request)
         return record
 
-    async def query_history(self, request: web.Request) -> tuple[Record, ListQuery]:
+    async def query_history(self, request: web.Request) -> tuple[Record, ListPageQuery]:
         """`/{route}/{id}/history`."""
         record = await self._endpoints.record(request, self._endpoints.key(request))
         sent = query_params.parse_unique(request.query, ("limit", "cursor"))
         always = {"resource": (self._domain.name, str(record.id))}
-        return record, ListQuery(sent, await authorized_params(request, MultiDict(sent), HISTORY, always))
+        return record, ListPageQuery(sent, await authorized_params(request, MultiDict(sent), HISTORY, always))
 
     def read(self, tx: Transaction, request: web.Request, known: Record) -> "RecordData":
         """What the caller may see of the object."""
@@ -115,7 +115,7 @@ class RecordPages:
         )
 
     def read_history(
-        self, tx: Transaction, request: web.Request, record_query: tuple[Record, ListQuery]
+        self, tx: Transaction, request: web.Request, record_query: tuple[Record, ListPageQuery]
     ) -> "HistoryData":
         """One page of all changes, newest first."""
         record, query = record_query
@@ -237,7 +237,7 @@ class ListData:
     """One page of a list, one row more than is shown if there is a next page, with its cursor."""
 
     domain: ResourceType
-    query: ListQuery
+    query: ListPageQuery
     rows: Rows
     next: str | None
 

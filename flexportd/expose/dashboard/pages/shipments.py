@@ -15,7 +15,7 @@ from flexportd.expose.api.shipments import LIST, STATUSES
 from flexportd.expose.api.shipments import MODES as KNOWN_MODES
 from flexportd.expose.context import DisplaySettings
 from flexportd.expose.dashboard.layout import is_customer
-from flexportd.expose.dashboard.page import ListQuery, Page, PageTable
+from flexportd.expose.dashboard.page import ListPageQuery, Page, PageTable
 from flexportd.expose.dashboard.view.alerts import PageContext, SetupHint
 from flexportd.expose.dashboard.view.dates import DateText, count
 from flexportd.expose.dashboard.view.labels import MODES, STAGES, page_url, sentence, short_text, status
@@ -111,7 +111,7 @@ class ShipmentsData:
     `as_of` is when the newest of all shipments was updated at Flexport.
     """
 
-    query: ListQuery
+    query: ListPageQuery
     rows: Sequence[Mapping[str, Any]]
     next: str | None = None
     is_any: bool = True
@@ -122,11 +122,11 @@ class ShipmentsData:
     """What is wrong with the filters; nothing was looked up then."""
 
 
-async def _query(request: web.Request) -> ListQuery | web.StreamResponse:
+async def _query(request: web.Request) -> ListPageQuery | web.StreamResponse:
     """The filters; invalid ones are answered with the form as it was sent."""
     form = query_params.parse_unique(request.query, ("limit", "cursor", "sort", *FILTERS))
     try:
-        return ListQuery(form, await authorized_params(request, MultiDict(normalise_form(form)), _LIST))
+        return ListPageQuery(form, await authorized_params(request, MultiDict(normalise_form(form)), _LIST))
     except ExpiredError:
         raise
     except InvalidError as error:
@@ -140,7 +140,7 @@ def normalise_form(form: Mapping[str, str]) -> dict[str, str]:
     return filled if archived == "all" else filled | {"archived": archived}
 
 
-def read(tx: Transaction, request: web.Request, query: ListQuery) -> ShipmentsData:
+def read(tx: Transaction, request: web.Request, query: ListPageQuery) -> ShipmentsData:
     """One page of the list."""
     rows, as_of = tx.resources.page(TABLE, use_index(tx, query.params.page)), tx.resources.newest_as_of(TABLE)
     following = query.params.encode_next_cursor(tx, rows)
@@ -152,7 +152,7 @@ def read_invalid(_tx: Transaction, _request: web.Request, query: tuple[Mapping[s
     form, problem = query
     params = query_params.parse_list_params(MultiDict(), RULES, DisplaySettings())
     sent = {name: value for name, value in form.items() if name != "cursor"}
-    return ShipmentsData(ListQuery(sent, params), (), problem=problem)
+    return ShipmentsData(ListPageQuery(sent, params), (), problem=problem)
 
 
 # The search index is updated just after the shipments, so a search is not cached.

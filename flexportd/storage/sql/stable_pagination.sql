@@ -10,3 +10,6 @@ WHERE id BETWEEN ? AND ? AND +resource = ? AND field IN (SELECT value FROM json_
 
 -- oldest_change: the oldest row of the history that is kept
 SELECT min(id) FROM changes;
+
+-- newest: the newest entry of a stretch that tells of a table
+SELECT max(id) FROM journal WHERE id > ? AND id <= ? AND (instr(states, ?) > 0 OR instr(places, ?) > 0);
