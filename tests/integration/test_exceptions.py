@@ -576,7 +576,7 @@ async def test_pages_tell_of_what_stands_and_what_is_watched(settings, clock):
         await daemon.receive(event(shipment(1, name="Lamps <b>"), id=1))
         await standing(daemon)
         found = await page(daemon, "/exceptions")
-        assert "1 open exception," in found
+        assert "1 open, most severe first" in found
         assert 'href="/shipments/1"' in found
         assert "Late departure" in found
         assert re.search(r"Due to depart on 3 Mar( \d{4})?; no departure reported\.", found)
