@@ -81,7 +81,7 @@ async def test_what_is_refused_is_counted_by_reason_and_shown_where_people_look_
         await daemon.settled()
         warned = " ".join((await daemon.get("/status"))["warnings"])
         assert ("signed with SHA-1 only" in warned, "no signature" in warned) == (True, False)
-        assert "webhooks refused, the latest" in await page(daemon, "/")
+        assert "webhooks refused, latest" in await page(daemon, "/")
         clock.turn(hours=25)
         assert "refused" not in " ".join((await daemon.get("/status"))["warnings"])
         assert "2 webhooks refused" not in await page(daemon, "/")
