@@ -236,11 +236,12 @@ async def test_a_webhook_whose_sender_has_gone_is_kept_and_nothing_is_left_behin
 
 
 async def test_a_webhook_under_way_is_answered_when_the_daemon_stops(settings, clock):
-    go_on, body = threading.Event(), numbered(80)
+    begun, go_on, body = threading.Event(), threading.Event(), numbered(80)
     head = f"POST /webhooks/flexport HTTP/1.1\r\nHost: localhost\r\nX-Hub-Signature-256: {sign(body, SECRET)}\r\n"
     async with start(settings, clock) as under:
         database = under.daemon.queue.db
-        held = asyncio.ensure_future(database.write(lambda _: go_on.wait(5)))
+        held = asyncio.ensure_future(database.write(lambda _: begun.set() or go_on.wait(5)))
+        await asyncio.to_thread(begun.wait, 5)  # else the webhook, which is urgent, could be written before it
         host, port = under.daemon.addresses[0].split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
