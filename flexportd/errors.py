@@ -1,4 +1,4 @@
-"""Every error of ours that is not Flexport's; those are in `flexport/errors.py`, under the same root.
+"""All errors of flexportd but Flexport's; those are in `flexport/errors.py`, under the same root.
 
     FlexportdError
     ├── ConfigError            settings that cannot be used: exit 2

@@ -105,7 +105,7 @@ class Cache(ResponseCache):
         return self._disk.stats()
 
     def _on_disk(self, epoch: int) -> int:
-        """The disk's epoch for one of ours: both count invalidations, the disk across restarts."""
+        """The epoch on disk for one in memory: both count invalidations, the disk across restarts."""
         return self._disk.epoch - (self.epoch - epoch)
 
 

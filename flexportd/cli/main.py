@@ -108,7 +108,7 @@ def _invoke(arguments: Sequence[str] | None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except SystemExit as error:
-        # click exits with 1 if the reader of a pipe has closed it; no command of ours raises SystemExit.
+        # click exits with 1 if the reader of a pipe has closed it; no flexportd command raises SystemExit.
         return _on_broken_pipe() if error.code == 1 else Exit.FAILED
     except Exception as error:  # noqa: BLE001 (the last place to report an error)
         return next(handle for kind, handle in _ERROR_HANDLERS.items() if isinstance(error, kind))(error)

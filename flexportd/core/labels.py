@@ -1,6 +1,6 @@
-"""Fields, values, days, times, durations, sizes and counts as people read them: one wording for pages, CLI and API.
+"""Fields, values, days, times, durations and counts as people read them: one wording for pages, CLI and API.
 
-Light to import: the CLI uses it, too.
+Imports only the standard library and the clock.
 """
 
 import json
@@ -19,7 +19,6 @@ _MAX_LENGTH = 120  # characters of one value
 _YEAR_CLEAR_DAYS = 183  # days within which a day of this year is clear without the year
 _JUST_NOW_SECONDS = 45
 _DURATIONS = ((2 * 86_400, 86_400, "d"), (2 * 3600, 3600, "h"), (90, 60, "min"))  # from, size, unit
-_SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
 
 _WORDS = {
     "skus": "SKUs",
@@ -99,15 +98,6 @@ def format_duration(seconds: float) -> str:
         if seconds >= start:
             return f"{round(seconds / size)} {unit}"
     return f"{round(seconds)} s"
-
-
-def format_size(count: float) -> str:
-    """Bytes in a suitable unit: `512 B`, `1.5 MiB`."""
-    for unit in _SIZES[:-1]:
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} {_SIZES[-1]}"
 
 
 def count_of(number: int, noun: str, plural: str | None = None) -> str:

@@ -100,7 +100,7 @@ class SchemaDrift:
                 self.inspect_changed(object_name, fields)
                 return False
             walk = _SchemaWalk(object_name)
-            with suppress(ValueError, RecursionError):  # parse errors are reported by whoever needs the data
+            with suppress(ValueError, RecursionError):  # parse errors are reported where the data is used
                 walk.walk(text)
             self._note_all(walk)
             return False

@@ -1,4 +1,4 @@
-"""The event bus of commits: whoever writes to the database publishes what was written, and subscribers act on it."""
+"""The event bus of commits: each writer publishes what it wrote to the database, and subscribers act on it."""
 
 from collections.abc import Callable, Hashable
 

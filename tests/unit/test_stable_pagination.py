@@ -137,7 +137,7 @@ async def test_rows_that_are_there_throughout_come_exactly_once(
                 numbers = rnd.sample(range(70), rnd.randint(1, 12))  # those from 60 on are new
                 await world.write(*(world.key(number) for number in numbers))
             if rnd.random() < 0.2:
-                walks = SnapshotPages()  # the daemon was started anew
+                walks = SnapshotPages()  # the daemon was restarted
         assert len(seen) == len(set(seen))
         assert throughout <= set(seen)
 

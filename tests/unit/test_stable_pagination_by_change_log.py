@@ -111,7 +111,7 @@ async def test_rows_that_are_there_throughout_come_exactly_once(tmp_path, kind, 
             for _ in range(rnd.randint(0, 3)):
                 await world.write(db, rnd.sample(range(60), rnd.randint(1, 12)))  # those from 50 on are new
             if rnd.random() < 0.2:
-                walks = SnapshotPages()  # the daemon was started anew
+                walks = SnapshotPages()  # the daemon was restarted
         assert len(seen) == len(set(seen))
         assert throughout <= set(seen)
 

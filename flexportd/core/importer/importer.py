@@ -84,7 +84,7 @@ class Importer:
         return [record for record in found if record.removed_at is None]
 
     async def event_since(self, domain: ResourceType, key: Key, at: str) -> bool:
-        """Whether an event has changed this object since a time of ours."""
+        """Whether an event has changed this object since a time on our clock."""
         record = await self.load(domain, key)
         return record is not None and record.source in ("webhook", "events") and record.synced_at >= at
 

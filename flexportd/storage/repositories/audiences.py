@@ -18,7 +18,7 @@ AudienceTags = Iterable[tuple[str, str]]
 """(mark, value), what one shipment bears."""
 
 
-TAG_ENCODING = 1  # what codes marks otherwise must be indexed anew
+TAG_ENCODING = 1  # a change of the encoding requires a new index
 
 _MAX_TAGS = 64  # marks of a shipment
 _TOO_MANY = "\ue000"  # of a shipment that bears more: any audience may be among them
