@@ -446,6 +446,12 @@ def test_dead_letters_and_silence_are_told():
     ]  # fmt: skip
 
 
+def test_a_queue_with_waiting_items_is_not_called_up_to_date():
+    queue_stats = {"ready": (260, STAMP), "leased": (0, None), "dead": (0, None)}
+    page = overview.overview_page(found(queue=queue_stats), LOOK)
+    assert (page.health[3].word, page.health[3].detail) == ("Processing", "260 items waiting, 0 dead letters")
+
+
 # --- templates ---
 
 

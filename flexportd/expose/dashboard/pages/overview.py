@@ -281,7 +281,7 @@ def _queue(data: OverviewData, runtime: RuntimeStatus) -> HealthRow:
         return HealthRow("Queue", "warn", "Paused", detail, url="/queue")
     if dead:
         return HealthRow("Queue", "warn", "Needs attention", detail, url="/queue")
-    return HealthRow("Queue", "good", "Up to date", detail, url="/queue")
+    return HealthRow("Queue", "good", "Processing" if ready + leased else "Up to date", detail, url="/queue")
 
 
 def _daemon(runtime: RuntimeStatus) -> HealthRow:
