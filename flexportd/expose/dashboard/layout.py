@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 from aiohttp import web
 
@@ -14,14 +15,6 @@ from flexportd.expose.dashboard.view.alerts import Alert, Banner, StoredStatus
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
 from flexportd.expose.dashboard.view.exception_rows import count_open
 from flexportd.expose.security import authorization
-
-
-@dataclass(frozen=True, slots=True)
-class DemoClock:
-    """The clock of a demo: when its world started, by the machine's clock, and how many times faster it runs."""
-
-    started: str
-    speed: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +37,7 @@ class Layout:
     failed: str = ""
     form_token: str = ""
     is_customer: bool = False
-    demo_clock: DemoClock | None = None
+    demo_clock: SimpleNamespace | None = None
 
 
 def page_layout(
@@ -93,8 +86,8 @@ def view_context(app: web.Application) -> ViewContext:
     return ViewContext(find_zone(app[DISPLAY].timezone) or now.tzinfo, now)  # type: ignore[arg-type]  # the clock is aware
 
 
-def _demo_clock(clock: Clock) -> DemoClock | None:
+def _demo_clock(clock: Clock) -> SimpleNamespace | None:
     """What live.js needs to keep relative times current in a demo."""
     if not isinstance(clock, SimulatedClock) or clock.started is None:
         return None
-    return DemoClock(stamp(clock.started), f"{clock.speed:g}")
+    return SimpleNamespace(started=stamp(clock.started), speed=f"{clock.speed:g}")

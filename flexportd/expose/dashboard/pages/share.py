@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from types import SimpleNamespace
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -15,10 +16,8 @@ from flexportd.core.timeline import EVENT_RANK, TimelinePoint
 from flexportd.expose.api.shares import PAGE_PATH, open_share
 from flexportd.expose.dashboard.layout import site_title, view_context
 from flexportd.expose.dashboard.render import render
-from flexportd.expose.dashboard.view.dates import DateCell, DateText, RelativeTime, ViewContext, find_zone
+from flexportd.expose.dashboard.view.dates import DateCell, ViewContext, find_zone
 from flexportd.expose.dashboard.view.labels import (
-    Badge,
-    Mode,
     PlaceText,
     Text,
     and_more,
@@ -29,18 +28,15 @@ from flexportd.expose.dashboard.view.labels import (
     text,
     vessel_text,
 )
-from flexportd.expose.dashboard.view.route_bar import RouteBar, route_bar
 from flexportd.expose.dashboard.view.shipment_rows import (
     MOST,
-    ContainerRow,
-    LegRow,
-    StopRow,
     free_time,
     leg_rows,
     number_problem,
+    route_bar,
     stop_rows,
+    timeline_rows,
 )
-from flexportd.expose.dashboard.view.timeline import TimelineRow, timeline_rows
 from flexportd.expose.dashboard.view.values import NamedValues
 from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import identifier
@@ -71,30 +67,6 @@ class CurrentLocation:
     place: PlaceText | None
     verb: str
     at: DateCell | None
-
-
-@dataclass(frozen=True, slots=True)
-class SharePage:
-    """The view model; `viewed` is the time for the printed page, as no script runs here."""
-
-    site: str
-    flex_id: str
-    name: Text | None
-    mode: Mode | None
-    status: Badge
-    removed: DateText | None
-    location: CurrentLocation | None
-    stops: tuple[StopRow, ...]
-    carrier: Text | None
-    vessel: Text | None
-    route: RouteBar | None
-    points: tuple[TimelineRow, ...]
-    containers: tuple[ContainerRow, ...]
-    references: tuple[NamedValues, ...]
-    legs: tuple[LegRow, ...]
-    as_of: RelativeTime | None
-    expires: RelativeTime | None
-    viewed: str
 
 
 @route(
@@ -128,12 +100,12 @@ async def get_share_page(request: web.Request) -> web.StreamResponse:
     return PreparedStreamResponse(PreparedResponse(200, await asyncio.to_thread(work), HTML, **headers))
 
 
-def share_page(shared: SharedShipment, expires_at: str, site: str, view: ViewContext) -> SharePage:
+def share_page(shared: SharedShipment, expires_at: str, site: str, view: ViewContext) -> SimpleNamespace:
     """The page of a share link."""
     route, legs = shared["route"], _legs(shared["legs"])
     fields = {**route, **_dates_of(shared)}
     containers = shared["containers"][:MOST]
-    return SharePage(
+    return SimpleNamespace(
         site=site,
         flex_id=shared["flex_id"],
         name=text(shared["name"], 120),
@@ -275,7 +247,7 @@ def _timeline_point(shared: SharedMilestone, index: int) -> TimelinePoint:
     )
 
 
-def _container_row(shared: SharedContainer, door_zone: str | None, view: ViewContext) -> ContainerRow:
+def _container_row(shared: SharedContainer, door_zone: str | None, view: ViewContext) -> SimpleNamespace:
     zone = shared["terminal_timezone"]
     has_left = bool(shared["left_terminal"] or shared["actual_delivery"] or shared["empty_returned_date"])
     fields = {
@@ -285,7 +257,7 @@ def _container_row(shared: SharedContainer, door_zone: str | None, view: ViewCon
         "actual_delivery": _local_time(shared["actual_delivery"], door_zone),
     }
     last_free_day = _local_time(shared["last_free_day"], zone)
-    return ContainerRow(
+    return SimpleNamespace(
         number=text(shared["container_number"], 40) or Text("Container number not assigned"),
         number_problem=number_problem(shared["container_number"]),
         type=container_type_text(shared["container_size"], shared["container_type"]),
@@ -294,6 +266,9 @@ def _container_row(shared: SharedContainer, door_zone: str | None, view: ViewCon
         free_time=None if has_left else free_time(last_free_day, view),
         delivered=view.cell(fields, "delivery", zone=door_zone, is_past=bool(shared["empty_returned_date"])),
         returned=view.calendar_day(shared["empty_returned_date"]),
+        seal=None,
+        picked_up=None,
+        is_picked_up_at_origin=False,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 from aiohttp import web
@@ -16,10 +17,10 @@ from flexportd.expose.api.shipments import MODES as KNOWN_MODES
 from flexportd.expose.context import DisplaySettings
 from flexportd.expose.dashboard.layout import is_customer
 from flexportd.expose.dashboard.page import ListPageQuery, Page, PageTable
-from flexportd.expose.dashboard.view.alerts import PageContext, SetupHint
-from flexportd.expose.dashboard.view.dates import DateText, count
+from flexportd.expose.dashboard.view.alerts import PageContext
+from flexportd.expose.dashboard.view.dates import count
 from flexportd.expose.dashboard.view.labels import MODES, STAGES, page_url, sentence, short_text, status
-from flexportd.expose.dashboard.view.shipment_rows import ShipmentRow, shipment_row
+from flexportd.expose.dashboard.view.shipment_rows import shipment_row
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.query_params import ListRequest, ListRules
 from flexportd.http.responses import HTML, PreparedResponse, PreparedStreamResponse
@@ -53,55 +54,6 @@ class Option:
     value: str
     title: str
     chosen: bool
-
-
-@dataclass(frozen=True, slots=True)
-class OptionGroup:
-    """Options under a heading."""
-
-    title: str
-    options: tuple[Option, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SortableColumn:
-    """The heading of a sortable column; `direction` is the value of `aria-sort`."""
-
-    title: str
-    url: str
-    direction: str
-
-
-@dataclass(frozen=True, slots=True)
-class FilterForm:
-    """The filter form as it was sent."""
-
-    q: str
-    eta_after: str
-    eta_before: str
-    stages: tuple[Option, ...]
-    statuses: tuple[OptionGroup, ...]
-    modes: tuple[Option, ...]
-    archived: tuple[Option, ...]
-    sorts: tuple[Option, ...]
-    is_filtered: bool
-    is_expanded: bool
-    """Whether a filter is set that narrow screens hide behind "More filters"."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShipmentsPage:
-    """The view model; `problem` is what is wrong with the filters."""
-
-    result: str
-    rows: tuple[ShipmentRow, ...]
-    form: FilterForm
-    headings: dict[str, SortableColumn]
-    next_url: str | None
-    first_url: str | None
-    as_of: DateText | None
-    setup_hint: SetupHint | None
-    problem: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +116,12 @@ def read_invalid(_tx: Transaction, _request: web.Request, query: tuple[Mapping[s
     is_cached=lambda query: not query.sent.get("q"),
     for_audiences=True,
 )
-def shipments_page(data: ShipmentsData, context: PageContext) -> ShipmentsPage:
+def shipments_page(data: ShipmentsData, context: PageContext) -> SimpleNamespace:
     """One page of the list."""
     form, params, view = data.query.sent, data.query.params, context.view
     limit = params.page.limit
     result = _result(min(len(data.rows), limit), params, form, more=data.next is not None)
-    return ShipmentsPage(
+    return SimpleNamespace(
         result="" if data.problem else result,
         rows=tuple(shipment_row(fields, view) for fields in data.rows[:limit]),
         form=_form(form),
@@ -199,32 +151,35 @@ def _result(number: int, params: ListRequest, form: Mapping[str, str], *, more: 
     return f"{words}{matching}, {_SORT_TEXTS[params.sort][params.page.descending]}"
 
 
-def _heading(title: str, name: str, params: ListRequest, form: Mapping[str, str]) -> SortableColumn:
+def _heading(title: str, name: str, params: ListRequest, form: Mapping[str, str]) -> SimpleNamespace:
     """A first click sorts by this column (arrivals: the earliest first), a second one reverses the order."""
     is_sorted = params.sort == name
     descending = not params.page.descending if is_sorted else name != "eta"
     url = page_url("/shipments", form, sort=f"-{name}" if descending else name, cursor="")
     direction = ("descending" if params.page.descending else "ascending") if is_sorted else "none"
-    return SortableColumn(title, url, direction)
+    return SimpleNamespace(title=title, url=url, direction=direction)
 
 
-def _form(form: Mapping[str, str]) -> FilterForm:
+def _form(form: Mapping[str, str]) -> SimpleNamespace:
     chosen = {name: form.get(name, "") for name in FILTERS}
     stages = tuple(_option(",".join(stage.statuses), stage.title, chosen["status"]) for stage in STAGES)
     choices = [
-        OptionGroup(stage.title, tuple(_option(name, status(name).text, chosen["status"]) for name in stage.statuses))
+        SimpleNamespace(
+            title=stage.title,
+            options=tuple(_option(name, status(name).text, chosen["status"]) for name in stage.statuses),
+        )
         for stage in STAGES
         if len(stage.statuses) > 1
     ]
     known = {option.value for option in stages} | {option.value for group in choices for option in group.options}
     if chosen["status"] and chosen["status"] not in known:
         own = Option(chosen["status"], short_text(chosen["status"], 60) or "", chosen=True)
-        choices.insert(0, OptionGroup("Selected", (own,)))
+        choices.insert(0, SimpleNamespace(title="Selected", options=(own,)))
     modes = [_option(name, label.text, chosen["mode"]) for name, label in MODES.items()]
     if chosen["mode"] and chosen["mode"] not in MODES:
         modes.insert(0, Option(chosen["mode"], short_text(chosen["mode"], 60) or "", chosen=True))
     archived = chosen["archived"] or "false"
-    return FilterForm(
+    return SimpleNamespace(
         q=chosen["q"],
         eta_after=chosen["eta_after"],
         eta_before=chosen["eta_before"],

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -17,8 +18,8 @@ from flexportd.expose.context import CACHE, DB, JOBS, SERVER_INFO, DisplaySettin
 from flexportd.expose.dashboard.double_submit import SUBMIT_GUARD
 from flexportd.expose.dashboard.page import PageTable, done
 from flexportd.expose.dashboard.view.alerts import PageContext
-from flexportd.expose.dashboard.view.dates import DateText, RelativeTime, ViewContext, count
-from flexportd.expose.dashboard.view.labels import Badge, Text, sentence, short_text, size, text
+from flexportd.expose.dashboard.view.dates import ViewContext, count
+from flexportd.expose.dashboard.view.labels import Badge, sentence, short_text, size, text
 from flexportd.expose.openapi import query_params
 from flexportd.expose.webhook_refusals import explanation, hint
 from flexportd.storage.queries.list_query import PageRequest
@@ -79,91 +80,6 @@ class SystemData:
     versions: Sequence[EventVersion] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class JobRow:
-    """A job; its buttons post to `url`."""
-
-    name: str
-    title: str
-    schedule: str
-    next: RelativeTime | None
-    next_words: str
-    is_running: bool
-    started: str | None
-    is_paused: bool
-    last: RelativeTime | None
-    duration: str | None
-    outcome: Badge | None
-    message: Text | None
-    failing: str | None
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class CacheRow:
-    """One layer of the cache; `hit_rate` in percent."""
-
-    title: str
-    hit_rate: int | None
-    hits: str
-    misses: str
-    size: str
-
-
-@dataclass(frozen=True, slots=True)
-class DriftRow:
-    """A field, value or object that Flexport sends but does not document."""
-
-    kind: str
-    object: Text | None
-    name: Text | None
-    example: Text | None
-    count: str
-    first: DateText | None
-    last: RelativeTime | None
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedRow:
-    """The webhooks that were refused for one reason."""
-
-    reason: str
-    count: str
-    last: RelativeTime | None
-    first: DateText | None
-    address: str
-    path: str
-    hint: str
-
-
-@dataclass(frozen=True, slots=True)
-class Storage:
-    """The state of the database."""
-
-    state: Badge
-    words: str
-    wal: str
-
-
-@dataclass(frozen=True, slots=True)
-class SystemPage:
-    """The view model."""
-
-    notice: str | None
-    version: str
-    uptime: str
-    started: DateText | None
-    reasons: tuple[str, ...]
-    warnings: tuple[str, ...]
-    jobs: tuple[JobRow, ...]
-    refused: tuple[RefusedRow, ...]
-    storage: Storage
-    layers: tuple[CacheRow, ...]
-    findings: tuple[DriftRow, ...]
-    findings_total: str
-    has_more_findings: bool
-
-
 async def _query(request: web.Request) -> SystemQuery:
     app, query = request.app, query_params.parse_unique(request.query, ("done",))
     return SystemQuery(
@@ -184,11 +100,11 @@ def read(tx: Transaction, _request: web.Request, query: SystemQuery) -> SystemDa
 
 
 @PAGES.page("/system", "system.html", query=_query, read=read)
-def system_page(data: SystemData, context: PageContext) -> SystemPage:
+def system_page(data: SystemData, context: PageContext) -> SimpleNamespace:
     """The daemon; not cached, as it shows the present moment."""
     query, runtime, view = data.query, context.runtime, context.view
     wanted = [*query.warnings, *version_warnings(data.versions, view.now)]
-    return SystemPage(
+    return SimpleNamespace(
         notice=query.notice,
         version=__version__,
         uptime=format_duration(age(query.started_at, view.now) or 0.0),
@@ -205,13 +121,13 @@ def system_page(data: SystemData, context: PageContext) -> SystemPage:
     )
 
 
-def _job(job: Mapping[str, Any], view: ViewContext) -> JobRow:
+def _job(job: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
     last, running, failures = job["last_run"], job["running"], job["consecutive_failures"]
     upcoming = None if job["paused"] or running else view.until(job["next_run_at"])
     since = view.ago(running["since"]) if running else None
     words = "Running" if running else "Paused" if job["paused"] else "Not scheduled"
     seconds = last["seconds"] if last else None
-    return JobRow(
+    return SimpleNamespace(
         name=escape_control(job["id"], 60),
         title=escape_control(job["title"], 120),
         schedule=escape_control(job["schedule"], 80),
@@ -229,9 +145,9 @@ def _job(job: Mapping[str, Any], view: ViewContext) -> JobRow:
     )
 
 
-def _refused(refusal: WebhookRefusal, display: DisplaySettings, view: ViewContext) -> RefusedRow:
+def _refused(refusal: WebhookRefusal, display: DisplaySettings, view: ViewContext) -> SimpleNamespace:
     title = explanation(refusal.reason).title
-    return RefusedRow(
+    return SimpleNamespace(
         reason=title[:1].upper() + title[1:],
         count=f"{refusal.count:,}",
         last=view.ago(refusal.last_at),
@@ -246,14 +162,18 @@ def _outcome(name: str) -> Badge:
     return _OUTCOMES.get(name) or Badge(escape_control(name, 40), "plain")
 
 
-def _storage(fault: str | None, wal_bytes: int) -> Storage:
+def _storage(fault: str | None, wal_bytes: int) -> SimpleNamespace:
     wal = size(wal_bytes)
     if fault:
-        return Storage(Badge("Fault", "bad"), sentence(f"The database is not writable: {fault}"), wal)
-    return Storage(Badge("Healthy", "delivered"), "Webhooks are stored on disk before they are acknowledged.", wal)
+        return SimpleNamespace(
+            state=Badge("Fault", "bad"), words=sentence(f"The database is not writable: {fault}"), wal=wal
+        )
+    return SimpleNamespace(
+        state=Badge("Healthy", "delivered"), words="Webhooks are stored on disk before they are acknowledged.", wal=wal
+    )
 
 
-def _layers(query: SystemQuery) -> tuple[CacheRow, ...]:
+def _layers(query: SystemQuery) -> tuple[SimpleNamespace, ...]:
     (hits, misses, held), disk = query.memory, query.disk
     return (
         _layer("Memory", hits, misses, size(held)),
@@ -261,13 +181,19 @@ def _layers(query: SystemQuery) -> tuple[CacheRow, ...]:
     )
 
 
-def _layer(title: str, hits: int, misses: int, held: str) -> CacheRow:
+def _layer(title: str, hits: int, misses: int, held: str) -> SimpleNamespace:
     total = hits + misses
-    return CacheRow(title, round(100 * hits / total) if total else None, f"{hits:,}", f"{misses:,}", held)
+    return SimpleNamespace(
+        title=title,
+        hit_rate=round(100 * hits / total) if total else None,
+        hits=f"{hits:,}",
+        misses=f"{misses:,}",
+        size=held,
+    )
 
 
-def _finding(row: Mapping[str, Any], view: ViewContext) -> DriftRow:
-    return DriftRow(
+def _finding(row: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
+    return SimpleNamespace(
         kind=_KINDS.get(row["kind"]) or short_text(row["kind"]) or "",
         object=text(row["object"], 60),
         name=text(row["name"], 80),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any, Literal
 
 from aiohttp import web
@@ -55,15 +56,6 @@ class Banner:
 
 
 @dataclass(frozen=True, slots=True)
-class SetupHint:
-    """How to connect to Flexport, shown until there is a shipment."""
-
-    webhook_path: str
-    has_secrets: bool
-    has_key: bool
-
-
-@dataclass(frozen=True, slots=True)
 class RuntimeStatus:
     """What the running daemon reports. `flexport` is the state of the client; None where no API key is configured."""
 
@@ -85,9 +77,13 @@ class RuntimeStatus:
         """Whether Flexport's API can be called."""
         return self.flexport is not None
 
-    def setup_hint(self) -> SetupHint:
+    def setup_hint(self) -> SimpleNamespace:
         """How to connect to Flexport, with what is configured already."""
-        return SetupHint(escape_control(self.display.webhook_path), self.display.has_secrets, self.has_key)
+        return SimpleNamespace(
+            webhook_path=escape_control(self.display.webhook_path),
+            has_secrets=self.display.has_secrets,
+            has_key=self.has_key,
+        )
 
 
 @dataclass(frozen=True, slots=True)
