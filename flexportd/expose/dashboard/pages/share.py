@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, time
 from types import SimpleNamespace
 from typing import Any
@@ -16,9 +15,8 @@ from flexportd.core.timeline import EVENT_RANK, TimelinePoint
 from flexportd.expose.api.shares import PAGE_PATH, open_share
 from flexportd.expose.dashboard.layout import site_title, view_context
 from flexportd.expose.dashboard.render import render
-from flexportd.expose.dashboard.view.dates import DateCell, ViewContext, find_zone
+from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
 from flexportd.expose.dashboard.view.labels import (
-    PlaceText,
     Text,
     and_more,
     container_type_text,
@@ -59,16 +57,6 @@ _MAX_REFERENCES = 12  # references of a kind
 _UNDATED = "1970"  # an older time marks a state without a time
 
 
-@dataclass(frozen=True, slots=True)
-class CurrentLocation:
-    """The current location in words: `In transit by ocean to` a place, `due` a day."""
-
-    words: str
-    place: PlaceText | None
-    verb: str
-    at: DateCell | None
-
-
 @route(
     "GET",
     PAGE_PATH,
@@ -101,9 +89,15 @@ async def get_share_page(request: web.Request) -> web.StreamResponse:
 
 
 def share_page(shared: SharedShipment, expires_at: str, site: str, view: ViewContext) -> SimpleNamespace:
-    """The page of a share link."""
+    """The page of a share link; `viewed` is the time for the printed page, as no script runs here."""
     route, legs = shared["route"], _legs(shared["legs"])
-    fields = {**route, **_dates_of(shared)}
+    zones = {  # by road, departure is from the origin and arrival at the destination
+        "departure": route["port_of_loading_timezone"] or route["origin_timezone"],
+        "arrival": route["port_of_unloading_timezone"] or route["destination_timezone"],
+        "ramp_arrival": route["inland_ramp_timezone"],
+        "delivered_in_full": route["destination_timezone"],
+    }
+    fields = {**route, "status": shared["status"], **_local_times(shared, zones)}
     containers = shared["containers"][:MOST]
     return SimpleNamespace(
         site=site,
@@ -145,41 +139,19 @@ def _local(at: str, day: str, zone: str | None, *, day_only: bool) -> str:
     return local
 
 
-_SHIPMENT_DATES = (
-    ("departure", "port_of_loading"),
-    ("arrival", "port_of_unloading"),
-    ("ramp_arrival", "inland_ramp"),
-    ("delivered_in_full", "destination"),
-)
-
-
-def _dates_of(shared: SharedShipment) -> dict[str, Any]:
-    """The dates of the shipment, under their stored names."""
-    fields: dict[str, Any] = {"status": shared["status"]}
-    for name, stop in _SHIPMENT_DATES:
-        zone = _zone_of(shared["route"], stop)
-        for kind in ("estimated", "actual"):
-            fields[f"{kind}_{name}"] = _local_time(shared[f"{kind}_{name}"], zone)  # type: ignore[literal-required]
-    return fields
-
-
-def _zone_of(route: Mapping[str, str | None], name: str) -> str | None:
-    """The zone of a place; by road, departure is from the origin and arrival at the destination."""
-    by_road = {"port_of_loading": "origin", "port_of_unloading": "destination"}
-    return route[f"{name}_timezone"] or (route[f"{by_road[name]}_timezone"] if name in by_road else None)
+def _local_times(shared: Mapping[str, Any], zones: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The estimated and actual times of these names, each in the zone of its place."""
+    names = [(f"{kind}_{name}", zone) for name, zone in zones.items() for kind in ("estimated", "actual")]
+    return {name: _local_time(shared[name], zone) for name, zone in names}
 
 
 def _legs(shared: Sequence[SharedLeg]) -> list[dict[str, Any]]:
     """The legs, under their stored names."""
+    missing = dict.fromkeys(("origin_ref", "destination_ref", "tracking_number"))
     legs: list[dict[str, Any]] = []
     for leg in shared:
         zones = {"departure": leg["origin_timezone"], "arrival": leg["destination_timezone"]}
-        times = {
-            f"{kind}_{name}": _local_time(leg[f"{kind}_{name}"], zone)  # type: ignore[literal-required]
-            for name, zone in zones.items()
-            for kind in ("estimated", "actual")
-        }
-        legs.append({**leg, "origin_ref": None, "destination_ref": None, "tracking_number": None, **times})
+        legs.append({**leg, **missing, **_local_times(leg, zones)})
     _fill_missing_ends(legs)
     return legs
 
@@ -199,28 +171,30 @@ def _fill_missing_ends(legs: Sequence[dict[str, Any]]) -> None:
 
 def _current_location(
     fields: Mapping[str, Any], legs: Sequence[Mapping[str, Any]], view: ViewContext
-) -> CurrentLocation | None:
+) -> SimpleNamespace | None:
+    """The current location in words: `In transit by ocean to` a place, `due` a day."""
     delivered = view.cell(fields, "delivered_in_full")
-    if fields["status"] == "final_destination" or (delivered and delivered.is_actual):
-        last = _leg_end(legs[-1], "arrival", view) if legs else None
-        actual = next((cell for cell in (delivered, last) if cell and cell.is_actual), None)
-        return CurrentLocation("Delivered", None, "on", actual)
     departed = [leg for leg in legs if leg["actual_departure"]]
-    if departed:
-        leg, end = departed[-1], place(departed[-1], "destination")
+    end = None
+    if fields["status"] == "final_destination" or (delivered and delivered.is_actual):
+        last = view.cell(legs[-1], "arrival", zone=legs[-1]["destination_timezone"]) if legs else None
+        at = next((cell for cell in (delivered, last) if cell and cell.is_actual), None)
+        words, verb = "Delivered", "on"
+    elif departed:
+        leg = departed[-1]
+        by, end = mode(leg["mode"]), place(leg, "destination")
         if end is None:
             return None
-        at, by = _leg_end(leg, "arrival", view), mode(leg["mode"])
+        words, verb = f"In transit{f' by {by.text.lower()}' if by else ''} to", "due"
         if leg["actual_arrival"]:
-            return CurrentLocation("At", end, "since", at)
-        return CurrentLocation(f"In transit{f' by {by.text.lower()}' if by else ''} to", end, "due", at)
-    if fields["status"] not in _NOT_DEPARTED:
+            words, verb = "At", "since"
+        at = view.cell(leg, "arrival", zone=leg["destination_timezone"])
+    elif fields["status"] in _NOT_DEPARTED:
+        at = view.cell(legs[0], "departure", zone=legs[0]["origin_timezone"]) if legs else None
+        words, verb = "Not departed yet", "departs"
+    else:
         return None
-    return CurrentLocation("Not departed yet", None, "departs", _leg_end(legs[0], "departure", view) if legs else None)
-
-
-def _leg_end(leg: Mapping[str, Any], name: str, view: ViewContext) -> DateCell | None:
-    return view.cell(leg, name, zone=leg["origin_timezone" if name == "departure" else "destination_timezone"])
+    return SimpleNamespace(words=words, place=end, verb=verb, at=at)
 
 
 def _timeline_point(shared: SharedMilestone, index: int) -> TimelinePoint:
@@ -253,8 +227,7 @@ def _container_row(shared: SharedContainer, door_zone: str | None, view: ViewCon
     fields = {
         "estimated_available": _local_time(shared["estimated_available_for_pickup"], zone),
         "actual_available": _local_time(shared["available_for_pickup"], zone),
-        "estimated_delivery": _local_time(shared["estimated_delivery"], door_zone),
-        "actual_delivery": _local_time(shared["actual_delivery"], door_zone),
+        **_local_times(shared, {"delivery": door_zone}),
     }
     last_free_day = _local_time(shared["last_free_day"], zone)
     return SimpleNamespace(
@@ -266,9 +239,6 @@ def _container_row(shared: SharedContainer, door_zone: str | None, view: ViewCon
         free_time=None if has_left else free_time(last_free_day, view),
         delivered=view.cell(fields, "delivery", zone=door_zone, is_past=bool(shared["empty_returned_date"])),
         returned=view.calendar_day(shared["empty_returned_date"]),
-        seal=None,
-        picked_up=None,
-        is_picked_up_at_origin=False,
     )
 
 
