@@ -14,8 +14,7 @@ from flexportd.escape import escape_control
 from flexportd.expose.api.dead_letters import detail, item_id
 from flexportd.expose.api.list_endpoint import bind_cursor
 from flexportd.expose.context import DISPLAY, QUEUE, REGISTRY
-from flexportd.expose.dashboard.double_submit import SUBMIT_GUARD
-from flexportd.expose.dashboard.page import ListPageQuery, PageTable, done, form_field
+from flexportd.expose.dashboard.page import SUBMIT_GUARD, ListPageQuery, PageTable, done, form_field
 from flexportd.expose.dashboard.view import related
 from flexportd.expose.dashboard.view.alerts import PageContext
 from flexportd.expose.dashboard.view.dates import ViewContext, count

@@ -12,8 +12,7 @@ from flexportd.clock import stamp
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.expose.api.sync import resource_by_name
 from flexportd.expose.context import CLOCK, JOBS, UPSTREAM
-from flexportd.expose.dashboard.double_submit import SUBMIT_GUARD
-from flexportd.expose.dashboard.page import PageTable, done, form_field
+from flexportd.expose.dashboard.page import SUBMIT_GUARD, PageTable, done, form_field
 from flexportd.expose.dashboard.view import list_status
 from flexportd.expose.dashboard.view.alerts import FLEXPORT_URL, NO_KEY, PageContext
 from flexportd.expose.dashboard.view.dates import ViewContext, count

@@ -15,8 +15,7 @@ from flexportd.core.labels import format_duration
 from flexportd.escape import escape_control
 from flexportd.expose.api.health import version_warnings, warnings
 from flexportd.expose.context import CACHE, DB, JOBS, SERVER_INFO, DisplaySettings
-from flexportd.expose.dashboard.double_submit import SUBMIT_GUARD
-from flexportd.expose.dashboard.page import PageTable, done
+from flexportd.expose.dashboard.page import SUBMIT_GUARD, PageTable, done
 from flexportd.expose.dashboard.view.alerts import PageContext
 from flexportd.expose.dashboard.view.dates import ViewContext, count
 from flexportd.expose.dashboard.view.labels import Badge, sentence, short_text, size, text
