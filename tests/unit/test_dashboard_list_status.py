@@ -163,7 +163,7 @@ def test_before_anything_was_read_the_badge_says_so():
 
 def test_several_needs_are_one_badge_that_leads_to_the_overview():
     badge = alerts.banner(needs(noted(pending_removals={"legs": (40, ago(hours=1))}), flexport=state_of(breaker=DOWN)))
-    assert badge == alerts.Banner("Flexport down, data from 12:56 and 1 more", badge.title, "bad", "/")
+    assert (badge.words, badge.tone, badge.url) == ("Flexport down, data from 12:56 and 1 more", "bad", "/")
 
 
 def test_what_the_store_does_not_say_is_left_out_when_it_cannot_be_asked():

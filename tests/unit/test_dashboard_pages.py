@@ -4,6 +4,7 @@ import dataclasses
 import json
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import jinja2
 import pytest
@@ -22,13 +23,12 @@ from flexportd.errors import InvalidError
 from flexportd.expose import docs_page
 from flexportd.expose.context import DisplaySettings
 from flexportd.expose.dashboard import error_pages, render
-from flexportd.expose.dashboard.layout import Layout
 from flexportd.expose.dashboard.page import ListPageQuery
 from flexportd.expose.dashboard.pages import event, exceptions, overview, queue, records, share, shipment
 from flexportd.expose.dashboard.pages import shipments as lists
 from flexportd.expose.dashboard.view import history as told
 from flexportd.expose.dashboard.view import related, shipment_rows
-from flexportd.expose.dashboard.view.alerts import Banner, PageContext, RuntimeStatus, StoredStatus
+from flexportd.expose.dashboard.view.alerts import PageContext, RuntimeStatus, StoredStatus
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
 from flexportd.expose.dashboard.view.exception_rows import object_exceptions
 from flexportd.expose.dashboard.view.labels import Text
@@ -40,8 +40,11 @@ from tests.unit.test_dashboard_list_status import hostile_models
 SIGHT = ViewContext(find_zone("Europe/Berlin"), datetime(2026, 3, 24, 3, 0, tzinfo=UTC))
 HOSTILE = "<script>alert('1')</script>\" onload=x \u202e" + "y" * 3000
 STAMP = "2026-03-20T10:00:00.000Z"
-BADGE = Banner("Flexport down", "Flexport has not answered.", "bad", "/sync")
-FRAME = Layout("Acme & Sons", "shipments", "Europe/Berlin", "0.0.0", banner=BADGE)
+BADGE = SimpleNamespace(words="Flexport down", title="Flexport has not answered.", tone="bad", url="/sync")
+FRAME = SimpleNamespace(
+    site="Acme & Sons", section="shipments", zone="Europe/Berlin", version="0.0.0", is_section=True, banner=BADGE,
+    exceptions="", has_critical=False, failed="", form_token="", is_customer=False, demo_clock=None,
+)  # fmt: skip
 STORED = StoredStatus(
     DeliveryHealth(DeliverySignals(), "arriving", "Webhooks arrive", Detection("working", "")), {}, {}
 )
@@ -366,8 +369,8 @@ def test_the_list_says_what_it_shows_and_where_it_goes_on():
 
 def test_filters_stay_chosen_even_those_that_no_option_has():
     page = listed([], {"status": "a,b", "mode": "zeppelin", "archived": "true"})
-    assert page.form.statuses[0].options == (lists.Option("a,b", "a,b", chosen=True),)
-    assert page.form.modes[0] == lists.Option("zeppelin", "zeppelin", chosen=True)
+    assert page.form.statuses[0].options == [SimpleNamespace(value="a,b", title="a,b", chosen=True)]
+    assert page.form.modes[0] == SimpleNamespace(value="zeppelin", title="zeppelin", chosen=True)
     assert [option.chosen for option in page.form.archived] == [False, True, False]
     assert page.form.is_filtered
 

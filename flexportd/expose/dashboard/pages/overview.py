@@ -1,6 +1,6 @@
 """The overview: shipments by stage, late and upcoming arrivals, latest changes, and the state of the daemon."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ from flexportd.expose.dashboard.view.alerts import REFUSED_URL, PageContext, Run
 from flexportd.expose.dashboard.view.dates import DateText, ViewContext, count
 from flexportd.expose.dashboard.view.exception_rows import count_open
 from flexportd.expose.dashboard.view.history import OVERVIEW_FIELDS, recent_changes
-from flexportd.expose.dashboard.view.labels import ARRIVED, STAGES, page_url, sentence, status
+from flexportd.expose.dashboard.view.labels import ARRIVED, STAGES, JourneyStage, page_url, sentence, status
 from flexportd.expose.dashboard.view.list_status import LastRun, completeness, list_rows
 from flexportd.expose.dashboard.view.shipment_rows import shipment_row
 from flexportd.expose.webhook_refusals import current_refusals
@@ -100,7 +100,7 @@ def overview_page(data: OverviewData, context: PageContext) -> SimpleNamespace:
     return SimpleNamespace(
         total=count(total, "shipment"),
         alerts=context.alerts,
-        stages=_stages(data.by_status, total),
+        stages=tuple(_stages(data.by_status, total)),
         arrivals=(_late_arrivals(data.overdue, context.view), _arriving_soon(data.upcoming, context.view)),
         changes=recent_changes(data.changes, context.view),
         health=(
@@ -114,26 +114,20 @@ def overview_page(data: OverviewData, context: PageContext) -> SimpleNamespace:
     )
 
 
-def _stages(by_status: Mapping[str, int], total: int) -> tuple[SimpleNamespace, ...]:
+def _stages(by_status: Mapping[str, int], total: int) -> Iterator[SimpleNamespace]:
+    """The stages of the journey with their statuses; `share` of all shipments in percent."""
     known = {name for stage in STAGES for name in stage.statuses}
-    groups = [(stage.tone, stage.title, stage.statuses) for stage in STAGES]
     others = tuple(sorted(name for name in by_status if name not in known))
-    if others:
-        groups.append(("other", "Other", others))
-    return tuple(_stage(tone, title, names, by_status, total) for tone, title, names in groups)
-
-
-def _stage(tone: str, title: str, names: Sequence[str], by_status: Mapping[str, int], total: int) -> SimpleNamespace:
-    number = sum(by_status.get(name, 0) for name in names)
-    statuses = tuple(_status(name, by_status[name]) for name in names[:_STATUSES] if by_status.get(name))
-    return SimpleNamespace(
-        tone=tone,
-        title=title,
-        count=f"{number:,}",
-        share=round(100 * number / (total or 1)),
-        url=_list_url(*names),
-        statuses=statuses,
-    )
+    for stage in (*STAGES, *([JourneyStage("other", "Other", others)] if others else ())):
+        number = sum(by_status.get(name, 0) for name in stage.statuses)
+        yield SimpleNamespace(
+            tone=stage.tone,
+            title=stage.title,
+            count=f"{number:,}",
+            share=round(100 * number / (total or 1)),
+            url=_list_url(*stage.statuses),
+            statuses=[_status(name, by_status[name]) for name in stage.statuses[:_STATUSES] if by_status.get(name)],
+        )
 
 
 def _status(name: str, number: int) -> SimpleNamespace:
@@ -147,47 +141,54 @@ def _list_url(*names: str) -> str:
     return page_url("/shipments", {"status": statuses, "archived": "all"})
 
 
-def _is_open(fields: Mapping[str, Any]) -> bool:
-    return not fields["actual_arrival"] and not fields["removed_at"] and bool(fields["estimated_arrival"])
-
-
 def _arriving_soon(rows: Sequence[Mapping[str, Any]], view: ViewContext) -> SimpleNamespace:
-    arrivals = []
-    for fields in rows:
-        past = view.days_past(fields["estimated_arrival"]) if _is_open(fields) else None
-        if past is not None and -_DAYS_AHEAD <= past <= 0:
-            due = view.countdown(fields["estimated_arrival"]) or ""
-            arrivals.append(SimpleNamespace(shipment=shipment_row(fields, view), due=due, is_late=False))
+    def due(eta: str) -> str | None:
+        past = view.days_past(eta)
+        return view.countdown(eta) if past is not None and past >= -_DAYS_AHEAD else None
+
     today = view.now.date()
     query = {"sort": "eta", "eta_after": f"{today}", "eta_before": f"{today + timedelta(days=_DAYS_AHEAD + 1)}"}
-    return _arrival_list("Arriving in the next 7 days", "No arrivals in the next 7 days.", arrivals, rows, query)
+    title, empty = "Arriving in the next 7 days", "No arrivals in the next 7 days."
+    return _arrival_list(title, empty, rows, due, query, view=view, is_late=False)
 
 
 def _late_arrivals(rows: Sequence[Mapping[str, Any]], view: ViewContext) -> SimpleNamespace:
-    arrivals = []
-    for fields in rows:
-        late = view.delay(fields["estimated_arrival"], None) if _is_open(fields) else None
-        if late is not None:
-            arrivals.append(SimpleNamespace(shipment=shipment_row(fields, view), due=late.text, is_late=True))
+    def due(eta: str) -> str | None:
+        delay = view.delay(eta, None)
+        return delay.text if delay else None
+
     in_transit = ",".join(name for stage in STAGES for name in stage.statuses if name not in ARRIVED)
     query = {"sort": "-eta", "eta_before": f"{view.now.date()}", "status": in_transit}
-    return _arrival_list("Late arrivals", "No late arrivals.", arrivals, rows, query)
+    return _arrival_list("Late arrivals", "No late arrivals.", rows, due, query, view=view, is_late=True)
 
 
 def _arrival_list(
-    title: str, empty: str, arrivals: Sequence[SimpleNamespace], rows: Sequence[object], query: Mapping[str, str]
+    title: str,
+    empty: str,
+    rows: Sequence[Mapping[str, Any]],
+    due: Callable[[str], str | None],
+    query: Mapping[str, str],
+    *,
+    view: ViewContext,
+    is_late: bool,
 ) -> SimpleNamespace:
+    """The first of the rows that are due, with `in 3 days` or `2 days overdue`; `url` is the list of all."""
+    arrivals = []
+    for fields in rows:
+        eta = fields["estimated_arrival"]
+        words = due(eta) if eta and not fields["actual_arrival"] and not fields["removed_at"] else None
+        if words is not None:
+            arrivals.append((fields, words))
+    shown = [SimpleNamespace(shipment=shipment_row(fields, view), due=words) for fields, words in arrivals[:_SHOWN]]
     total = f"{len(arrivals)}{'+' if len(rows) > _CANDIDATES else ''}"
-    return SimpleNamespace(
-        title=title, empty=empty, total=total, rows=tuple(arrivals[:_SHOWN]), url=page_url("/shipments", query)
-    )
+    url = page_url("/shipments", query)
+    return SimpleNamespace(title=title, empty=empty, total=total, rows=shown, url=url, is_late=is_late)
 
 
 def _exceptions(context: PageContext) -> HealthRow:
-    counts = count_open(context.stored.exceptions)
-    state: State = "bad" if counts.has_critical else "warn" if counts.total else "good"
-    word = f"{counts.total:,} open" if counts.total else "None"
-    return HealthRow("Exceptions", state, word, counts.summary, url="/exceptions")
+    total, has_critical, summary = count_open(context.stored.exceptions)
+    state: State = "bad" if has_critical else "warn" if total else "good"
+    return HealthRow("Exceptions", state, f"{total:,} open" if total else "None", summary, url="/exceptions")
 
 
 def _webhooks(data: OverviewData, context: PageContext) -> HealthRow:

@@ -1,6 +1,6 @@
 """The page with the list of shipments."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -40,20 +40,17 @@ _LONGEST_PROBLEM = 2000  # characters
 
 PAGES = PageTable("shipments")
 
+_ARCHIVED = (("false", "Current"), ("true", "Archived"), ("all", "All"))
 _SORT_TEXTS = {
     "updated_at": ("least recently updated first", "most recently updated first"),
     "id": ("lowest ID first", "highest ID first"),
     "eta": ("earliest arrival first", "latest arrival first"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One choice of a filter."""
-
-    value: str
-    title: str
-    chosen: bool
+_SORTS = [
+    (f"{sign}{name}", words[0].upper() + words[1:])
+    for name, texts in _SORT_TEXTS.items()
+    for sign, words in zip(("-", ""), reversed(texts), strict=True)
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,47 +158,33 @@ def _heading(title: str, name: str, params: ListRequest, form: Mapping[str, str]
 
 
 def _form(form: Mapping[str, str]) -> SimpleNamespace:
+    """The filter form as it was sent; `is_expanded`: a filter is set that narrow screens hide."""
     chosen = {name: form.get(name, "") for name in FILTERS}
-    stages = tuple(_option(",".join(stage.statuses), stage.title, chosen["status"]) for stage in STAGES)
-    choices = [
-        SimpleNamespace(
-            title=stage.title,
-            options=tuple(_option(name, status(name).text, chosen["status"]) for name in stage.statuses),
-        )
+    stages = [(",".join(stage.statuses), stage.title) for stage in STAGES]
+    groups = [
+        (stage.title, [(name, status(name).text) for name in stage.statuses])
         for stage in STAGES
         if len(stage.statuses) > 1
     ]
-    known = {option.value for option in stages} | {option.value for group in choices for option in group.options}
+    known = {value for options in (stages, *(options for _, options in groups)) for value, _ in options}
     if chosen["status"] and chosen["status"] not in known:
-        own = Option(chosen["status"], short_text(chosen["status"], 60) or "", chosen=True)
-        choices.insert(0, SimpleNamespace(title="Selected", options=(own,)))
-    modes = [_option(name, label.text, chosen["mode"]) for name, label in MODES.items()]
+        groups.insert(0, ("Selected", [(chosen["status"], short_text(chosen["status"], 60) or "")]))
+    modes = [(name, label.text) for name, label in MODES.items()]
     if chosen["mode"] and chosen["mode"] not in MODES:
-        modes.insert(0, Option(chosen["mode"], short_text(chosen["mode"], 60) or "", chosen=True))
-    archived = chosen["archived"] or "false"
+        modes.insert(0, (chosen["mode"], short_text(chosen["mode"], 60) or ""))
     return SimpleNamespace(
         q=chosen["q"],
         eta_after=chosen["eta_after"],
         eta_before=chosen["eta_before"],
-        stages=stages,
-        statuses=tuple(choices),
-        modes=tuple(modes),
-        archived=tuple(
-            _option(value, title, archived)
-            for value, title in (("false", "Current"), ("true", "Archived"), ("all", "All"))
-        ),
-        sorts=tuple(_sorts(form.get("sort", ""))),
+        stages=_options(stages, chosen["status"]),
+        statuses=[SimpleNamespace(title=title, options=_options(group, chosen["status"])) for title, group in groups],
+        modes=_options(modes, chosen["mode"]),
+        archived=_options(_ARCHIVED, chosen["archived"] or "false"),
+        sorts=_options(_SORTS, form.get("sort", "") or "-updated_at"),
         is_filtered=any(chosen.values()),
         is_expanded=any(value for name, value in chosen.items() if name != "q"),
     )
 
 
-def _sorts(chosen: str) -> Iterator[Option]:
-    """The sort orders, the default first."""
-    for name, (ascending, descending) in _SORT_TEXTS.items():
-        yield _option(f"-{name}", descending[0].upper() + descending[1:], chosen or "-updated_at")
-        yield _option(name, ascending[0].upper() + ascending[1:], chosen or "-updated_at")
-
-
-def _option(value: str, title: str, chosen: str) -> Option:
-    return Option(value, title, value == chosen)
+def _options(choices: Iterable[tuple[str, str]], chosen: str) -> list[SimpleNamespace]:
+    return [SimpleNamespace(value=value, title=title, chosen=value == chosen) for value, title in choices]

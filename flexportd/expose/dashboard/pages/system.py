@@ -125,7 +125,7 @@ def _job(job: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
     upcoming = None if job["paused"] or running else view.until(job["next_run_at"])
     since = view.ago(running["since"]) if running else None
     words = "Running" if running else "Paused" if job["paused"] else "Not scheduled"
-    seconds = last["seconds"] if last else None
+    seconds, outcome = (last["seconds"], last["outcome"]) if last else (None, "")
     return SimpleNamespace(
         name=escape_control(job["id"], 60),
         title=escape_control(job["title"], 120),
@@ -137,7 +137,7 @@ def _job(job: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
         is_paused=job["paused"],
         last=view.ago(last["ended_at"]) if last else None,
         duration=None if seconds is None else format_duration(seconds) if seconds >= 1 else f"{seconds * 1000:.0f} ms",
-        outcome=_outcome(last["outcome"]) if last else None,
+        outcome=(_OUTCOMES.get(outcome) or Badge(escape_control(outcome, 40), "plain")) if last else None,
         message=text(last["message"], 160) if last else None,
         failing=f"{failures:,} times in a row" if failures > 1 else None,
         url=f"/system/jobs/{quote(job['id'], safe='')}",
@@ -157,37 +157,29 @@ def _refused(refusal: WebhookRefusal, display: DisplaySettings, view: ViewContex
     )
 
 
-def _outcome(name: str) -> Badge:
-    return _OUTCOMES.get(name) or Badge(escape_control(name, 40), "plain")
-
-
 def _storage(fault: str | None, wal_bytes: int) -> SimpleNamespace:
-    wal = size(wal_bytes)
+    state, words = Badge("Healthy", "delivered"), "Webhooks are stored on disk before they are acknowledged."
     if fault:
-        return SimpleNamespace(
-            state=Badge("Fault", "bad"), words=sentence(f"The database is not writable: {fault}"), wal=wal
-        )
-    return SimpleNamespace(
-        state=Badge("Healthy", "delivered"), words="Webhooks are stored on disk before they are acknowledged.", wal=wal
-    )
+        state, words = Badge("Fault", "bad"), sentence(f"The database is not writable: {fault}")
+    return SimpleNamespace(state=state, words=words, wal=size(wal_bytes))
 
 
 def _layers(query: SystemQuery) -> tuple[SimpleNamespace, ...]:
-    (hits, misses, held), disk = query.memory, query.disk
-    return (
-        _layer("Memory", hits, misses, size(held)),
-        _layer("Disk", disk.hits, disk.misses, f"{size(disk.bytes)} in {count(disk.entries, 'item')}"),
-    )
-
-
-def _layer(title: str, hits: int, misses: int, held: str) -> SimpleNamespace:
-    total = hits + misses
-    return SimpleNamespace(
-        title=title,
-        hit_rate=round(100 * hits / total) if total else None,
-        hits=f"{hits:,}",
-        misses=f"{misses:,}",
-        size=held,
+    """The layers of the cache; `hit_rate` in percent."""
+    disk, (hits, misses, used) = query.disk, query.memory
+    on_disk = f"{size(disk.bytes)} in {count(disk.entries, 'item')}"
+    return tuple(
+        SimpleNamespace(
+            title=title,
+            hit_rate=round(100 * hits / (hits + misses)) if hits + misses else None,
+            hits=f"{hits:,}",
+            misses=f"{misses:,}",
+            size=held,
+        )
+        for title, hits, misses, held in (
+            ("Memory", hits, misses, size(used)),
+            ("Disk", disk.hits, disk.misses, on_disk),
+        )
     )
 
 

@@ -1,7 +1,6 @@
 """Exceptions as rows of lists, and their counts by severity."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Literal
 from urllib.parse import quote
@@ -24,29 +23,20 @@ Counts = Sequence[tuple[str, str, int]]
 """(kind, severity, number of open ones)."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenCounts:
-    """The number of open exceptions, with a summary: `2 critical, 1 warning`."""
-
-    total: int
-    has_critical: bool
-    summary: str
-
-
 def by_severity(counts: Counts) -> dict[str, int]:
     """The number of open exceptions of each severity."""
     return {severity: sum(number for _, each, number in counts if each == severity) for severity in SEVERITIES}
 
 
-def count_open(counts: Counts) -> OpenCounts:
-    """The number of open exceptions in words."""
+def count_open(counts: Counts) -> tuple[int, bool, str]:
+    """The number of open exceptions, whether any is critical, and a summary: `2 critical, 1 warning`."""
     numbers = by_severity(counts)
     words = [
         f"{number:,} critical" if severity == "critical" else count(number, severity)
         for severity, number in numbers.items()
         if number
     ]
-    return OpenCounts(sum(numbers.values()), bool(numbers["critical"]), ", ".join(words) or "No open exceptions")
+    return sum(numbers.values()), bool(numbers["critical"]), ", ".join(words) or "No open exceptions"
 
 
 def shipment_names(tx: Transaction, shipments: set[int]) -> dict[int, str | None]:
