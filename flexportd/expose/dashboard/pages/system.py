@@ -18,7 +18,7 @@ from flexportd.expose.context import CACHE, DB, JOBS, SERVER_INFO, DisplaySettin
 from flexportd.expose.dashboard.page import SUBMIT_GUARD, PageTable, done
 from flexportd.expose.dashboard.view.alerts import PageContext
 from flexportd.expose.dashboard.view.dates import ViewContext, count
-from flexportd.expose.dashboard.view.labels import Badge, sentence, short_text, size, text
+from flexportd.expose.dashboard.view.labels import LABELS, Badge, sentence, short_text, size, text
 from flexportd.expose.openapi import query_params
 from flexportd.expose.webhook_refusals import explanation, hint
 from flexportd.storage.queries.list_query import PageRequest
@@ -34,24 +34,6 @@ NOTICES = {
     "paused": "Job paused. The current run will finish.",
     "resumed": "Job resumed.",
 }
-
-_OUTCOMES = {
-    "done": Badge("Done", "delivered"),
-    "failed": Badge("Failed", "bad"),
-    "timed_out": Badge("Timed out", "bad"),
-    "cancelled": Badge("Cancelled", "arriving"),
-    "interrupted": Badge("Interrupted", "arriving"),
-}
-
-_KINDS = {
-    "field": "Field",
-    "value": "Value",
-    "shape": "Structure",
-    "object": "Object",
-    "event_type": "Event type",
-    "response": "Response",
-}
-
 
 PAGES = PageTable("system")
 
@@ -137,7 +119,7 @@ def _job(job: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
         is_paused=job["paused"],
         last=view.ago(last["ended_at"]) if last else None,
         duration=None if seconds is None else format_duration(seconds) if seconds >= 1 else f"{seconds * 1000:.0f} ms",
-        outcome=(_OUTCOMES.get(outcome) or Badge(escape_control(outcome, 40), "plain")) if last else None,
+        outcome=(LABELS.job_outcomes.get(outcome) or Badge(escape_control(outcome, 40), "plain")) if last else None,
         message=text(last["message"], 160) if last else None,
         failing=f"{failures:,} times in a row" if failures > 1 else None,
         url=f"/system/jobs/{quote(job['id'], safe='')}",
@@ -185,7 +167,7 @@ def _layers(query: SystemQuery) -> tuple[SimpleNamespace, ...]:
 
 def _finding(row: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
     return SimpleNamespace(
-        kind=_KINDS.get(row["kind"]) or short_text(row["kind"]) or "",
+        kind=LABELS.drift_kinds.get(row["kind"]) or short_text(row["kind"]) or "",
         object=text(row["object"], 60),
         name=text(row["name"], 80),
         example=text(row["example"], 80),

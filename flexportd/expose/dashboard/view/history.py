@@ -8,7 +8,16 @@ from typing import Any
 from flexportd.core.events.applier import event_title
 from flexportd.core.labels import field_label
 from flexportd.expose.dashboard.view.dates import DateText, Tone, ViewContext, count, days_between
-from flexportd.expose.dashboard.view.labels import SOURCES, Text, enum_text, event_url, json_or_none, quantity, text
+from flexportd.expose.dashboard.view.labels import (
+    LABELS,
+    SOURCES,
+    Text,
+    enum_text,
+    event_url,
+    json_or_none,
+    quantity,
+    text,
+)
 
 OVERVIEW_FIELDS = (
     "id", "status", "estimated_departure", "actual_departure", "estimated_arrival", "actual_arrival",
@@ -31,25 +40,6 @@ _HIDDEN_FIELDS = frozenset(
     )
 )  # fmt: skip
 
-_LABELS = {
-    "id": "Created",
-    "estimated_departure": "ETD",
-    "estimated_arrival": "ETA",
-    "estimated_picked_up_in_full": "Estimated pickup in full",
-    "actual_picked_up_in_full": "Picked up in full",
-    "estimated_delivered_in_full": "Estimated delivery in full",
-    "actual_delivered_in_full": "Delivered in full",
-    "sku": "SKU",
-    "hs_code": "HS code",
-    "hs_country_code": "HS country code",
-    "vat_numbers": "VAT numbers",
-    "iata": "IATA",
-    "icao": "ICAO",
-    "cbp": "CBP",
-    "is_ftl": "FTL",
-    "flex_id": "Flexport ID",
-    "container_number_valid": "Container number valid (ISO 6346)",
-}
 _TIMES = ("created", "updated", "last_updated", "issued", "voided", "uploaded", "archived", "deleted", "removed")
 
 _UNDATED = "1970"  # an older time marks a state without a time
@@ -62,7 +52,7 @@ def field_words(name: str) -> str:
     """The label of a field."""
     if name.removesuffix("_at") in _TIMES:
         name = name.removesuffix("_at")
-    label = _LABELS.get(name) or field_label(name)
+    label = LABELS.fields.get(name) or field_label(name)
     return label[:1].upper() + label[1:]
 
 

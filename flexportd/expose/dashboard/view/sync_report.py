@@ -11,31 +11,12 @@ from flexportd.core.sync_forecast import PAGE_SIZE
 from flexportd.escape import escape_control
 from flexportd.expose.api.sync import receipt_document
 from flexportd.expose.dashboard.view.dates import ViewContext, count
-from flexportd.expose.dashboard.view.labels import Badge, Text, resource_words, sentence, size, text
+from flexportd.expose.dashboard.view.labels import LABELS, Badge, Text, resource_words, sentence, size, text
 from flexportd.storage.repositories.sync import ListState, Receipt, Run
-
-STATES = {
-    "complete": Badge("Complete", "delivered"),
-    "running": Badge("In progress", "transit"),
-    "waiting": Badge("Waiting", "plain"),
-    "held": Badge("Review needed", "arriving"),
-    "unavailable": Badge("Unavailable", "other"),
-    "failed": Badge("Failed", "bad"),
-}
 
 _KINDS = {"full": "Full sync", "incremental": "Incremental sync"}
 _CAUSES = {"schedule": "scheduled", "manual": "started manually"}
 _COUNTS = ("unchanged", "changed", "new", "skipped", "failed")
-
-_PURPOSES = {
-    "interactive": "Interactive",
-    "write": "Writes",
-    "refresh": "Webhook follow-up",
-    "events": "Event polling",
-    "sync": "Sync",
-    "details": "Shipment details",
-}
-
 
 # --- runs ---
 
@@ -66,7 +47,7 @@ def _run(run: Run, reason: Text | None, view: ViewContext) -> SimpleNamespace:
     return SimpleNamespace(
         id=run.id,
         kind=_KINDS.get(run.kind, run.kind),
-        state=STATES[run.state],
+        state=LABELS.sync_states[run.state],
         started=view.ago(run.started_at),
         duration=duration,
         cause=_CAUSES.get(run.cause, run.cause),
@@ -84,7 +65,7 @@ def _receipt(receipt: Receipt, domain: ResourceType | None) -> SimpleNamespace:
         resource_words(receipt.resource),
         [receipt],
         _balance(receipt, is_balanced=document["balanced"]),
-        None if is_complete else STATES[receipt.state],
+        None if is_complete else LABELS.sync_states[receipt.state],
         tuple(shown for note in notes if (shown := text(note, 200))),
     )
 
@@ -209,12 +190,13 @@ def _sign_in(auth: Mapping[str, Any], view: ViewContext) -> Fact:
 
 def usage_rows(sums: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[SimpleNamespace, ...], SimpleNamespace | None]:
     """The API calls of 24 hours by purpose, and their total; ((), None) without calls."""
-    known = [name for name in _PURPOSES if name in sums] + sorted(name for name in sums if name not in _PURPOSES)
+    titles = LABELS.call_purposes
+    known = [name for name in titles if name in sums] + sorted(name for name in sums if name not in titles)
     if not known:
         return (), None
     names = ("calls", "errors", "retries", "bytes", "seconds")
     total = {name: sum(sums[purpose][name] for purpose in known) for name in names}
-    rows = tuple(_usage_row(_PURPOSES.get(name) or escape_control(name, 40), sums[name]) for name in known)
+    rows = tuple(_usage_row(titles.get(name) or escape_control(name, 40), sums[name]) for name in known)
     return rows, _usage_row("Total", total)
 
 
