@@ -14,9 +14,9 @@ from flexportd.core.search.indexer import Indexer
 from flexportd.core.trusted_time import TrustedTime
 from flexportd.expose import context
 from flexportd.expose.context import DisplaySettings, ServerInfo
-from flexportd.expose.dashboard import assets, render
+from flexportd.expose.dashboard import render
 from flexportd.expose.dashboard.error_pages import public_error_page
-from flexportd.expose.dashboard.routes import add_routes
+from flexportd.expose.dashboard.pages import add_routes
 from flexportd.expose.data_age import Freshness
 from flexportd.expose.interfaces import FileServices, JobControl, Upstream, WebhookEndpoint
 from flexportd.expose.middleware import auth_middleware
@@ -104,7 +104,7 @@ def create_app(parts: AppContext, policy: AccessPolicy, *, dashboard: bool) -> w
     app.on_shutdown.append(end_streams)
     register(app, literal_first(parts.routes))
     app.on_response_prepare.append(_add_response_headers)
-    app.router.add_get("/static/{name}", assets.serve)
+    app.router.add_get("/static/{name}", render.serve_asset)
     if dashboard:
         add_routes(app)
     return app

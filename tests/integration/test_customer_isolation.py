@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from flexportd.core.resources.documents import CUSTOMER_TYPES
-from flexportd.expose.dashboard.routes import add_routes
+from flexportd.expose.dashboard.pages import add_routes
 from flexportd.expose.openapi.document import openapi_document as description
 from flexportd.expose.security.opaque_values import OpaqueCodec
 from flexportd.flexport.models.documents import TYPES

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +12,7 @@ from flexportd.core.outages import DeliveryHealth, DeliverySignals, Detection, E
 from flexportd.core.resources.registry import RESOURCE_TYPES
 from flexportd.expose.context import DisplaySettings
 from flexportd.expose.dashboard.pages import gaps, overview, sync, system
-from flexportd.expose.dashboard.view import alerts, api_usage, list_status, sync_report
+from flexportd.expose.dashboard.view import alerts, list_status, sync_report
 from flexportd.expose.dashboard.view.alerts import Alert, PageContext, RuntimeStatus, StoredStatus
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
 from flexportd.storage.repositories.gaps import OutageSummary
@@ -100,7 +101,7 @@ AHEAD = {"requests": 40, "seconds": 8.0, "never_synced": []}
 JOB = {"id": "full_sync", "next_run_at": ago(minutes=-48), "paused": False}
 
 
-def sync_page(store=None, mirror=None, state="usual", ahead=AHEAD, job=JOB, spoken=None) -> sync.SyncPage:
+def sync_page(store=None, mirror=None, state="usual", ahead=AHEAD, job=JOB, spoken=None):
     spoken = spoken or runtime(flexport=state_of() if state == "usual" else state)
     store, mirror = store or found(), mirror or noted()
     current = alerts.current_alerts(spoken, mirror, SIGHT)
@@ -162,7 +163,7 @@ def test_before_anything_was_read_the_badge_says_so():
 
 def test_several_needs_are_one_badge_that_leads_to_the_overview():
     badge = alerts.banner(needs(noted(pending_removals={"legs": (40, ago(hours=1))}), flexport=state_of(breaker=DOWN)))
-    assert badge == alerts.Banner("Flexport down, data from 12:56 and 1 more", badge.title, "bad", "/")
+    assert (badge.words, badge.tone, badge.url) == ("Flexport down, data from 12:56 and 1 more", "bad", "/")
 
 
 def test_what_the_store_does_not_say_is_left_out_when_it_cannot_be_asked():
@@ -245,7 +246,7 @@ def test_while_flexport_is_down_the_page_begins_with_it():
     assert page.sentences[0].tone == "bad"
 
 
-def row_of(one: Receipt) -> sync_report.ReceiptRow:
+def row_of(one: Receipt):
     return sync_report.run_receipts(a_run(), [one], NAMED, SIGHT).rows[0]
 
 
@@ -255,7 +256,7 @@ def test_a_receipt_closes_in_sight():
     assert [(part.title, part.count) for part in row.counts] == [
         ("Unchanged", "230"), ("Changed", "6"), ("New", "3"), ("Skipped", "1"), ("Failed", "0"),
     ]  # fmt: skip
-    assert (row.balance.words, row.balance.tone) == ("OK", "good")
+    assert (row.balance.text, row.balance.tone) == ("OK", "good")
     assert row.notes[0].shown == "Skipped: 1 older"
     assert row.state is None
 
@@ -271,7 +272,7 @@ def test_a_receipt_closes_in_sight():
 )
 def test_a_sum_that_does_not_close_says_by_how_much(changed, words, tone):
     row = row_of(receipt(**changed))
-    assert (row.balance.words, row.balance.tone) == (words, tone)
+    assert (row.balance.text, row.balance.tone) == (words, tone)
 
 
 def test_a_list_that_could_not_be_read_says_why_and_has_no_sum():
@@ -282,7 +283,7 @@ def test_a_list_that_could_not_be_read_says_why_and_has_no_sum():
 def test_the_sums_of_a_run_are_those_of_its_lists():
     shown = sync_report.run_receipts(a_run(), [receipt("legs"), receipt("ports", total=241)], NAMED, SIGHT)
     assert (shown.totals.total, shown.totals.counts[0].count) == ("481", "460")
-    assert (shown.totals.balance.words, shown.totals.balance.tone) == ("1 not balanced", "bad")
+    assert (shown.totals.balance.text, shown.totals.balance.tone) == ("1 not balanced", "bad")
     assert (shown.run.duration, shown.run.cause) == ("60 s", "scheduled")
     assert sync_report.run_receipts(a_run(), [receipt()], NAMED, SIGHT).totals is None
 
@@ -298,12 +299,12 @@ def test_a_run_under_way_tells_its_pages():
     assert (page.running.done, page.running.expected) == (4, 16)
     assert next(row for row in page.lists if row.name == "Legs").state.text == "Syncing"
     assert page.receipts.rows[1].balance is None
-    first = sync_report.progress(under_way, {}, None)
+    first = sync_report.progress(a_run(), under_way, {}, SIGHT)
     assert first.words == "4 of at least 13 pages, 1 of 3 lists done"
 
 
 def test_the_next_full_sync_is_foretold():
-    assert sync_page().forecast == api_usage.NextSync(SIGHT.until(JOB["next_run_at"]), "about 40 requests, 8 s")
+    assert sync_page().forecast == SimpleNamespace(at=SIGHT.until(JOB["next_run_at"]), words="about 40 requests, 8 s")
     assert sync_page().forecast.at.words == "in 48 minutes"
     some = AHEAD | {"never_synced": ["legs"]}
     assert sync_page(ahead=some).forecast.words == "about 40 requests, 8 s, plus 1 list not synced yet"
@@ -314,16 +315,16 @@ def test_the_next_full_sync_is_foretold():
 
 def test_the_budget_adds_up():
     sums = {"calls": 10, "errors": 1, "retries": 2, "bytes": 2_000_000, "seconds": 1.5}
-    rows, total = api_usage.usage_rows({"sync": sums, "refresh": sums | {"errors": 0}, "tea": sums})
+    rows, total = sync_report.usage_rows({"sync": sums, "refresh": sums | {"errors": 0}, "tea": sums})
     assert [row.title for row in rows] == ["Webhook follow-up", "Sync", "tea"]
     assert (rows[1].calls, rows[1].errors, rows[1].data, rows[1].average) == ("10", "1", "2.0 MB", "150 ms")
     assert (total.calls, total.errors, total.has_errors) == ("30", "2", True)
-    assert api_usage.usage_rows({}) == ((), None)
+    assert sync_report.usage_rows({}) == ((), None)
 
 
 def facts(**changed):
     return {fact.title: (fact.badge.text if fact.badge else None, fact.words)
-            for fact in api_usage.facts(state_of(**changed), SIGHT)}  # fmt: skip
+            for fact in sync_report.facts(state_of(**changed), SIGHT)}  # fmt: skip
 
 
 def test_the_way_to_flexport_is_told_in_words():
@@ -382,7 +383,7 @@ def an_event(**changed) -> dict:
     return usual | changed
 
 
-def gaps_page(spans, shipments=(910233,), health=None, *, has_key=True) -> gaps.GapsPage:
+def gaps_page(spans, shipments=(910233,), health=None, *, has_key=True):
     data = gaps.GapsData(spans, shipments, "c" if len(spans) > 2 else None, limit=2)
     daemon = runtime(flexport=state_of() if has_key else None)
     return gaps.gaps_page(data, PageContext(SIGHT, noted(health=health or healthy()), daemon))
@@ -449,7 +450,7 @@ def a_finding(**changed) -> dict:
     return usual | changed
 
 
-def system_page(findings=(), total=0, fault=None, reasons=(), refusals=(), **changed) -> system.SystemPage:
+def system_page(findings=(), total=0, fault=None, reasons=(), refusals=(), **changed):
     usual = {"started_at": ago(hours=5), "warnings": [], "jobs": [a_job()], "wal_bytes": 4_200_000,
              "memory": (90, 10, 1000), "disk": DiskStats(1, 33_000, 0, 0, 0, 0, 0)}  # fmt: skip
     data = system.SystemData(system.SystemQuery(**usual | changed), findings, total)

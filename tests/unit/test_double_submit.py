@@ -6,8 +6,8 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from flexportd.errors import NotFoundError
-from flexportd.expose.dashboard import double_submit
-from flexportd.expose.dashboard.double_submit import DoubleSubmitGuard
+from flexportd.expose.dashboard import page
+from flexportd.expose.dashboard.page import DoubleSubmitGuard
 
 FROM_A_PAGE = {"Origin": "http://localhost"}
 
@@ -63,7 +63,7 @@ async def test_a_program_that_asks_twice_gets_it_twice():
 
 
 async def test_the_same_button_works_again_after_a_moment_and_after_an_error(monkeypatch):
-    monkeypatch.setattr(double_submit, "DOUBLE_CLICK", 0.0)
+    monkeypatch.setattr(page, "DOUBLE_CLICK", 0.0)
     work = Work()
     buttons, _ = await pressed(work, ("/sync/run", None))
     await asyncio.sleep(0.001)

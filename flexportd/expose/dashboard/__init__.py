@@ -1,1 +1,1 @@
-"""The dashboard: pages rendered on the server from view-models."""
+"""The dashboard: pages rendered on the server from view models."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 from aiohttp import web
 
@@ -59,46 +59,32 @@ _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 _LONGEST = 500  # characters of a detail
 
 
-@dataclass(frozen=True, slots=True)
-class FailurePage:
-    """What went wrong, and where to go from here."""
-
-    status: int
-    title: str
-    detail: str
-    advice: str | None
-    back_url: str
-    back: str
-
-
-@dataclass(frozen=True, slots=True)
-class PublicErrorPage:
-    """What went wrong, for a visitor who has no other page to go to."""
-
-    site: str
-    status: int
-    title: str
-    detail: str
-    advice: str | None
-
-
-def failure_page(status: int, detail: str, section: str, *, is_customer: bool = False) -> FailurePage:
+def failure_page(status: int, detail: str, section: str, *, is_customer: bool = False) -> SimpleNamespace:
     """The error in a section of the dashboard; a customer's way back is always to the list of shipments."""
     url, words = _BACK["shipments"] if is_customer else _BACK.get(section, ("/", "Overview"))
     is_shipment = status == 404 and section == "shipments" and not is_customer
     advice = _NO_SHIPMENT if is_shipment else _ADVICE.get(status)
     # An invalid parameter (400) comes first in the detail, with its exact name.
     words_of = sentence(detail, _LONGEST, capital=status != 400)
-    return FailurePage(status, _TITLES.get(status, _DEFAULT_TITLE), words_of, advice, url, words)
+    return SimpleNamespace(
+        status=status,
+        title=_TITLES.get(status, _DEFAULT_TITLE),
+        detail=words_of,
+        advice=advice,
+        back_url=url,
+        back=words,
+    )
 
 
-def public_failure(status: int, detail: str, site: str) -> PublicErrorPage:
+def public_failure(status: int, detail: str, site: str) -> SimpleNamespace:
     """The error where there is no dashboard to go back to."""
     title = _TITLES.get(status, _DEFAULT_TITLE)
-    return PublicErrorPage(site, status, title, sentence(detail, _LONGEST), _ADVICE.get(status))
+    return SimpleNamespace(
+        site=site, status=status, title=title, detail=sentence(detail, _LONGEST), advice=_ADVICE.get(status)
+    )
 
 
-def link_failure(status: int, detail: str, site: str, view: ViewContext) -> PublicErrorPage:
+def link_failure(status: int, detail: str, site: str, view: ViewContext) -> SimpleNamespace:
     """The error of a share link, for its recipient; times are in the dashboard's zone."""
 
     def localise(match: re.Match[str]) -> str:
@@ -107,7 +93,7 @@ def link_failure(status: int, detail: str, site: str, view: ViewContext) -> Publ
 
     words = _INSTANT.sub(localise, sentence(detail, _LONGEST))
     title = _LINK_TITLES.get(status) or _TITLES.get(status, _DEFAULT_TITLE)
-    return PublicErrorPage(site, status, title, words, _LINK_ADVICE.get(status))
+    return SimpleNamespace(site=site, status=status, title=title, detail=words, advice=_LINK_ADVICE.get(status))
 
 
 # --- responses ---

@@ -1,7 +1,7 @@
 """The layout around every page: title, navigation with its counts, the banner, the simulated clock."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 from aiohttp import web
 
@@ -10,41 +10,10 @@ from flexportd.clock import Clock, SimulatedClock, stamp
 from flexportd.escape import escape_control
 from flexportd.expose.context import CLOCK, DISPLAY
 from flexportd.expose.dashboard.view import alerts
-from flexportd.expose.dashboard.view.alerts import Alert, Banner, StoredStatus
+from flexportd.expose.dashboard.view.alerts import Alert, StoredStatus
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
 from flexportd.expose.dashboard.view.exception_rows import count_open
 from flexportd.expose.security import authorization
-
-
-@dataclass(frozen=True, slots=True)
-class DemoClock:
-    """The clock of a demo: when its world started, by the machine's clock, and how many times faster it runs."""
-
-    started: str
-    speed: str
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """What surrounds a page. `section` is its entry in the navigation; `is_section` whether it is that very page.
-
-    `banner` is None while there are no alerts. `exceptions` is the number of open ones, `has_critical` whether any is
-    critical; `failed` is the number of dead letters. `form_token` goes into every form that changes something.
-    `is_customer`: the caller's key is limited to some shipments. `demo_clock` is set in a demo only.
-    """
-
-    site: str
-    section: str
-    zone: str
-    version: str = __version__
-    is_section: bool = True
-    banner: Banner | None = None
-    exceptions: str = ""
-    has_critical: bool = False
-    failed: str = ""
-    form_token: str = ""
-    is_customer: bool = False
-    demo_clock: DemoClock | None = None
 
 
 def page_layout(
@@ -56,24 +25,29 @@ def page_layout(
     is_customer: bool,
     is_section: bool = False,
     form_token: str = "",
-) -> Layout:
-    """The layout for a page of this section; `stored` is None for a page that is made without the database."""
-    site, zone, demo = site_title(app), escape_control(app[DISPLAY].timezone, 40), _demo_clock(app[CLOCK])
+) -> SimpleNamespace:
+    """What surrounds a page of this section; `stored` is None for a page that is made without the database.
+
+    `is_section`: it is the section's own page. `form_token` goes into every form that changes something. Customers,
+    whose keys are limited to some shipments, see nothing of the daemon.
+    """
     if is_customer:
-        return Layout(site, section, zone, is_section=is_section, is_customer=True, demo_clock=demo)
-    exceptions = count_open(stored.exceptions if stored else ())
+        active, stored, form_token = (), None, ""
+    exceptions, has_critical, _ = count_open(stored.exceptions if stored else ())
     failed = stored.failed if stored else 0
-    return Layout(
-        site,
-        section,
-        zone,
+    return SimpleNamespace(
+        site=site_title(app),
+        section=section,
+        zone=escape_control(app[DISPLAY].timezone, 40),
+        version=__version__,
         is_section=is_section,
         banner=alerts.banner(active),
-        exceptions=f"{exceptions.total:,}" if exceptions.total else "",
-        has_critical=exceptions.has_critical,
+        exceptions=f"{exceptions:,}" if exceptions else "",
+        has_critical=has_critical,
         failed=f"{failed:,}{'+' if failed == alerts.COUNT_LIMIT else ''}" if failed else "",
         form_token=form_token,
-        demo_clock=demo,
+        is_customer=is_customer,
+        demo_clock=_demo_clock(app[CLOCK]),
     )
 
 
@@ -93,8 +67,8 @@ def view_context(app: web.Application) -> ViewContext:
     return ViewContext(find_zone(app[DISPLAY].timezone) or now.tzinfo, now)  # type: ignore[arg-type]  # the clock is aware
 
 
-def _demo_clock(clock: Clock) -> DemoClock | None:
+def _demo_clock(clock: Clock) -> SimpleNamespace | None:
     """What live.js needs to keep relative times current in a demo."""
     if not isinstance(clock, SimulatedClock) or clock.started is None:
         return None
-    return DemoClock(stamp(clock.started), f"{clock.speed:g}")
+    return SimpleNamespace(started=stamp(clock.started), speed=f"{clock.speed:g}")

@@ -2,11 +2,11 @@
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from flexportd.errors import ConflictError, ExpiredError, InvalidError, NotFoundError, UnavailableError
@@ -28,6 +28,8 @@ D = TypeVar("D")
 
 Query = Callable[[web.Request], Awaitable[Any]]
 """Reads and checks the query; a response that it returns (a redirect) is sent instead of the page."""
+
+DOUBLE_CLICK = 1.0  # seconds within which the same form counts as a double click
 
 _TAGS = ("pages",)
 _DELAY_PERIOD = 15 * 60  # seconds: in every zone a day begins at a quarter of an hour
@@ -91,12 +93,12 @@ class Page:
         return await asyncio.to_thread(work)
 
 
-class PageTable:
-    """The pages and forms of one section, registered by decorators and added to the application together."""
+class PageTable(web.RouteTableDef):
+    """The pages and forms of one section."""
 
     def __init__(self, section: str) -> None:
+        super().__init__()
         self._section = section
-        self._routes: list[tuple[str, str, Handler]] = []
 
     def page(
         self,
@@ -121,24 +123,16 @@ class PageTable:
 
     def add(self, path: str, page: Page, *, for_audiences: bool = False) -> None:
         """Register a page."""
-        self._routes.append(("GET", path, html_errors(page.section, page.handle, for_audiences=for_audiences)))
+        self.get(path)(html_errors(page.section, page.handle, for_audiences=for_audiences))
 
     def form(self, path: str) -> Callable[[Handler], Handler]:
         """Register the decorated handler for the form that posts to this path."""
 
         def register(handler: Handler) -> Handler:
-            self._routes.append(("POST", path, html_errors(self._section, handler)))
+            self.post(path)(html_errors(self._section, handler))
             return handler
 
         return register
-
-    def add_to(self, app: web.Application) -> None:
-        """Add the routes to an application."""
-        for method, path, handler in self._routes:
-            if method == "GET":
-                app.router.add_get(path, handler)  # and HEAD
-            else:
-                app.router.add_route(method, path, handler)
 
 
 def html_errors(section: str, handler: Handler, *, for_audiences: bool = False) -> Handler:
@@ -179,6 +173,9 @@ def _cached(request: web.Request, build: Callable[[], Awaitable[bytes]]) -> Prod
     return cached
 
 
+# --- forms ---
+
+
 async def form_field(request: web.Request, name: str, most: int) -> str | None:
     """A field of the submitted form; None where it is missing or longer than `most` characters.
 
@@ -199,3 +196,40 @@ def redirect(url: str) -> web.StreamResponse:
 def done(path: str, notice: str) -> web.StreamResponse:
     """Back to the page after its form; reloading that page repeats nothing."""
     return redirect(f"{path}?done={notice}")
+
+
+class DoubleSubmitGuard:
+    """Lets a form that is sent twice take effect once: it knows the results of the last DOUBLE_CLICK."""
+
+    def __init__(self) -> None:
+        self._recent: dict[Hashable, asyncio.Future[Exception | None]] = {}
+
+    async def once(self, request: web.Request, work: Callable[[], Awaitable[object]], *about: Hashable) -> None:
+        """Run `work`, unless the same form with the same `about` was sent just before: then wait for its result.
+
+        Raises what `work` raises. It applies only to browsers, which send an Origin with forms: a program that sends
+        two requests wants both.
+        """
+        if hdrs.ORIGIN not in request.headers:
+            await work()
+            return
+        key, loop = (request.path, about), asyncio.get_running_loop()
+        known = self._recent.get(key)
+        if known is not None:
+            error = await asyncio.shield(known)
+            if error is not None:
+                raise error
+            return
+        done = self._recent[key] = loop.create_future()
+        try:
+            await work()
+        except BaseException as error:
+            failed = UnavailableError("An identical request, sent just before, was interrupted. Try again.")
+            done.set_result(error if isinstance(error, Exception) else failed)
+            del self._recent[key]
+            raise
+        done.set_result(None)
+        loop.call_later(DOUBLE_CLICK, self._recent.pop, key, None)
+
+
+SUBMIT_GUARD: web.AppKey[DoubleSubmitGuard] = web.AppKey("presses", DoubleSubmitGuard)

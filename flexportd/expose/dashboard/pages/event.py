@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from aiohttp import web
@@ -12,26 +13,14 @@ from flexportd.expose.context import REGISTRY
 from flexportd.expose.dashboard.page import PageTable
 from flexportd.expose.dashboard.view import related
 from flexportd.expose.dashboard.view.alerts import PageContext
-from flexportd.expose.dashboard.view.dates import DateText
 from flexportd.expose.dashboard.view.labels import Badge, Text, event_url, item_state, text
-from flexportd.expose.dashboard.view.values import ValueGroup, named_values, time_text, value_group
+from flexportd.expose.dashboard.view.values import named_values, time_text, value_group
 from flexportd.storage.transaction import Transaction
 
 _SOURCES = {"webhook": "Webhook", "events": "Flexport's event log"}
 _MOST_STEPS = 60
 
 PAGES = PageTable("events")
-
-
-@dataclass(frozen=True, slots=True)
-class EventPage:
-    """The view model; `steps` are times with what happened."""
-
-    title: Text
-    state: Badge
-    groups: tuple[ValueGroup, ...]
-    steps: tuple[tuple[DateText | None, Text], ...]
-    json_url: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +44,7 @@ def read(tx: Transaction, request: web.Request, _query: None) -> EventData:
 
 
 @PAGES.page("/events/{id:[^/]+}", "event.html", read=read)
-def event_page(data: EventData, context: PageContext) -> EventPage:
+def event_page(data: EventData, context: PageContext) -> SimpleNamespace:
     """The event with its times and its processing."""
     row, view, url = data.row, context.view, event_url(data.row["id"])
     details = [
@@ -69,7 +58,7 @@ def event_page(data: EventData, context: PageContext) -> EventPage:
         ("Processed", time_text(row["ended_at"], view)),
         ("Reason", text(row["reason"], 300)),
     ]
-    return EventPage(
+    return SimpleNamespace(
         title=text(event_title(row["type"]), 120) or Text("Event"),
         state=item_state(row["state"]) or Badge("Unknown", "other"),
         groups=value_group("Details", named_values(details)),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import msgspec
 from aiohttp import web
@@ -15,16 +16,14 @@ from flexportd.expose.context import EXCEPTION_WORKER
 from flexportd.expose.dashboard.layout import is_customer
 from flexportd.expose.dashboard.page import PageTable, no_query
 from flexportd.expose.dashboard.view.alerts import PageContext
-from flexportd.expose.dashboard.view.dates import DateText
 from flexportd.expose.dashboard.view.exception_rows import (
     Counts,
-    ExceptionListRow,
     by_severity,
     exception_list_row,
     shipment_names,
 )
 from flexportd.expose.dashboard.view.labels import Badge, Text
-from flexportd.expose.dashboard.view.values import ValueGroup, evidence_values, named_values, time_text, value_group
+from flexportd.expose.dashboard.view.values import evidence_values, named_values, time_text, value_group
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.exceptions import ExceptionRow
 from flexportd.storage.transaction import Transaction
@@ -39,29 +38,6 @@ _MEANINGS = {
 }
 
 PAGES = PageTable("exceptions")
-
-
-@dataclass(frozen=True, slots=True)
-class SeverityGroup:
-    """The exceptions of one severity; `all_url` where not all of them are shown."""
-
-    severity: str
-    title: str
-    meaning: str
-    total: str
-    rows: tuple[ExceptionListRow, ...]
-    all_url: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ExceptionsPage:
-    """The view model; `kinds` are all that are checked."""
-
-    total: str
-    groups: tuple[SeverityGroup, ...]
-    kinds: tuple[str, ...]
-    is_complete: bool
-    as_of: DateText | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +78,19 @@ def read(tx: Transaction, request: web.Request, filters: Filters) -> ExceptionsD
 
 
 @PAGES.page("/exceptions", "exceptions.html", query=_filters, read=read, for_audiences=True)
-def exceptions_page(data: ExceptionsData, context: PageContext) -> ExceptionsPage:
+def exceptions_page(data: ExceptionsData, context: PageContext) -> SimpleNamespace:
     """The open exceptions by severity."""
     totals = by_severity(data.counts)
-    return ExceptionsPage(
+    return SimpleNamespace(
         total=f"{sum(totals.values()):,} open",
         groups=tuple(
-            SeverityGroup(
-                severity,
-                _HEADINGS[severity],
-                _MEANINGS[severity],
-                f"{totals[severity]:,}",
-                tuple(exception_list_row(row, data.names, context.view) for row in rows[:MOST]),
-                f"/api/v1/exceptions?severity={severity}" if len(rows) > MOST else None,
+            SimpleNamespace(
+                severity=severity,
+                title=_HEADINGS[severity],
+                meaning=_MEANINGS[severity],
+                total=f"{totals[severity]:,}",
+                rows=tuple(exception_list_row(row, data.names, context.view) for row in rows[:MOST]),
+                all_url=f"/api/v1/exceptions?severity={severity}" if len(rows) > MOST else None,
             )
             for severity, rows in data.rows.items()
             if rows
@@ -128,16 +104,6 @@ def exceptions_page(data: ExceptionsData, context: PageContext) -> ExceptionsPag
 # --- one exception ---
 
 
-@dataclass(frozen=True, slots=True)
-class ExceptionPage:
-    """The view model of one exception."""
-
-    row: ExceptionListRow
-    state: Badge
-    groups: tuple[ValueGroup, ...]
-    json_url: str
-
-
 def read_one(tx: Transaction, request: web.Request, _query: None) -> tuple[ExceptionRow, dict[int, str | None]]:
     """The exception with the number by which the caller knows it, and the name of its shipment."""
     row = load_visible(request, tx)
@@ -146,7 +112,7 @@ def read_one(tx: Transaction, request: web.Request, _query: None) -> tuple[Excep
 
 
 @PAGES.page("/exceptions/{id}", "exception_page.html", read=read_one, for_audiences=True)
-def exception_page(data: tuple[ExceptionRow, Mapping[int, str | None]], context: PageContext) -> ExceptionPage:
+def exception_page(data: tuple[ExceptionRow, Mapping[int, str | None]], context: PageContext) -> SimpleNamespace:
     """One exception with its evidence."""
     row, names = data
     shown = exception_list_row(row, names, context.view)
@@ -160,7 +126,7 @@ def exception_page(data: tuple[ExceptionRow, Mapping[int, str | None]], context:
         ("Object", Text(shown.name.shown, shown.name.whole, shown.url)),
         *((name, time_text(at, context.view)) for name, at in times),
     ]
-    return ExceptionPage(
+    return SimpleNamespace(
         row=shown,
         state=Badge("Open", "bad") if row.closed_at is None else Badge("Closed", "delivered"),
         groups=(

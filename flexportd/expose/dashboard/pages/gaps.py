@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -17,9 +18,9 @@ from flexportd.expose.api.list_endpoint import bind_cursor
 from flexportd.expose.context import CLOCK, DISPLAY
 from flexportd.expose.dashboard.page import PageTable
 from flexportd.expose.dashboard.view.alerts import NO_KEY, PageContext
-from flexportd.expose.dashboard.view.dates import DateText, RelativeTime, ViewContext, count
+from flexportd.expose.dashboard.view.dates import ViewContext, count
 from flexportd.expose.dashboard.view.labels import Badge, Text, item_state, page_url, sentence, text
-from flexportd.expose.dashboard.view.list_status import Sentence, delivery_sentence
+from flexportd.expose.dashboard.view.list_status import delivery_sentence
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.query_params import ListRequest
 from flexportd.storage.queries.list_query import PageRequest
@@ -44,51 +45,6 @@ class GapsData:
     limit: int = MOST
 
 
-@dataclass(frozen=True, slots=True)
-class MissedEventRow:
-    """An event that no webhook delivered in time; `url` is its page while it is stored."""
-
-    title: Text
-    at: DateText | None
-    recovered: DateText | None
-    url: str | None
-    shipment_id: int | None
-    state: Badge
-    late: DateText | None
-
-
-@dataclass(frozen=True, slots=True)
-class OutageRow:
-    """One outage: from the last webhook before it to the first one after it."""
-
-    number: int
-    since: DateText | None
-    until: DateText | None
-    duration: str
-    sentence: str
-    events: str
-    recovered: str
-    is_recovered: bool
-    late: str
-    missed: tuple[MissedEventRow, ...]
-    all_url: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class GapsPage:
-    """The view model; `undetectable` is why gaps cannot be detected, where that is so."""
-
-    verdict: Sentence
-    undetectable: str | None
-    interval: str | None
-    last_webhook: RelativeTime | None
-    last_upstream: RelativeTime | None
-    polled: RelativeTime | None
-    no_key: str | None
-    rows: tuple[OutageRow, ...]
-    next_url: str | None
-
-
 async def _query(request: web.Request) -> ListRequest:
     query = {"limit": str(MOST), **query_params.parse_unique(request.query, ("cursor",))}
     params = query_params.parse_list_params(MultiDict(query), OUTAGES, request.app[DISPLAY])
@@ -110,11 +66,11 @@ def _events_of(span: OutageReport) -> PageRequest:
 
 
 @PAGES.page("/gaps", "gaps.html", query=_query, read=read)
-def gaps_page(data: GapsData, context: PageContext) -> GapsPage:
+def gaps_page(data: GapsData, context: PageContext) -> SimpleNamespace:
     """The gaps; not cached, as the time since the last webhook grows."""
     view, health = context.view, context.stored.health
     signals, rate = health.signals, health.signals.event_rate
-    return GapsPage(
+    return SimpleNamespace(
         verdict=replace(delivery_sentence(context.stored), url=None, link=None),
         undetectable=None if health.detection.state == "working" else sentence(health.detection.sentence),
         interval=f"{format_duration(rate.usual)}, longest {format_duration(rate.longest)}" if rate else None,
@@ -129,12 +85,12 @@ def gaps_page(data: GapsData, context: PageContext) -> GapsPage:
 
 def _outage(
     span: OutageReport, events: Sequence[Mapping[str, Any]], shipments: Collection[int], view: ViewContext
-) -> OutageRow:
+) -> SimpleNamespace:
     outage = span.outage
     recovered = f"{span.repaired:,} of {outage.events:,}"
     rest = ((outage.waiting, "waiting"), (outage.dead, "failed"))
     recovered += "".join(f", {number:,} {state}" for number, state in rest if number)
-    return OutageRow(
+    return SimpleNamespace(
         number=outage.after_seq,
         since=view.instant(outage.deaf_since),
         until=view.instant(span.until),
@@ -149,9 +105,9 @@ def _outage(
     )
 
 
-def _missed_event(row: Mapping[str, Any], shipments: Collection[int], view: ViewContext) -> MissedEventRow:
+def _missed_event(row: Mapping[str, Any], shipments: Collection[int], view: ViewContext) -> SimpleNamespace:
     state = row["state"]
-    return MissedEventRow(
+    return SimpleNamespace(
         title=text(event_title(row["type"]), 60) or Text("Event"),
         at=view.instant(row["occurred_at"] or row["created_at"]),
         recovered=view.instant(row["detected_at"]),

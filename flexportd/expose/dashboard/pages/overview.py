@@ -1,8 +1,9 @@
 """The overview: shipments by stage, late and upcoming arrivals, latest changes, and the state of the daemon."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import msgspec
@@ -14,13 +15,13 @@ from flexportd.escape import escape_control
 from flexportd.expose.context import CLOCK
 from flexportd.expose.dashboard.layout import is_customer
 from flexportd.expose.dashboard.page import PageTable, no_query, redirect
-from flexportd.expose.dashboard.view.alerts import REFUSED_URL, Alert, PageContext, RuntimeStatus, SetupHint
+from flexportd.expose.dashboard.view.alerts import REFUSED_URL, PageContext, RuntimeStatus
 from flexportd.expose.dashboard.view.dates import DateText, ViewContext, count
 from flexportd.expose.dashboard.view.exception_rows import count_open
-from flexportd.expose.dashboard.view.history import OVERVIEW_FIELDS, RecentChange, recent_changes
-from flexportd.expose.dashboard.view.labels import ARRIVED, STAGES, Badge, page_url, sentence, status
+from flexportd.expose.dashboard.view.history import OVERVIEW_FIELDS, recent_changes
+from flexportd.expose.dashboard.view.labels import ARRIVED, STAGES, JourneyStage, page_url, sentence, status
 from flexportd.expose.dashboard.view.list_status import LastRun, completeness, list_rows
-from flexportd.expose.dashboard.view.shipment_rows import ShipmentRow, shipment_row
+from flexportd.expose.dashboard.view.shipment_rows import shipment_row
 from flexportd.expose.webhook_refusals import current_refusals
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.sync import Receipt
@@ -54,47 +55,6 @@ class OverviewData:
 
 
 @dataclass(frozen=True, slots=True)
-class StatusCount:
-    """The number of shipments with one status."""
-
-    badge: Badge
-    count: str
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class StageCount:
-    """The number of shipments in one stage of the journey; `share` of all in percent."""
-
-    tone: str
-    title: str
-    count: str
-    share: int
-    url: str
-    statuses: tuple[StatusCount, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ArrivalRow:
-    """A shipment that is to arrive, with `in 3 days` or `2 days overdue`."""
-
-    shipment: ShipmentRow
-    due: str
-    is_late: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ArrivalList:
-    """The first of such shipments; `url` is the list of all, `empty` the text if there are none."""
-
-    title: str
-    empty: str
-    total: str
-    rows: tuple[ArrivalRow, ...]
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
 class HealthRow:
     """The state of one part of the system."""
 
@@ -104,19 +64,6 @@ class HealthRow:
     detail: str
     when: DateText | None = None
     url: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OverviewPage:
-    """The view model; `setup_hint` replaces the lists while there is no shipment."""
-
-    total: str
-    alerts: tuple[Alert, ...]
-    stages: tuple[StageCount, ...]
-    arrivals: tuple[ArrivalList, ...]
-    changes: tuple[RecentChange, ...]
-    health: tuple[HealthRow, ...]
-    setup_hint: SetupHint | None
 
 
 async def _query(request: web.Request) -> web.StreamResponse | None:
@@ -147,13 +94,13 @@ def read(tx: Transaction, request: web.Request, _query: None) -> OverviewData:
 
 
 @PAGES.page("/", "overview.html", query=_query, read=read, for_audiences=True)
-def overview_page(data: OverviewData, context: PageContext) -> OverviewPage:
+def overview_page(data: OverviewData, context: PageContext) -> SimpleNamespace:
     """The overview; not cached, as it shows the present state of the daemon."""
     total = sum(data.by_status.values())
-    return OverviewPage(
+    return SimpleNamespace(
         total=count(total, "shipment"),
         alerts=context.alerts,
-        stages=_stages(data.by_status, total),
+        stages=tuple(_stages(data.by_status, total)),
         arrivals=(_late_arrivals(data.overdue, context.view), _arriving_soon(data.upcoming, context.view)),
         changes=recent_changes(data.changes, context.view),
         health=(
@@ -167,24 +114,25 @@ def overview_page(data: OverviewData, context: PageContext) -> OverviewPage:
     )
 
 
-def _stages(by_status: Mapping[str, int], total: int) -> tuple[StageCount, ...]:
+def _stages(by_status: Mapping[str, int], total: int) -> Iterator[SimpleNamespace]:
+    """The stages of the journey with their statuses; `share` of all shipments in percent."""
     known = {name for stage in STAGES for name in stage.statuses}
-    groups = [(stage.tone, stage.title, stage.statuses) for stage in STAGES]
     others = tuple(sorted(name for name in by_status if name not in known))
-    if others:
-        groups.append(("other", "Other", others))
-    return tuple(_stage(tone, title, names, by_status, total) for tone, title, names in groups)
+    for stage in (*STAGES, *([JourneyStage("other", "Other", others)] if others else ())):
+        number = sum(by_status.get(name, 0) for name in stage.statuses)
+        yield SimpleNamespace(
+            tone=stage.tone,
+            title=stage.title,
+            count=f"{number:,}",
+            share=round(100 * number / (total or 1)),
+            url=_list_url(*stage.statuses),
+            statuses=[_status(name, by_status[name]) for name in stage.statuses[:_STATUSES] if by_status.get(name)],
+        )
 
 
-def _stage(tone: str, title: str, names: Sequence[str], by_status: Mapping[str, int], total: int) -> StageCount:
-    number = sum(by_status.get(name, 0) for name in names)
-    statuses = tuple(_status(name, by_status[name]) for name in names[:_STATUSES] if by_status.get(name))
-    return StageCount(tone, title, f"{number:,}", round(100 * number / (total or 1)), _list_url(*names), statuses)
-
-
-def _status(name: str, number: int) -> StatusCount:
+def _status(name: str, number: int) -> SimpleNamespace:
     # The database counts shipments without a status under "unknown".
-    return StatusCount(status(None if name == "unknown" else name), f"{number:,}", _list_url(name))
+    return SimpleNamespace(badge=status(None if name == "unknown" else name), count=f"{number:,}", url=_list_url(name))
 
 
 def _list_url(*names: str) -> str:
@@ -193,45 +141,54 @@ def _list_url(*names: str) -> str:
     return page_url("/shipments", {"status": statuses, "archived": "all"})
 
 
-def _is_open(fields: Mapping[str, Any]) -> bool:
-    return not fields["actual_arrival"] and not fields["removed_at"] and bool(fields["estimated_arrival"])
+def _arriving_soon(rows: Sequence[Mapping[str, Any]], view: ViewContext) -> SimpleNamespace:
+    def due(eta: str) -> str | None:
+        past = view.days_past(eta)
+        return view.countdown(eta) if past is not None and past >= -_DAYS_AHEAD else None
 
-
-def _arriving_soon(rows: Sequence[Mapping[str, Any]], view: ViewContext) -> ArrivalList:
-    arrivals = []
-    for fields in rows:
-        past = view.days_past(fields["estimated_arrival"]) if _is_open(fields) else None
-        if past is not None and -_DAYS_AHEAD <= past <= 0:
-            due = view.countdown(fields["estimated_arrival"]) or ""
-            arrivals.append(ArrivalRow(shipment_row(fields, view), due, is_late=False))
     today = view.now.date()
     query = {"sort": "eta", "eta_after": f"{today}", "eta_before": f"{today + timedelta(days=_DAYS_AHEAD + 1)}"}
-    return _arrival_list("Arriving in the next 7 days", "No arrivals in the next 7 days.", arrivals, rows, query)
+    title, empty = "Arriving in the next 7 days", "No arrivals in the next 7 days."
+    return _arrival_list(title, empty, rows, due, query, view=view, is_late=False)
 
 
-def _late_arrivals(rows: Sequence[Mapping[str, Any]], view: ViewContext) -> ArrivalList:
-    arrivals = []
-    for fields in rows:
-        late = view.delay(fields["estimated_arrival"], None) if _is_open(fields) else None
-        if late is not None:
-            arrivals.append(ArrivalRow(shipment_row(fields, view), late.text, is_late=True))
+def _late_arrivals(rows: Sequence[Mapping[str, Any]], view: ViewContext) -> SimpleNamespace:
+    def due(eta: str) -> str | None:
+        delay = view.delay(eta, None)
+        return delay.text if delay else None
+
     in_transit = ",".join(name for stage in STAGES for name in stage.statuses if name not in ARRIVED)
     query = {"sort": "-eta", "eta_before": f"{view.now.date()}", "status": in_transit}
-    return _arrival_list("Late arrivals", "No late arrivals.", arrivals, rows, query)
+    return _arrival_list("Late arrivals", "No late arrivals.", rows, due, query, view=view, is_late=True)
 
 
 def _arrival_list(
-    title: str, empty: str, arrivals: Sequence[ArrivalRow], rows: Sequence[object], query: Mapping[str, str]
-) -> ArrivalList:
+    title: str,
+    empty: str,
+    rows: Sequence[Mapping[str, Any]],
+    due: Callable[[str], str | None],
+    query: Mapping[str, str],
+    *,
+    view: ViewContext,
+    is_late: bool,
+) -> SimpleNamespace:
+    """The first of the rows that are due, with `in 3 days` or `2 days overdue`; `url` is the list of all."""
+    arrivals = []
+    for fields in rows:
+        eta = fields["estimated_arrival"]
+        words = due(eta) if eta and not fields["actual_arrival"] and not fields["removed_at"] else None
+        if words is not None:
+            arrivals.append((fields, words))
+    shown = [SimpleNamespace(shipment=shipment_row(fields, view), due=words) for fields, words in arrivals[:_SHOWN]]
     total = f"{len(arrivals)}{'+' if len(rows) > _CANDIDATES else ''}"
-    return ArrivalList(title, empty, total, tuple(arrivals[:_SHOWN]), page_url("/shipments", query))
+    url = page_url("/shipments", query)
+    return SimpleNamespace(title=title, empty=empty, total=total, rows=shown, url=url, is_late=is_late)
 
 
 def _exceptions(context: PageContext) -> HealthRow:
-    counts = count_open(context.stored.exceptions)
-    state: State = "bad" if counts.has_critical else "warn" if counts.total else "good"
-    word = f"{counts.total:,} open" if counts.total else "None"
-    return HealthRow("Exceptions", state, word, counts.summary, url="/exceptions")
+    total, has_critical, summary = count_open(context.stored.exceptions)
+    state: State = "bad" if has_critical else "warn" if total else "good"
+    return HealthRow("Exceptions", state, f"{total:,} open" if total else "None", summary, url="/exceptions")
 
 
 def _webhooks(data: OverviewData, context: PageContext) -> HealthRow:

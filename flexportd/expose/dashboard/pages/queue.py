@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from aiohttp import web
@@ -13,13 +14,12 @@ from flexportd.escape import escape_control
 from flexportd.expose.api.dead_letters import detail, item_id
 from flexportd.expose.api.list_endpoint import bind_cursor
 from flexportd.expose.context import DISPLAY, QUEUE, REGISTRY
-from flexportd.expose.dashboard.double_submit import SUBMIT_GUARD
-from flexportd.expose.dashboard.page import ListPageQuery, PageTable, done, form_field
+from flexportd.expose.dashboard.page import SUBMIT_GUARD, ListPageQuery, PageTable, done, form_field
 from flexportd.expose.dashboard.view import related
 from flexportd.expose.dashboard.view.alerts import PageContext
-from flexportd.expose.dashboard.view.dates import DateText, RelativeTime, ViewContext, count
+from flexportd.expose.dashboard.view.dates import ViewContext, count
 from flexportd.expose.dashboard.view.labels import Text, event_url, page_url, short_text, text
-from flexportd.expose.dashboard.view.values import ValueGroup, named_values, time_text, value_group, value_text
+from flexportd.expose.dashboard.view.values import named_values, time_text, value_group, value_text
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.query_params import ListRules
 from flexportd.storage.repositories.items import DEAD_LETTERS
@@ -40,44 +40,6 @@ RULES = ListRules(
 )
 
 PAGES = PageTable("queue")
-
-
-@dataclass(frozen=True, slots=True)
-class StateCount:
-    """The number of items in one state, and the age of the oldest."""
-
-    title: str
-    count: str
-    meaning: str
-    tone: str
-    oldest: RelativeTime | None
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetterRow:
-    """An item that failed permanently."""
-
-    id: int
-    title: Text
-    type: str | None
-    event: Text | None
-    shipment_id: int | None
-    error: Text | None
-    attempts: str
-    failed_at: DateText | None
-    discarded: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class QueuePage:
-    """The view model."""
-
-    notice: str | None
-    is_paused: bool
-    counts: tuple[StateCount, ...]
-    letters: tuple[DeadLetterRow, ...]
-    shows_discarded: bool
-    next_url: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +66,10 @@ def read(tx: Transaction, _request: web.Request, query: ListPageQuery) -> QueueD
 
 
 @PAGES.page("/queue", "queue.html", query=_query, read=read)
-def queue_page(data: QueueData, context: PageContext) -> QueuePage:
+def queue_page(data: QueueData, context: PageContext) -> SimpleNamespace:
     """The queue; not cached, as it shows the present moment."""
     sent, page = data.query.sent, data.query.params.page
-    return QueuePage(
+    return SimpleNamespace(
         notice=NOTICES.get(sent.get("done", "")),
         is_paused=context.runtime.is_paused,
         counts=_counts(data.stats, context.view),
@@ -117,26 +79,28 @@ def queue_page(data: QueueData, context: PageContext) -> QueuePage:
     )
 
 
-def _counts(stats: Mapping[str, tuple[int, str | None]], view: ViewContext) -> tuple[StateCount, ...]:
+def _counts(stats: Mapping[str, tuple[int, str | None]], view: ViewContext) -> tuple[SimpleNamespace, ...]:
     words = (
         ("ready", "Waiting", "to be processed", "plain"),
         ("leased", "Running", "in progress", "plain"),
         ("dead", "Dead letters", "failed permanently", "bad" if stats["dead"][0] else "plain"),
     )
     return tuple(
-        StateCount(title, f"{stats[state][0]:,}", meaning, tone, view.ago(stats[state][1]))
+        SimpleNamespace(
+            title=title, count=f"{stats[state][0]:,}", meaning=meaning, tone=tone, oldest=view.ago(stats[state][1])
+        )
         for state, title, meaning, tone in words
     )
 
 
-def _dead_letter_row(row: Mapping[str, Any], view: ViewContext) -> DeadLetterRow:
+def _dead_letter_row(row: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
     discarded, event = None, text(row["event_id"], 80)
     if row["discarded_at"]:
         at = view.instant(row["discarded_at"])
         who = short_text(row["discarded_by"]) or "someone"
         reason = short_text(row["discard_reason"], 200) or "no reason given"
         discarded = f"Discarded by {who} on {at.text if at else 'an unknown date'}: {reason}"
-    return DeadLetterRow(
+    return SimpleNamespace(
         id=row["id"],
         title=text(event_title(row["event_type"]), 60) or Text("Event"),
         type=short_text(row["event_type"], 80),
@@ -189,17 +153,6 @@ async def discard(request: web.Request) -> web.StreamResponse:
 # --- one dead letter ---
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetterPage:
-    """The view model of one dead letter; `attempts` are their number, time and error."""
-
-    id: str
-    title: Text
-    groups: tuple[ValueGroup, ...]
-    attempts: tuple[tuple[str, DateText | None, Text], ...]
-    json_url: str
-
-
 DeadLetterData = tuple[Mapping[str, Any], Mapping[str, Text]]
 """The API's document, and the pages of the event and its objects."""
 
@@ -215,7 +168,7 @@ def read_dead_letter(tx: Transaction, request: web.Request, _query: None) -> Dea
 
 
 @PAGES.page("/queue/dead-letters/{id}", "dead_letter.html", read=read_dead_letter)
-def dead_letter_page(data: DeadLetterData, context: PageContext) -> DeadLetterPage:
+def dead_letter_page(data: DeadLetterData, context: PageContext) -> SimpleNamespace:
     """A dead letter with all its attempts."""
     (document, links), view = data, context.view
     details = [
@@ -228,7 +181,7 @@ def dead_letter_page(data: DeadLetterData, context: PageContext) -> DeadLetterPa
         ("Discarded by", text(document["discarded_by"])),
         ("Reason", text(document["discard_reason"], 300)),
     ]
-    return DeadLetterPage(
+    return SimpleNamespace(
         id=document["id"],
         title=text(document["title"], 120) or Text("Event"),
         groups=value_group("Details", named_values(details)),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
+from types import SimpleNamespace
 from typing import Any
 
 from aiohttp import web
@@ -18,15 +19,13 @@ from flexportd.expose.context import READS, REGISTRY
 from flexportd.expose.dashboard.page import ListPageQuery, Page, PageTable, no_query
 from flexportd.expose.dashboard.view import related
 from flexportd.expose.dashboard.view.alerts import PageContext
-from flexportd.expose.dashboard.view.dates import DateText, ViewContext, count
-from flexportd.expose.dashboard.view.exception_rows import ExceptionListRow, object_exceptions
-from flexportd.expose.dashboard.view.history import ChangeGroup, change_groups, field_words
+from flexportd.expose.dashboard.view.dates import ViewContext, count
+from flexportd.expose.dashboard.view.exception_rows import object_exceptions
+from flexportd.expose.dashboard.view.history import change_groups, field_words
 from flexportd.expose.dashboard.view.labels import SOURCES, Text, json_or_none, page_url, text
-from flexportd.expose.dashboard.view.related import Links, RelatedData, RelatedGroup, RelatedRow
+from flexportd.expose.dashboard.view.related import Links, RelatedData
 from flexportd.expose.dashboard.view.values import (
     NamedValues,
-    NestedTable,
-    ValueGroup,
     facts,
     named_values,
     nested_tables,
@@ -151,30 +150,6 @@ class RecordData:
     types: Mapping[str, str | None]
 
 
-@dataclass(frozen=True, slots=True)
-class RecordPage:
-    """The view model of one object."""
-
-    kind: str
-    list_title: str
-    list_url: str
-    title: Text
-    id: Text
-    shipment: Text | None
-    mark: str | None
-    groups: tuple[ValueGroup, ...]
-    tables: tuple[NestedTable, ...]
-    related: tuple[RelatedGroup, ...]
-    exceptions: tuple[ExceptionListRow, ...]
-    causes: tuple[ChangeGroup, ...]
-    history_url: str | None
-    json_url: str | None
-    file_url: str | None
-    as_of: DateText | None
-    synced: DateText | None
-    source: str
-
-
 def _shipment(request: web.Request, tx: Transaction, domain: ResourceType, record: Record) -> Text | None:
     """The shipment that the object belongs to, as far as it is known."""
     number = authorization.shipment_of(domain, record)
@@ -185,11 +160,11 @@ def _shipment(request: web.Request, tx: Transaction, domain: ResourceType, recor
     return Text(f"FLEX-{number}", url=None if shipment is None else f"/shipments/{number}")
 
 
-def record_page(data: RecordData, context: PageContext) -> RecordPage:
+def record_page(data: RecordData, context: PageContext) -> SimpleNamespace:
     """One object."""
     domain, record, view = data.domain, data.record, context.view
     path = related.path(domain, record.id)
-    return RecordPage(
+    return SimpleNamespace(
         kind=domain.label.capitalize(),
         list_title=related.heading(domain),
         list_url=f"/{domain.route}",
@@ -211,7 +186,7 @@ def record_page(data: RecordData, context: PageContext) -> RecordPage:
     )
 
 
-def _groups(data: RecordData, view: ViewContext) -> tuple[ValueGroup, ...]:
+def _groups(data: RecordData, view: ViewContext) -> tuple[SimpleNamespace, ...]:
     domain, fields = data.domain, data.record.fields
     hidden = {"shipment_ids"} if fields.get("shipment_ids") == f"[{fields.get('shipment_id')}]" else set[str]()
     plain = facts(fields, domain.table.public, data.links, view, hidden)
@@ -242,24 +217,11 @@ class ListData:
     next: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class RecordsPage:
-    """The view model of a list; `search` is the search text, None where there is no search."""
-
-    title: str
-    summary: str
-    rows: tuple[RelatedRow, ...]
-    search: str | None
-    next_url: str | None
-    first_url: str | None
-    json_url: str
-
-
-def records_page(data: ListData, context: PageContext) -> RecordsPage:
+def records_page(data: ListData, context: PageContext) -> SimpleNamespace:
     """One page of the list of a resource."""
     domain, sent, path = data.domain, data.query.sent, f"/{data.domain.route}"
     rows = tuple(related.row(domain, row, context.view) for row in data.rows[: data.query.params.page.limit])
-    return RecordsPage(
+    return SimpleNamespace(
         title=related.heading(domain),
         summary=f"{_entries(rows, more=data.next is not None)}, most recently updated first",
         rows=rows,
@@ -270,7 +232,7 @@ def records_page(data: ListData, context: PageContext) -> RecordsPage:
     )
 
 
-def _entries(rows: Sequence[RelatedRow], *, more: bool) -> str:
+def _entries(rows: Sequence[SimpleNamespace], *, more: bool) -> str:
     return f"{'First ' if more else ''}{count(len(rows), 'entry', 'entries')}"
 
 
@@ -300,10 +262,10 @@ def read_review(tx: Transaction, _request: web.Request, domain: ResourceType) ->
     return ReviewData(domain, [records[key] for key in keys if key in records], total)
 
 
-def review_page(data: ReviewData, context: PageContext) -> RecordsPage:
+def review_page(data: ReviewData, context: PageContext) -> SimpleNamespace:
     """The objects whose removal a person has to confirm."""
     domain, rows = data.domain, related.record_rows(data.domain, data.records, context.view)
-    return RecordsPage(
+    return SimpleNamespace(
         title=f"{related.heading(domain)} missing from Flexport's list",
         summary=f"{_entries(rows, more=data.total > len(rows))}. Items that reappear need no action.",
         rows=rows,
@@ -329,23 +291,11 @@ class HistoryData:
     sent: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryPage:
-    """The view model of the history."""
-
-    kind: str
-    title: Text
-    causes: tuple[ChangeGroup, ...]
-    next_url: str | None
-    first_url: str | None
-    json_url: str
-
-
-def history_page(data: HistoryData, context: PageContext) -> HistoryPage:
+def history_page(data: HistoryData, context: PageContext) -> SimpleNamespace:
     """One page of the changes of an object, newest first."""
     domain, record = data.domain, data.record
     path = related.path(domain, record.id) or ""
-    return HistoryPage(
+    return SimpleNamespace(
         kind=domain.label.capitalize(),
         title=related.name(domain, record.fields, record.id, 120),
         causes=change_groups([(row, None) for row in data.rows], data.types, context.view, domain.name),

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, time
+from types import SimpleNamespace
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -15,11 +15,8 @@ from flexportd.core.timeline import EVENT_RANK, TimelinePoint
 from flexportd.expose.api.shares import PAGE_PATH, open_share
 from flexportd.expose.dashboard.layout import site_title, view_context
 from flexportd.expose.dashboard.render import render
-from flexportd.expose.dashboard.view.dates import DateCell, DateText, RelativeTime, ViewContext, find_zone
+from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
 from flexportd.expose.dashboard.view.labels import (
-    Badge,
-    Mode,
-    PlaceText,
     Text,
     and_more,
     container_type_text,
@@ -29,18 +26,15 @@ from flexportd.expose.dashboard.view.labels import (
     text,
     vessel_text,
 )
-from flexportd.expose.dashboard.view.route_bar import RouteBar, route_bar
 from flexportd.expose.dashboard.view.shipment_rows import (
     MOST,
-    ContainerRow,
-    LegRow,
-    StopRow,
     free_time,
     leg_rows,
     number_problem,
+    route_bar,
     stop_rows,
+    timeline_rows,
 )
-from flexportd.expose.dashboard.view.timeline import TimelineRow, timeline_rows
 from flexportd.expose.dashboard.view.values import NamedValues
 from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import identifier
@@ -61,40 +55,6 @@ _REFERENCES = (
 )
 _MAX_REFERENCES = 12  # references of a kind
 _UNDATED = "1970"  # an older time marks a state without a time
-
-
-@dataclass(frozen=True, slots=True)
-class CurrentLocation:
-    """The current location in words: `In transit by ocean to` a place, `due` a day."""
-
-    words: str
-    place: PlaceText | None
-    verb: str
-    at: DateCell | None
-
-
-@dataclass(frozen=True, slots=True)
-class SharePage:
-    """The view model; `viewed` is the time for the printed page, as no script runs here."""
-
-    site: str
-    flex_id: str
-    name: Text | None
-    mode: Mode | None
-    status: Badge
-    removed: DateText | None
-    location: CurrentLocation | None
-    stops: tuple[StopRow, ...]
-    carrier: Text | None
-    vessel: Text | None
-    route: RouteBar | None
-    points: tuple[TimelineRow, ...]
-    containers: tuple[ContainerRow, ...]
-    references: tuple[NamedValues, ...]
-    legs: tuple[LegRow, ...]
-    as_of: RelativeTime | None
-    expires: RelativeTime | None
-    viewed: str
 
 
 @route(
@@ -128,12 +88,18 @@ async def get_share_page(request: web.Request) -> web.StreamResponse:
     return PreparedStreamResponse(PreparedResponse(200, await asyncio.to_thread(work), HTML, **headers))
 
 
-def share_page(shared: SharedShipment, expires_at: str, site: str, view: ViewContext) -> SharePage:
-    """The page of a share link."""
+def share_page(shared: SharedShipment, expires_at: str, site: str, view: ViewContext) -> SimpleNamespace:
+    """The page of a share link; `viewed` is the time for the printed page, as no script runs here."""
     route, legs = shared["route"], _legs(shared["legs"])
-    fields = {**route, **_dates_of(shared)}
+    zones = {  # by road, departure is from the origin and arrival at the destination
+        "departure": route["port_of_loading_timezone"] or route["origin_timezone"],
+        "arrival": route["port_of_unloading_timezone"] or route["destination_timezone"],
+        "ramp_arrival": route["inland_ramp_timezone"],
+        "delivered_in_full": route["destination_timezone"],
+    }
+    fields = {**route, "status": shared["status"], **_local_times(shared, zones)}
     containers = shared["containers"][:MOST]
-    return SharePage(
+    return SimpleNamespace(
         site=site,
         flex_id=shared["flex_id"],
         name=text(shared["name"], 120),
@@ -173,41 +139,19 @@ def _local(at: str, day: str, zone: str | None, *, day_only: bool) -> str:
     return local
 
 
-_SHIPMENT_DATES = (
-    ("departure", "port_of_loading"),
-    ("arrival", "port_of_unloading"),
-    ("ramp_arrival", "inland_ramp"),
-    ("delivered_in_full", "destination"),
-)
-
-
-def _dates_of(shared: SharedShipment) -> dict[str, Any]:
-    """The dates of the shipment, under their stored names."""
-    fields: dict[str, Any] = {"status": shared["status"]}
-    for name, stop in _SHIPMENT_DATES:
-        zone = _zone_of(shared["route"], stop)
-        for kind in ("estimated", "actual"):
-            fields[f"{kind}_{name}"] = _local_time(shared[f"{kind}_{name}"], zone)  # type: ignore[literal-required]
-    return fields
-
-
-def _zone_of(route: Mapping[str, str | None], name: str) -> str | None:
-    """The zone of a place; by road, departure is from the origin and arrival at the destination."""
-    by_road = {"port_of_loading": "origin", "port_of_unloading": "destination"}
-    return route[f"{name}_timezone"] or (route[f"{by_road[name]}_timezone"] if name in by_road else None)
+def _local_times(shared: Mapping[str, Any], zones: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The estimated and actual times of these names, each in the zone of its place."""
+    names = [(f"{kind}_{name}", zone) for name, zone in zones.items() for kind in ("estimated", "actual")]
+    return {name: _local_time(shared[name], zone) for name, zone in names}
 
 
 def _legs(shared: Sequence[SharedLeg]) -> list[dict[str, Any]]:
     """The legs, under their stored names."""
+    missing = dict.fromkeys(("origin_ref", "destination_ref", "tracking_number"))
     legs: list[dict[str, Any]] = []
     for leg in shared:
         zones = {"departure": leg["origin_timezone"], "arrival": leg["destination_timezone"]}
-        times = {
-            f"{kind}_{name}": _local_time(leg[f"{kind}_{name}"], zone)  # type: ignore[literal-required]
-            for name, zone in zones.items()
-            for kind in ("estimated", "actual")
-        }
-        legs.append({**leg, "origin_ref": None, "destination_ref": None, "tracking_number": None, **times})
+        legs.append({**leg, **missing, **_local_times(leg, zones)})
     _fill_missing_ends(legs)
     return legs
 
@@ -227,28 +171,30 @@ def _fill_missing_ends(legs: Sequence[dict[str, Any]]) -> None:
 
 def _current_location(
     fields: Mapping[str, Any], legs: Sequence[Mapping[str, Any]], view: ViewContext
-) -> CurrentLocation | None:
+) -> SimpleNamespace | None:
+    """The current location in words: `In transit by ocean to` a place, `due` a day."""
     delivered = view.cell(fields, "delivered_in_full")
-    if fields["status"] == "final_destination" or (delivered and delivered.is_actual):
-        last = _leg_end(legs[-1], "arrival", view) if legs else None
-        actual = next((cell for cell in (delivered, last) if cell and cell.is_actual), None)
-        return CurrentLocation("Delivered", None, "on", actual)
     departed = [leg for leg in legs if leg["actual_departure"]]
-    if departed:
-        leg, end = departed[-1], place(departed[-1], "destination")
+    end = None
+    if fields["status"] == "final_destination" or (delivered and delivered.is_actual):
+        last = view.cell(legs[-1], "arrival", zone=legs[-1]["destination_timezone"]) if legs else None
+        at = next((cell for cell in (delivered, last) if cell and cell.is_actual), None)
+        words, verb = "Delivered", "on"
+    elif departed:
+        leg = departed[-1]
+        by, end = mode(leg["mode"]), place(leg, "destination")
         if end is None:
             return None
-        at, by = _leg_end(leg, "arrival", view), mode(leg["mode"])
+        words, verb = f"In transit{f' by {by.text.lower()}' if by else ''} to", "due"
         if leg["actual_arrival"]:
-            return CurrentLocation("At", end, "since", at)
-        return CurrentLocation(f"In transit{f' by {by.text.lower()}' if by else ''} to", end, "due", at)
-    if fields["status"] not in _NOT_DEPARTED:
+            words, verb = "At", "since"
+        at = view.cell(leg, "arrival", zone=leg["destination_timezone"])
+    elif fields["status"] in _NOT_DEPARTED:
+        at = view.cell(legs[0], "departure", zone=legs[0]["origin_timezone"]) if legs else None
+        words, verb = "Not departed yet", "departs"
+    else:
         return None
-    return CurrentLocation("Not departed yet", None, "departs", _leg_end(legs[0], "departure", view) if legs else None)
-
-
-def _leg_end(leg: Mapping[str, Any], name: str, view: ViewContext) -> DateCell | None:
-    return view.cell(leg, name, zone=leg["origin_timezone" if name == "departure" else "destination_timezone"])
+    return SimpleNamespace(words=words, place=end, verb=verb, at=at)
 
 
 def _timeline_point(shared: SharedMilestone, index: int) -> TimelinePoint:
@@ -275,17 +221,16 @@ def _timeline_point(shared: SharedMilestone, index: int) -> TimelinePoint:
     )
 
 
-def _container_row(shared: SharedContainer, door_zone: str | None, view: ViewContext) -> ContainerRow:
+def _container_row(shared: SharedContainer, door_zone: str | None, view: ViewContext) -> SimpleNamespace:
     zone = shared["terminal_timezone"]
     has_left = bool(shared["left_terminal"] or shared["actual_delivery"] or shared["empty_returned_date"])
     fields = {
         "estimated_available": _local_time(shared["estimated_available_for_pickup"], zone),
         "actual_available": _local_time(shared["available_for_pickup"], zone),
-        "estimated_delivery": _local_time(shared["estimated_delivery"], door_zone),
-        "actual_delivery": _local_time(shared["actual_delivery"], door_zone),
+        **_local_times(shared, {"delivery": door_zone}),
     }
     last_free_day = _local_time(shared["last_free_day"], zone)
-    return ContainerRow(
+    return SimpleNamespace(
         number=text(shared["container_number"], 40) or Text("Container number not assigned"),
         number_problem=number_problem(shared["container_number"]),
         type=container_type_text(shared["container_size"], shared["container_type"]),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from types import SimpleNamespace
 from typing import Any
 
 from aiohttp import web
@@ -17,14 +18,11 @@ from flexportd.expose.context import READS, REGISTRY
 from flexportd.expose.dashboard.page import PageTable, no_query, redirect
 from flexportd.expose.dashboard.view import related
 from flexportd.expose.dashboard.view.alerts import PageContext
-from flexportd.expose.dashboard.view.dates import DateText, ViewContext
-from flexportd.expose.dashboard.view.exception_rows import ExceptionListRow, object_exceptions
-from flexportd.expose.dashboard.view.history import ChangeGroup, change_groups
+from flexportd.expose.dashboard.view.dates import ViewContext
+from flexportd.expose.dashboard.view.exception_rows import object_exceptions
+from flexportd.expose.dashboard.view.history import change_groups
 from flexportd.expose.dashboard.view.labels import (
     SOURCES,
-    Badge,
-    Mode,
-    PlaceText,
     Text,
     freight_type_text,
     json_or_none,
@@ -37,18 +35,15 @@ from flexportd.expose.dashboard.view.labels import (
     text,
     vessel_text,
 )
-from flexportd.expose.dashboard.view.related import Links, RelatedData, RelatedGroup
-from flexportd.expose.dashboard.view.route_bar import RouteBar, route_bar
+from flexportd.expose.dashboard.view.related import Links, RelatedData
 from flexportd.expose.dashboard.view.shipment_rows import (
-    ContainerRow,
-    LegRow,
-    StopRow,
     container_rows,
     leg_rows,
+    route_bar,
     stop_rows,
+    timeline_rows,
 )
-from flexportd.expose.dashboard.view.timeline import TimelineRow, timeline_rows
-from flexportd.expose.dashboard.view.values import NamedValues, ValueGroup, value_group
+from flexportd.expose.dashboard.view.values import NamedValues, value_group
 from flexportd.expose.openapi.path_references import resolve_reference
 from flexportd.expose.security import authorization
 from flexportd.storage.repositories.exceptions import ExceptionRow
@@ -77,33 +72,6 @@ class ShipmentData:
     exceptions: Sequence[ExceptionRow] = ()
     related: Sequence[RelatedData] = ()
     links: Links = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ShipmentPage:
-    """The view model."""
-
-    id: int
-    exceptions: tuple[ExceptionListRow, ...]
-    name: Text | None
-    mode: Mode | None
-    status: Badge
-    mark: str | None
-    origin: PlaceText | None
-    destination: PlaceText | None
-    carrier: Text | None
-    vessel: Text | None
-    stops: tuple[StopRow, ...]
-    route: RouteBar | None
-    points: tuple[TimelineRow, ...]
-    groups: tuple[ValueGroup, ...]
-    legs: tuple[LegRow, ...]
-    containers: tuple[ContainerRow, ...]
-    causes: tuple[ChangeGroup, ...]
-    as_of: DateText | None
-    synced: DateText | None
-    source: str
-    related: tuple[RelatedGroup, ...] = ()
 
 
 async def _query(request: web.Request) -> int | web.StreamResponse:
@@ -144,12 +112,13 @@ def read(tx: Transaction, request: web.Request, number: int) -> ShipmentData:
 
 
 @PAGES.page("/shipments/{id}", "shipment.html", query=_query, read=read, is_cached=lambda _: True, for_audiences=True)
-def shipment_page(data: ShipmentData, context: PageContext) -> ShipmentPage:
+def shipment_page(data: ShipmentData, context: PageContext) -> SimpleNamespace:
     """One shipment."""
     bundle, view = data.bundle, context.view
     shipment, fields = bundle.shipment, bundle.shipment.fields
     groups = (_cargo(fields, view), _references(fields, data.links), _parties(fields), _metadata(fields))
-    return ShipmentPage(
+    legs = [{"id": leg.id, **leg.fields} for leg in sort_legs(bundle.legs)]
+    return SimpleNamespace(
         id=int(shipment.id),
         exceptions=object_exceptions(data.exceptions, view),
         name=text(fields["name"], 120),
@@ -161,10 +130,10 @@ def shipment_page(data: ShipmentData, context: PageContext) -> ShipmentPage:
         carrier=text(fields["carrier"], 60),
         vessel=vessel_text(fields),
         stops=stop_rows(fields, view),
-        route=route_bar([leg.fields for leg in sort_legs(bundle.legs)], view),
+        route=route_bar(legs, view),
         points=timeline_rows(timeline(bundle), view),
         groups=tuple(chain.from_iterable(groups)),
-        legs=_legs(bundle, view),
+        legs=leg_rows(legs, view),
         containers=container_rows(bundle, view),
         causes=change_groups(_all_changes(data), data.types, view)[:_CAUSES],
         as_of=view.instant(shipment.as_of),
@@ -172,12 +141,6 @@ def shipment_page(data: ShipmentData, context: PageContext) -> ShipmentPage:
         source=SOURCES.get(shipment.source, shipment.source),
         related=related.related_groups(data.related, shipment.id, view),
     )
-
-
-def _legs(bundle: ShipmentBundle, view: ViewContext) -> tuple[LegRow, ...]:
-    legs = sort_legs(bundle.legs)
-    rows = leg_rows([leg.fields for leg in legs], view)
-    return tuple(replace(row, url=f"/legs/{leg.id}") for row, leg in zip(rows, legs, strict=False))
 
 
 def _archived_mark(archived_at: str | None, view: ViewContext) -> str | None:
@@ -197,12 +160,12 @@ def _all_changes(data: ShipmentData) -> list[tuple[dict[str, Any], Text | None]]
     return sorted(rows, key=lambda pair: -int(pair[0]["id"]))
 
 
-def _group(title: str, values: Iterable[tuple[str, Sequence[Text | None]]]) -> tuple[ValueGroup, ...]:
+def _group(title: str, values: Iterable[tuple[str, Sequence[Text | None]]]) -> tuple[SimpleNamespace, ...]:
     known = [(name, tuple(value for value in parts if value is not None)) for name, parts in values]
     return value_group(title, [NamedValues(name, parts) for name, parts in known if parts])
 
 
-def _cargo(fields: Mapping[str, Any], view: ViewContext) -> tuple[ValueGroup, ...]:
+def _cargo(fields: Mapping[str, Any], view: ViewContext) -> tuple[SimpleNamespace, ...]:
     ready = view.calendar_day(fields["cargo_ready_date"])
     pieces = f"{fields['pieces']:,}" if fields["pieces"] else None
     lcl = None if fields["is_lcl"] is None else "Less than a container (LCL)" if fields["is_lcl"] else "Full (FCL)"
@@ -222,7 +185,7 @@ def _cargo(fields: Mapping[str, Any], view: ViewContext) -> tuple[ValueGroup, ..
     )
 
 
-def _references(fields: Mapping[str, Any], links: Links) -> tuple[ValueGroup, ...]:
+def _references(fields: Mapping[str, Any], links: Links) -> tuple[SimpleNamespace, ...]:
     booking = links.get("booking_id") or (text(fields["booking_id"]),)
     return _group(
         "References",
@@ -238,7 +201,7 @@ def _references(fields: Mapping[str, Any], links: Links) -> tuple[ValueGroup, ..
     )
 
 
-def _parties(fields: Mapping[str, Any]) -> tuple[ValueGroup, ...]:
+def _parties(fields: Mapping[str, Any]) -> tuple[SimpleNamespace, ...]:
     return _group(
         "Parties",
         (
@@ -251,7 +214,7 @@ def _parties(fields: Mapping[str, Any]) -> tuple[ValueGroup, ...]:
     )
 
 
-def _metadata(fields: Mapping[str, Any]) -> tuple[ValueGroup, ...]:
+def _metadata(fields: Mapping[str, Any]) -> tuple[SimpleNamespace, ...]:
     """The client's own labels: names with a value or a list of values."""
     metadata = json_or_none(fields["metadata"])
     values = []

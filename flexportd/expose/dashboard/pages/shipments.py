@@ -1,7 +1,8 @@
 """The page with the list of shipments."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 from aiohttp import web
@@ -16,10 +17,10 @@ from flexportd.expose.api.shipments import MODES as KNOWN_MODES
 from flexportd.expose.context import DisplaySettings
 from flexportd.expose.dashboard.layout import is_customer
 from flexportd.expose.dashboard.page import ListPageQuery, Page, PageTable
-from flexportd.expose.dashboard.view.alerts import PageContext, SetupHint
-from flexportd.expose.dashboard.view.dates import DateText, count
+from flexportd.expose.dashboard.view.alerts import PageContext
+from flexportd.expose.dashboard.view.dates import count
 from flexportd.expose.dashboard.view.labels import MODES, STAGES, page_url, sentence, short_text, status
-from flexportd.expose.dashboard.view.shipment_rows import ShipmentRow, shipment_row
+from flexportd.expose.dashboard.view.shipment_rows import shipment_row
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.query_params import ListRequest, ListRules
 from flexportd.http.responses import HTML, PreparedResponse, PreparedStreamResponse
@@ -39,69 +40,17 @@ _LONGEST_PROBLEM = 2000  # characters
 
 PAGES = PageTable("shipments")
 
+_ARCHIVED = (("false", "Current"), ("true", "Archived"), ("all", "All"))
 _SORT_TEXTS = {
     "updated_at": ("least recently updated first", "most recently updated first"),
     "id": ("lowest ID first", "highest ID first"),
     "eta": ("earliest arrival first", "latest arrival first"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One choice of a filter."""
-
-    value: str
-    title: str
-    chosen: bool
-
-
-@dataclass(frozen=True, slots=True)
-class OptionGroup:
-    """Options under a heading."""
-
-    title: str
-    options: tuple[Option, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SortableColumn:
-    """The heading of a sortable column; `direction` is the value of `aria-sort`."""
-
-    title: str
-    url: str
-    direction: str
-
-
-@dataclass(frozen=True, slots=True)
-class FilterForm:
-    """The filter form as it was sent."""
-
-    q: str
-    eta_after: str
-    eta_before: str
-    stages: tuple[Option, ...]
-    statuses: tuple[OptionGroup, ...]
-    modes: tuple[Option, ...]
-    archived: tuple[Option, ...]
-    sorts: tuple[Option, ...]
-    is_filtered: bool
-    is_expanded: bool
-    """Whether a filter is set that narrow screens hide behind "More filters"."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShipmentsPage:
-    """The view model; `problem` is what is wrong with the filters."""
-
-    result: str
-    rows: tuple[ShipmentRow, ...]
-    form: FilterForm
-    headings: dict[str, SortableColumn]
-    next_url: str | None
-    first_url: str | None
-    as_of: DateText | None
-    setup_hint: SetupHint | None
-    problem: str | None
+_SORTS = [
+    (f"{sign}{name}", words[0].upper() + words[1:])
+    for name, texts in _SORT_TEXTS.items()
+    for sign, words in zip(("-", ""), reversed(texts), strict=True)
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +113,12 @@ def read_invalid(_tx: Transaction, _request: web.Request, query: tuple[Mapping[s
     is_cached=lambda query: not query.sent.get("q"),
     for_audiences=True,
 )
-def shipments_page(data: ShipmentsData, context: PageContext) -> ShipmentsPage:
+def shipments_page(data: ShipmentsData, context: PageContext) -> SimpleNamespace:
     """One page of the list."""
     form, params, view = data.query.sent, data.query.params, context.view
     limit = params.page.limit
     result = _result(min(len(data.rows), limit), params, form, more=data.next is not None)
-    return ShipmentsPage(
+    return SimpleNamespace(
         result="" if data.problem else result,
         rows=tuple(shipment_row(fields, view) for fields in data.rows[:limit]),
         form=_form(form),
@@ -199,54 +148,43 @@ def _result(number: int, params: ListRequest, form: Mapping[str, str], *, more: 
     return f"{words}{matching}, {_SORT_TEXTS[params.sort][params.page.descending]}"
 
 
-def _heading(title: str, name: str, params: ListRequest, form: Mapping[str, str]) -> SortableColumn:
+def _heading(title: str, name: str, params: ListRequest, form: Mapping[str, str]) -> SimpleNamespace:
     """A first click sorts by this column (arrivals: the earliest first), a second one reverses the order."""
     is_sorted = params.sort == name
     descending = not params.page.descending if is_sorted else name != "eta"
     url = page_url("/shipments", form, sort=f"-{name}" if descending else name, cursor="")
     direction = ("descending" if params.page.descending else "ascending") if is_sorted else "none"
-    return SortableColumn(title, url, direction)
+    return SimpleNamespace(title=title, url=url, direction=direction)
 
 
-def _form(form: Mapping[str, str]) -> FilterForm:
+def _form(form: Mapping[str, str]) -> SimpleNamespace:
+    """The filter form as it was sent; `is_expanded`: a filter is set that narrow screens hide."""
     chosen = {name: form.get(name, "") for name in FILTERS}
-    stages = tuple(_option(",".join(stage.statuses), stage.title, chosen["status"]) for stage in STAGES)
-    choices = [
-        OptionGroup(stage.title, tuple(_option(name, status(name).text, chosen["status"]) for name in stage.statuses))
+    stages = [(",".join(stage.statuses), stage.title) for stage in STAGES]
+    groups = [
+        (stage.title, [(name, status(name).text) for name in stage.statuses])
         for stage in STAGES
         if len(stage.statuses) > 1
     ]
-    known = {option.value for option in stages} | {option.value for group in choices for option in group.options}
+    known = {value for options in (stages, *(options for _, options in groups)) for value, _ in options}
     if chosen["status"] and chosen["status"] not in known:
-        own = Option(chosen["status"], short_text(chosen["status"], 60) or "", chosen=True)
-        choices.insert(0, OptionGroup("Selected", (own,)))
-    modes = [_option(name, label.text, chosen["mode"]) for name, label in MODES.items()]
+        groups.insert(0, ("Selected", [(chosen["status"], short_text(chosen["status"], 60) or "")]))
+    modes = [(name, label.text) for name, label in MODES.items()]
     if chosen["mode"] and chosen["mode"] not in MODES:
-        modes.insert(0, Option(chosen["mode"], short_text(chosen["mode"], 60) or "", chosen=True))
-    archived = chosen["archived"] or "false"
-    return FilterForm(
+        modes.insert(0, (chosen["mode"], short_text(chosen["mode"], 60) or ""))
+    return SimpleNamespace(
         q=chosen["q"],
         eta_after=chosen["eta_after"],
         eta_before=chosen["eta_before"],
-        stages=stages,
-        statuses=tuple(choices),
-        modes=tuple(modes),
-        archived=tuple(
-            _option(value, title, archived)
-            for value, title in (("false", "Current"), ("true", "Archived"), ("all", "All"))
-        ),
-        sorts=tuple(_sorts(form.get("sort", ""))),
+        stages=_options(stages, chosen["status"]),
+        statuses=[SimpleNamespace(title=title, options=_options(group, chosen["status"])) for title, group in groups],
+        modes=_options(modes, chosen["mode"]),
+        archived=_options(_ARCHIVED, chosen["archived"] or "false"),
+        sorts=_options(_SORTS, form.get("sort", "") or "-updated_at"),
         is_filtered=any(chosen.values()),
         is_expanded=any(value for name, value in chosen.items() if name != "q"),
     )
 
 
-def _sorts(chosen: str) -> Iterator[Option]:
-    """The sort orders, the default first."""
-    for name, (ascending, descending) in _SORT_TEXTS.items():
-        yield _option(f"-{name}", descending[0].upper() + descending[1:], chosen or "-updated_at")
-        yield _option(name, ascending[0].upper() + ascending[1:], chosen or "-updated_at")
-
-
-def _option(value: str, title: str, chosen: str) -> Option:
-    return Option(value, title, value == chosen)
+def _options(choices: Iterable[tuple[str, str]], chosen: str) -> list[SimpleNamespace]:
+    return [SimpleNamespace(value=value, title=title, chosen=value == chosen) for value, title in choices]

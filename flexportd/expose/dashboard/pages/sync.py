@@ -3,24 +3,30 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 from aiohttp import web
 
 from flexportd.clock import stamp
-from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.expose.api.sync import resource_by_name
 from flexportd.expose.context import CLOCK, JOBS, UPSTREAM
-from flexportd.expose.dashboard.double_submit import SUBMIT_GUARD
-from flexportd.expose.dashboard.page import PageTable, done, form_field
+from flexportd.expose.dashboard.page import SUBMIT_GUARD, PageTable, done, form_field
 from flexportd.expose.dashboard.view import list_status
 from flexportd.expose.dashboard.view.alerts import FLEXPORT_URL, NO_KEY, PageContext
-from flexportd.expose.dashboard.view.api_usage import Fact, NextSync, UsageRow, facts, next_sync, usage_rows
-from flexportd.expose.dashboard.view.dates import RelativeTime, ViewContext, count
+from flexportd.expose.dashboard.view.dates import ViewContext, count
 from flexportd.expose.dashboard.view.labels import Text, resource_words, text
-from flexportd.expose.dashboard.view.list_status import LastRun, ListRow, ReviewRow, Sentence
-from flexportd.expose.dashboard.view.sync_report import Progress, RunReceipts, RunRow, progress, run_receipts, run_rows
+from flexportd.expose.dashboard.view.list_status import LastRun, Sentence
+from flexportd.expose.dashboard.view.sync_report import (
+    Fact,
+    facts,
+    next_sync,
+    progress,
+    run_receipts,
+    run_rows,
+    usage_rows,
+)
 from flexportd.expose.interfaces import require_flexport
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.parameters import parse_integer
@@ -68,38 +74,6 @@ class SyncData:
     """The run of the query."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnreadableRow:
-    """An object from Flexport that could not be parsed."""
-
-    name: str
-    key: Text
-    error: Text | None
-    count: str
-    last: RelativeTime | None
-
-
-@dataclass(frozen=True, slots=True)
-class SyncPage:
-    """The view model."""
-
-    notice: str | None
-    no_key: str | None
-    sentences: tuple[Sentence, ...]
-    running: Progress | None
-    held: tuple[ReviewRow, ...]
-    lists: tuple[ListRow, ...]
-    receipts: RunReceipts | None
-    receipts_title: str
-    unreadable: tuple[UnreadableRow, ...]
-    unreadable_total: str
-    forecast: NextSync | None
-    runs: tuple[RunRow, ...]
-    flexport: tuple[Fact, ...]
-    usage: tuple[UsageRow, ...]
-    usage_total: UsageRow | None
-
-
 async def _query(request: web.Request) -> SyncQuery:
     query = query_params.parse_unique(request.query, ("done", "run"))
     run = parse_integer("run", query["run"], 1, 2**63 - 1) if "run" in query else None
@@ -133,31 +107,31 @@ def read(tx: Transaction, request: web.Request, query: SyncQuery) -> SyncData:
 
 
 @PAGES.page("/sync", "sync.html", query=_query, read=read)
-def sync_page(data: SyncData, context: PageContext) -> SyncPage:
+def sync_page(data: SyncData, context: PageContext) -> SimpleNamespace:
     """The sync; not cached, as it shows the progress of a run."""
     stored, view, state = context.stored, context.view, context.runtime.flexport
     resources = {resource.name: resource for resource in context.runtime.resources}
     lists = list_status.list_rows(resources.values(), stored, _last_run(data, context), view)
     held = list_status.review_rows(stored.pending_removals, resources, view)
     current = data.running if state is not None else None
-    sentences: tuple[Sentence, ...] = ()
+    report, sentences = data.chosen or current or data.ended, tuple[Sentence, ...]()
     if state is not None:
         sentences = tuple(Sentence(alert.sentence, alert.tone) for alert in context.alerts if alert.url == FLEXPORT_URL)
         sentences += list_status.sentences(stored, lists, held, view, is_running=current is not None)
     rows, total = usage_rows(data.calls)
     title = f"Run {data.chosen[0].id}" if data.chosen else "Full sync in progress" if current else "Last full sync"
-    return SyncPage(
+    return SimpleNamespace(
         notice=data.query.notice,
         no_key=NO_KEY if state is None else None,
         sentences=sentences,
-        running=progress(current[1], stored.lists, view.ago(current[0].started_at)) if current else None,
+        running=progress(*current, stored.lists, view) if current else None,
         held=held,
         lists=lists if state is not None or stored.lists else (),
-        receipts=_receipts(data.chosen or current or data.ended, resources, view),
+        receipts=run_receipts(*report, resources, view) if report else None,
         receipts_title=title,
         unreadable=tuple(_unreadable(row, view) for row in data.unreadable_rows),
         unreadable_total=count(sum(data.unreadable.values()), "object"),
-        forecast=_forecast(context, data.query.job or {}),
+        forecast=next_sync(context.forecast, data.query.job, view),
         runs=run_rows(data.runs, view),
         flexport=(*facts(state, view), _details(*data.details)) if state is not None else (),
         usage=rows,
@@ -175,25 +149,13 @@ def _last_run(data: SyncData, context: PageContext) -> LastRun:
     )
 
 
-def _receipts(
-    run: tuple[Run, Sequence[Receipt]] | None, resources: Mapping[str, ResourceType], view: ViewContext
-) -> RunReceipts | None:
-    return run_receipts(*run, resources, view) if run else None
-
-
-def _forecast(context: PageContext, job: Mapping[str, Any]) -> NextSync | None:
-    if context.forecast is None:
-        return None
-    return next_sync(context.forecast, job.get("next_run_at"), context.view, paused=bool(job.get("paused")))
-
-
 def _details(pending: int, is_complete: bool) -> Fact:
     words = f"{pending:,} to fetch" if pending else "Not needed: lists are complete" if is_complete else "All fetched"
     return Fact("Shipment details", None, words)
 
 
-def _unreadable(row: Mapping[str, Any], view: ViewContext) -> UnreadableRow:
-    return UnreadableRow(
+def _unreadable(row: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
+    return SimpleNamespace(
         name=resource_words(row["resource"]),
         key=text(row["resource_id"], 40) or Text("?"),
         error=text(row["error"], 200),

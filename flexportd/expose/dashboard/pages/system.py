@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -14,11 +15,10 @@ from flexportd.core.labels import format_duration
 from flexportd.escape import escape_control
 from flexportd.expose.api.health import version_warnings, warnings
 from flexportd.expose.context import CACHE, DB, JOBS, SERVER_INFO, DisplaySettings
-from flexportd.expose.dashboard.double_submit import SUBMIT_GUARD
-from flexportd.expose.dashboard.page import PageTable, done
+from flexportd.expose.dashboard.page import SUBMIT_GUARD, PageTable, done
 from flexportd.expose.dashboard.view.alerts import PageContext
-from flexportd.expose.dashboard.view.dates import DateText, RelativeTime, ViewContext, count
-from flexportd.expose.dashboard.view.labels import Badge, Text, sentence, short_text, size, text
+from flexportd.expose.dashboard.view.dates import ViewContext, count
+from flexportd.expose.dashboard.view.labels import LABELS, Badge, sentence, short_text, size, text
 from flexportd.expose.openapi import query_params
 from flexportd.expose.webhook_refusals import explanation, hint
 from flexportd.storage.queries.list_query import PageRequest
@@ -34,24 +34,6 @@ NOTICES = {
     "paused": "Job paused. The current run will finish.",
     "resumed": "Job resumed.",
 }
-
-_OUTCOMES = {
-    "done": Badge("Done", "delivered"),
-    "failed": Badge("Failed", "bad"),
-    "timed_out": Badge("Timed out", "bad"),
-    "cancelled": Badge("Cancelled", "arriving"),
-    "interrupted": Badge("Interrupted", "arriving"),
-}
-
-_KINDS = {
-    "field": "Field",
-    "value": "Value",
-    "shape": "Structure",
-    "object": "Object",
-    "event_type": "Event type",
-    "response": "Response",
-}
-
 
 PAGES = PageTable("system")
 
@@ -79,91 +61,6 @@ class SystemData:
     versions: Sequence[EventVersion] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class JobRow:
-    """A job; its buttons post to `url`."""
-
-    name: str
-    title: str
-    schedule: str
-    next: RelativeTime | None
-    next_words: str
-    is_running: bool
-    started: str | None
-    is_paused: bool
-    last: RelativeTime | None
-    duration: str | None
-    outcome: Badge | None
-    message: Text | None
-    failing: str | None
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class CacheRow:
-    """One layer of the cache; `hit_rate` in percent."""
-
-    title: str
-    hit_rate: int | None
-    hits: str
-    misses: str
-    size: str
-
-
-@dataclass(frozen=True, slots=True)
-class DriftRow:
-    """A field, value or object that Flexport sends but does not document."""
-
-    kind: str
-    object: Text | None
-    name: Text | None
-    example: Text | None
-    count: str
-    first: DateText | None
-    last: RelativeTime | None
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedRow:
-    """The webhooks that were refused for one reason."""
-
-    reason: str
-    count: str
-    last: RelativeTime | None
-    first: DateText | None
-    address: str
-    path: str
-    hint: str
-
-
-@dataclass(frozen=True, slots=True)
-class Storage:
-    """The state of the database."""
-
-    state: Badge
-    words: str
-    wal: str
-
-
-@dataclass(frozen=True, slots=True)
-class SystemPage:
-    """The view model."""
-
-    notice: str | None
-    version: str
-    uptime: str
-    started: DateText | None
-    reasons: tuple[str, ...]
-    warnings: tuple[str, ...]
-    jobs: tuple[JobRow, ...]
-    refused: tuple[RefusedRow, ...]
-    storage: Storage
-    layers: tuple[CacheRow, ...]
-    findings: tuple[DriftRow, ...]
-    findings_total: str
-    has_more_findings: bool
-
-
 async def _query(request: web.Request) -> SystemQuery:
     app, query = request.app, query_params.parse_unique(request.query, ("done",))
     return SystemQuery(
@@ -184,11 +81,11 @@ def read(tx: Transaction, _request: web.Request, query: SystemQuery) -> SystemDa
 
 
 @PAGES.page("/system", "system.html", query=_query, read=read)
-def system_page(data: SystemData, context: PageContext) -> SystemPage:
+def system_page(data: SystemData, context: PageContext) -> SimpleNamespace:
     """The daemon; not cached, as it shows the present moment."""
     query, runtime, view = data.query, context.runtime, context.view
     wanted = [*query.warnings, *version_warnings(data.versions, view.now)]
-    return SystemPage(
+    return SimpleNamespace(
         notice=query.notice,
         version=__version__,
         uptime=format_duration(age(query.started_at, view.now) or 0.0),
@@ -205,13 +102,13 @@ def system_page(data: SystemData, context: PageContext) -> SystemPage:
     )
 
 
-def _job(job: Mapping[str, Any], view: ViewContext) -> JobRow:
+def _job(job: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
     last, running, failures = job["last_run"], job["running"], job["consecutive_failures"]
     upcoming = None if job["paused"] or running else view.until(job["next_run_at"])
     since = view.ago(running["since"]) if running else None
     words = "Running" if running else "Paused" if job["paused"] else "Not scheduled"
-    seconds = last["seconds"] if last else None
-    return JobRow(
+    seconds, outcome = (last["seconds"], last["outcome"]) if last else (None, "")
+    return SimpleNamespace(
         name=escape_control(job["id"], 60),
         title=escape_control(job["title"], 120),
         schedule=escape_control(job["schedule"], 80),
@@ -222,16 +119,16 @@ def _job(job: Mapping[str, Any], view: ViewContext) -> JobRow:
         is_paused=job["paused"],
         last=view.ago(last["ended_at"]) if last else None,
         duration=None if seconds is None else format_duration(seconds) if seconds >= 1 else f"{seconds * 1000:.0f} ms",
-        outcome=_outcome(last["outcome"]) if last else None,
+        outcome=(LABELS.job_outcomes.get(outcome) or Badge(escape_control(outcome, 40), "plain")) if last else None,
         message=text(last["message"], 160) if last else None,
         failing=f"{failures:,} times in a row" if failures > 1 else None,
         url=f"/system/jobs/{quote(job['id'], safe='')}",
     )
 
 
-def _refused(refusal: WebhookRefusal, display: DisplaySettings, view: ViewContext) -> RefusedRow:
+def _refused(refusal: WebhookRefusal, display: DisplaySettings, view: ViewContext) -> SimpleNamespace:
     title = explanation(refusal.reason).title
-    return RefusedRow(
+    return SimpleNamespace(
         reason=title[:1].upper() + title[1:],
         count=f"{refusal.count:,}",
         last=view.ago(refusal.last_at),
@@ -242,33 +139,35 @@ def _refused(refusal: WebhookRefusal, display: DisplaySettings, view: ViewContex
     )
 
 
-def _outcome(name: str) -> Badge:
-    return _OUTCOMES.get(name) or Badge(escape_control(name, 40), "plain")
-
-
-def _storage(fault: str | None, wal_bytes: int) -> Storage:
-    wal = size(wal_bytes)
+def _storage(fault: str | None, wal_bytes: int) -> SimpleNamespace:
+    state, words = Badge("Healthy", "delivered"), "Webhooks are stored on disk before they are acknowledged."
     if fault:
-        return Storage(Badge("Fault", "bad"), sentence(f"The database is not writable: {fault}"), wal)
-    return Storage(Badge("Healthy", "delivered"), "Webhooks are stored on disk before they are acknowledged.", wal)
+        state, words = Badge("Fault", "bad"), sentence(f"The database is not writable: {fault}")
+    return SimpleNamespace(state=state, words=words, wal=size(wal_bytes))
 
 
-def _layers(query: SystemQuery) -> tuple[CacheRow, ...]:
-    (hits, misses, held), disk = query.memory, query.disk
-    return (
-        _layer("Memory", hits, misses, size(held)),
-        _layer("Disk", disk.hits, disk.misses, f"{size(disk.bytes)} in {count(disk.entries, 'item')}"),
+def _layers(query: SystemQuery) -> tuple[SimpleNamespace, ...]:
+    """The layers of the cache; `hit_rate` in percent."""
+    disk, (hits, misses, used) = query.disk, query.memory
+    on_disk = f"{size(disk.bytes)} in {count(disk.entries, 'item')}"
+    return tuple(
+        SimpleNamespace(
+            title=title,
+            hit_rate=round(100 * hits / (hits + misses)) if hits + misses else None,
+            hits=f"{hits:,}",
+            misses=f"{misses:,}",
+            size=held,
+        )
+        for title, hits, misses, held in (
+            ("Memory", hits, misses, size(used)),
+            ("Disk", disk.hits, disk.misses, on_disk),
+        )
     )
 
 
-def _layer(title: str, hits: int, misses: int, held: str) -> CacheRow:
-    total = hits + misses
-    return CacheRow(title, round(100 * hits / total) if total else None, f"{hits:,}", f"{misses:,}", held)
-
-
-def _finding(row: Mapping[str, Any], view: ViewContext) -> DriftRow:
-    return DriftRow(
-        kind=_KINDS.get(row["kind"]) or short_text(row["kind"]) or "",
+def _finding(row: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
+    return SimpleNamespace(
+        kind=LABELS.drift_kinds.get(row["kind"]) or short_text(row["kind"]) or "",
         object=text(row["object"], 60),
         name=text(row["name"], 80),
         example=text(row["example"], 80),

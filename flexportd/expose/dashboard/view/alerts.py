@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any, Literal
 
 from aiohttp import web
@@ -45,25 +46,6 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
-class Banner:
-    """The alerts in one line, at the top of every page."""
-
-    words: str
-    title: str
-    tone: Literal["warn", "bad"]
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class SetupHint:
-    """How to connect to Flexport, shown until there is a shipment."""
-
-    webhook_path: str
-    has_secrets: bool
-    has_key: bool
-
-
-@dataclass(frozen=True, slots=True)
 class RuntimeStatus:
     """What the running daemon reports. `flexport` is the state of the client; None where no API key is configured."""
 
@@ -85,9 +67,13 @@ class RuntimeStatus:
         """Whether Flexport's API can be called."""
         return self.flexport is not None
 
-    def setup_hint(self) -> SetupHint:
+    def setup_hint(self) -> SimpleNamespace:
         """How to connect to Flexport, with what is configured already."""
-        return SetupHint(escape_control(self.display.webhook_path), self.display.has_secrets, self.has_key)
+        return SimpleNamespace(
+            webhook_path=escape_control(self.display.webhook_path),
+            has_secrets=self.display.has_secrets,
+            has_key=self.has_key,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,16 +140,17 @@ def current_alerts(runtime: RuntimeStatus, stored: StoredStatus | None, view: Vi
     return tuple(active)
 
 
-def banner(active: Sequence[Alert]) -> Banner | None:
-    """The alerts in one line; None without alerts."""
+def banner(active: Sequence[Alert]) -> SimpleNamespace | None:
+    """The alerts in one line, at the top of every page; None without alerts."""
     if not active:
         return None
-    first = active[0]
-    if len(active) == 1:
-        return Banner(first.badge, first.sentence, first.tone, first.url)
-    worst: Literal["warn", "bad"] = "bad" if any(alert.tone == "bad" for alert in active) else "warn"
-    words = " ".join(alert.sentence for alert in active)
-    return Banner(f"{first.badge} and {len(active) - 1} more", words, worst, "/")
+    first, more = active[0], len(active) - 1
+    return SimpleNamespace(
+        words=f"{first.badge} and {more} more" if more else first.badge,
+        title=" ".join(alert.sentence for alert in active),
+        tone="bad" if any(alert.tone == "bad" for alert in active) else "warn",
+        url="/" if more else first.url,
+    )
 
 
 def newest_data_time(lists: Mapping[str, ListState]) -> str | None:

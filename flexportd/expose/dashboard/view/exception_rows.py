@@ -1,7 +1,7 @@
 """Exceptions as rows of lists, and their counts by severity."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Literal
 from urllib.parse import quote
 
@@ -10,7 +10,7 @@ from flexportd.core.exceptions.sentences import sentence, title
 from flexportd.core.resources.resource_type import MAX_ID_LENGTH
 from flexportd.core.resources.shipments import TABLE
 from flexportd.escape import escape_control
-from flexportd.expose.dashboard.view.dates import RelativeTime, ViewContext, count
+from flexportd.expose.dashboard.view.dates import ViewContext, count
 from flexportd.expose.dashboard.view.labels import Text, text
 from flexportd.storage.repositories.exceptions import ExceptionRow
 from flexportd.storage.transaction import Transaction
@@ -23,43 +23,20 @@ Counts = Sequence[tuple[str, str, int]]
 """(kind, severity, number of open ones)."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExceptionListRow:
-    """One exception; `url` is the page of its object, `page_url` its own with the evidence."""
-
-    title: str
-    tone: Literal["bad", "warn", "plain"]
-    sentence: Text
-    opened: RelativeTime | None
-    name: Text
-    label: Text | None
-    url: str
-    page_url: str
-
-
-@dataclass(frozen=True, slots=True)
-class OpenCounts:
-    """The number of open exceptions, with a summary: `2 critical, 1 warning`."""
-
-    total: int
-    has_critical: bool
-    summary: str
-
-
 def by_severity(counts: Counts) -> dict[str, int]:
     """The number of open exceptions of each severity."""
     return {severity: sum(number for _, each, number in counts if each == severity) for severity in SEVERITIES}
 
 
-def count_open(counts: Counts) -> OpenCounts:
-    """The number of open exceptions in words."""
+def count_open(counts: Counts) -> tuple[int, bool, str]:
+    """The number of open exceptions, whether any is critical, and a summary: `2 critical, 1 warning`."""
     numbers = by_severity(counts)
     words = [
         f"{number:,} critical" if severity == "critical" else count(number, severity)
         for severity, number in numbers.items()
         if number
     ]
-    return OpenCounts(sum(numbers.values()), bool(numbers["critical"]), ", ".join(words) or "No open exceptions")
+    return sum(numbers.values()), bool(numbers["critical"]), ", ".join(words) or "No open exceptions"
 
 
 def shipment_names(tx: Transaction, shipments: set[int]) -> dict[int, str | None]:
@@ -67,14 +44,14 @@ def shipment_names(tx: Transaction, shipments: set[int]) -> dict[int, str | None
     return {int(key): record.fields["name"] for key, record in tx.resources.load(TABLE, sorted(shipments)).items()}
 
 
-def exception_list_row(row: ExceptionRow, names: Mapping[int, str | None], view: ViewContext) -> ExceptionListRow:
+def exception_list_row(row: ExceptionRow, names: Mapping[int, str | None], view: ViewContext) -> SimpleNamespace:
     """One exception; `names` are those of the shipments that have a page."""
     number = row.shipment_id
     path, page_url = quote(row.resource.replace("_", "-"), safe=""), f"/exceptions/{row.id}"
     url = f"/{path}/{quote(row.resource_id, safe='')}" if len(row.resource_id) <= MAX_ID_LENGTH else page_url
     name = f"FLEX-{number}" if number is not None else str(row.evidence.get("name") or row.resource_id)
     words = text(f"{sentence(row.kind, row.evidence, lambda stored: _day(stored, view))}.", _LONGEST)
-    return ExceptionListRow(
+    return SimpleNamespace(
         title=escape_control(title(row.kind), 60),
         tone=_TONES.get(row.severity, "plain"),
         sentence=words or Text(""),
@@ -91,7 +68,7 @@ def _day(stored: str | None, view: ViewContext) -> str:
     return "an unknown date" if day is None else day.text
 
 
-def object_exceptions(rows: Sequence[ExceptionRow], view: ViewContext) -> tuple[ExceptionListRow, ...]:
+def object_exceptions(rows: Sequence[ExceptionRow], view: ViewContext) -> tuple[SimpleNamespace, ...]:
     """The exceptions of one object, the most severe first."""
     order: dict[str, int] = {severity: place for place, severity in enumerate(SEVERITIES)}
     ranked = sorted(rows, key=lambda row: (order.get(row.severity, 9), row.since, row.id))

@@ -1,14 +1,23 @@
 """The history of objects: changed fields with old and new values, grouped by event. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
+from types import SimpleNamespace
 from typing import Any
 
 from flexportd.core.events.applier import event_title
 from flexportd.core.labels import field_label
 from flexportd.expose.dashboard.view.dates import DateText, Tone, ViewContext, count, days_between
-from flexportd.expose.dashboard.view.labels import SOURCES, Text, enum_text, event_url, json_or_none, quantity, text
+from flexportd.expose.dashboard.view.labels import (
+    LABELS,
+    SOURCES,
+    Text,
+    enum_text,
+    event_url,
+    json_or_none,
+    quantity,
+    text,
+)
 
 OVERVIEW_FIELDS = (
     "id", "status", "estimated_departure", "actual_departure", "estimated_arrival", "actual_arrival",
@@ -31,25 +40,6 @@ _HIDDEN_FIELDS = frozenset(
     )
 )  # fmt: skip
 
-_LABELS = {
-    "id": "Created",
-    "estimated_departure": "ETD",
-    "estimated_arrival": "ETA",
-    "estimated_picked_up_in_full": "Estimated pickup in full",
-    "actual_picked_up_in_full": "Picked up in full",
-    "estimated_delivered_in_full": "Estimated delivery in full",
-    "actual_delivered_in_full": "Delivered in full",
-    "sku": "SKU",
-    "hs_code": "HS code",
-    "hs_country_code": "HS country code",
-    "vat_numbers": "VAT numbers",
-    "iata": "IATA",
-    "icao": "ICAO",
-    "cbp": "CBP",
-    "is_ftl": "FTL",
-    "flex_id": "Flexport ID",
-    "container_number_valid": "Container number valid (ISO 6346)",
-}
 _TIMES = ("created", "updated", "last_updated", "issued", "voided", "uploaded", "archived", "deleted", "removed")
 
 _UNDATED = "1970"  # an older time marks a state without a time
@@ -58,68 +48,48 @@ _DATES = ("actual_", "estimated_")
 _MORE_DATES = frozenset(("last_free_day", "available_for_pickup", "delivery_appointment", "delivery_completed"))
 
 
-@dataclass(frozen=True, slots=True)
-class FieldChangeRow:
-    """One changed field. `note` is the shift of a date in days; `subject` is the leg or container."""
-
-    field: str
-    verb: str
-    old: Text | None
-    new: Text | None
-    note: str | None
-    tone: Tone
-    subject: Text | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeGroup:
-    """The changes of one event; `event_url` is its page while it is stored."""
-
-    at: DateText | None
-    title: Text
-    event_url: str | None
-    changes: tuple[FieldChangeRow, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RecentChange:
-    """The changes of one event to a shipment, on the overview."""
-
-    shipment_id: int
-    name: Text
-    at: DateText | None
-    changes: tuple[FieldChangeRow, ...]
-
-
 def field_words(name: str) -> str:
     """The label of a field."""
     if name.removesuffix("_at") in _TIMES:
         name = name.removesuffix("_at")
-    label = _LABELS.get(name) or field_label(name)
+    label = LABELS.fields.get(name) or field_label(name)
     return label[:1].upper() + label[1:]
 
 
-def change_row(row: Mapping[str, Any], view: ViewContext, subject: Text | None = None) -> FieldChangeRow:
+def change_row(row: Mapping[str, Any], view: ViewContext, subject: Text | None = None) -> SimpleNamespace:
     """One change."""
     field = row["field"]
     old, new = json_or_none(row["old"]), json_or_none(row["new"])
     if field == "id":
-        return FieldChangeRow("First received", "", None, None, None, "plain", subject)
+        return SimpleNamespace(
+            field="First received", verb="", old=None, new=None, note=None, tone="plain", subject=subject
+        )
     note, tone = _date_move(field, old, new)
     before, after = _value(field, row["old"], old, view), _value(field, row["new"], new, view)
-    return FieldChangeRow(
-        field_words(field), "moved" if _is_date(field) else "changed", before, after, note, tone, subject
+    return SimpleNamespace(
+        field=field_words(field),
+        verb="moved" if _is_date(field) else "changed",
+        old=before,
+        new=after,
+        note=note,
+        tone=tone,
+        subject=subject,
     )
 
 
-def recent_changes(rows: Iterable[Mapping[str, Any]], view: ViewContext) -> tuple[RecentChange, ...]:
+def recent_changes(rows: Iterable[Mapping[str, Any]], view: ViewContext) -> tuple[SimpleNamespace, ...]:
     """The latest changes of all shipments; `rows` are newest first."""
     recent = []
     for (number, _), group in groupby(rows, key=lambda row: (int(row["shipment_id"]), row["event_id"])):
         same = list(group)
         name = text(same[0]["name"], 60) or Text(f"FLEX-{number}")
         recent.append(
-            RecentChange(number, name, _at(same[0], view), tuple(change_row(row, view) for row in same[::-1]))
+            SimpleNamespace(
+                shipment_id=number,
+                name=name,
+                at=_at(same[0], view),
+                changes=tuple(change_row(row, view) for row in same[::-1]),
+            )
         )
     return tuple(recent)
 
@@ -129,7 +99,7 @@ def change_groups(
     types: Mapping[str, str | None],
     view: ViewContext,
     resource: str = "shipments",
-) -> tuple[ChangeGroup, ...]:
+) -> tuple[SimpleNamespace, ...]:
     """The history of an object of this resource, grouped by event; `rows` are changes with subjects, newest first."""
     shown = [(row, subject) for row, subject in rows if _is_shown(row, resource)]
     groups = []
@@ -138,7 +108,11 @@ def change_groups(
         title = event_title(types[event_id]) if event_id in types else f"Source: {SOURCES.get(source, source)}"
         url = event_url(event_id) if event_id in types else None
         changes = tuple(change_row(row, view, subject) for row, subject in reversed(pairs))
-        groups.append(ChangeGroup(_at(pairs[0][0], view), text(title) or Text("Event"), url, changes))
+        groups.append(
+            SimpleNamespace(
+                at=_at(pairs[0][0], view), title=text(title) or Text("Event"), event_url=url, changes=changes
+            )
+        )
     return tuple(groups)
 
 

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any
 from urllib.parse import quote, urlencode
 
-import msgspec
+import msgspec.toml
 
 from flexportd.core.labels import enum_label
 from flexportd.core.resources.documents import type_title
@@ -66,106 +67,39 @@ class JourneyStage:
     statuses: tuple[str, ...]
 
 
-STAGES = (
-    JourneyStage("seller", "At seller", ("seller_location",)),
-    JourneyStage("departing", "Departing", ("origin_stop_off", "in_transit_to_departure_port", "departure_port")),
-    JourneyStage(
-        "transit",
-        "In transit",
-        ("in_transit_to_intermediary_port", "intermediary_port", "in_transit_to_arrival_port"),
-    ),
-    JourneyStage("arriving", "Arriving", ("arrival_port", "deconsolidation")),
-    JourneyStage("inland", "Inland", ("gated_out", "in_transit_to_final_destination", "destination_stop_off")),
-    JourneyStage("delivered", "Delivered", ("final_destination",)),
-)
+class LabelTables(msgspec.Struct):
+    """The tables of `labels.toml`: a value and its label."""
 
+    stages: tuple[JourneyStage, ...]
+    statuses: dict[str, str]
+    modes: dict[str, Mode]
+    container_sizes: dict[str, str]
+    container_types: dict[str, str]
+    freight_types: dict[str, str]
+    units: dict[str, str]
+    fields: dict[str, str]
+    sources: dict[str, str]
+    item_states: dict[str, Badge]
+    sync_states: dict[str, Badge]
+    job_outcomes: dict[str, Badge]
+    call_purposes: dict[str, str]
+    drift_kinds: dict[str, str]
+
+
+LABELS = msgspec.toml.decode((files(__package__) / "labels.toml").read_bytes(), type=LabelTables)
+STAGES, MODES, SOURCES = LABELS.stages, LABELS.modes, LABELS.sources
 ARRIVED = frozenset(status for stage in STAGES[3:] for status in stage.statuses)
-
-_STATUSES = {
-    "seller_location": "At seller",
-    "origin_stop_off": "Origin stop-off",
-    "in_transit_to_departure_port": "To departure port",
-    "departure_port": "At departure port",
-    "in_transit_to_intermediary_port": "To transshipment port",
-    "intermediary_port": "At transshipment port",
-    "in_transit_to_arrival_port": "To arrival port",
-    "arrival_port": "At arrival port",
-    "deconsolidation": "Deconsolidation",
-    "gated_out": "Gated out",
-    "in_transit_to_final_destination": "To final destination",
-    "destination_stop_off": "Destination stop-off",
-    "final_destination": "Delivered",
-}
-
 _TONES = {status: stage.tone for stage in STAGES for status in stage.statuses}
-
-MODES = {
-    "ocean": Mode("Ocean", "ship"),
-    "air": Mode("Air", "plane"),
-    "truck": Mode("Truck", "truck"),
-    "rail": Mode("Rail", "train"),
-    "ocean_air": Mode("Ocean and air", "ship"),
-    "truck_intl": Mode("Cross-border truck", "truck"),
-    "barge": Mode("Barge", "ship"),
-    "warehouse_storage": Mode("Warehouse", "warehouse"),
-    "unknown_transportation": Mode("Mode unknown", "box"),
-}
-
-_SIZES = {  # Flexport also writes "fourty"
-    "twenty_ft": "20 ft",
-    "forty_ft": "40 ft",
-    "forty_ft_hc": "40 ft HC",
-    "forty_five_ft_hc": "45 ft HC",
-    "fifty_three_ft": "53 ft",
-    "fifty_three_ft_hc": "53 ft HC",
-}
-
-_TYPES = {
-    "dry": "dry",
-    "reefer": "reefer",
-    "open": "open top",
-    "flat_rack": "flat rack",
-    "tank": "tank",
-    "ventilated": "ventilated",
-    "bulk": "bulk",
-    "special": "special",
-    "lcl": "LCL",
-}
-
-_FREIGHT = {
-    "port_to_port": "Port to port",
-    "port_to_door": "Port to door",
-    "door_to_port": "Door to port",
-    "door_to_door": "Door to door",
-}
-
-_UNITS = {"kg": "kg", "lbs": "lb", "t": "t", "cbm": "m³", "cbft": "ft³"}
-
-_ITEM_STATES = {
-    "ready": Badge("Waiting", "arriving"),
-    "leased": Badge("Running", "transit"),
-    "applied": Badge("Applied", "delivered"),
-    "coalesced": Badge("Superseded", "other"),
-    "ignored": Badge("Ignored", "other"),
-    "dead": Badge("Failed", "bad"),
-}
-
-SOURCES = {
-    "webhook": "webhook",
-    "events": "Flexport's event log",
-    "sync": "sync",
-    "write": "written by flexportd",
-}
 
 
 def _size(container_size: str) -> str | None:
-    return _SIZES.get(container_size.replace("fourty", "forty"))
+    return LABELS.container_sizes.get(container_size.replace("fourty", "forty"))
 
 
 _ENUM_TEXTS: Mapping[str, Callable[[str], str | None]] = {
-    "status": _STATUSES.get,
+    "status": LABELS.statuses.get,
     "mode": lambda value: MODES[value].text if value in MODES else None,
-    "freight_type": _FREIGHT.get,
+    "freight_type": LABELS.freight_types.get,
     "document_type": type_title,
     "container_size": _size,
 }
@@ -189,12 +123,12 @@ def status(value: str | None) -> Badge:
     """A shipment's status."""
     if value is None:
         return Badge("No status", "other")
-    return Badge(_STATUSES.get(value) or escape_control(value, 40), _TONES.get(value, "other"))
+    return Badge(LABELS.statuses.get(value) or escape_control(value, 40), _TONES.get(value, "other"))
 
 
 def item_state(value: str | None) -> Badge | None:
     """What became of an event; None for one that is no longer stored."""
-    return _ITEM_STATES.get(value) or Badge(escape_control(value, 40), "other") if value else None
+    return LABELS.item_states.get(value) or Badge(escape_control(value, 40), "other") if value else None
 
 
 def enum_text(field: str, value: str) -> str:
@@ -224,7 +158,7 @@ def place(fields: Mapping[str, Any], end: str) -> PlaceText | None:
 
 def freight_type_text(value: str | None) -> str | None:
     """The service: `Port to door`."""
-    return _FREIGHT.get(value) or short_text(value) if value else None
+    return LABELS.freight_types.get(value) or short_text(value) if value else None
 
 
 def vessel_text(fields: Mapping[str, Any]) -> Text | None:
@@ -235,7 +169,7 @@ def vessel_text(fields: Mapping[str, Any]) -> Text | None:
 def container_type_text(container_size: str | None, container_type: str | None) -> str | None:
     """`40 ft HC, dry`."""
     size = _size(container_size or "") or short_text(container_size)
-    kind = _TYPES.get(container_type or "") or short_text(container_type)
+    kind = LABELS.container_types.get(container_type or "") or short_text(container_type)
     return ", ".join(part for part in (size, kind) if part) or None
 
 
@@ -253,7 +187,7 @@ def measure(quantity: Mapping[str, Any]) -> str | None:
         return None
     amount = f"{number:,.2f}".rstrip("0").rstrip(".") if abs(number) < 100 else f"{number:,.0f}"
     unit = quantity.get("unit")
-    return f"{amount} {_UNITS.get(str(unit)) or short_text(unit, 12) or ''}".strip()
+    return f"{amount} {LABELS.units.get(str(unit)) or short_text(unit, 12) or ''}".strip()
 
 
 def resource_words(name: str) -> str:

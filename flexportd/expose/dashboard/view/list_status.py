@@ -3,14 +3,14 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from types import SimpleNamespace
 
 from flexportd.clock import parse
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.expose.dashboard.view.alerts import StoredStatus
-from flexportd.expose.dashboard.view.dates import RelativeTime, Tone, ViewContext, count
+from flexportd.expose.dashboard.view.dates import Tone, ViewContext, count
 from flexportd.expose.dashboard.view.labels import (
     Badge,
-    Text,
     join_words,
     missing_objects_text,
     resource_words,
@@ -38,35 +38,6 @@ class Sentence:
 
 
 @dataclass(frozen=True, slots=True)
-class ListRow:
-    """The state of one list; `changes` is the last incremental sync, `pending` the number of pending removals."""
-
-    name: str
-    route: str
-    state: Badge
-    objects: str | None
-    complete: RelativeTime | None
-    changes: RelativeTime | None
-    pending: str | None
-    unreadable: str | None
-    note: Text | None
-    is_included: bool
-    complete_at: str | None
-    is_available: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewRow:
-    """A list with so many missing objects that a person has to confirm their removal."""
-
-    name: str
-    route: str
-    objects: str
-    since: RelativeTime | None
-    command: str
-
-
-@dataclass(frozen=True, slots=True)
 class LastRun:
     """The last run: receipts by resource, lists that are being read now, unreadable objects.
 
@@ -81,12 +52,12 @@ class LastRun:
 
 def list_rows(
     resources: Iterable[ResourceType], stored: StoredStatus, last: LastRun, view: ViewContext
-) -> tuple[ListRow, ...]:
-    """Every list, in the order of the registry."""
+) -> tuple[SimpleNamespace, ...]:
+    """The state of every list, in the order of the registry; `changes` is the last incremental sync."""
     return tuple(_row(resource.name, resource.route, stored, last, view) for resource in resources)
 
 
-def _row(name: str, route: str, stored: StoredStatus, last: LastRun, view: ViewContext) -> ListRow:
+def _row(name: str, route: str, stored: StoredStatus, last: LastRun, view: ViewContext) -> SimpleNamespace:
     state, receipt = stored.lists.get(name) or ListState(name), last.receipts.get(name)
     pending, unreadable = stored.pending_removals.get(name, (0, ""))[0], last.unreadable.get(name, 0)
     badge = _badge(state, pending, last)
@@ -97,7 +68,7 @@ def _row(name: str, route: str, stored: StoredStatus, last: LastRun, view: ViewC
         reason = receipt.reason
     if reason is None and state.filter_refused_at:
         reason = "Flexport ignores the filter on update time; changes are found only by the full sync"
-    return ListRow(
+    return SimpleNamespace(
         name=resource_words(name),
         route=route,
         state=badge,
@@ -134,20 +105,31 @@ def _badge(state: ListState, pending: int, last: LastRun) -> Badge:
 
 def review_rows(
     pending: Mapping[str, tuple[int, str]], resources: Mapping[str, ResourceType], view: ViewContext
-) -> tuple[ReviewRow, ...]:
-    """The lists with pending removals."""
+) -> tuple[SimpleNamespace, ...]:
+    """The lists with so many missing objects that a person has to confirm their removal."""
     return tuple(
-        ReviewRow(resource_words(name), resources[name].route, count(number, "object"), view.ago(since),
-             f"flexportd sync accept {resources[name].route}")
-        for name, (number, since) in sorted(pending.items()) if name in resources
-    )  # fmt: skip
+        SimpleNamespace(
+            name=resource_words(name),
+            route=resources[name].route,
+            objects=count(number, "object"),
+            since=view.ago(since),
+            command=f"flexportd sync accept {resources[name].route}",
+        )
+        for name, (number, since) in sorted(pending.items())
+        if name in resources
+    )
 
 
 # --- sentences ---
 
 
 def sentences(
-    stored: StoredStatus, lists: Sequence[ListRow], review: Sequence[ReviewRow], view: ViewContext, *, is_running: bool
+    stored: StoredStatus,
+    lists: Sequence[SimpleNamespace],
+    review: Sequence[SimpleNamespace],
+    view: ViewContext,
+    *,
+    is_running: bool,
 ) -> tuple[Sentence, ...]:
     """The state of webhooks, lists and pending removals."""
     result = [delivery_sentence(stored), completeness(lists, view, is_running=is_running)]
@@ -170,7 +152,7 @@ def delivery_sentence(stored: StoredStatus) -> Sentence:
     return Sentence(sentence(stored.health.sentence), tone, "/gaps", "Gaps")
 
 
-def completeness(lists: Sequence[ListRow], view: ViewContext, *, is_running: bool = False) -> Sentence:
+def completeness(lists: Sequence[SimpleNamespace], view: ViewContext, *, is_running: bool = False) -> Sentence:
     """Whether all lists were synced, and when."""
     included = [row for row in lists if row.is_available and row.is_included]
     synced = [row for row in included if row.complete_at]
@@ -197,7 +179,7 @@ def completeness(lists: Sequence[ListRow], view: ViewContext, *, is_running: boo
     return Sentence(f"All lists synced: {words}.", "good")
 
 
-def _age(rows: Sequence[ListRow], view: ViewContext, choose: Callable[[Iterable[str]], str]) -> str:
+def _age(rows: Sequence[SimpleNamespace], view: ViewContext, choose: Callable[[Iterable[str]], str]) -> str:
     """The age of the newest (max) or oldest (min) complete sync of these lists."""
     age = view.ago(choose(row.complete_at for row in rows if row.complete_at))
     return age.words if age else "never"

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -31,26 +32,6 @@ _PLURALS = {"entity_ids": "company_entities"}
 
 Links = Mapping[str, tuple[Text, ...]]
 """Field -> the names of the objects that it refers to, with links."""
-
-
-@dataclass(frozen=True, slots=True)
-class RelatedRow:
-    """One object in a list."""
-
-    name: Text
-    state: Text | None
-    value: str | None
-    mark: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class RelatedGroup:
-    """The related objects of one kind; `all_url` where not all of them are shown."""
-
-    kind: str
-    title: str
-    rows: tuple[RelatedRow, ...]
-    all_url: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,16 +166,16 @@ def read(
     return groups
 
 
-def related_groups(groups: Iterable[RelatedData], owner: Key, view: ViewContext) -> tuple[RelatedGroup, ...]:
+def related_groups(groups: Iterable[RelatedData], owner: Key, view: ViewContext) -> tuple[SimpleNamespace, ...]:
     """The same for the template."""
     return tuple(_related_group(group, owner, view) for group in groups)
 
 
-def _related_group(data: RelatedData, owner: Key, view: ViewContext) -> RelatedGroup:
+def _related_group(data: RelatedData, owner: Key, view: ViewContext) -> SimpleNamespace:
     domain = data.domain
     more = f"/{domain.route}?{data.filter}={quote(str(owner), safe='')}" if len(data.rows) > MOST else None
     rows = tuple(row(domain, fields, view) for fields in data.rows[:MOST])
-    return RelatedGroup(domain.route, heading(domain), rows, more)
+    return SimpleNamespace(kind=domain.route, title=heading(domain), rows=rows, all_url=more)
 
 
 def heading(domain: ResourceType) -> str:
@@ -203,19 +184,19 @@ def heading(domain: ResourceType) -> str:
     return words_of.get(domain.name, domain.name.replace("_", " ")).capitalize()
 
 
-def row(domain: ResourceType, fields: Mapping[str, Any], view: ViewContext) -> RelatedRow:
+def row(domain: ResourceType, fields: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
     """One object in a list."""
     state = next((field for field in _STATES if fields.get(field)), None)
     amount = fields.get("total_amount") or fields.get("total_value_amount")
     currency = fields.get("total_currency") or fields.get("total_value_currency")
-    return RelatedRow(
-        name(domain, fields, fields["id"], 60),
-        text(value_text(fields[state], view, state), 60) if state else None,
-        money(amount, currency),
-        removed_mark(fields["removed_at"], view),
+    return SimpleNamespace(
+        name=name(domain, fields, fields["id"], 60),
+        state=text(value_text(fields[state], view, state), 60) if state else None,
+        value=money(amount, currency),
+        mark=removed_mark(fields["removed_at"], view),
     )
 
 
-def record_rows(domain: ResourceType, records: Iterable[Record], view: ViewContext) -> tuple[RelatedRow, ...]:
+def record_rows(domain: ResourceType, records: Iterable[Record], view: ViewContext) -> tuple[SimpleNamespace, ...]:
     """The same of records."""
     return tuple(row(domain, record_row(record), view) for record in records)

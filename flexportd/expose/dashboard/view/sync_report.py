@@ -1,113 +1,112 @@
-"""Sync runs: the receipt of each list with its balance, and the progress of a run. Pure."""
+"""The sync in words: receipts with their balance, progress, the Flexport client and its calls, the next run. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 from flexportd.core.labels import format_duration
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.sync_forecast import PAGE_SIZE
+from flexportd.escape import escape_control
 from flexportd.expose.api.sync import receipt_document
-from flexportd.expose.dashboard.view.dates import RelativeTime, ViewContext, count
-from flexportd.expose.dashboard.view.labels import Badge, Text, resource_words, text
+from flexportd.expose.dashboard.view.dates import ViewContext, count
+from flexportd.expose.dashboard.view.labels import LABELS, Badge, Text, resource_words, sentence, size, text
 from flexportd.storage.repositories.sync import ListState, Receipt, Run
-
-STATES = {
-    "complete": Badge("Complete", "delivered"),
-    "running": Badge("In progress", "transit"),
-    "waiting": Badge("Waiting", "plain"),
-    "held": Badge("Review needed", "arriving"),
-    "unavailable": Badge("Unavailable", "other"),
-    "failed": Badge("Failed", "bad"),
-}
 
 _KINDS = {"full": "Full sync", "incremental": "Incremental sync"}
 _CAUSES = {"schedule": "scheduled", "manual": "started manually"}
 _COUNTS = ("unchanged", "changed", "new", "skipped", "failed")
 
-
-@dataclass(frozen=True, slots=True)
-class ReceiptCount:
-    """One number of a receipt."""
-
-    title: str
-    count: str
-    is_zero: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """Whether the numbers of a receipt add up to Flexport's total."""
-
-    words: str
-    tone: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReceiptRow:
-    """The receipt of one list in one run; `state` is None once it is complete.
-
-    `total` is the number of objects that Flexport reports, if any.
-    """
-
-    name: str
-    state: Badge | None
-    total: str | None
-    counts: tuple[ReceiptCount, ...]
-    balance: Balance | None
-    removed: str | None
-    notes: tuple[Text, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RunReceipts:
-    """One run with its receipts and their totals."""
-
-    run: "RunRow"
-    rows: tuple[ReceiptRow, ...]
-    totals: ReceiptRow | None
-
-
-@dataclass(frozen=True, slots=True)
-class RunRow:
-    """One run."""
-
-    id: int
-    kind: str
-    state: Badge
-    started: RelativeTime | None
-    duration: str | None
-    cause: str
-    reason: Text | None
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """The progress of a run in pages; `expected` is at least `done`."""
-
-    words: str
-    done: int
-    expected: int
-    since: RelativeTime | None
+# --- runs ---
 
 
 def run_receipts(
     run: Run, receipts: Iterable[Receipt], resources: Mapping[str, ResourceType], view: ViewContext
-) -> RunReceipts:
+) -> SimpleNamespace:
     """A run with its receipts, in the order of the registry; the reason only of a run that needs attention."""
     order = {name: place for place, name in enumerate(resources)}
     ordered = sorted(receipts, key=lambda receipt: order.get(receipt.resource, len(order)))
-    rows = tuple(_row(receipt, resources.get(receipt.resource)) for receipt in ordered)
+    rows = tuple(_receipt(receipt, resources.get(receipt.resource)) for receipt in ordered)
     reason = text(run.reason, 300) if run.state in ("failed", "held") else None
-    totals = _total_row(ordered, rows) if len(ordered) > 1 else None
-    return RunReceipts(replace(_run(run, view), reason=reason), rows, totals)
+    tones = [row.balance.tone for row in rows if row.balance is not None]
+    wrong = tones.count("bad")
+    balance = Badge(f"{wrong} not balanced", "bad") if wrong else Badge("OK", "good") if "good" in tones else None
+    totals = _receipt_row("All lists", ordered, balance) if len(ordered) > 1 else None
+    return SimpleNamespace(run=_run(run, reason, view), rows=rows, totals=totals)
 
 
-def run_rows(runs: Iterable[Mapping[str, object]], view: ViewContext) -> tuple[RunRow, ...]:
+def run_rows(runs: Iterable[Mapping[str, Any]], view: ViewContext) -> tuple[SimpleNamespace, ...]:
     """The last runs, newest first."""
-    return tuple(_run(Run(**row), view) for row in runs)  # type: ignore[arg-type]  # a row has the columns of a run
+    return tuple(_run(Run(**row), text(row["reason"], 160), view) for row in runs)
 
 
-def progress(receipts: Sequence[Receipt], lists: Mapping[str, ListState], started: RelativeTime | None) -> Progress:
+def _run(run: Run, reason: Text | None, view: ViewContext) -> SimpleNamespace:
+    seconds = view.between(run.started_at, run.ended_at)
+    duration = None if seconds is None else format_duration(seconds) if seconds >= 1 else "less than a second"
+    return SimpleNamespace(
+        id=run.id,
+        kind=_KINDS.get(run.kind, run.kind),
+        state=LABELS.sync_states[run.state],
+        started=view.ago(run.started_at),
+        duration=duration,
+        cause=_CAUSES.get(run.cause, run.cause),
+        reason=reason,
+    )
+
+
+def _receipt(receipt: Receipt, domain: ResourceType | None) -> SimpleNamespace:
+    """The receipt of one list; its state until it is complete."""
+    document, is_complete = receipt_document(receipt, domain), receipt.state == "complete"
+    notes = [f"Skipped: {number:,} {why}" for why, number in list(document["skipped_by_reason"].items())[:6]]
+    if receipt.reason and not is_complete:
+        notes.append(receipt.reason)
+    return _receipt_row(
+        resource_words(receipt.resource),
+        [receipt],
+        _balance(receipt, is_balanced=document["balanced"]),
+        None if is_complete else LABELS.sync_states[receipt.state],
+        tuple(shown for note in notes if (shown := text(note, 200))),
+    )
+
+
+def _receipt_row(
+    name: str,
+    receipts: Sequence[Receipt],
+    balance: Badge | None,
+    state: Badge | None = None,
+    notes: tuple[Text, ...] = (),
+) -> SimpleNamespace:
+    """`total` is the number of objects that Flexport reports, if any."""
+    totals = [receipt.total for receipt in receipts if receipt.total is not None]
+    removed = sum(receipt.removed for receipt in receipts)
+    numbers = [(name, sum(getattr(receipt, name) for receipt in receipts)) for name in _COUNTS]
+    return SimpleNamespace(
+        name=name,
+        state=state,
+        total=f"{sum(totals):,}" if totals else None,
+        counts=[SimpleNamespace(title=name.capitalize(), count=f"{n:,}", is_zero=not n) for name, n in numbers],
+        balance=balance,
+        removed=f"{removed:,} removed" if removed else None,
+        notes=notes,
+    )
+
+
+def _balance(receipt: Receipt, *, is_balanced: bool | None) -> Badge | None:
+    """Whether the numbers of a receipt add up to Flexport's total."""
+    if receipt.state in ("waiting", "running", "unavailable") or (receipt.total is None and not receipt.objects):
+        return None
+    if is_balanced is None or receipt.total is None:
+        return Badge("No total given", "plain")
+    if not is_balanced:
+        return Badge(f"Off by {abs(receipt.total - receipt.objects):,}", "bad")
+    twice = receipt.objects - receipt.total
+    return Badge("OK" if not twice else f"OK, {twice:,} listed twice", "good")
+
+
+def progress(
+    run: Run, receipts: Sequence[Receipt], lists: Mapping[str, ListState], view: ViewContext
+) -> SimpleNamespace:
     """Pages read and expected; a list that was never read makes the expected number a lower bound."""
     done, expected, unknown = 0, 0, 0
     for receipt in receipts:
@@ -118,7 +117,7 @@ def progress(receipts: Sequence[Receipt], lists: Mapping[str, ListState], starte
     most = f"at least {expected:,}" if unknown else f"{expected:,}"
     ended = sum(receipt.state not in ("waiting", "running") for receipt in receipts)
     words = f"{done:,} of {most} pages, {ended} of {count(len(receipts), 'list')} done"
-    return Progress(words, done, max(expected, done, 1), started)
+    return SimpleNamespace(words=words, done=done, expected=max(expected, done, 1), since=view.ago(run.started_at))
 
 
 def _pages(receipt: Receipt, state: ListState | None) -> int | None:
@@ -129,67 +128,103 @@ def _pages(receipt: Receipt, state: ListState | None) -> int | None:
     return state.requests if state else None
 
 
-def _run(run: Run, view: ViewContext) -> RunRow:
-    return RunRow(
-        id=run.id,
-        kind=_KINDS.get(run.kind, run.kind),
-        state=STATES[run.state],
-        started=view.ago(run.started_at),
-        duration=_duration(run.started_at, run.ended_at, view),
-        cause=_CAUSES.get(run.cause, run.cause),
-        reason=text(run.reason, 160),
+# --- the Flexport client ---
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One property of the connection to Flexport."""
+
+    title: str
+    badge: Badge | None
+    words: str
+
+
+def facts(state: Mapping[str, Any], view: ViewContext) -> tuple[Fact, ...]:
+    """The connection to Flexport; `state` is that of the client."""
+    rows = [_reachability(state, view), _sign_in(state["auth"], view)]
+    auth, limit, offset = state["auth"], state["rate_limit"], state["clock"]["offset_seconds"]
+    if auth["kind"] == "oauth":
+        tokens = f"{auth['token_requests']} of {auth['token_requests_limit']} in the last 24 hours"
+        rows.append(Fact("Token requests", None, tokens))
+    rate = f"{limit['current']:g} requests per second"
+    if limit["current"] < limit["configured"]:
+        rows.append(Fact("Rate", Badge("Reduced", "arriving"), f"{rate} now, {limit['configured']:g} configured"))
+    else:
+        rows.append(Fact("Rate", None, rate))
+    waiting = sum(limit["waiting"].values())
+    rows.append(Fact("Requests", None, f"{limit['in_flight']} in progress, {waiting} waiting"))
+    if state["proxy"] is not None:
+        rows.append(Fact("Proxy", None, state["proxy"]))
+    if offset is not None:
+        difference = f"{format_duration(abs(offset))} {'ahead' if offset > 0 else 'behind'}"
+        rows.append(Fact("Flexport's clock", None, "In sync" if abs(offset) < 1 else difference))
+    return tuple(rows)
+
+
+def _reachability(state: Mapping[str, Any], view: ViewContext) -> Fact:
+    breaker = state["breaker"]
+    if breaker["state"] == "closed":
+        if not any(sums["calls"] for sums in state["calls"].values()):
+            return Fact("Flexport", Badge("No requests yet", "plain"), "")
+        return Fact("Flexport", Badge("Reachable", "delivered"), "")
+    again = view.until(breaker["retry_at"])
+    since, why = view.clock_time(breaker["since"]), escape_control(breaker["reason"] or "no reason given", 300)
+    words = f"No requests since {since}: {why}" if since else f"No requests: {why}"
+    if breaker["state"] == "half_open":
+        return Fact("Flexport", Badge("Retrying", "arriving"), sentence(words))
+    return Fact("Flexport", Badge("Down", "bad"), sentence(f"{words}; next attempt {again.words if again else 'soon'}"))
+
+
+def _sign_in(auth: Mapping[str, Any], view: ViewContext) -> Fact:
+    kinds = {"api_key": "API key", "oauth": "Client credentials"}
+    kind = kinds.get(auth["kind"]) or escape_control(str(auth["kind"]), 40)
+    if auth["authorised"] is False:
+        return Fact("Sign-in", Badge("Refused", "bad"), sentence(f"{kind}: {auth['reason'] or 'no reason given'}"))
+    if auth["reason"]:
+        return Fact("Sign-in", Badge("Failing", "arriving"), sentence(f"{kind}: {auth['reason']}"))
+    until = view.clock_time(auth["expires_at"])
+    words = kind if until is None else f"{kind}, token valid until {until}"
+    return Fact("Sign-in", Badge("Accepted", "delivered") if auth["authorised"] else None, words)
+
+
+def usage_rows(sums: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[SimpleNamespace, ...], SimpleNamespace | None]:
+    """The API calls of 24 hours by purpose, and their total; ((), None) without calls."""
+    titles = LABELS.call_purposes
+    known = [name for name in titles if name in sums] + sorted(name for name in sums if name not in titles)
+    if not known:
+        return (), None
+    names = ("calls", "errors", "retries", "bytes", "seconds")
+    total = {name: sum(sums[purpose][name] for purpose in known) for name in names}
+    rows = tuple(_usage_row(titles.get(name) or escape_control(name, 40), sums[name]) for name in known)
+    return rows, _usage_row("Total", total)
+
+
+def _usage_row(title: str, sums: Mapping[str, Any]) -> SimpleNamespace:
+    return SimpleNamespace(
+        title=title,
+        calls=f"{sums['calls']:,}",
+        errors=f"{sums['errors']:,}",
+        has_errors=bool(sums["errors"]),
+        retries=f"{sums['retries']:,}",
+        data=size(sums["bytes"]),
+        average=f"{1000 * sums['seconds'] / sums['calls']:,.0f} ms" if sums["calls"] else "",
     )
 
 
-def _duration(start: str, end: str | None, view: ViewContext) -> str | None:
-    seconds = view.between(start, end)
-    return None if seconds is None else format_duration(seconds) if seconds >= 1 else "less than a second"
-
-
-def _row(receipt: Receipt, domain: ResourceType | None) -> ReceiptRow:
-    document = receipt_document(receipt, domain)
-    notes = [f"Skipped: {number:,} {why}" for why, number in list(document["skipped_by_reason"].items())[:6]]
-    if receipt.reason and receipt.state != "complete":
-        notes.append(receipt.reason)
-    return ReceiptRow(
-        name=resource_words(receipt.resource),
-        state=STATES[receipt.state] if receipt.state != "complete" else None,
-        total=None if receipt.total is None else f"{receipt.total:,}",
-        counts=_counts([receipt]),
-        balance=_balance(receipt, is_balanced=document["balanced"]),
-        removed=f"{receipt.removed:,} removed" if receipt.removed else None,
-        notes=tuple(shown for note in notes if (shown := text(note, 200))),
-    )
-
-
-def _counts(receipts: Sequence[Receipt]) -> tuple[ReceiptCount, ...]:
-    numbers = [(name, sum(getattr(receipt, name) for receipt in receipts)) for name in _COUNTS]
-    return tuple(ReceiptCount(name.capitalize(), f"{number:,}", not number) for name, number in numbers)
-
-
-def _balance(receipt: Receipt, *, is_balanced: bool | None) -> Balance | None:
-    if receipt.state in ("waiting", "running", "unavailable") or (receipt.total is None and not receipt.objects):
+def next_sync(
+    forecast: Mapping[str, Any] | None, job: Mapping[str, Any] | None, view: ViewContext
+) -> SimpleNamespace | None:
+    """The client's forecast of the next full sync; None without one."""
+    if forecast is None:
         return None
-    if is_balanced is None or receipt.total is None:
-        return Balance("No total given", "plain")
-    if not is_balanced:
-        return Balance(f"Off by {abs(receipt.total - receipt.objects):,}", "bad")
-    twice = receipt.objects - receipt.total
-    return Balance("OK" if not twice else f"OK, {twice:,} listed twice", "good")
-
-
-def _total_row(receipts: Sequence[Receipt], rows: Sequence[ReceiptRow]) -> ReceiptRow:
-    totals = [receipt.total for receipt in receipts if receipt.total is not None]
-    removed = sum(receipt.removed for receipt in receipts)
-    tones = [row.balance.tone for row in rows if row.balance is not None]
-    wrong = tones.count("bad")
-    balance = Balance(f"{wrong} not balanced", "bad") if wrong else Balance("OK", "good") if "good" in tones else None
-    return ReceiptRow(
-        name="All lists",
-        state=None,
-        total=f"{sum(totals):,}" if totals else None,
-        counts=_counts(receipts),
-        balance=balance,
-        removed=f"{removed:,} removed" if removed else None,
-        notes=(),
-    )
+    unread, job = len(forecast["never_synced"]), job or {}
+    if forecast["requests"] or not unread:
+        words = f"about {count(forecast['requests'], 'request')}, {format_duration(max(1.0, forecast['seconds']))}"
+        if unread:
+            words += f", plus {count(unread, 'list')} not synced yet"
+    else:
+        words = "duration not known until the first one has completed"
+    if job.get("paused"):
+        return SimpleNamespace(at=None, words=f"Paused ({words})")
+    return SimpleNamespace(at=view.until(job.get("next_run_at")), words=words)

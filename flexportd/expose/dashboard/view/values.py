@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from flexportd.core.resources.money import amount, minor_units
@@ -46,24 +47,6 @@ class NamedValues:
 
     name: str
     values: tuple[Text, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ValueGroup:
-    """Values under a heading."""
-
-    title: str
-    facts: tuple[NamedValues, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NestedTable:
-    """A list of objects within an object, as a table; `more` is the number of rows that are left out."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Text | None, ...], ...]
-    more: str | None
 
 
 def money(number: Any, currency: Any) -> str | None:
@@ -190,9 +173,9 @@ def _zone(name: str, fields: Mapping[str, Any]) -> str | None:
     return zone if find_zone(zone) else None
 
 
-def value_group(title: str, values: Sequence[NamedValues]) -> tuple[ValueGroup, ...]:
+def value_group(title: str, values: Sequence[NamedValues]) -> tuple[SimpleNamespace, ...]:
     """Values under a heading; nothing without values."""
-    return (ValueGroup(title, tuple(values)),) if values else ()
+    return (SimpleNamespace(title=title, facts=tuple(values)),) if values else ()
 
 
 def pairs(value: Any, view: ViewContext) -> tuple[NamedValues, ...]:
@@ -225,7 +208,9 @@ def evidence_values(evidence: Mapping[str, Any], view: ViewContext) -> list[Name
 # --- lists of objects ---
 
 
-def nested_tables(fields: Mapping[str, Any], declared: Iterable[Field], view: ViewContext) -> tuple[NestedTable, ...]:
+def nested_tables(
+    fields: Mapping[str, Any], declared: Iterable[Field], view: ViewContext
+) -> tuple[SimpleNamespace, ...]:
     """The fields that are lists of objects, as tables."""
     lists = [(field.name, json_or_none(fields.get(field.name))) for field in declared if field.kind == "list"]
     return tuple(_nested_table(label(name), value, view) for name, value in lists if _is_table(value))
@@ -235,16 +220,16 @@ def _is_table(value: Any) -> bool:
     return isinstance(value, list) and any(isinstance(one, Mapping) for one in value)
 
 
-def _nested_table(title: str, value: Sequence[Any], view: ViewContext) -> NestedTable:
+def _nested_table(title: str, value: Sequence[Any], view: ViewContext) -> SimpleNamespace:
     rows = [_merge_units(one) for one in value[:MOST_ROWS] if isinstance(one, Mapping)]
     cells = [{name: value_text(one, view, name, 1) for name, one in row.items()} for row in rows]
     names = dict.fromkeys(name for row in cells for name, shown in row.items() if shown)
     ordered = sorted(names, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))[:_MOST_COLUMNS]
-    return NestedTable(
-        title,
-        tuple((text(label(name), 40) or Text("?")).shown for name in ordered),
-        tuple(tuple(text(row.get(name), 80) for name in ordered) for row in cells),
-        f"and {len(value) - MOST_ROWS:,} more" if len(value) > MOST_ROWS else None,
+    return SimpleNamespace(
+        title=title,
+        columns=tuple((text(label(name), 40) or Text("?")).shown for name in ordered),
+        rows=tuple(tuple(text(row.get(name), 80) for name in ordered) for row in cells),
+        more=f"and {len(value) - MOST_ROWS:,} more" if len(value) > MOST_ROWS else None,
     )
 
 
