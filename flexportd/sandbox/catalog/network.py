@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from flexportd.sandbox.catalog.companies import CONSIGNEES, SELLERS, Party
+from flexportd.sandbox.catalog.companies import CONSIGNEES, PEOPLE, SELLERS, Party
 from flexportd.sandbox.catalog.places import PLACES, WorldPlace
 from flexportd.sandbox.catalog.wire_objects import (
     COMPANY,
@@ -17,17 +17,6 @@ from flexportd.sandbox.catalog.wire_objects import (
     port,
 )
 from flexportd.sandbox.ids import text_id
-
-_PEOPLE = (
-    "Ana Whitfield",
-    "Ben Osei",
-    "Chen Li",
-    "Dara Novak",
-    "Elif Kaya",
-    "Femi Adeyemi",
-    "Greta Lind",
-    "Hugo Marsh",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +77,7 @@ def _company(firm: _Firm, ids: _Ids, links: Links) -> Wire:
 
 def _contact(firm: _Firm, ids: _Ids, at: int, links: Links) -> Wire:
     """Documents say `phone_number`; every sample says `phone`. Only North America has numbers for fiction."""
-    name = _PEOPLE[(firm.number + at) % len(_PEOPLE)]
+    name = PEOPLE[(firm.number + at) % len(PEOPLE)]
     return {
         "_object": CONTACT,
         "id": ids.contacts[at],

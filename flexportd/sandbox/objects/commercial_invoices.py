@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from flexportd.sandbox.catalog.cargo import CargoLine
-from flexportd.sandbox.catalog.companies import Party, price
+from flexportd.sandbox.catalog.companies import Party
 from flexportd.sandbox.catalog.wire_objects import (
     COMMERCIAL_INVOICE,
     CONTAINER,
@@ -55,7 +55,7 @@ class CommercialInvoices(DerivedObjects):
             "metadata": {"PO #": [order]},
             "shipment": self.links.to_object(SHIPMENT, journey.id),
             "total_unit_count": str(sum(line.units for line in lines)),
-            "total_value": money(sum((price(line.product) * line.units for line in lines), Decimal(0))),
+            "total_value": money(sum((line.product.cost * line.units for line in lines), Decimal(0))),
             "total_volume": volume(sum(line.product.volume * line.units for line in lines)),
             "total_weight": weight(sum(line.product.weight * line.units for line in lines)),
             "digitization_status": "complete",
@@ -63,12 +63,12 @@ class CommercialInvoices(DerivedObjects):
         }
 
     def _line(self, journey: ShipmentState, position: int, line: CargoLine) -> Wire:
-        value = price(line.product) * line.units
+        value = line.product.cost * line.units
         gross = line.product.weight * line.units
         return {
             "_object": "/commercial_invoice_line_item",
             "document_line_number": position,
-            "price_per_unit": money(price(line.product)),
+            "price_per_unit": money(line.product.cost),
             "first_sale_value": None,
             "value": money(value),
             "net_value": money(value),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from flexportd.sandbox.catalog.companies import Party, price
+from flexportd.sandbox.catalog.companies import Party
 from flexportd.sandbox.catalog.products import hs_code, product
 from flexportd.sandbox.catalog.wire_objects import (
     BOOKING_LINE,
@@ -89,7 +89,7 @@ class OrderLines(DerivedObjects):
             "item_key": f"{line.purchase_order}-{position}",
             "product": product(line.product),
             "units": line.units,
-            "unit_cost": money(price(line.product)),
+            "unit_cost": money(line.product.cost),
             "booking_line_items": self.links.to_list(BOOKING_LINE, f"f.purchase_order_line_item.id={number}"),
             "unit_of_measure": "PCS",
             **_transport_terms(journey.plan),

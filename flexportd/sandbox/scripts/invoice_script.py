@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from flexportd.sandbox.catalog.companies import Party
-from flexportd.sandbox.catalog.places import PLACES
 from flexportd.sandbox.catalog.wire_objects import INVOICE, SHIPMENT, Links, Wire, company_entity, day, money, utc
 from flexportd.sandbox.ids import object_number, text_id
 from flexportd.sandbox.rng import KeyedRandom
@@ -21,7 +20,7 @@ from flexportd.sandbox.scripts.world_events import FULL_CONTAINER_KINDS, ObjectR
 
 _CENT = Decimal("0.01")
 FREIGHT, DELIVERY, CLIENT = range(3)
-_ISSUER = Party(28714, "Flexport LLC", PLACES["HQ-SF"])
+_ISSUER = Party(28714, "Flexport LLC", "HQ-SF")
 _SHARED, _PAID = "/invoice#invoice_shared", "/invoice#invoice_payment_made"
 _MORE_TIME, _CREDITED = "/invoice#invoice_due_date_adjusted", "/invoice#invoice_credit_applied"
 _FAILED, _VOIDED = "/invoice#invoice_payment_failed", "/invoice#invoice_voided"

@@ -239,7 +239,7 @@ class _SailingDelays:
 def _sailing_delays(seed: int, line: Service, week: int) -> _SailingDelays:
     rng = Random(f"{seed}/passage/{line.number}/{week}")  # noqa: S311 (a world, not a secret)
     reasons = rng.choice(_REASONS["ocean"]), rng.choice(_REASONS["ocean"])
-    if line.calls[-1][1] < 10:
+    if line.calls[line.last_port] < 10:
         return _SailingDelays(rng.choices((0, 1), (85, 15))[0], rng.choices((0, 1), (80, 20))[0], 0, reasons)
     late = rng.choices((0, 1, 2), (70, 20, 10))[0]
     longer = rng.choices((0, -1, rng.randint(1, 3), rng.randint(4, _LONGEST_SLIP["ocean"])), (50, 8, 27, 15))[0]
