@@ -4,7 +4,7 @@ from datetime import datetime
 
 from flexportd.errors import NotFoundError
 from flexportd.sandbox.catalog import wire_objects
-from flexportd.sandbox.catalog.wire_objects import CONTAINER, CONTAINER_LEG, INVOICE, LEG, SHIPMENT, Wire
+from flexportd.sandbox.catalog.kinds import CONTAINER, CONTAINER_LEG, INVOICE, LEG, SHIPMENT, Wire
 from flexportd.sandbox.objects.shipment_state import ShipmentState
 from flexportd.sandbox.scripts.world_events import ObjectRef
 from flexportd.sandbox.world.world import World, check_fields

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from flexportd.clock import Clock
 from flexportd.errors import ConflictError
-from flexportd.sandbox.catalog.wire_objects import Wire
+from flexportd.sandbox.catalog.kinds import Wire
 from flexportd.sandbox.custom_event import make_event
 from flexportd.sandbox.faults import FaultInjector, Faults, ScriptedFault, faults_from
 from flexportd.sandbox.http.api import Api

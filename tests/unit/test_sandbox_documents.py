@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.sandbox import World, WorldPlan
-from flexportd.sandbox.catalog.wire_objects import (
+from flexportd.sandbox.catalog.kinds import (
     ALL_PATHS,
     BOOKING,
     BOOKING_LINE,

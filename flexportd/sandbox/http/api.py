@@ -7,7 +7,7 @@ import msgspec
 from aiohttp import web
 
 from flexportd.errors import InvalidError, NotFoundError
-from flexportd.sandbox.catalog.wire_objects import ALL_PATHS, COMPANY, PORT, SHIPMENT
+from flexportd.sandbox.catalog.kinds import ALL_PATHS, COMPANY, PORT, SHIPMENT
 from flexportd.sandbox.http.auth import ApiError, Authenticator
 from flexportd.sandbox.http.middleware import TOKEN_PATH, ApiMiddleware, Handler
 from flexportd.sandbox.http.queries import Lists

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flexportd.errors import InvalidError
-from flexportd.sandbox.catalog.wire_objects import (
+from flexportd.sandbox.catalog.kinds import (
     BOOKING,
     BOOKING_LINE,
     COMMERCIAL_INVOICE,
@@ -27,8 +27,8 @@ from flexportd.sandbox.catalog.wire_objects import (
     PRODUCT,
     SHIPMENT,
     Wire,
-    utc,
 )
+from flexportd.sandbox.catalog.wire_objects import utc
 from flexportd.sandbox.world.collections import LazyRows
 from flexportd.sandbox.world.world import World
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flexportd.errors import InvalidError
-from flexportd.sandbox.catalog.wire_objects import (
+from flexportd.sandbox.catalog.kinds import (
     BOOKING,
     BOOKING_LINE,
     COMPANY,
@@ -21,8 +21,8 @@ from flexportd.sandbox.catalog.wire_objects import (
     PRODUCT,
     SHIPMENT,
     Wire,
-    list_entry,
 )
+from flexportd.sandbox.catalog.wire_objects import list_entry
 from flexportd.sandbox.http.filters import (
     FILTERS,
     Predicate,

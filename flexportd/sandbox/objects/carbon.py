@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from flexportd.errors import InvalidError
-from flexportd.sandbox.catalog.wire_objects import Wire
+from flexportd.sandbox.catalog.kinds import Wire
 
 # Grams of CO2 equivalent per ton and kilometre, and default kilometres.
 _MODES = {"air": (602.0, 8_000.0), "ocean": (16.0, 18_000.0), "rail": (28.0, 2_000.0), "truck": (105.0, 800.0)}

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from random import Random
 
-from flexportd.sandbox.catalog.wire_objects import CONTAINER, LEG, Wire, day, local, utc
+from flexportd.sandbox.catalog.kinds import CONTAINER, LEG, Wire
+from flexportd.sandbox.catalog.wire_objects import day, local, utc
 from flexportd.sandbox.scripts.shipment_plan import Itinerary
 from flexportd.sandbox.scripts.world_events import (
     FULL_CONTAINER_KINDS,

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from flexportd.sandbox.catalog.products import shipment_item
+from flexportd.sandbox.catalog.kinds import CONTAINER_LEG, LEG, Wire
 from flexportd.sandbox.catalog.vehicles import Vehicle
-from flexportd.sandbox.catalog.wire_objects import CONTAINER_LEG, LEG, Wire, day, local, utc
+from flexportd.sandbox.catalog.wire_objects import day, local, shipment_item, utc
 from flexportd.sandbox.scripts.arrival_script import after_arrival
 from flexportd.sandbox.scripts.shipment_plan import Itinerary, ScheduleSlip
 from flexportd.sandbox.scripts.world_events import (

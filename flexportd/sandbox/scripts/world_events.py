@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import NamedTuple
 
-from flexportd.sandbox.catalog.wire_objects import CONTAINER, CONTAINER_LEG, LEG, SHIPMENT, Wire
+from flexportd.sandbox.catalog.kinds import CONTAINER, CONTAINER_LEG, LEG, SHIPMENT, Wire
 from flexportd.sandbox.rng import KeyedRandom
 from flexportd.sandbox.scripts.shipment_plan import Itinerary
 

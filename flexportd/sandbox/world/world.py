@@ -14,29 +14,23 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from flexportd.errors import InvalidError, NotFoundError
-from flexportd.sandbox.catalog.network import network
-from flexportd.sandbox.catalog.products import products
-from flexportd.sandbox.catalog.wire_objects import (
+from flexportd.sandbox.catalog.kinds import (
     ALL_PATHS,
     CONTAINER,
     CONTAINER_LEG,
     DOCUMENT,
     EVENT,
     LEG,
-    PRODUCT,
     SHIPMENT,
-    Links,
     Wire,
 )
+from flexportd.sandbox.catalog.network import fixed_objects
+from flexportd.sandbox.catalog.wire_objects import Links
 from flexportd.sandbox.ids import FIRST_SHIPMENT, PER_SHIPMENT
-from flexportd.sandbox.objects.bookings import BookingLines, Bookings
-from flexportd.sandbox.objects.commercial_invoices import CommercialInvoices
-from flexportd.sandbox.objects.customs import CustomsEntries
-from flexportd.sandbox.objects.documents import Documents
-from flexportd.sandbox.objects.initial_objects import ShipmentIds
-from flexportd.sandbox.objects.invoices import Invoices
-from flexportd.sandbox.objects.orders import OrderLines, Orders
-from flexportd.sandbox.objects.shipment_state import ShipmentState
+from flexportd.sandbox.objects.bookings import BookingLines, Bookings, OrderLines, Orders
+from flexportd.sandbox.objects.documents import CustomsEntries, Documents
+from flexportd.sandbox.objects.invoices import CommercialInvoices, Invoices
+from flexportd.sandbox.objects.shipment_state import ShipmentIds, ShipmentState
 from flexportd.sandbox.scripts.overstays import Overstays
 from flexportd.sandbox.scripts.shipment_plan import Itinerary, plan
 from flexportd.sandbox.scripts.world_events import ObjectRef, container_leg_pairs, silent_change
@@ -218,7 +212,7 @@ class World:
         return {one.kind: DerivedCollection(one, self._journeys, lambda: self.now) for one in (*made, self._documents)}
 
     def _fixed(self) -> dict[str, Collection]:
-        fixed = {PRODUCT: products(), **network(self._links, self.plan.seed)}
+        fixed = fixed_objects(self._links, self.plan.seed)
         return {kind: FixedCollection(rows) for kind, rows in fixed.items()}
 
     def _add_shipment(self, itinerary: Itinerary, known_since: datetime | None = None) -> None:
