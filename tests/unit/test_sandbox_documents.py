@@ -32,9 +32,9 @@ from flexportd.sandbox.catalog.kinds import (
     PRODUCT,
     SHIPMENT,
 )
+from flexportd.sandbox.http.api import calculation
 from flexportd.sandbox.http.queries import select
 from flexportd.sandbox.ids import int_id, parse_int_id, parse_text_id, text_id
-from flexportd.sandbox.objects.carbon import calculation
 from flexportd.sandbox.objects.documents import csv, pdf
 from flexportd.sandbox.world.collections import key_of
 

@@ -7,19 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 
+from flexportd.sandbox.catalog import kinds
 from flexportd.sandbox.catalog import wire_objects as wire
-from flexportd.sandbox.catalog.kinds import (
-    BOOKING,
-    COMMERCIAL_INVOICE,
-    CONTAINER,
-    CONTAINER_LEG,
-    CUSTOMS_ENTRY,
-    DOCUMENT,
-    INVOICE,
-    LEG,
-    SHIPMENT,
-    Wire,
-)
+from flexportd.sandbox.catalog.kinds import Wire
 from flexportd.sandbox.catalog.vehicles import placeholder
 from flexportd.sandbox.catalog.wire_objects import Links, wire_object
 from flexportd.sandbox.ids import booking_id
@@ -82,7 +72,7 @@ class ShipmentState:
 
     def containers(self) -> list[Wire]:
         """Its containers as they are now."""
-        return [row for subject, row in self.objects.items() if subject.kind == CONTAINER]
+        return [row for subject, row in self.objects.items() if subject.kind == kinds.CONTAINER]
 
     def before_booking(self, hours: float) -> datetime:
         """An instant that long before the booking, or less if the world has not known the shipment for that long."""
@@ -107,7 +97,7 @@ class ShipmentState:
 
     def apply(self, entry: WorldEvent, event_id: int) -> set[ObjectRef]:
         """Apply a change and log it (`event_id` 0: no event); returns the objects that changed."""
-        if entry.about.kind == INVOICE:
+        if entry.about.kind == kinds.INVOICE:
             # Invoices follow from the plan: see `invoice_script`.
             self.log.append((entry, event_id))
             return set()
@@ -125,15 +115,15 @@ class ShipmentState:
     def event(self, event_id: int, entry: WorldEvent) -> Wire:
         """The event of a change that was just applied. Shipment-level events list no containers."""
         about, where = entry.about, entry.where
-        if about.kind == INVOICE:
+        if about.kind == kinds.INVOICE:
             resource = invoice_script.invoice(self.plan, self.id, about.position, entry.at, self.links)
         else:
             resource = self.objects[about]
         data = {
             "resource": resource,
-            "shipment": None if about == (INVOICE, invoice_script.CLIENT) else self.shipment,
-            "location": None if where is None else self.objects[ObjectRef(LEG, where.leg)][where.side],
-            "containers": [] if about.kind in {SHIPMENT, INVOICE} else self.containers(),
+            "shipment": None if about == (kinds.INVOICE, invoice_script.CLIENT) else self.shipment,
+            "location": None if where is None else self.objects[ObjectRef(kinds.LEG, where.leg)][where.side],
+            "containers": [] if about.kind in {kinds.SHIPMENT, kinds.INVOICE} else self.containers(),
         }
         return wire.event(event_id, entry.type or "", (entry.at, entry.occurred), data)
 
@@ -158,7 +148,7 @@ class ShipmentState:
         if last is not None:
             # Silent changes (metadata) after the last event are in no event of their own.
             data = {**last["data"], "shipment": self.shipment}
-            if data["resource"]["_object"] == SHIPMENT:
+            if data["resource"]["_object"] == kinds.SHIPMENT:
                 data["resource"] = self.shipment
             yield {**last, "data": data}
 
@@ -172,14 +162,14 @@ class ShipmentState:
 def _initial_object(plan: Itinerary, ids: ShipmentIds, links: Links, subject: ObjectRef) -> Wire:
     """An object of a shipment when it is first recorded."""
     number, shipment_id = ids.id_of(subject), ids.id_of(THE_SHIPMENT)
-    if subject.kind == SHIPMENT:
+    if subject.kind == kinds.SHIPMENT:
         return _new_shipment(plan, number, links)
-    if subject.kind == CONTAINER_LEG:
+    if subject.kind == kinds.CONTAINER_LEG:
         box, leg = container_leg_pairs(plan)[subject.position]
-        in_box = links.to_object(CONTAINER, ids.id_of(ObjectRef(CONTAINER, box)))
-        on_leg = links.to_object(LEG, ids.id_of(ObjectRef(LEG, leg)))
-        return wire_object(CONTAINER_LEG, id=number, shipment_container=in_box, leg=on_leg)
-    if subject.kind == LEG:
+        in_box = links.to_object(kinds.CONTAINER, ids.id_of(ObjectRef(kinds.CONTAINER, box)))
+        on_leg = links.to_object(kinds.LEG, ids.id_of(ObjectRef(kinds.LEG, leg)))
+        return wire_object(kinds.CONTAINER_LEG, id=number, shipment_container=in_box, leg=on_leg)
+    if subject.kind == kinds.LEG:
         fields = _new_leg(plan, number, links, subject)
     else:
         container = plan.cargo.containers[subject.position]
@@ -189,29 +179,29 @@ def _initial_object(plan: Itinerary, ids: ShipmentIds, links: Links, subject: Ob
             "container_size": container.size,
             "seal_number": container.seal,
             "cargo_ready_date": _cargo_ready(plan),
-            "container_legs": links.to_list(CONTAINER_LEG, f"f.shipment_container.id={number}"),
+            "container_legs": links.to_list(kinds.CONTAINER_LEG, f"f.shipment_container.id={number}"),
         }
-    return wire_object(subject.kind, id=number, shipment=links.to_object(SHIPMENT, shipment_id), **fields)
+    return wire_object(subject.kind, id=number, shipment=links.to_object(kinds.SHIPMENT, shipment_id), **fields)
 
 
 def _new_shipment(plan: Itinerary, number: int, links: Links) -> Wire:
     cargo, route = plan.cargo, plan.route
     lists = {
-        "legs": LEG,
-        "customs_entries": CUSTOMS_ENTRY,
-        "commercial_invoices": COMMERCIAL_INVOICE,
-        "documents": DOCUMENT,
+        "legs": kinds.LEG,
+        "customs_entries": kinds.CUSTOMS_ENTRY,
+        "commercial_invoices": kinds.COMMERCIAL_INVOICE,
+        "documents": kinds.DOCUMENT,
     }
     # Without bills and the carrier's booking number until they are issued; the house bill is empty until then.
     modes: Wire = {}
     if route.mode == "ocean":
-        boxes = links.to_list(CONTAINER, f"f.shipment.id={number}")
+        boxes = links.to_list(kinds.CONTAINER, f"f.shipment.id={number}")
         modes["ocean_shipment"] = wire_object("/ocean/shipment", is_lcl=route.kind == "lcl", containers=boxes)
     elif route.mode == "air":
         weight, volume = wire.weight(cargo.chargeable_kilograms), wire.volume(cargo.cubic_metres)
         modes["air_shipment"] = wire_object("/air/shipment", chargeable_weight=weight, chargeable_volume=volume)
     return wire_object(
-        SHIPMENT,
+        kinds.SHIPMENT,
         id=number,
         name=cargo.name,
         metadata={"PO #": cargo.purchase_orders, "Department": [cargo.department]},
@@ -233,7 +223,7 @@ def _new_shipment(plan: Itinerary, number: int, links: Links) -> Wire:
         wants_flexport_insurance=cargo.priority == "high",
         wants_pickup_service=route.has_pickup,
         wants_delivery_service=route.has_delivery,
-        booking=links.to_object(BOOKING, booking_id(number)) if was_booked(plan) else None,
+        booking=links.to_object(kinds.BOOKING, booking_id(number)) if was_booked(plan) else None,
     )
 
 
@@ -249,7 +239,7 @@ def _new_leg(plan: Itinerary, number: int, links: Links, subject: ObjectRef) -> 
     boxes: Wire = {}
     # A truck without containers has no list of them, as recorded for air, LTL and FTL.
     if route_leg.mode in CONTAINER_MODES or detail.get("service_type") == "drayage":
-        boxes["container_legs"] = links.to_list(CONTAINER_LEG, f"f.leg.id={number}")
+        boxes["container_legs"] = links.to_list(kinds.CONTAINER_LEG, f"f.leg.id={number}")
     return {
         "additional_dates": {"cargo_ready_date": ready} if ready else {},
         "origin": wire.node(route_leg.origin.place, route_leg.origin.tags),

@@ -6,7 +6,7 @@ from random import Random
 
 from flexportd.sandbox.catalog.kinds import CONTAINER, LEG, Wire
 from flexportd.sandbox.catalog.wire_objects import day, local, utc
-from flexportd.sandbox.scripts.shipment_plan import Itinerary
+from flexportd.sandbox.scripts.shipment_plan import Itinerary, last_free_day
 from flexportd.sandbox.scripts.world_events import (
     FULL_CONTAINER_KINDS,
     THE_SHIPMENT,
@@ -17,7 +17,6 @@ from flexportd.sandbox.scripts.world_events import (
     container_leg,
     containers,
     discharged_at,
-    last_free_day,
 )
 
 _HOLDS = (

@@ -133,12 +133,6 @@ def _random(plan: Itinerary) -> KeyedRandom:
     return KeyedRandom(plan.seed, f"containers/{plan.ordinal}")
 
 
-def last_free_day(plan: Itinerary) -> datetime:
-    """Five days after the arrival, at the terminal's midnight, which is how recorded ones look in UTC."""
-    arrival = plan.last_main.arrival + timedelta(days=5)
-    return arrival.replace(hour=0, minute=0, second=0, microsecond=0)
-
-
 def silent_change(at: datetime, fields: Wire) -> WorldEvent:
     """A change of the shipment without an event, such as of its metadata."""
     return WorldEvent(occurred=at, changes=((THE_SHIPMENT, fields),), at=at)
