@@ -9,7 +9,8 @@ from random import Random
 from urllib.parse import urlsplit
 
 from flexportd.errors import InvalidError
-from flexportd.sandbox.catalog.wire_objects import Wire, utc
+from flexportd.sandbox.catalog.kinds import Wire
+from flexportd.sandbox.catalog.wire_objects import utc
 
 FOREIGN_HOST = "http://elsewhere.invalid"
 UNKNOWN_VALUE = "x_sandbox_novelty"

@@ -16,7 +16,7 @@ import msgspec
 
 from flexportd.clock import Clock
 from flexportd.flexport.webhook_signature import SHA1_HEADER, SHA256_HEADER, sign, sign_sha1
-from flexportd.sandbox.catalog.wire_objects import Wire
+from flexportd.sandbox.catalog.kinds import Wire
 from flexportd.sandbox.faults import FaultInjector
 from flexportd.tasks import Tasks
 

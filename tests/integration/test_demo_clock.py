@@ -17,7 +17,7 @@ from flexportd.daemon.app import open_daemon
 from flexportd.errors import ConflictError
 from flexportd.ingest.event_store import EVENT
 from flexportd.sandbox import Sandbox
-from flexportd.sandbox.catalog.wire_objects import LEG
+from flexportd.sandbox.catalog.kinds import LEG
 from tests.under_test import DatedClock, UnderTest
 
 DAYS = 50

@@ -11,8 +11,8 @@ from flexportd.core.exceptions.model import ExceptionRules
 from flexportd.core.exceptions.rules import evaluate_shipment
 from flexportd.flexport.milestones import milestone
 from flexportd.sandbox import World, WorldPlan
-from flexportd.sandbox.catalog.wire_objects import CONTAINER, CONTAINER_LEG, INVOICE, LEG
-from flexportd.sandbox.scripts.world_events import last_free_day
+from flexportd.sandbox.catalog.kinds import CONTAINER, CONTAINER_LEG, INVOICE, LEG
+from flexportd.sandbox.scripts.shipment_plan import last_free_day
 from tests.cases import case_of, mirrored
 
 START = datetime(2026, 3, 4, 8, tzinfo=UTC)

@@ -13,7 +13,7 @@ import pytest
 from flexportd.clock import Clock
 from flexportd.errors import ConflictError
 from flexportd.sandbox import Sandbox, SandboxOptions
-from flexportd.sandbox.catalog.wire_objects import ALL_PATHS, BOOKING, COMPANY, DOCUMENT, LEG, PORT, SHIPMENT
+from flexportd.sandbox.catalog.kinds import ALL_PATHS, BOOKING, COMPANY, DOCUMENT, LEG, PORT, SHIPMENT
 from flexportd.sandbox.faults import BODY_FAULTS
 
 

@@ -14,7 +14,7 @@ from flexportd.clock import Clock
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.flexport.webhook_signature import Verifier
 from flexportd.sandbox import Sandbox, SandboxOptions
-from flexportd.sandbox.catalog.wire_objects import CONTAINER, CONTAINER_LEG, INVOICE, LEG, SHIPMENT
+from flexportd.sandbox.catalog.kinds import CONTAINER, CONTAINER_LEG, INVOICE, LEG, SHIPMENT
 
 SECRET = "s3cret"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.sandbox import World, WorldPlan
-from flexportd.sandbox.catalog.wire_objects import (
+from flexportd.sandbox.catalog.kinds import (
     ALL_PATHS,
     BOOKING,
     BOOKING_LINE,
@@ -32,9 +32,9 @@ from flexportd.sandbox.catalog.wire_objects import (
     PRODUCT,
     SHIPMENT,
 )
+from flexportd.sandbox.http.api import calculation
 from flexportd.sandbox.http.queries import select
 from flexportd.sandbox.ids import int_id, parse_int_id, parse_text_id, text_id
-from flexportd.sandbox.objects.carbon import calculation
 from flexportd.sandbox.objects.documents import csv, pdf
 from flexportd.sandbox.world.collections import key_of
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from flexportd.sandbox import World, WorldPlan
-from flexportd.sandbox.catalog.wire_objects import (
+from flexportd.sandbox.catalog.kinds import (
     BOOKING,
     COMMERCIAL_INVOICE,
     CONTAINER,

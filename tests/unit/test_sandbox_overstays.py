@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flexportd.sandbox.scripts.world_events import last_free_day
+from flexportd.sandbox.scripts.shipment_plan import last_free_day
 from flexportd.sandbox.world.world import World, WorldPlan
 
 START = datetime(2026, 3, 4, 8, tzinfo=UTC)

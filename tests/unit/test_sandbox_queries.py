@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from flexportd.errors import InvalidError
 from flexportd.sandbox import World, WorldPlan
-from flexportd.sandbox.catalog.wire_objects import ALL_PATHS, CONTAINER, CONTAINER_LEG, EVENT, LEG, SHIPMENT
+from flexportd.sandbox.catalog.kinds import ALL_PATHS, CONTAINER, CONTAINER_LEG, EVENT, LEG, SHIPMENT
 from flexportd.sandbox.http.queries import FILTERS, SORTS, page_of, select
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "flexport-api.json"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flexportd.sandbox import World, WorldPlan
-from flexportd.sandbox.catalog.wire_objects import (
+from flexportd.sandbox.catalog.kinds import (
     ALL_PATHS,
     BOOKING,
     BOOKING_LINE,

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.sandbox import World, WorldPlan
+from flexportd.sandbox.catalog.kinds import CONTAINER, CONTAINER_LEG, EVENT, INVOICE, LEG, SHIPMENT
 from flexportd.sandbox.catalog.places import PLACES
 from flexportd.sandbox.catalog.schedules import imo_number
 from flexportd.sandbox.catalog.vehicles import check_digit
-from flexportd.sandbox.catalog.wire_objects import CONTAINER, CONTAINER_LEG, EVENT, INVOICE, LEG, SHIPMENT
 from flexportd.sandbox.http.filters import STATUSES
 from flexportd.sandbox.world.world import EVENTS_KEPT
 

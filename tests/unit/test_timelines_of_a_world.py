@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from flexportd.core.timeline import timeline
-from flexportd.sandbox.catalog.wire_objects import CONTAINER, CONTAINER_LEG, LEG, SHIPMENT
+from flexportd.sandbox.catalog.kinds import CONTAINER, CONTAINER_LEG, LEG, SHIPMENT
 from flexportd.sandbox.world.world import World, WorldPlan
 from flexportd.storage.queries.table import instant
 from tests.families import family_of

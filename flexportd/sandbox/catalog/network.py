@@ -1,33 +1,12 @@
-"""The account's network: its own companies, its suppliers, their entities, locations and contacts; and the ports."""
+"""The account's network, which are companies with their entities, locations and contacts; its products; and ports."""
 
 from dataclasses import dataclass
 
-from flexportd.sandbox.catalog.companies import CONSIGNEES, SELLERS, Party
+from flexportd.sandbox.catalog.companies import CATALOG, CONSIGNEES, PEOPLE, RETIRED_PRODUCTS, SELLERS, Party
+from flexportd.sandbox.catalog.kinds import COMPANY, CONTACT, ENTITY, LOCATION, PORT, PRODUCT, Wire
 from flexportd.sandbox.catalog.places import PLACES, WorldPlace
-from flexportd.sandbox.catalog.wire_objects import (
-    COMPANY,
-    CONTACT,
-    ENTITY,
-    LOCATION,
-    PORT,
-    Links,
-    Wire,
-    address,
-    company_entity,
-    port,
-)
+from flexportd.sandbox.catalog.wire_objects import Links, address, company_entity, port, product, wire_object
 from flexportd.sandbox.ids import text_id
-
-_PEOPLE = (
-    "Ana Whitfield",
-    "Ben Osei",
-    "Chen Li",
-    "Dara Novak",
-    "Elif Kaya",
-    "Femi Adeyemi",
-    "Greta Lind",
-    "Hugo Marsh",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +29,10 @@ def _firms() -> list[_Firm]:
     return [own, *(_Firm((party,), (party.place,)) for party in others)]
 
 
-def network(links: Links, seed: int) -> dict[str, list[Wire]]:
-    """Companies, entities, contacts, locations and ports, by `_object`. The first company is the account's own."""
-    found: dict[str, list[Wire]] = {kind: [] for kind in (COMPANY, ENTITY, CONTACT, LOCATION)}
+def fixed_objects(links: Links, seed: int) -> dict[str, list[Wire]]:
+    """Objects that time does not change, by `_object`. The first company is the account's own."""
+    found: dict[str, list[Wire]] = {kind: [] for kind in (PRODUCT, COMPANY, ENTITY, CONTACT, LOCATION)}
+    found[PRODUCT] = [product(good) for good in sorted((*CATALOG, *RETIRED_PRODUCTS), key=lambda one: one.id)]
     for firm in _firms():
         ids = _Ids(seed, firm)
         found[COMPANY].append(_company(firm, ids, links))
@@ -73,45 +53,41 @@ class _Ids:
 
 
 def _company(firm: _Firm, ids: _Ids, links: Links) -> Wire:
-    return {
-        "_object": COMPANY,
-        "id": ids.company,
-        "metadata": {"Supplier code": [f"S-{firm.number % 1000:03d}"]} if firm.number >= 560_000 else {},
-        "name": firm.entities[0].name,
-        "ref": f"company-{firm.number}",
-        "editable": True,
-        "entities": [company_entity(party) for party in firm.entities],
-        "locations": links.to_list(LOCATION, f"f.company.id={ids.company}"),
-        "contacts": links.to_list(CONTACT, f"f.company.id={ids.company}"),
-    }
+    return wire_object(
+        COMPANY,
+        id=ids.company,
+        metadata={"Supplier code": [f"S-{firm.number % 1000:03d}"]} if firm.number >= 560_000 else {},
+        name=firm.entities[0].name,
+        ref=f"company-{firm.number}",
+        entities=[company_entity(party) for party in firm.entities],
+        locations=links.to_list(LOCATION, f"f.company.id={ids.company}"),
+        contacts=links.to_list(CONTACT, f"f.company.id={ids.company}"),
+    )
 
 
 def _contact(firm: _Firm, ids: _Ids, at: int, links: Links) -> Wire:
     """Documents say `phone_number`; every sample says `phone`. Only North America has numbers for fiction."""
-    name = _PEOPLE[(firm.number + at) % len(_PEOPLE)]
-    return {
-        "_object": CONTACT,
-        "id": ids.contacts[at],
-        "name": name,
-        "email": f"{name.lower().replace(' ', '.')}@{firm.number}.example",
-        "phone": f"+1 555 01{(firm.number + at) % 100:02d}" if firm.places[0].country_code in {"US", "CA"} else None,
-        "locations": links.to_list(LOCATION, f"f.contact.id={ids.contacts[at]}"),
-        "company": links.to_object(COMPANY, ids.company),
-    }
+    name = PEOPLE[(firm.number + at) % len(PEOPLE)]
+    return wire_object(
+        CONTACT,
+        id=ids.contacts[at],
+        name=name,
+        email=f"{name.lower().replace(' ', '.')}@{firm.number}.example",
+        phone=f"+1 555 01{(firm.number + at) % 100:02d}" if firm.places[0].country_code in {"US", "CA"} else None,
+        locations=links.to_list(LOCATION, f"f.contact.id={ids.contacts[at]}"),
+        company=links.to_object(COMPANY, ids.company),
+    )
 
 
 def _location(firm: _Firm, ids: _Ids, at: int, links: Links) -> Wire:
     """The handle of a location is that of its address."""
-    place = firm.places[at]
-    where = address(place)
-    return {
-        "_object": LOCATION,
-        "id": ids.locations[at],
-        "metadata": {},
-        "name": place.name,
-        "address": where,
-        "editable": True,
-        "company": links.to_object(COMPANY, ids.company),
-        "contacts": links.to_list(CONTACT, f"f.location.id={ids.locations[at]}"),
-        "ref": where["ref"],
-    }
+    where, number = address(firm.places[at]), ids.locations[at]
+    return wire_object(
+        LOCATION,
+        id=number,
+        name=firm.places[at].name,
+        address=where,
+        company=links.to_object(COMPANY, ids.company),
+        contacts=links.to_list(CONTACT, f"f.location.id={number}"),
+        ref=where["ref"],
+    )

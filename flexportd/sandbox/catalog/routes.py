@@ -5,20 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from flexportd.sandbox.catalog.places import (
-    AIR_DESTINATIONS,
-    AIR_ORIGINS,
-    LCL_DESTINATIONS,
-    LCL_ORIGINS,
-    PLACES,
-    RAIL_DAYS,
-    RAMP_WAREHOUSES,
-    ROAD_LANES,
-    SEA_DESTINATIONS,
-    SEA_ORIGINS,
-    WorldPlace,
-)
-from flexportd.sandbox.catalog.schedules import FLIGHTS, Carrier, Flight, Service, services
+from flexportd.sandbox.catalog.places import LANES, PLACES, WorldPlace
+from flexportd.sandbox.catalog.schedules import FLIGHTS, SERVICES, Carrier, Flight, Service
 
 # Headings of a feeder and its main vessel that would be a detour: south then east, east then west.
 _DETOURS = frozenset({("S", "E"), ("E", "W")})
@@ -125,33 +113,31 @@ def _freight_terms(rng: Random) -> tuple[str, str]:
 @functools.cache
 def voyages(origin: str, destination: str) -> list[tuple[Service, ...]]:
     """The voyages between two ports: direct, or with a feeder of the same carrier first."""
-    direct = [(one,) for one in services() if one.serves(origin, destination)]
+    direct = [(one,) for one in SERVICES if one.serves(origin, destination)]
     joined = [
         (feeder, one)
-        for feeder in services()
-        for one in services()
-        for hub, _ in feeder.calls[-1:]
-        if feeder.carrier == one.carrier and feeder.serves(origin, hub) and one.serves(hub, destination)
+        for feeder in SERVICES
+        for one in SERVICES
+        for hub in (feeder.last_port,)
+        if feeder.carrier_code == one.carrier_code and feeder.serves(origin, hub) and one.serves(hub, destination)
     ]
     # No feeder to a vessel that calls at the port itself, or sails back in the direction of the feeder.
     joined = [(feeder, one) for feeder, one in joined if not one.serves(origin, destination)]
     return [*direct, *(way for way in joined if (way[0].heading, way[1].heading) not in _DETOURS)]
 
 
-def _sea_lanes() -> dict[str, tuple[str, ...]]:
-    """Port of loading: the ports of unloading that a line leads to."""
-    return {origin: tuple(port for port in SEA_DESTINATIONS if voyages(origin, port)) for origin in SEA_ORIGINS}
-
-
-_LANES = _sea_lanes()
+# Port of loading: the ports of unloading that a line leads to.
+_SEA_LANES = {
+    origin: tuple(port for port in LANES.sea_destinations if voyages(origin, port)) for origin in LANES.sea_origins
+}
 
 
 def _fcl(rng: Random) -> RoutePlan:
     freight_type, incoterm = _freight_terms(rng)
-    origin = rng.choice(tuple(_LANES))
-    port = rng.choice(_LANES[origin])
-    warehouses, ramps = SEA_DESTINATIONS[port]
-    factory = PLACES[rng.choice(SEA_ORIGINS[origin])]
+    origin = rng.choice(tuple(_SEA_LANES))
+    port = rng.choice(_SEA_LANES[origin])
+    onward = LANES.sea_destinations[port]
+    factory, ramps = PLACES[rng.choice(LANES.sea_origins[origin])], tuple(onward.rail_days)
     ramp = rng.choice(ramps) if ramps and freight_type.endswith("door") and rng.random() < 0.4 else None
     loading = RouteStop(PLACES[origin], ("port_of_loading",))
     unloading = RouteStop(PLACES[port], _UNLOADING if ramp is None else _IN_BOND)
@@ -163,13 +149,15 @@ def _fcl(rng: Random) -> RoutePlan:
     stretches += _voyage(rng, loading, unloading)
     if ramp is not None:
         terminal = RouteStop(PLACES[ramp], _RAMP)
-        line, days = stretches[-1].line, rng.randint(*RAIL_DAYS[port, ramp])
+        line, days = stretches[-1].line, rng.randint(*onward.rail_days[ramp])
         # By rail the containers stay under the bill of the ocean carrier.
         stretches.append(RouteLeg("rail", unloading, terminal, rng.randint(2, 5), days, _INLAND, _STOP_OFF, line=line))
     main = tuple(range(first, len(stretches)))
     if freight_type.endswith("door"):
         start, wait = stretches[-1].destination, rng.randint(2, 3) if ramp is not None else rng.randint(3, 9)
-        door = RouteStop(PLACES[RAMP_WAREHOUSES[ramp] if ramp else rng.choice(warehouses)], ("destination_address",))
+        door = RouteStop(
+            PLACES[LANES.ramp_warehouses[ramp] if ramp else rng.choice(onward.warehouses)], ("destination_address",)
+        )
         stretches.append(RouteLeg("truck", start, door, wait, 1, "gated_out", _DOOR, "drayage"))
     return RoutePlan("fcl", "ocean", freight_type, incoterm, rng.randint(12, 25), tuple(stretches), main, factory)
 
@@ -181,7 +169,7 @@ def _voyage(rng: Random, loading: RouteStop, unloading: RouteStop) -> list[Route
     wait = rng.randint(_LEAST_WAIT, _MOST_WAIT)
     if len(lines) == 1:
         return [_sailing(lines[0], loading, unloading, wait, (_SAILING, _ARRIVED))]
-    hub = RouteStop(PLACES[lines[0].calls[-1][0]], ("transshipment",))
+    hub = RouteStop(PLACES[lines[0].last_port], ("transshipment",))
     return [
         _sailing(lines[0], loading, hub, wait, (_TO_TRANSSHIP, _AT_TRANSSHIP)),
         _sailing(lines[1], hub, unloading, rng.randint(2, 3), (_SAILING, _ARRIVED)),
@@ -191,15 +179,15 @@ def _voyage(rng: Random, loading: RouteStop, unloading: RouteStop) -> list[Route
 def _sailing(
     line: Service, origin: RouteStop, destination: RouteStop, wait: int, statuses: tuple[str, str]
 ) -> RouteLeg:
-    days = line.day(destination.place.key) - line.day(origin.place.key)
+    days = line.calls[destination.place.key] - line.calls[origin.place.key]
     return RouteLeg("ocean", origin, destination, wait, days, *statuses, line=line)
 
 
 def _lcl(rng: Random) -> RoutePlan:
     freight_type = rng.choice(("door_to_door", "port_to_door"))
-    origin, port = rng.choice(tuple(LCL_ORIGINS)), rng.choice(tuple(LCL_DESTINATIONS))
-    factory, station = (PLACES[key] for key in LCL_ORIGINS[origin])
-    splitting, warehouse = (PLACES[key] for key in LCL_DESTINATIONS[port])
+    origin, port = rng.choice(tuple(LANES.lcl_origins)), rng.choice(tuple(LANES.lcl_destinations))
+    factory, station = (PLACES[key] for key in LANES.lcl_origins[origin])
+    splitting, warehouse = (PLACES[key] for key in LANES.lcl_destinations[port])
     gather = RouteStop(station, ("consolidation",))
     loading, unloading = RouteStop(PLACES[origin], ("port_of_loading",)), RouteStop(PLACES[port], _UNLOADING)
     split, door = RouteStop(splitting, ("deconsolidation",)), RouteStop(warehouse, ("destination_address",))
@@ -220,9 +208,9 @@ def _lcl(rng: Random) -> RoutePlan:
 
 
 def _air(rng: Random) -> RoutePlan:
-    origin, port = rng.choice(tuple(AIR_ORIGINS)), rng.choice(tuple(AIR_DESTINATIONS))
-    factory = PLACES[rng.choice(AIR_ORIGINS[origin])]
-    splitting, warehouse = (PLACES[key] for key in AIR_DESTINATIONS[port])
+    origin, port = rng.choice(tuple(LANES.air_origins)), rng.choice(tuple(LANES.air_destinations))
+    factory = PLACES[rng.choice(LANES.air_origins[origin])]
+    splitting, warehouse = (PLACES[key] for key in LANES.air_destinations[port])
     start, loading = RouteStop(factory, ("origin_address",)), RouteStop(PLACES[origin], ("port_of_loading",))
     unloading = RouteStop(PLACES[port], ("port_of_unloading", "customs_entry"))
     split, door = RouteStop(splitting, ("deconsolidation",)), RouteStop(warehouse, ("destination_address",))
@@ -256,16 +244,17 @@ def connections(origin: str, destination: str) -> list[tuple[Flight, ...]]:
         for one in FLIGHTS
         for other in FLIGHTS
         if (one.origin, one.destination, other.destination) == (origin, other.origin, destination)
-        and one.airline == other.airline
+        and one.airline_code == other.airline_code
     ]
 
 
 def _road(rng: Random) -> RoutePlan:
-    start, end, days = rng.choice(ROAD_LANES)
-    origin, door = RouteStop(PLACES[start], ("origin_address",)), RouteStop(PLACES[end], ("destination_address",))
+    lane = rng.choice(LANES.road)
+    origin = RouteStop(PLACES[lane.origin], ("origin_address",))
+    door = RouteStop(PLACES[lane.destination], ("destination_address",))
     mode = "truck_intl" if origin.place.country_code != door.place.country_code else "truck"
     service = rng.choice(("ftl", "ltl"))
-    stretches = (RouteLeg("truck", origin, door, 0, rng.randint(*days), _INLAND, _DOOR, service),)
+    stretches = (RouteLeg("truck", origin, door, 0, rng.randint(*lane.days), _INLAND, _DOOR, service),)
     return RoutePlan("road", mode, "door_to_door", "FCA", rng.randint(2, 5), stretches, (0,), origin.place)
 
 

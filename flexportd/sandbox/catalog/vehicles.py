@@ -4,24 +4,11 @@ from dataclasses import dataclass
 from random import Random
 
 from flexportd.sandbox.catalog.routes import RouteLeg
-from flexportd.sandbox.catalog.schedules import ABROAD_TRUCKERS, EURASIAN_RAIL, TRUCKERS, Carrier, Service
+from flexportd.sandbox.catalog.schedules import ABROAD_TRUCKERS, EURASIAN_RAIL, LESSORS, TRUCKERS, Carrier, Service
 
 # ISO 6346 gives letters the values 10 to 38 without the multiples of 11.
 _LETTERS = dict(zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", (n for n in range(10, 39) if n % 11), strict=True))
-# Owner prefixes by carrier, and those of leasing companies, whose containers all of them use.
-_OWNERS = {
-    "MAEU": ("MSKU", "MRKU", "MRSU"),
-    "MEDU": ("MSDU", "MEDU", "MSMU"),
-    "CMDU": ("CMAU", "CGMU", "ECMU"),
-    "HLCU": ("HLXU", "HLBU", "HAMU"),
-    "ONEY": ("ONEU", "NYKU", "TCNU"),
-    "EGLV": ("EGHU", "EISU", "EITU"),
-    "COSU": ("CCLU", "CSNU", "CBHU"),
-}
-_LESSORS = ("TCLU", "TGHU", "TEMU", "FCIU", "BMOU")
-# Pattern of master bill numbers after the carrier's code: # a digit, @ the port of loading.
-_BILLS = {"MAEU": "#########", "MEDU": "@######", "CMDU": "@#######", "HLCU": "@#########", "ONEY": "@########"}
-_USUAL_BILL = {"EGLV": "############", "COSU": "##########"}
+SEA_FIELDS = ("scac_code", "vessel_name", "vessel_imo", "voyage_number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +36,21 @@ def vehicle_for(stretch: RouteLeg, rng: Random) -> Vehicle:
 def sailing(line: Service, week: int) -> Vehicle:
     """The ship of a line in that week, on its voyage."""
     vessel = line.vessel(week)
-    fields = (
-        ("scac_code", line.carrier.code),
-        ("vessel_name", vessel.name),
-        ("vessel_imo", vessel.imo),
-        ("voyage_number", line.voyage(week)),
-    )
-    return Vehicle(line.carrier.name, fields)
+    values = line.carrier_code, vessel.name, vessel.imo, line.voyage(week)
+    return Vehicle(line.carrier.name, tuple(zip(SEA_FIELDS, values, strict=True)))
 
 
 def placeholder(stretch: RouteLeg) -> Vehicle:
     """The vehicle of an ocean leg before the carrier confirms: half of the recorded legs look like this."""
     europe = stretch.destination.place.country_code in {"NL", "DE", "GB"}
-    fields = (("scac_code", "NONE"), ("vessel_name", None), ("vessel_imo", None), ("voyage_number", None))
-    return Vehicle(f"FLXT {'FEWB' if europe else 'TPEB'} Ocean Line", fields)
+    fields = zip(SEA_FIELDS, ("NONE", None, None, None), strict=True)
+    return Vehicle(f"FLXT {'FEWB' if europe else 'TPEB'} Ocean Line", tuple(fields))
 
 
 def container_number(carrier: Carrier | None, rng: Random) -> str:
     """A container number of the carrier or a lessor, with its check digit."""
-    own = _OWNERS.get(carrier.code, ()) if carrier is not None else ()
-    owner = rng.choice(own) if own and rng.random() < 0.7 else rng.choice(_LESSORS)
+    own = () if carrier is None else carrier.owners
+    owner = rng.choice(own) if own and rng.random() < 0.7 else rng.choice(LESSORS)
     while True:
         stem = f"{owner}{rng.randint(100_000, 999_999)}"
         # A remainder of ten would give the check digit 0 as well: owners do not use such numbers.
@@ -91,6 +73,5 @@ def master_bill(carrier: Carrier, port: str, rng: Random) -> str:
     if carrier.prefix:
         serial = rng.randint(10**6, 10**7 - 1)
         return f"{carrier.prefix}-{serial}{serial % 7}"
-    pattern = _BILLS.get(carrier.code) or _USUAL_BILL[carrier.code]
-    digits = "".join(str(rng.randint(1, 9)) if sign == "#" else sign for sign in pattern)
+    digits = "".join(str(rng.randint(1, 9)) if sign == "#" else sign for sign in carrier.bill)
     return carrier.code + digits.replace("@", port[2:])

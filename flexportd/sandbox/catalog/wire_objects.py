@@ -1,5 +1,6 @@
 """Builders of wire objects in the published shapes: every field of the schema, null where unknown.
 
+`wire_objects.json` has the fields of each object, and the values that are the same for all.
 Source: the v2 reference at https://apidocs.flexport.com/v2 and the shapes of recorded responses. Two objects have no
 fixed fields: `additional_dates` and a container leg's `dates` contain only known dates.
 Wire objects are never changed in place: a change makes a new outer object, so a snapshot is a reference.
@@ -8,48 +9,29 @@ Wire objects are never changed in place: a change makes a new outer object, so a
 import functools
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
-from flexportd.sandbox.catalog.companies import Party
-from flexportd.sandbox.catalog.places import WorldPlace
+import msgspec
 
-Wire = dict[str, Any]
+from flexportd.sandbox.catalog.companies import RETIRED_PRODUCTS, SELLERS, SKUS_OF_SELLER, CatalogProduct, Party
+from flexportd.sandbox.catalog.kinds import ALL_PATHS, ENTITY, EVENT, PORT, PRODUCT, Wire
+from flexportd.sandbox.catalog.places import COUNTRIES, WorldPlace
 
-PATHS = {
-    "/shipment": "/shipments",
-    "/shipment_leg": "/shipment_legs",
-    "/ocean/shipment_container": "/ocean/shipment_containers",
-    "/ocean/shipment_container_leg": "/ocean/shipment_container_legs",
-    "/event": "/events",
+_FIELDS: dict[str, Wire] = {
+    fields["_object"]: fields for fields in msgspec.json.decode(Path(__file__).with_suffix(".json").read_bytes())
 }
-SHIPMENT, LEG, CONTAINER, CONTAINER_LEG, EVENT = PATHS
-# Objects that follow from shipments, and other objects of an account.
-DERIVED_PATHS = {
-    "/booking": "/bookings",
-    "/purchase_orders/booking_line_item": "/booking_line_items",
-    "/purchase_order": "/purchase_orders",
-    "/purchase_orders/line_item": "/purchase_order_line_items",
-    "/invoice": "/invoices",
-    "/commercial_invoice": "/commercial_invoices",
-    "/customs_entry": "/customs_entries",
-    "/document": "/documents",
-    "/product": "/products",
-    "/network/company": "/network/companies",
-    "/company_entity": "/network/company_entities",
-    "/network/contact": "/network/contacts",
-    "/network/location": "/network/locations",
-    "/place": "/ports",
-}
-BOOKING, BOOKING_LINE, ORDER, ORDER_LINE, INVOICE, COMMERCIAL_INVOICE, CUSTOMS_ENTRY, DOCUMENT = list(DERIVED_PATHS)[:8]
-PRODUCT, COMPANY, ENTITY, CONTACT, LOCATION, PORT = list(DERIVED_PATHS)[8:]
-ALL_PATHS = PATHS | DERIVED_PATHS
-
-LEG_DATES = ("estimated_departure_date", "actual_departure_date", "estimated_arrival_date", "actual_arrival_date")
 # Deprecated on a shipment: equal to the actual date, else the estimated one.
 _DEPRECATED = ("departure", "arrival", "picked_up_in_full")
 _DOOR_DATES = tuple(
     f"{kind}{name}_in_full_date" for kind in ("estimated_", "actual_", "") for name in ("picked_up", "delivered")
 )
+_ARCHIVED_AT = "2025-11-19T16:20:08.599Z"
+
+
+def wire_object(kind: str, /, **fields: Any) -> Wire:
+    """An object with all published fields; those that are not given are null, or the same for all objects."""
+    return {**_FIELDS[kind], **fields}
 
 
 def utc(moment: datetime) -> str:
@@ -108,130 +90,103 @@ def money(amount: Decimal, currency: str = "USD") -> Wire:
 
 
 def address(place: WorldPlace) -> Wire:
-    return {
-        "_object": "/address",
-        "street_address": place.street,
-        "street_address2": None,
-        "city": place.city,
-        "state": place.state,
-        "country": place.country,
-        "country_code": place.country_code,
-        "zip": place.zip,
-        "timezone": place.timezone,
-        "ref": f"id-{place.key.lower()}",
-        "unlocode": place.unlocode,
-    }
+    return wire_object(
+        "/address",
+        street_address=place.street,
+        city=place.city,
+        state=place.state,
+        country=place.country,
+        country_code=place.country_code,
+        zip=place.zip,
+        timezone=place.timezone,
+        ref=f"id-{place.key.lower()}",
+        unlocode=place.unlocode,
+    )
 
 
 def _port_details(place: WorldPlace) -> list[Wire]:
     """Codes of every sort of port a place is; none for an ordinary address."""
-    code = place.port_code
-    details: list[Wire] = []
-    if "rail" in place.kinds:
-        details.append({"_object": "/ocean/railport", "port_code": code})
-    if place.kinds:
-        details.append({"_object": "/trucking/port", "port_code": code})
-    if "sea" in place.kinds:
-        details.append({"_object": "/ocean/port", "port_code": code})
-    if "air" in place.kinds:
-        details.append(
-            {
-                "_object": "/air/port",
-                "port_code": code,
-                "country_code": place.country_code,
-                "iata_code": place.iata,
-                "icao_code": place.icao,
-            }
-        )
+    code, kinds = place.port_code, place.kinds
+    sorts = (("rail" in kinds, "/ocean/railport"), (bool(kinds), "/trucking/port"), ("sea" in kinds, "/ocean/port"))
+    details: list[Wire] = [{"_object": sort, "port_code": code} for holds, sort in sorts if holds]
+    if "air" in kinds:
+        codes = {"iata_code": place.iata, "icao_code": place.icao}
+        details.append(wire_object("/air/port", port_code=code, country_code=place.country_code, **codes))
     return details
 
 
 @functools.cache
 def port(place: WorldPlace) -> Wire:
     """A place, in `/ports` or as the end of a leg; it has no id."""
-    return {"_object": PORT, "name": place.name, "address": address(place), "details": _port_details(place)}
+    return wire_object(PORT, name=place.name, address=address(place), details=_port_details(place))
 
 
 @functools.cache
 def node(place: WorldPlace, tags: tuple[str, ...]) -> Wire:
     """A stop on a route. The terminal is always null in recorded answers."""
-    return {"_object": "/shipment_node", "tags": list(tags), "place": port(place), "terminal": None}
+    return wire_object("/shipment_node", tags=list(tags), place=port(place))
 
 
 @functools.cache
 def company_entity(party: Party) -> Wire:
-    numbers = [party.vat] if party.vat else []
-    return {
-        "_object": "/company_entity",
-        "id": party.id,
-        "name": party.name,
-        "ref": party.ref,
-        "mailing_address": address(party.place),
-        "vat_numbers": [
-            {"_object": "/company_entity/vat_number", "country_code": code, "number": number}
-            for code, number in numbers
+    numbers = [
+        {"_object": "/company_entity/vat_number", "country_code": code, "number": number}
+        for code, number in ([party.vat] if party.vat else [])
+    ]
+    where = address(party.place)
+    return wire_object(ENTITY, id=party.id, name=party.name, ref=party.ref, mailing_address=where, vat_numbers=numbers)
+
+
+@functools.cache
+def product(good: CatalogProduct) -> Wire:
+    """One product. Codes are texts: they have dots and leading zeros. Regions share the first six digits."""
+    category, is_retired = good.category.lower(), good in RETIRED_PRODUCTS
+    return wire_object(
+        PRODUCT,
+        id=good.id,
+        name=good.name,
+        sku=good.sku,
+        description=f"{good.name} ({category})",
+        archived_at=_ARCHIVED_AT if is_retired else None,
+        product_category=good.category,
+        country_of_origin=COUNTRIES[good.country_code],
+        client_verified=not is_retired,
+        product_properties=[wire_object("/product/property", value=category)],
+        hs_codes=[hs_code(good)],
+        classifications=[
+            {"_object": "/product/classification", "codes": [code], "region": region}
+            for region, code in (("US", good.hs_code), ("EU", good.hs_code[:7]))
         ],
-    }
+        suppliers=[
+            {"_object": "/product/supplier", "id": party.id, "ref": party.ref, "country_of_origin": good.country_code}
+            for party in _suppliers(good)
+        ],
+    )
 
 
-def ocean_shipment(number: int, links: Links, *, is_lcl: bool) -> Wire:
-    """Without bills and the carrier's booking number until they are issued; the house bill is empty until then."""
-    return {
-        "_object": "/ocean/shipment",
-        "is_lcl": is_lcl,
-        "house_bill_number": "",
-        "master_bill_number": None,
-        "carrier_booking_number": None,
-        "containers": links.to_list(CONTAINER, f"f.shipment.id={number}"),
-    }
+def hs_code(good: CatalogProduct) -> Wire:
+    """The US code of a good."""
+    return wire_object("/hs_code", description=good.category, code=good.hs_code)
 
 
-def air_shipment(chargeable_kilograms: float, cubic_metres: float) -> Wire:
-    return {
-        "_object": "/air/shipment",
-        "house_airway_bill": "",
-        "master_airway_bill": None,
-        "chargeable_weight": weight(chargeable_kilograms),
-        "chargeable_volume": volume(cubic_metres),
-    }
+def _suppliers(good: CatalogProduct) -> list[Party]:
+    """The makers of a good: sellers of it in its own country."""
+    near = [party for group in SELLERS.values() for party in group if party.place.country_code == good.country_code]
+    # What is no longer bought is in nobody's list.
+    return ([party for party in near if good.sku in SKUS_OF_SELLER[party.name]] or near)[:2]
 
 
-def mode_detail(mode: str, number: int, vehicle: Wire, links: Links) -> Wire:
-    """The four mode sub-objects of a leg: exactly one is an object."""
-    boxes = links.to_list(CONTAINER_LEG, f"f.leg.id={number}")
-    air = {"iata_code": vehicle.get("iata_code"), "icao_code": vehicle.get("icao_code")}
-    sea = {name: vehicle.get(name) for name in ("scac_code", "vessel_name", "vessel_imo", "voyage_number")}
-    road = {
-        "tracking_number": vehicle.get("tracking_number"),
-        "service_type": vehicle.get("service_type"),
-        "pieces": None,
-    }
-    # A truck without containers has no list of them, as recorded for air, LTL and FTL.
-    road_boxes = boxes if vehicle.get("service_type") == "drayage" else None
-    details: dict[str, Wire] = {
-        "air": {
-            "_object": "/air/shipment_leg",
-            **air,
-            "flight_number": vehicle.get("flight_number"),
-            "pieces": None,
-        },
-        "ocean": {"_object": "/ocean/shipment_leg", **sea, "container_legs": boxes},
-        "truck": {"_object": "/trucking/shipment_leg", **road, "container_legs": road_boxes},
-        "rail": {"_object": "/rail/shipment_leg", "container_legs": boxes},
-    }
-    names = {"air_leg": "air", "ocean_leg": "ocean", "trucking_leg": "truck", "rail_leg": "rail"}
-    return {name: details[of] if of == mode else None for name, of in names.items()}
-
-
-def container_leg(number: int, ends: tuple[int, int], links: Links) -> Wire:
-    """One container on one leg, by their ids."""
-    return {
-        "_object": CONTAINER_LEG,
-        "id": number,
-        "shipment_container": links.to_object(CONTAINER, ends[0]),
-        "leg": links.to_object(LEG, ends[1]),
-        "dates": {},
-    }
+def shipment_item(number: int, good: CatalogProduct, units: int, purchase_order: str) -> Wire:
+    """A line of a shipment or a container."""
+    return wire_object(
+        "/shipment_item",
+        id=number,
+        total_units=units,
+        total_weight=weight(good.weight * units),
+        total_volume=volume(good.volume * units),
+        purchase_order_number=purchase_order,
+        product=product(good),
+    )
 
 
 def with_deprecated(shipment: Wire) -> Wire:
@@ -260,12 +215,6 @@ def list_entry(shipment: Wire) -> Wire:
 
 def event(number: int, kind: str, stamps: tuple[datetime, datetime], data: Wire) -> Wire:
     """An event as sent and listed; `stamps` are when it was recorded and when it happened."""
-    return {
-        "_object": EVENT,
-        "id": number,
-        "version": 2,
-        "created_at": utc(stamps[0]),
-        "occurred_at": utc(stamps[1]),
-        "type": kind,
-        "data": {"_object": "/shipment_event_data", **data},
-    }
+    recorded, occurred = (utc(stamp) for stamp in stamps)
+    about = wire_object("/shipment_event_data", **data)
+    return wire_object(EVENT, id=number, created_at=recorded, occurred_at=occurred, type=kind, data=about)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from flexportd.clock import Clock
 from flexportd.errors import FlexportdError
-from flexportd.sandbox.catalog.wire_objects import Wire
+from flexportd.sandbox.catalog.kinds import Wire
 from flexportd.sandbox.options import SandboxOptions
 
 _DAY = timedelta(days=1)

@@ -6,29 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flexportd.errors import InvalidError
-from flexportd.sandbox.catalog.wire_objects import (
-    BOOKING,
-    BOOKING_LINE,
-    COMMERCIAL_INVOICE,
-    COMPANY,
-    CONTACT,
-    CONTAINER,
-    CONTAINER_LEG,
-    CUSTOMS_ENTRY,
-    DOCUMENT,
-    ENTITY,
-    EVENT,
-    INVOICE,
-    LEG,
-    LOCATION,
-    ORDER,
-    ORDER_LINE,
-    PORT,
-    PRODUCT,
-    SHIPMENT,
-    Wire,
-    utc,
-)
+from flexportd.sandbox.catalog import kinds
+from flexportd.sandbox.catalog.kinds import Wire
+from flexportd.sandbox.catalog.wire_objects import utc
 from flexportd.sandbox.world.collections import LazyRows
 from flexportd.sandbox.world.world import World
 
@@ -213,12 +193,12 @@ def _master_bills(row: Wire) -> tuple[str | None, ...]:
 
 
 def _containers(world: World, text: str) -> list[Wire]:
-    return [box for box in world.tables[CONTAINER].values() if box["container_number"] == text]
+    return [box for box in world.tables[kinds.CONTAINER].values() if box["container_number"] == text]
 
 
 def _shipment_of_invoice(world: World, _name: str, text: str) -> set[str]:
     """Used in links only: the name of an invoice contains its shipment; one of type Client has none."""
-    invoice = world.collections[INVOICE].find(text)
+    invoice = world.collections[kinds.INVOICE].find(text)
     return set() if invoice is None or invoice["type"] == "Client" else {invoice["name"].split("-")[1]}
 
 
@@ -236,7 +216,7 @@ def _of_order(world: World, name: str, text: str) -> Predicate:
     wanted = parse_int(name, text)
 
     def holds(row: Wire) -> bool:
-        line = world.collections[ORDER_LINE].find(str(row["purchase_order_line_item"]["id"]))
+        line = world.collections[kinds.ORDER_LINE].find(str(row["purchase_order_line_item"]["id"]))
         return line is not None and bool(line["purchase_order"]["id"] == wanted)
 
     return holds
@@ -272,7 +252,7 @@ def _of_company(field: str) -> PredicateFactory:
 
 
 def _companies(world: World, field: str, text: str) -> list[Wire]:
-    return [row for row in world.collections[COMPANY].rows() if row[field] == text]
+    return [row for row in world.collections[kinds.COMPANY].rows() if row[field] == text]
 
 
 def _same_company(kind: str) -> PredicateFactory:
@@ -286,7 +266,7 @@ def _same_company(kind: str) -> PredicateFactory:
 
 
 FILTERS: dict[str, dict[str, PredicateFactory]] = {
-    SHIPMENT: {
+    kinds.SHIPMENT: {
         "f.transportation_mode": enum("transportation_mode", MODES),
         "f.status": enum("status", STATUSES),
         "f.statuses.any": enum("status", STATUSES, many=True),
@@ -303,30 +283,30 @@ FILTERS: dict[str, dict[str, PredicateFactory]] = {
         "f.invoice_id": _within(_shipment_of_invoice, lambda row: str(row["id"])),
         **{f"f.wants_{name}": _matches(parse_flag, _getter(f"wants_{name}")) for name in _SERVICES},
     },
-    LEG: {
+    kinds.LEG: {
         "f.shipment.id": linked("shipment"),
         "f.transportation_mode": enum("transportation_mode", MODES),
     },
-    CONTAINER: {
+    kinds.CONTAINER: {
         "f.shipment.id": linked("shipment"),
         "f.container_number": equal("container_number"),
         # No container here has a reference code: none of its published fields holds one.
         "f.reference_code": _any_of(lambda _row: ()),
     },
-    CONTAINER_LEG: {
+    kinds.CONTAINER_LEG: {
         "f.leg.id": linked("leg"),
         "f.shipment_container.id": linked("shipment_container"),
         "f.shipment_container.container_number": _within(
             lambda world, _name, text: {box["id"] for box in _containers(world, text)}, _getter("shipment_container.id")
         ),
     },
-    EVENT: {
+    kinds.EVENT: {
         "f.type": equal("type"),
         **_instants("occurred_at", "occurred_at", ("gte", "lte")),
         "f.data.shipment.id": number("data.shipment.id"),
         "f.data.resource._object": equal("data.resource._object"),
     },
-    BOOKING: {
+    kinds.BOOKING: {
         "f.status": enum("status", ("booked", "submitted")),
         "f.shipment.id": linked("shipment"),
         "f.consignee_entity_ref": equal("consignee_entity.ref"),
@@ -337,34 +317,34 @@ FILTERS: dict[str, dict[str, PredicateFactory]] = {
         "f.created_at": instant("created_at", "eq"),
         **_instants("created_at", "created_at", _WITH_EQUAL),
     },
-    BOOKING_LINE: {
+    kinds.BOOKING_LINE: {
         "f.purchase_order.id": _of_order,
         "f.booking.id": linked("booking"),
         "f.purchase_order_line_item.id": linked("purchase_order_line_item"),
     },
-    ORDER: {
+    kinds.ORDER: {
         "f.archived_at.exists": exists("archived_at"),
         "f.status": enum("status", ("open", "closed", "cancelled")),
         "f.buyer_ref": equal("buyer.ref"),
         "f.seller_ref": equal("seller.ref"),
         # The account is the buyer of all its orders.
         "f.role": _matches(lambda name, text: parse_choice(name, text, ("buyer", "seller")), lambda _row: "buyer"),
-        "f.shipment.id": _of_shipment(ORDER),
+        "f.shipment.id": _of_shipment(kinds.ORDER),
         "f.name": equal("name"),
         **_instants("updated_at", "updated_at", ("gt", "lt")),
         **_instants("created_at", "created_at", ("gt", "lt")),
     },
-    ORDER_LINE: {
+    kinds.ORDER_LINE: {
         "f.purchase_order.id": linked("purchase_order"),
         "f.line_item_number": number("line_item_number"),
         "f.item_key": equal("item_key"),
         # The versions of an order are not published: here an order is its own only one.
         "f.purchase_order_version.id": linked("purchase_order"),
     },
-    INVOICE: {
+    kinds.INVOICE: {
         "f.status": enum("status", ("outstanding", "past_due", "void", "paid")),
-        "f.shipment.id": _of_shipment(INVOICE),
-        "f.shipment_id": _of_shipment(INVOICE),
+        "f.shipment.id": _of_shipment(kinds.INVOICE),
+        "f.shipment_id": _of_shipment(kinds.INVOICE),
         "f.billed_directly_to_client": _matches(parse_flag, lambda _row: True),
         "f.entity.id": number("recipient.id"),
         "f.entity.ref": equal("recipient.ref"),
@@ -373,7 +353,7 @@ FILTERS: dict[str, dict[str, PredicateFactory]] = {
         **_instants("issued_at", "issued_at", ("gt", "lt")),
         **_instants("last_updated_at", "last_updated_at", ("gt", "lt")),
     },
-    COMMERCIAL_INVOICE: {
+    kinds.COMMERCIAL_INVOICE: {
         "f.shipment.id": linked_text("shipment"),
         "f.invoice_number": equal("invoice_number"),
         "f.involved_party_seller_id": _seller(""),
@@ -382,26 +362,26 @@ FILTERS: dict[str, dict[str, PredicateFactory]] = {
         # Named by the creation, documented as the update.
         **_instants("created_at", "updated_at", _WITH_EQUAL),
     },
-    CUSTOMS_ENTRY: {"f.shipment.id": linked_text("shipment")},
-    DOCUMENT: {
+    kinds.CUSTOMS_ENTRY: {"f.shipment.id": linked_text("shipment")},
+    kinds.DOCUMENT: {
         "f.shipment.id": linked_text("shipment"),
         "f.document_type": equal("document_type"),
         "f.archived_at.exists": exists("archived_at"),
         **_instants("uploaded_at", "file_metadata.uploaded_at", _WITH_EQUAL),
     },
-    PRODUCT: {"f.sku": equal("sku"), "f.archived_at.exists": exists("archived_at")},
-    COMPANY: {"f.ref": equal("ref")},
-    ENTITY: {"f.ref": equal("ref"), "f.company_id": _entities_of("id"), "f.company_ref": _entities_of("ref")},
-    CONTACT: {
+    kinds.PRODUCT: {"f.sku": equal("sku"), "f.archived_at.exists": exists("archived_at")},
+    kinds.COMPANY: {"f.ref": equal("ref")},
+    kinds.ENTITY: {"f.ref": equal("ref"), "f.company_id": _entities_of("id"), "f.company_ref": _entities_of("ref")},
+    kinds.CONTACT: {
         "f.company_ref": _of_company("ref"),
         "f.company.id": _of_company("id"),
-        "f.location.id": _same_company(LOCATION),
+        "f.location.id": _same_company(kinds.LOCATION),
     },
-    LOCATION: {
+    kinds.LOCATION: {
         "f.ref": equal("ref"),
         "f.company_ref": _of_company("ref"),
         "f.company.id": _of_company("id"),
-        "f.contact.id": _same_company(CONTACT),
+        "f.contact.id": _same_company(kinds.CONTACT),
     },
-    PORT: {"f.port_type": _port_type, "f.unlocode": equal("address.unlocode")},
+    kinds.PORT: {"f.port_type": _port_type, "f.unlocode": equal("address.unlocode")},
 }

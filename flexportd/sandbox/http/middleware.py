@@ -11,7 +11,7 @@ from aiohttp import web
 
 from flexportd.clock import Clock
 from flexportd.errors import InvalidError, NotFoundError
-from flexportd.sandbox.catalog.wire_objects import ALL_PATHS, EVENT, Wire
+from flexportd.sandbox.catalog.kinds import ALL_PATHS, EVENT, Wire
 from flexportd.sandbox.faults import BODY_FAULTS, FaultInjector, RequestInfo, inject
 from flexportd.sandbox.http.auth import ApiError, Authenticator
 from flexportd.sandbox.http.responses import error_response, gateway_page, json_response

@@ -8,21 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flexportd.errors import InvalidError
-from flexportd.sandbox.catalog.wire_objects import (
-    BOOKING,
-    BOOKING_LINE,
-    COMPANY,
-    CONTAINER,
-    INVOICE,
-    LEG,
-    LOCATION,
-    ORDER,
-    ORDER_LINE,
-    PRODUCT,
-    SHIPMENT,
-    Wire,
-    list_entry,
-)
+from flexportd.sandbox.catalog import kinds
+from flexportd.sandbox.catalog.kinds import Wire
+from flexportd.sandbox.catalog.wire_objects import list_entry
 from flexportd.sandbox.http.filters import (
     FILTERS,
     Predicate,
@@ -39,14 +27,14 @@ DEFAULT_PER, MAX_PER = 10, 100
 
 # The fields by which each list is sorted, and the default direction. Order lines have neither and keep their order.
 SORTS: dict[str, tuple[tuple[str, ...], str]] = {
-    SHIPMENT: (("id", "transportation_mode", "status", "updated_at", "archived_at"), "desc"),
-    INVOICE: (("due_date",), "desc"),
-    BOOKING: (("cargo_ready_date", "created_at"), "desc"),
-    BOOKING_LINE: (("cargo_ready_date", "created_at"), "desc"),
-    ORDER: (("id",), "asc"),
-    ORDER_LINE: (("cargo_ready_date", "created_at"), "desc"),
+    kinds.SHIPMENT: (("id", "transportation_mode", "status", "updated_at", "archived_at"), "desc"),
+    kinds.INVOICE: (("due_date",), "desc"),
+    kinds.BOOKING: (("cargo_ready_date", "created_at"), "desc"),
+    kinds.BOOKING_LINE: (("cargo_ready_date", "created_at"), "desc"),
+    kinds.ORDER: (("id",), "asc"),
+    kinds.ORDER_LINE: (("cargo_ready_date", "created_at"), "desc"),
 }
-_WITH_METADATA = frozenset({SHIPMENT, CONTAINER, BOOKING, COMPANY, LOCATION})
+_WITH_METADATA = frozenset({kinds.SHIPMENT, kinds.CONTAINER, kinds.BOOKING, kinds.COMPANY, kinds.LOCATION})
 _METADATA, _PROPERTY = "f.metadata.", "f.product_properties."
 _CACHED_LISTS = 16
 
@@ -84,7 +72,7 @@ class Lists:
         if len(self._cache) > _CACHED_LISTS:
             del self._cache[next(iter(self._cache))]
         result = page_of(rows, query)
-        if kind != SHIPMENT or self._complete:
+        if kind != kinds.SHIPMENT or self._complete:
             return result
         return replace(result, rows=[list_entry(row) for row in result.rows])
 
@@ -103,10 +91,10 @@ def page_of(rows: Sequence[Wire], query: Query) -> ResultPage:
 
 def select(world: World, kind: str, query: Query) -> LazyRows:
     """The rows of a list, filtered and in order. Raises InvalidError."""
-    if "f.status" in query and "f.statuses.any" in query and kind == SHIPMENT:
+    if "f.status" in query and "f.statuses.any" in query and kind == kinds.SHIPMENT:
         raise InvalidError("f.status and f.statuses.any exclude each other.", "f.status")
     predicates = _predicates(world, kind, query)
-    if kind == LEG and not parse_flag("f.include_deleted", _last_value(query, "f.include_deleted", "false")):
+    if kind == kinds.LEG and not parse_flag("f.include_deleted", _last_value(query, "f.include_deleted", "false")):
         predicates.append(lambda row: row["deleted_at"] is None)
     shipment = _last_value(query, "f.shipment.id", "")
     collection = world.collections[kind]
@@ -122,7 +110,7 @@ def _predicates(world: World, kind: str, query: Query) -> list[Predicate]:
     for name, values in query.items():
         if name.startswith(_METADATA) and kind in _WITH_METADATA:
             found.append(metadata(name.removeprefix(_METADATA), frozenset(values)))
-        elif name.startswith(_PROPERTY) and kind == PRODUCT:
+        elif name.startswith(_PROPERTY) and kind == kinds.PRODUCT:
             found.append(has_property(name.removeprefix(_PROPERTY), values[-1]))
         elif name in FILTERS[kind]:
             found.append(FILTERS[kind][name](world, name, values[-1]))

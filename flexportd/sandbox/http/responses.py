@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 from yarl import URL
 
-from flexportd.sandbox.catalog.wire_objects import Wire
+from flexportd.sandbox.catalog.kinds import Wire
 from flexportd.sandbox.http.queries import ResultPage
 
 VERSION = 2

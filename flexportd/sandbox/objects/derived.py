@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import ClassVar
 
-from flexportd.sandbox.catalog.wire_objects import Links, Wire
+from flexportd.sandbox.catalog.kinds import Wire
+from flexportd.sandbox.catalog.wire_objects import Links
 from flexportd.sandbox.ids import int_id, object_number, parse_int_id, parse_text_id, text_id
 from flexportd.sandbox.objects.shipment_state import ShipmentState
 

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from random import Random
 
-from flexportd.sandbox.catalog.wire_objects import CONTAINER, LEG, Wire, day, local, utc
-from flexportd.sandbox.scripts.shipment_plan import Itinerary
+from flexportd.sandbox.catalog.kinds import CONTAINER, LEG, Wire
+from flexportd.sandbox.catalog.wire_objects import day, local, utc
+from flexportd.sandbox.scripts.shipment_plan import Itinerary, last_free_day
 from flexportd.sandbox.scripts.world_events import (
     FULL_CONTAINER_KINDS,
     THE_SHIPMENT,
@@ -16,7 +17,6 @@ from flexportd.sandbox.scripts.world_events import (
     container_leg,
     containers,
     discharged_at,
-    last_free_day,
 )
 
 _HOLDS = (

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from flexportd.sandbox.catalog.products import shipment_item
+from flexportd.sandbox.catalog.kinds import CONTAINER_LEG, LEG, Wire
 from flexportd.sandbox.catalog.vehicles import Vehicle
-from flexportd.sandbox.catalog.wire_objects import CONTAINER_LEG, LEG, Wire, day, local, utc
+from flexportd.sandbox.catalog.wire_objects import day, local, shipment_item, utc
 from flexportd.sandbox.scripts.arrival_script import after_arrival
-from flexportd.sandbox.scripts.shipment_plan import Itinerary, ScheduleSlip
+from flexportd.sandbox.scripts.shipment_plan import Itinerary, ScheduleSlip, last_free_day
 from flexportd.sandbox.scripts.world_events import (
     CONTAINER_MODES,
     FULL_CONTAINER_KINDS,
@@ -25,7 +25,6 @@ from flexportd.sandbox.scripts.world_events import (
     container_leg_pairs,
     containers,
     discharged_at,
-    last_free_day,
     loaded_at,
     midnight,
     recorded_order,

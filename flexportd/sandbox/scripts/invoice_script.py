@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from flexportd.sandbox.catalog.companies import Party
-from flexportd.sandbox.catalog.places import PLACES
-from flexportd.sandbox.catalog.wire_objects import INVOICE, SHIPMENT, Links, Wire, company_entity, day, money, utc
+from flexportd.sandbox.catalog.kinds import INVOICE, SHIPMENT, Wire
+from flexportd.sandbox.catalog.wire_objects import Links, company_entity, day, money, utc, wire_object
 from flexportd.sandbox.ids import object_number, text_id
 from flexportd.sandbox.rng import KeyedRandom
 from flexportd.sandbox.scripts.shipment_plan import Itinerary, is_brokered
@@ -21,7 +21,7 @@ from flexportd.sandbox.scripts.world_events import FULL_CONTAINER_KINDS, ObjectR
 
 _CENT = Decimal("0.01")
 FREIGHT, DELIVERY, CLIENT = range(3)
-_ISSUER = Party(28714, "Flexport LLC", PLACES["HQ-SF"])
+_ISSUER = Party(28714, "Flexport LLC", "HQ-SF")
 _SHARED, _PAID = "/invoice#invoice_shared", "/invoice#invoice_payment_made"
 _MORE_TIME, _CREDITED = "/invoice#invoice_due_date_adjusted", "/invoice#invoice_credit_applied"
 _FAILED, _VOIDED = "/invoice#invoice_payment_failed", "/invoice#invoice_voided"
@@ -56,29 +56,24 @@ def invoice(plan: Itinerary, shipment_id: int, place: int, now: datetime, links:
     """One invoice of a shipment as it is at that instant."""
     bill = _terms(plan, place)
     number = text_id(f"{plan.seed}{INVOICE}", object_number(shipment_id, place))
-    wire = {
-        "_object": INVOICE,
-        "id": number,
-        "name": f"FLEX-{shipment_id}-{place + 1}" if place != CLIENT else f"CLIENT-{shipment_id}",
-        "issued_at": utc(bill.issued),
-        "due_date": day(bill.due.date()),
-        "total": money(bill.total, bill.currency),
-        "balance": money(bill.total, bill.currency),
-        "status": "outstanding",
-        "type": "Client" if place == CLIENT else "Shipment",
-        "voided_at": None,
-        "last_updated_at": None,
-        "recipient": company_entity(plan.cargo.consignee),
-        "issuer": {**company_entity(_ISSUER), "mailing_address": None},
-        "items": list(bill.items),
-        "notes": _notes(plan, place),
-        "credit_memos": [],
-        "shipments": links.to_list(SHIPMENT, f"f.invoice_id={number}"),
-        "quote_currency_code": "USD",
-        "exchange_rate": 1.0 if bill.currency == "USD" else 0.9218,
-        "invoice_type": {FREIGHT: "freight", DELIVERY: "destination", CLIENT: "subscription"}[place],
-        "service_level": "Standard",
-    }
+    total = money(bill.total, bill.currency)
+    wire = wire_object(
+        INVOICE,
+        id=number,
+        name=f"FLEX-{shipment_id}-{place + 1}" if place != CLIENT else f"CLIENT-{shipment_id}",
+        issued_at=utc(bill.issued),
+        due_date=day(bill.due.date()),
+        total=total,
+        balance=total,
+        type="Client" if place == CLIENT else "Shipment",
+        recipient=company_entity(plan.cargo.consignee),
+        issuer={**company_entity(_ISSUER), "mailing_address": None},
+        items=list(bill.items),
+        notes=_notes(plan, place),
+        shipments=links.to_list(SHIPMENT, f"f.invoice_id={number}"),
+        exchange_rate=1.0 if bill.currency == "USD" else 0.9218,
+        invoice_type={FREIGHT: "freight", DELIVERY: "destination", CLIENT: "subscription"}[place],
+    )
     for step in _lifecycle(bill):
         if step.at <= now:
             wire |= step.fields
@@ -165,13 +160,13 @@ def _payment(bill: InvoiceTerms, due: datetime) -> Iterator[InvoiceStep]:
 
 def _memo(bill: InvoiceTerms, at: datetime) -> Wire:
     amount = (bill.total / 20).quantize(Decimal("0.01"))
-    return {
-        "_object": "/credit_memo",
-        "amount": money(amount, bill.currency),
-        "category": bill.items[0]["category"],
-        "reason": bill.random.choice("reason", ("Rate correction", "Duplicate charge", "Service failure")),
-        "credited_at": utc(at),
-    }
+    return wire_object(
+        "/credit_memo",
+        amount=money(amount, bill.currency),
+        category=bill.items[0]["category"],
+        reason=bill.random.choice("reason", ("Rate correction", "Duplicate charge", "Service failure")),
+        credited_at=utc(at),
+    )
 
 
 def _notes(plan: Itinerary, place: int) -> list[str]:
@@ -226,12 +221,12 @@ def _destination(plan: Itinerary, lot: KeyedRandom) -> list[tuple[str, str, tupl
 def _charge(name: str, category: str, price: tuple[int, str, str], currency: str) -> Wire:
     cents, quantity, unit = price
     rate = Decimal(cents) / 100
-    return {
-        "_object": "/invoice_item",
-        "name": name,
-        "slug": name.lower().replace(" ", "_"),
-        "category": category,
-        "amount": money((rate * Decimal(quantity)).quantize(_CENT), currency),
-        "rate": {"_object": "/invoice/rate", "value": str(rate.quantize(_CENT)), "qualifier": currency},
-        "quantity": {"_object": "/invoice/quantity", "value": quantity, "qualifier": unit},
-    }
+    return wire_object(
+        "/invoice_item",
+        name=name,
+        slug=name.lower().replace(" ", "_"),
+        category=category,
+        amount=money((rate * Decimal(quantity)).quantize(_CENT), currency),
+        rate={"_object": "/invoice/rate", "value": str(rate.quantize(_CENT)), "qualifier": currency},
+        quantity={"_object": "/invoice/quantity", "value": quantity, "qualifier": unit},
+    )

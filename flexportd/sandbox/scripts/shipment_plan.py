@@ -3,8 +3,10 @@
 Pure: the same seed, ordinal and instants give the same plan. What Flexport records of it, and when, is `world_events`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import zip_longest
 from random import Random
 
 from flexportd.sandbox.catalog.cargo import ShipmentCargo, load_cargo
@@ -239,7 +241,7 @@ class _SailingDelays:
 def _sailing_delays(seed: int, line: Service, week: int) -> _SailingDelays:
     rng = Random(f"{seed}/passage/{line.number}/{week}")  # noqa: S311 (a world, not a secret)
     reasons = rng.choice(_REASONS["ocean"]), rng.choice(_REASONS["ocean"])
-    if line.calls[-1][1] < 10:
+    if line.calls[line.last_port] < 10:
         return _SailingDelays(rng.choices((0, 1), (85, 15))[0], rng.choices((0, 1), (80, 20))[0], 0, reasons)
     late = rng.choices((0, 1, 2), (70, 20, 10))[0]
     longer = rng.choices((0, -1, rng.randint(1, 3), rng.randint(4, _LONGEST_SLIP["ocean"])), (50, 8, 27, 15))[0]
@@ -365,3 +367,60 @@ def _known_at(slip: ScheduleSlip, legs: tuple[ItineraryLeg, ...], rng: Random) -
         return min(before, leg.departure.astimezone(UTC) - timedelta(hours=2))
     begin, end = leg.departure.astimezone(UTC), leg.arrival.astimezone(UTC)
     return begin + (end - begin) * rng.uniform(0.15, 0.8)
+
+
+def last_free_day(plan: Itinerary) -> datetime:
+    """Five days after the arrival, at the terminal's midnight, which is how recorded ones look in UTC."""
+    arrival = plan.last_main.arrival + timedelta(days=5)
+    return arrival.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+_ONE_OF = 8  # shipments of full containers that are delivered to a door
+_DAYS = 3, 12  # beyond the last free day
+_OVERLAP = timedelta(days=2)  # with the next one
+_LONGEST = timedelta(days=35)
+_UNKNOWN = timedelta(days=12)  # until the next one, if none is booked yet
+
+
+class Overstays:
+    """Postpones what follows the main carriage of some shipments, whose containers nobody picks up in their free time.
+
+    One in eight stays at the terminal. At least one always stays until the free time of another ends, so that a demo
+    shows at any time what costs money.
+    """
+
+    def __init__(self) -> None:
+        self._until: datetime | None = None  # a container overstays until then
+
+    def apply(self, plans: Sequence[Itinerary]) -> list[Itinerary]:
+        """These plans, in their order."""
+        result = {plan.ordinal: plan for plan in plans}
+        able = sorted((plan for plan in plans if _can_overstay(plan)), key=_expiry)
+        for plan, following in zip_longest(able, able[1:]):
+            begin = _expiry(plan)
+            rng = Random(f"{plan.seed}/overstay/{plan.ordinal}")  # noqa: S311 (a world, not a secret)
+            by_chance = begin + timedelta(days=rng.randint(*_DAYS)) if rng.randrange(_ONE_OF) == 0 else None
+            needed = (begin + _UNKNOWN) if following is None else _expiry(following) + _OVERLAP
+            leaves = by_chance
+            if self._until is None or self._until < needed:
+                leaves = max(by_chance or begin, min(needed, begin + _LONGEST))
+            if leaves is not None:
+                result[plan.ordinal] = _postpone(plan, leaves)
+                self._until = max(self._until or leaves, leaves)
+        return list(result.values())
+
+
+def _can_overstay(plan: Itinerary) -> bool:
+    return plan.route.kind == "fcl" and plan.route.main[-1] + 1 < len(plan.legs)
+
+
+def _expiry(plan: Itinerary) -> datetime:
+    """The end of the last free day."""
+    return last_free_day(plan) + timedelta(days=1)
+
+
+def _postpone(plan: Itinerary, leaves: datetime) -> Itinerary:
+    onward = plan.route.main[-1] + 1
+    later = timedelta(days=max(0, (leaves.date() - plan.legs[onward].departure.date()).days))
+    legs = [replace(leg, departure=leg.departure + later, arrival=leg.arrival + later) for leg in plan.legs[onward:]]
+    return replace(plan, legs=(*plan.legs[:onward], *legs))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import NamedTuple
 
-from flexportd.sandbox.catalog.wire_objects import CONTAINER, CONTAINER_LEG, LEG, SHIPMENT, Wire
+from flexportd.sandbox.catalog.kinds import CONTAINER, CONTAINER_LEG, LEG, SHIPMENT, Wire
 from flexportd.sandbox.rng import KeyedRandom
 from flexportd.sandbox.scripts.shipment_plan import Itinerary
 
@@ -131,12 +131,6 @@ def midnight(place: datetime, moment: datetime) -> datetime:
 
 def _random(plan: Itinerary) -> KeyedRandom:
     return KeyedRandom(plan.seed, f"containers/{plan.ordinal}")
-
-
-def last_free_day(plan: Itinerary) -> datetime:
-    """Five days after the arrival, at the terminal's midnight, which is how recorded ones look in UTC."""
-    arrival = plan.last_main.arrival + timedelta(days=5)
-    return arrival.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def silent_change(at: datetime, fields: Wire) -> WorldEvent:

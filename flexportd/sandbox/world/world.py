@@ -14,31 +14,16 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from flexportd.errors import InvalidError, NotFoundError
-from flexportd.sandbox.catalog.network import network
-from flexportd.sandbox.catalog.products import products
-from flexportd.sandbox.catalog.wire_objects import (
-    ALL_PATHS,
-    CONTAINER,
-    CONTAINER_LEG,
-    DOCUMENT,
-    EVENT,
-    LEG,
-    PRODUCT,
-    SHIPMENT,
-    Links,
-    Wire,
-)
+from flexportd.sandbox.catalog import kinds
+from flexportd.sandbox.catalog.kinds import Wire
+from flexportd.sandbox.catalog.network import fixed_objects
+from flexportd.sandbox.catalog.wire_objects import Links
 from flexportd.sandbox.ids import FIRST_SHIPMENT, PER_SHIPMENT
-from flexportd.sandbox.objects.bookings import BookingLines, Bookings
-from flexportd.sandbox.objects.commercial_invoices import CommercialInvoices
-from flexportd.sandbox.objects.customs import CustomsEntries
-from flexportd.sandbox.objects.documents import Documents
-from flexportd.sandbox.objects.initial_objects import ShipmentIds
-from flexportd.sandbox.objects.invoices import Invoices
-from flexportd.sandbox.objects.orders import OrderLines, Orders
-from flexportd.sandbox.objects.shipment_state import ShipmentState
-from flexportd.sandbox.scripts.overstays import Overstays
-from flexportd.sandbox.scripts.shipment_plan import Itinerary, plan
+from flexportd.sandbox.objects.bookings import BookingLines, Bookings, OrderLines, Orders
+from flexportd.sandbox.objects.documents import CustomsEntries, Documents
+from flexportd.sandbox.objects.invoices import CommercialInvoices, Invoices
+from flexportd.sandbox.objects.shipment_state import ShipmentIds, ShipmentState
+from flexportd.sandbox.scripts.shipment_plan import Itinerary, Overstays, plan
 from flexportd.sandbox.scripts.world_events import ObjectRef, container_leg_pairs, silent_change
 from flexportd.sandbox.world.collections import (
     Collection,
@@ -50,7 +35,12 @@ from flexportd.sandbox.world.collections import (
 
 EVENTS_KEPT = 20_000
 _FIRST_EVENT = 730_000
-_FIRST_IDS = {SHIPMENT: FIRST_SHIPMENT, LEG: 8_800_412, CONTAINER: 555_001, CONTAINER_LEG: 1_493_765}
+_FIRST_IDS = {
+    kinds.SHIPMENT: FIRST_SHIPMENT,
+    kinds.LEG: 8_800_412,
+    kinds.CONTAINER: 555_001,
+    kinds.CONTAINER_LEG: 1_493_765,
+}
 _FIRST_ITEM, _ITEMS_EACH = 2_300_100, 50
 _LARGE = 2_000
 _DERIVED = (Bookings, BookingLines, Orders, OrderLines, Invoices, CommercialInvoices, CustomsEntries)
@@ -75,7 +65,7 @@ class World:
     def __init__(self, plan: WorldPlan) -> None:
         self.plan = plan
         self.now = datetime.min.replace(tzinfo=UTC)
-        self.tables: dict[str, dict[int, Wire]] = {kind: {} for kind in (*_FIRST_IDS, EVENT)}
+        self.tables: dict[str, dict[int, Wire]] = {kind: {} for kind in (*_FIRST_IDS, kinds.EVENT)}
         self._links = Links(plan.link_base)
         self._next_ids = dict(_FIRST_IDS)
         self._next_event = _FIRST_EVENT
@@ -95,7 +85,7 @@ class World:
     @property
     def events(self) -> list[Wire]:
         """The last 20,000 events, oldest first."""
-        return list(self.tables[EVENT].values())
+        return list(self.tables[kinds.EVENT].values())
 
     def advance(self, to: datetime) -> list[Wire]:
         """Move the world to that instant and return the events this causes, in order. The past changes nothing."""
@@ -172,12 +162,12 @@ class World:
         return {
             kind: {key_of(row): row for row in collection.rows() if not row.get("deleted_at")}
             for kind, collection in self.collections.items()
-            if kind != EVENT
+            if kind != kinds.EVENT
         }
 
     def file(self, key: str) -> tuple[bytes, str]:
         """The bytes of a document and their media type. Raises NotFoundError."""
-        self.find(DOCUMENT, key)
+        self.find(kinds.DOCUMENT, key)
         number = self._documents.parse_id(key)
         if number is None:
             raise NotFoundError(f"The document {key} was put into the sandbox without a file.")
@@ -199,7 +189,7 @@ class World:
     def record(self, event: Wire) -> None:
         """Add an event to `GET /events`; the oldest is dropped."""
         self.revision += 1
-        events = self.tables[EVENT]
+        events = self.tables[kinds.EVENT]
         events[event["id"]] = event
         while len(events) > EVENTS_KEPT:
             del events[next(iter(events))]
@@ -218,29 +208,29 @@ class World:
         return {one.kind: DerivedCollection(one, self._journeys, lambda: self.now) for one in (*made, self._documents)}
 
     def _fixed(self) -> dict[str, Collection]:
-        fixed = {PRODUCT: products(), **network(self._links, self.plan.seed)}
+        fixed = fixed_objects(self._links, self.plan.seed)
         return {kind: FixedCollection(rows) for kind, rows in fixed.items()}
 
     def _add_shipment(self, itinerary: Itinerary, known_since: datetime | None = None) -> None:
         """Give a planned shipment its ids and schedule its changes."""
         sizes = {
-            SHIPMENT: 1,
-            LEG: len(itinerary.legs) + itinerary.rerouted,
-            CONTAINER: len(itinerary.cargo.containers),
-            CONTAINER_LEG: len(container_leg_pairs(itinerary)),
+            kinds.SHIPMENT: 1,
+            kinds.LEG: len(itinerary.legs) + itinerary.rerouted,
+            kinds.CONTAINER: len(itinerary.cargo.containers),
+            kinds.CONTAINER_LEG: len(container_leg_pairs(itinerary)),
         }
         first = dict(self._next_ids)
         for kind, size in sizes.items():
             self._next_ids[kind] += size
-        items = _FIRST_ITEM + _ITEMS_EACH * (first[SHIPMENT] - _FIRST_IDS[SHIPMENT])
+        items = _FIRST_ITEM + _ITEMS_EACH * (first[kinds.SHIPMENT] - _FIRST_IDS[kinds.SHIPMENT])
         journey = ShipmentState(itinerary, ShipmentIds(first, items), self._links, known_since)
         journey.schedule(self.plan.seed)
-        self._journeys[first[SHIPMENT]] = journey
+        self._journeys[first[kinds.SHIPMENT]] = journey
         self._schedule(journey)
 
     def _schedule(self, journey: ShipmentState) -> None:
         if journey.upcoming:
-            heapq.heappush(self._due, (journey.upcoming[0].at, journey.ids.id_of(ObjectRef(SHIPMENT))))
+            heapq.heappush(self._due, (journey.upcoming[0].at, journey.ids.id_of(ObjectRef(kinds.SHIPMENT))))
 
     def _advance_one(self, journey: ShipmentState) -> Wire | None:
         """Apply the next change of a shipment; returns its event."""
@@ -278,8 +268,8 @@ def check_fields(name: str, wire: Wire, fields: Wire) -> None:
 
 
 def _check_kind(kind: str) -> str:
-    if kind not in ALL_PATHS:
-        raise InvalidError(f"There is no list of {kind!r}: known are {', '.join(ALL_PATHS)}.", "_object")
+    if kind not in kinds.ALL_PATHS:
+        raise InvalidError(f"There is no list of {kind!r}: known are {', '.join(kinds.ALL_PATHS)}.", "_object")
     return kind
 
 
