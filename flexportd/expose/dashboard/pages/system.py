@@ -172,7 +172,7 @@ async def _query(request: web.Request) -> SystemQuery:
         jobs=app[JOBS].list_jobs(),
         wal_bytes=app[DB].writer.wal_bytes(),
         memory=(app[CACHE].hits, app[CACHE].misses, app[CACHE].size),
-        disk=app[CACHE].disk_stats(),
+        disk=app[CACHE].disk.stats(),
         notice=NOTICES.get(query.get("done", "")),
     )
 
