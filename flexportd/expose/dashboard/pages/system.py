@@ -22,8 +22,8 @@ from flexportd.expose.dashboard.view.labels import Badge, Text, sentence, short_
 from flexportd.expose.openapi import query_params
 from flexportd.expose.webhook_refusals import explanation, hint
 from flexportd.storage.queries.list_query import PageRequest
+from flexportd.storage.repositories.counters import WebhookRefusal
 from flexportd.storage.repositories.events import EventVersion
-from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
 from flexportd.storage.transaction import Transaction
 
 _FINDINGS = 50
