@@ -4,7 +4,6 @@ Other packages use only what is exported here.
 """
 
 from flexportd.cache.disk_cache import DiskCache, DiskStats
-from flexportd.cache.memory import ResponseCache, kind_of
-from flexportd.cache.tiered import Cache
+from flexportd.cache.tiered import Cache, kind_of
 
-__all__ = ["Cache", "DiskCache", "DiskStats", "ResponseCache", "kind_of"]
+__all__ = ["Cache", "DiskCache", "DiskStats", "kind_of"]

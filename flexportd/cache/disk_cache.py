@@ -1,12 +1,12 @@
 """The disk layer of the cache as the event loop uses it: one thread owns the folder, and the loop never waits for it.
 
 Writes are queued; those that do not fit are dropped. Look-ups go first and time out. Whether an entry is stale is
-decided here, on the loop (`invalidation.TagVersions`), so invalidation needs no disk and takes effect at once.
+decided here, on the loop (`TagVersions`), so invalidation needs no disk and takes effect at once. Nothing survives a
+restart: a cache that is opened begins empty, because nobody knows what changed meanwhile.
 """
 
 import asyncio
 import contextlib
-import secrets
 import threading
 import time
 from collections import deque
@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flexportd.cache.disk_store import DiskStore, Write
-from flexportd.cache.entries import CacheEntry
-from flexportd.cache.invalidation import TagVersions
+from flexportd.cache.disk_store import CacheEntry, DiskStore, Write
 from flexportd.clock import Clock
 
 _MAX_WRITES = 512  # queued
@@ -26,7 +24,8 @@ _BATCH_SIZE = 32  # writes in one transaction
 _MAX_LOOKUPS = 256  # look-ups queued
 _LOOKUP_TIMEOUT = 1.0  # seconds; reading from the database takes less
 _OPEN_TIMEOUT = 10.0  # seconds, then the disk is not used
-_CLOSE_TIMEOUT = 5.0  # seconds for the queued writes and the token
+_CLOSE_TIMEOUT = 5.0  # seconds
+_MAX_TAGS = 20_000  # tags remembered individually
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +41,46 @@ class DiskStats:
     reopened: int  # the folder was missing
 
 
-class DiskCache:
-    """Bytes by key, each with tags and a time to live. Before `open` and after `close` it stores and finds nothing.
+class TagVersions:
+    """Counts invalidations. A response has the epoch in which building it began; it is stale if a tag has a later one.
 
-    `edition` identifies what made the entries (version, settings that they show): those of another one are not used.
+    Nothing has to be found and deleted. So an invalidation costs the same however much is stored, takes effect at once,
+    and covers entries that are still to be written to the disk.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        size_limit: int,
-        edition: str = "",
-        clock: Clock | None = None,
-        now: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._store = DiskStore(folder, size_limit, edition, now)
+    def __init__(self) -> None:
+        self.epoch = 0
+        self._floor = 0  # everything older is stale, whatever its tags
+        self._at: dict[str, int] = {}
+
+    def invalidate(self, tags: Iterable[str]) -> None:
+        """Make everything with one of these tags stale."""
+        self.epoch += 1
+        for tag in tags:
+            self._at[tag] = self.epoch
+        if len(self._at) > _MAX_TAGS:
+            # The older half becomes one floor: more is stale than was asked for, never less.
+            self._floor = sorted(self._at.values())[len(self._at) // 2]
+            self._at = {tag: epoch for tag, epoch in self._at.items() if epoch > self._floor}
+
+    def invalidate_all(self) -> None:
+        """Make everything stale."""
+        self.epoch += 1
+        self._floor = self.epoch
+        self._at.clear()
+
+    def is_stale(self, tags: Iterable[str], epoch: int) -> bool:
+        """Whether a response of this epoch must not be shown."""
+        return epoch < self._floor or any(self._at.get(tag, 0) > epoch for tag in tags)
+
+
+class DiskCache:
+    """Bytes by key, each with tags and a time to live. Before `open` and after `close` it stores and finds nothing."""
+
+    def __init__(self, folder: Path, size_limit: int, clock: Clock, now: Callable[[], float] = time.monotonic) -> None:
+        self._store = DiskStore(folder, size_limit, now)
         self._largest = size_limit // 4
-        self._clock = clock or Clock()
+        self._clock = clock
         self._versions = TagVersions()
         self._worker: _Worker | None = None
         self._hits = 0
@@ -70,40 +92,28 @@ class DiskCache:
         """Read before building an entry, and passed to `put`."""
         return self._versions.epoch
 
-    async def open(self, token: str | None) -> None:
-        """Start. The entries on disk are kept only if `token` is what `close` returned last; otherwise all are deleted.
-
-        The caller must have deleted the token, durably, before: after a crash nobody knows what was invalidated.
-        """
+    async def open(self) -> None:
+        """Start with an empty folder."""
         if self._worker is not None:
             return
         worker = _Worker(self._store)
         try:
             async with asyncio.timeout(_OPEN_TIMEOUT):
-                state = await worker.call(lambda: self._store.open(token))
+                await worker.call(self._store.open)
         except TimeoutError:
-            worker.abandon()
-            return
-        if state is not None:
-            self._versions.restore(*state)
-        self._worker = worker
+            worker.end()
+        else:
+            self._worker = worker
 
-    async def close(self) -> str | None:
-        """Write the queued entries, and stop. A new token to store, or None when nothing can be used again.
-
-        The token covers the invalidations until now: nothing may change after this call.
-        """
+    async def close(self) -> None:
+        """Stop; queued writes are dropped."""
         worker, self._worker = self._worker, None
         if worker is None:
-            return None
-        token, state = secrets.token_hex(16), self._versions.state()
-        self._versions = TagVersions()
-        try:
+            return
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_TIMEOUT):
-                kept: bool = await worker.end(lambda: self._store.close(token, state))
-        except TimeoutError:
-            return None
-        return token if kept else None
+                await worker.end()
+            worker.thread.join(timeout=1.0)
 
     async def get(self, key: str) -> bytes | None:
         """The value, or None."""
@@ -142,15 +152,6 @@ class DiskCache:
         """Make all entries stale."""
         self._versions.invalidate_all()
 
-    async def clear(self) -> None:
-        """Make all entries stale, and delete them."""
-        self.invalidate_all()
-        if self._worker is not None:
-            self._worker.drop_writes()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_CLOSE_TIMEOUT):
-                    await self._worker.call(self._store.clear)
-
     def stats(self) -> DiskStats:
         """The current counts."""
         store = self._store
@@ -181,8 +182,8 @@ class _Worker:
         self._writes: deque[Write] = deque()
         self._bytes = 0
         self._last: _Lookup | None = None
-        self._thread = threading.Thread(target=self._run, name="disk-cache", daemon=True)
-        self._thread.start()
+        self.thread = threading.Thread(target=self._run, name="disk-cache", daemon=True)
+        self.thread.start()
 
     @property
     def pending(self) -> int:
@@ -208,32 +209,14 @@ class _Worker:
             self._ready.notify()
         return True
 
-    def drop_writes(self) -> None:
+    def end(self) -> asyncio.Future[Any]:
+        """End the thread after its current I/O; done when the folder is released."""
+        lookup = _Lookup(self._store.release, asyncio.get_running_loop().create_future())
         with self._ready:
             self._writes.clear()
-            self._bytes = 0
-
-    async def end(self, work: Callable[[], Any]) -> Any:
-        """The result of `work`, which runs last and ends the thread."""
-        lookup = _Lookup(work, asyncio.get_running_loop().create_future())
-        with self._ready:
             self._last = lookup
             self._ready.notify()
-        try:
-            result = await lookup.future
-        except asyncio.CancelledError:
-            self.drop_writes()
-            raise
-        self._thread.join(timeout=1.0)
-        return result
-
-    def abandon(self) -> None:
-        """End after the current I/O; do not wait."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        future.cancel()
-        with self._ready:
-            self._last = _Lookup(self._store.release, future)
-            self._ready.notify()
+        return lookup.future
 
     def _run(self) -> None:
         while (work := self._next()) is not None:

@@ -2,8 +2,10 @@
 
 The folder may be deleted, emptied or damaged at any moment. Deleted: the open file stays usable but is no longer the
 one in the folder, so this is checked before each use, and the folder reopened. Damaged: everything in it is deleted.
-Nothing in it survives a crash either (see `open`), so SQLite runs without fsync and with its journal in memory. No file
-is memory-mapped, because reading a mapped file that is truncated kills the process.
+Nothing in it survives a restart, so SQLite runs without fsync and with its journal in memory. No file is memory-mapped,
+because reading a mapped file that is truncated kills the process.
+
+Write access to the folder cannot execute code: entries are encoded with msgspec, and `BytesDisk` keeps pickle out.
 """
 
 import contextlib
@@ -12,6 +14,7 @@ import os
 import re
 import shutil
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -19,20 +22,17 @@ from typing import Any, NamedTuple, TypeVar
 import diskcache
 import msgspec
 import structlog
-
-from flexportd.cache.entries import CacheEntry, decode_entry, encode_entry
-from flexportd.cache.invalidation import TagVersionsState
-from flexportd.cache.safe_diskcache import BytesDisk
+from diskcache import UNKNOWN, Disk
+from diskcache.core import MODE_BINARY, MODE_RAW
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
 _DATABASE = "cache.db"
-_SHUTDOWN_FILE = "seal"
-_OWN_FILES = re.compile(r"cache\.db(-journal|-wal|-shm)?|seal(\.new)?|[0-9a-f]{2}")
+_OWN_FILES = re.compile(r"cache\.db(-journal|-wal|-shm)?|[0-9a-f]{2}")
+_VALUE_FILE = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val")
 _RETRY_DELAY = 30.0  # seconds until a folder that cannot be used is retried
-_MAX_TOKEN_BYTES = 64 << 20  # bytes
 _SETTINGS = {
     "eviction_policy": "least-recently-stored",  # the other policies write on each look-up
     "cull_limit": 10,
@@ -47,6 +47,19 @@ _SETTINGS = {
 }
 
 
+class CacheEntry(msgspec.Struct, array_like=True, gc=False):
+    """A stored value. `epoch` is the one in which building it began; `check` is its CRC-32, set by the store."""
+
+    epoch: int
+    tags: tuple[str, ...]
+    value: bytes
+    check: int = 0
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(CacheEntry).decode
+
+
 class Write(NamedTuple):
     """An entry that is queued to be stored."""
 
@@ -55,21 +68,57 @@ class Write(NamedTuple):
     seconds: float
 
 
-class _CleanShutdown(msgspec.Struct, array_like=True):
-    clean_shutdown_token: str
-    edition: str
-    epoch: int
-    floor: int
-    at: dict[str, int]
+class BytesDisk(Disk):  # type: ignore[misc]  # diskcache has no types
+    """diskcache's storage restricted to values of bytes and keys of text; ValueError for anything else.
+
+    diskcache 5.6 reads a pickle wherever a row declares one (CVE-2025-69872): as a value, and as a key when keys are
+    listed. A row also names the file of its value, which must stay inside the folder. Each error deletes the cache.
+    """
+
+    def put(self, key: object) -> tuple[str, bool]:
+        """Encode a key."""
+        if type(key) is not str:
+            raise ValueError("a key is text")
+        return key, True
+
+    def get(self, key: object, raw: object) -> str:
+        """Decode a key."""
+        if not raw or type(key) is not str:
+            raise ValueError("a stored key is not text")
+        return key
+
+    def store(self, value: object, read: bool, key: object = UNKNOWN) -> Any:
+        """Store a value: size, mode, name of its file, bytes in the row."""
+        if type(value) is not bytes or read:
+            raise ValueError("a value is bytes")
+        return super().store(value, read, key)
+
+    def fetch(self, mode: object, filename: object, value: object, read: bool) -> bytes:
+        """Load a value. Raises OSError when its file is missing."""
+        if read or (mode, type(value)) not in {(MODE_RAW, bytes), (MODE_BINARY, type(None))}:
+            raise ValueError("a stored value is not bytes")
+        if mode == MODE_BINARY:
+            _check_name(filename)
+        content: bytes = super().fetch(mode, filename, value, read)
+        return content
+
+    def remove(self, file_path: object) -> None:
+        """Delete the file of a value."""
+        _check_name(file_path)
+        super().remove(file_path)
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not _VALUE_FILE.fullmatch(name):
+        raise ValueError("a stored value lies outside the folder")
 
 
 class DiskStore:
     """Used by one thread; other threads may read only the counts. Raises nothing."""
 
-    def __init__(self, folder: Path, size_limit: int, edition: str, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, folder: Path, size_limit: int, now: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
         self._size_limit = size_limit
-        self._edition = edition
         self._now = now
         self._cache: Any = None
         self._lock = -1
@@ -82,20 +131,9 @@ class DiskStore:
         self.errors = 0
         self.reopened = 0
 
-    def open(self, token: str | None) -> TagVersionsState | None:
-        """Keep the entries if they were closed with this token and made by this edition; otherwise delete them."""
-
-        def work() -> TagVersionsState | None:
-            self._lock_folder()
-            last = self._read_clean_shutdown()
-            expected = (token, self._edition)
-            if token is not None and last is not None and (last.clean_shutdown_token, last.edition) == expected:
-                self._open_database()
-                return TagVersionsState(last.epoch, last.floor, last.at)
-            self._reset()
-            return None
-
-        return self._safely(work, None)
+    def open(self) -> None:
+        """Lock the folder and delete what an earlier process left."""
+        self._safely(self._is_ready, False)
 
     def get(self, key: str) -> tuple[CacheEntry, float] | None:
         """An entry, and when it expires (seconds since 1970), or None."""
@@ -104,7 +142,12 @@ class DiskStore:
             if not self._is_ready():
                 return None
             content, expires = self._cache.get(key, expire_time=True)
-            return None if content is None else (decode_entry(content), expires or 0.0)
+            if content is None:
+                return None
+            entry = _decode(content)  # its ValidationError is a ValueError
+            if zlib.crc32(entry.value) != entry.check:
+                raise ValueError("the checksum of a stored entry is wrong")
+            return entry, expires or 0.0
 
         return self._safely(work, None)
 
@@ -115,36 +158,12 @@ class DiskStore:
             if not self._is_ready():
                 return
             with self._cache.transact():
-                for write in writes:
-                    self._cache.set(write.key, encode_entry(write.entry), expire=write.seconds)
+                for key, entry, seconds in writes:
+                    entry.check = zlib.crc32(entry.value)
+                    self._cache.set(key, _encode(entry), expire=seconds)
             self._count()
 
         self._safely(work, None)
-
-    def clear(self) -> None:
-        """Delete everything."""
-
-        def work() -> None:
-            if self._is_ready():
-                self._reset()
-
-        self._safely(work, None)
-
-    def close(self, token: str, versions: TagVersionsState) -> bool:
-        """Keep everything for the next start; False when it could not be trusted then."""
-
-        def work() -> bool:
-            if not self._is_ready():
-                return False
-            self._close_database()
-            fresh = self._folder / f"{_SHUTDOWN_FILE}.new"
-            fresh.write_bytes(msgspec.msgpack.encode(_CleanShutdown(token, self._edition, *versions)))
-            fresh.replace(self._folder / _SHUTDOWN_FILE)
-            return True
-
-        done = self._safely(work, False)
-        self.release()
-        return done
 
     def release(self) -> None:
         """Close the database and unlock the folder."""
@@ -161,17 +180,17 @@ class DiskStore:
             return otherwise
 
     def _is_ready(self) -> bool:
-        if self._cache is not None and self._is_in_place():
-            return True
+        """Whether the database is open. It is reopened empty: nobody knows what happened to the folder meanwhile."""
         if self._cache is not None:
+            if self._is_in_place():
+                return True
             self.reopened += 1
             self.release()
-            self._lock_folder()
-            self._reset()  # value files may be left if only the database is missing
-        elif self._now() >= self._retry_at:
-            self._lock_folder()
-            self._open_database()
-        return self._cache is not None
+        elif self._now() < self._retry_at:
+            return False
+        self._lock_folder()
+        self._reset()
+        return True
 
     def _is_in_place(self) -> bool:
         try:
@@ -221,17 +240,6 @@ class DiskStore:
             else:
                 path.unlink(missing_ok=True)
         self._open_database()
-
-    def _read_clean_shutdown(self) -> _CleanShutdown | None:
-        """The token of the last clean shutdown. It is valid once: it does not cover later changes."""
-        path = self._folder / _SHUTDOWN_FILE
-        try:
-            with path.open("rb") as file:
-                content = file.read(_MAX_TOKEN_BYTES)
-            path.unlink()
-            return msgspec.msgpack.decode(content, type=_CleanShutdown)
-        except (OSError, ValueError):
-            return None
 
     def _count(self) -> None:
         self.entries, self.bytes = len(self._cache), self._cache.volume()

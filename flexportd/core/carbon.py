@@ -13,8 +13,8 @@ import msgspec
 from flexportd.core.json_types import Stamp
 from flexportd.core.resources.itinerary import sort_legs
 from flexportd.core.resources.money import format_number
-from flexportd.storage.repositories.carbon import CarbonFigure
 from flexportd.storage.repositories.resources import Record
+from flexportd.storage.repositories.shipment_details import CarbonFigure
 
 _MODES = ("ocean", "air", "truck", "rail")
 _WEIGHTS = ("kg", "lbs")

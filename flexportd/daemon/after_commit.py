@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable
 
-from flexportd.cache import ResponseCache
+from flexportd.cache import Cache
 from flexportd.core.events.applier import WriteSet
 from flexportd.core.importer.batch_import import ImportResult
 from flexportd.core.importer.importer import ImportObserver, WrittenKeys
@@ -29,7 +29,7 @@ class CommitBus:
             subscriber(written)
 
 
-def cache_invalidation(cache: ResponseCache) -> Subscriber:
+def cache_invalidation(cache: Cache) -> Subscriber:
     """A subscriber that drops the cached responses that show what was written."""
 
     def invalidate(written: WriteSet) -> None:

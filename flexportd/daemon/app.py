@@ -8,11 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from flexportd import __version__, file_limit
+from flexportd import file_limit
 from flexportd.cache import Cache, DiskCache
 from flexportd.clock import Clock
 from flexportd.core.events.applier import EventApplier, WriteSet
-from flexportd.core.field_rebuild import VERSION as FIELDS_VERSION
 from flexportd.core.field_rebuild import FieldRebuild
 from flexportd.core.resources.registry import REGISTRY
 from flexportd.core.trusted_time import TrustedTime
@@ -43,11 +42,7 @@ from flexportd.queue.queue import Queue
 from flexportd.queue.workers import BatchWorker
 from flexportd.settings import Settings, changed_keys, environment_note
 from flexportd.storage.database import Database
-from flexportd.storage.migrate import migrations
-from flexportd.storage.transaction import Transaction
 from flexportd.tasks import Tasks
-
-_CLEAN_SHUTDOWN = "cache_seal"
 
 
 @dataclass(kw_only=True)
@@ -137,7 +132,7 @@ async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]
         tasks, bus, registry = Tasks(), CommitBus(), REGISTRY
         recorder = ImportRecorder(bus)
         db = await enter(Database.open(settings.storage.data_dir))
-        cache = await enter(_cache(settings, db, clock))  # closed after the last commit
+        cache = await enter(_cache(settings, clock))  # closed after the last commit
         security = await enter(HttpSecurity.open(settings, db, clock))
         refusals = await enter(WebhookRefusalLog.open(db, clock))
         queue, scheduler = Queue(db, clock, Policy.from_settings(settings)), Scheduler(db, clock, tasks)
@@ -250,23 +245,10 @@ def _flexport_clock(settings: Settings, flexport: FlexportService | None) -> Cal
 
 
 @asynccontextmanager
-async def _cache(settings: Settings, db: Database, clock: Clock) -> AsyncIterator[Cache]:
-    """Finished answers in memory and on disk; those on disk are believed only after a clean end."""
-
-    def take(tx: Transaction) -> str | None:
-        seal = tx.meta.get(_CLEAN_SHUTDOWN)
-        tx.meta.put(_CLEAN_SHUTDOWN, "")  # before anything is written: a crash leaves none
-        return seal or None
-
-    steps = await asyncio.to_thread(migrations)
-    schema = f"{len(steps)}.{FIELDS_VERSION}"  # answers of another are of another shape
-    edition = f"{__version__} {schema} {settings.keys_required} {DisplaySettings.from_settings(settings)}"
-    disk = DiskCache(settings.storage.cache_dir / "answers", settings.cache.size_limit, edition, clock.machine)
-    cache = Cache(disk, ttls=settings.cache.seconds())
-    await cache.open(await db.write(take))
+async def _cache(settings: Settings, clock: Clock) -> AsyncIterator[Cache]:
+    disk = DiskCache(settings.storage.cache_dir / "answers", settings.cache.size_limit, clock.machine)
+    await disk.open()
     try:
-        yield cache
+        yield Cache(disk, ttls=settings.cache.seconds())
     finally:
-        seal = await cache.close()
-        if seal is not None:
-            await db.write(lambda tx: tx.meta.put(_CLEAN_SHUTDOWN, seal))
+        await disk.close()

@@ -36,7 +36,7 @@ from flexportd.queue.queue import Queue
 from flexportd.queue.workers import ItemWorker, LeaseLimits
 from flexportd.settings import Settings
 from flexportd.storage.queries.table import Key
-from flexportd.storage.repositories.api_usage import UsageKey, UsageTotals
+from flexportd.storage.repositories.counters import UsageKey, UsageTotals
 from flexportd.storage.repositories.items import NewItem
 from flexportd.storage.repositories.sync import ListState
 from flexportd.storage.transaction import Transaction

@@ -34,7 +34,7 @@ from flexportd.http.problems import FAILURE_PAGE, REQUEST_ID
 from flexportd.http.request_bodies import BodyBudget
 from flexportd.queue.queue import Queue
 from flexportd.storage.database import Database
-from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
+from flexportd.storage.repositories.counters import WebhookRefusal
 
 
 @dataclass

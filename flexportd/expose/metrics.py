@@ -114,7 +114,7 @@ class _Snapshot(Collector):
         lookups = CounterMetricFamily(
             "flexportd_cache_lookups", "Cache lookups since the start, by result.", labels=["tier", "result"]
         )
-        disk = cache.disk_stats()
+        disk = cache.disk.stats()
         for tier, hits, misses in (("memory", cache.hits, cache.misses), ("disk", disk.hits, disk.misses)):
             lookups.add_metric([tier, "hit"], hits)
             lookups.add_metric([tier, "miss"], misses)

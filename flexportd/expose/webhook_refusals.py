@@ -9,7 +9,7 @@ from aiohttp import web
 from flexportd.clock import age
 from flexportd.escape import escape_control
 from flexportd.expose.context import CLOCK, DISPLAY, WEBHOOK_REFUSALS, DisplaySettings
-from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
+from flexportd.storage.repositories.counters import WebhookRefusal
 
 WRONG_PATH = "wrong-path"
 

@@ -25,7 +25,7 @@ from flexportd.flexport.errors import (
 )
 from flexportd.flexport.models.carbon import CarbonCalculation
 from flexportd.storage.database import Database
-from flexportd.storage.repositories.carbon import CarbonFigure
+from flexportd.storage.repositories.shipment_details import CarbonFigure
 from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)

@@ -15,7 +15,7 @@ from flexportd.clock import Clock
 from flexportd.errors import UnavailableError
 from flexportd.escape import escape_control
 from flexportd.storage.database import Database
-from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
+from flexportd.storage.repositories.counters import WebhookRefusal
 from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)

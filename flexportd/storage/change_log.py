@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from flexportd.errors import ExpiredError, InvalidError
-from flexportd.storage.named_sql import queries
+from flexportd.storage.statements import queries
 
 
 class WrittenObject(msgspec.Struct, frozen=True, gc=False, array_like=True):

@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from flexportd.storage.bulk_insert import bulk_insert
-from flexportd.storage.named_sql import queries
 from flexportd.storage.queries.filters import any_of, expression
 from flexportd.storage.queries.table import Key, Table
 from flexportd.storage.repositories.audiences import Audience
-from flexportd.storage.repositories.meta import Meta
+from flexportd.storage.repositories.repository import Meta
+from flexportd.storage.statements import bulk_insert, queries
 from flexportd.storage.substring_index import FORMER_INDEXES, INDEXES, SubstringIndex, Text, is_short
 
 _STATE = "search_index"

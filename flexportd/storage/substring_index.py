@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from flexportd.storage.bulk_insert import bulk_insert
+from flexportd.storage.statements import bulk_insert
 
 Text = tuple[str, str]
 """A folded text, and the marks of the shipment that it belongs to, as `storage.audiences.coded` makes them."""

@@ -4,11 +4,10 @@ import sqlite3
 
 from flexportd.storage.change_log import Journal
 from flexportd.storage.queries.as_of import Past
-from flexportd.storage.repositories.api_usage import ApiUsage
 from flexportd.storage.repositories.audiences import Audiences
 from flexportd.storage.repositories.calendar import CalendarEntries
-from flexportd.storage.repositories.carbon import CarbonFigures
 from flexportd.storage.repositories.changes import Changes
+from flexportd.storage.repositories.counters import ApiUsage, WebhookRefusals
 from flexportd.storage.repositories.document_files import DocumentFiles
 from flexportd.storage.repositories.events import Events
 from flexportd.storage.repositories.exceptions import Exceptions
@@ -16,15 +15,13 @@ from flexportd.storage.repositories.gaps import Gaps
 from flexportd.storage.repositories.items import Items
 from flexportd.storage.repositories.jobs import Jobs
 from flexportd.storage.repositories.keys import Keys
-from flexportd.storage.repositories.meta import Meta
-from flexportd.storage.repositories.quarantine import UnreadableObjects
+from flexportd.storage.repositories.repository import Meta
 from flexportd.storage.repositories.resources import Resources
 from flexportd.storage.repositories.retention import Retention
-from flexportd.storage.repositories.schema_drift import DriftRecords
+from flexportd.storage.repositories.schema_drift import DriftRecords, UnreadableObjects
 from flexportd.storage.repositories.shares import Shares
-from flexportd.storage.repositories.shipment_details import ShipmentDetails
+from flexportd.storage.repositories.shipment_details import CarbonFigures, ShipmentDetails
 from flexportd.storage.repositories.sync import Sync
-from flexportd.storage.repositories.webhook_refusals import WebhookRefusals
 from flexportd.storage.search_index import SearchIndex
 
 

@@ -101,9 +101,9 @@ class House:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.flexport.running())
             self.db = await stack.enter_async_context(Database.open(self.folder / "data"))
-            cache = Cache(DiskCache(self.folder / "cache", 64 << 20, "", self.clock), ttls={"file": 3600.0})
-            await cache.open(None)
-            stack.push_async_callback(cache.close)
+            cache = Cache(DiskCache(self.folder / "cache", 64 << 20, self.clock), ttls={"file": 3600.0})
+            await cache.disk.open()
+            stack.push_async_callback(cache.disk.close)
             self.queue = Queue(self.db, self.clock, Policy(8, 2.0, 900.0))
             client = Client(
                 ClientRules(self.flexport.url, 10_000, 4, patience=0.0, timeout=5.0), ApiKeyAuth("k-test"), self.clock

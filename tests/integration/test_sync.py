@@ -148,13 +148,13 @@ async def test_a_list_that_may_not_be_read_is_marked_and_the_others_go_on(pair):
     closed = [name for name, one in receipts.items() if one.state == "unavailable"]
     assert mirror.state == "complete"
     for name in closed:
-        state = await mirror.db.read(lambda tx, name=name: tx.sync.list_state(name))
+        state = await mirror.db.read(lambda tx, name=name: tx.sync.list_states()[name])
         assert state.unavailable_at
         assert "403" in (state.unavailable_reason or "")
     sandbox.clear_faults()
     await mirror.sync()
     for name in closed:
-        assert (await mirror.db.read(lambda tx, name=name: tx.sync.list_state(name))).unavailable_at is None
+        assert (await mirror.db.read(lambda tx, name=name: tx.sync.list_states()[name])).unavailable_at is None
 
 
 async def test_a_refused_key_in_the_middle_fails_the_run_and_loses_nothing(pair):
@@ -379,13 +379,13 @@ async def test_an_ignored_filter_is_noticed(pair):
 
     mirror.client.page = unfiltered
     mirror.clock.turn(days=400)
-    state = await mirror.db.read(lambda tx: tx.sync.list_state("shipments"))
+    state = await mirror.db.read(lambda tx: tx.sync.list_states()["shipments"])
     await mirror.db.write(lambda tx: tx.sync.set_incremental_since("shipments", "2100-01-01T00:00:00.000Z"))
     receipts = await mirror.catch_up()
     assert receipts["shipments"].state == "unavailable"
     assert "was ignored by Flexport" in receipts["shipments"].reason
     assert state.filter_refused_at is None
-    assert (await mirror.db.read(lambda tx: tx.sync.list_state("shipments"))).filter_refused_at
+    assert (await mirror.db.read(lambda tx: tx.sync.list_states()["shipments"])).filter_refused_at
 
 
 async def test_what_a_complete_pass_confirmed_no_older_event_changes(pair):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from flexportd.cache import ResponseCache
+from flexportd.cache import Cache, DiskCache
+from flexportd.clock import Clock
 from flexportd.core.events.applier import WriteSet
 from flexportd.daemon.after_commit import CommitBus, ImportRecorder, cache_invalidation
 from flexportd.http.responses import PreparedResponse
@@ -34,8 +35,8 @@ def test_an_import_publishes_the_objects_that_it_wrote():
         (WriteSet(), {"page"}),
     ],
 )
-def test_cached_responses_that_show_what_was_written_are_dropped(written, dropped):
-    cache = ResponseCache()
+def test_cached_responses_that_show_what_was_written_are_dropped(tmp_path, written, dropped):
+    cache = Cache(DiskCache(tmp_path, 0, Clock()))
     tags = {"leg": ("legs", 7), "legs": "legs", "shipment": ("shipments", 1), "shipments": "shipments"}
     tags |= {"other": ("legs", 8), "exceptions": "exceptions", "page": "pages"}
     for key, tag in tags.items():

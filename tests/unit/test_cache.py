@@ -1,11 +1,19 @@
 """The memory layer never shows what has changed, and never grows beyond its limit."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.cache import ResponseCache, kind_of
+from flexportd.cache import Cache, DiskCache, kind_of
+from flexportd.clock import Clock
 from flexportd.http.responses import PreparedResponse
+
+
+def memory_only(**rules):
+    """A cache whose disk is not open."""
+    return Cache(DiskCache(Path("unused"), 0, Clock()), **rules)
 
 
 def answer(size=10):
@@ -13,7 +21,7 @@ def answer(size=10):
 
 
 def test_an_answer_is_dropped_by_any_of_its_tags():
-    cache = ResponseCache()
+    cache = memory_only()
     cache.put("a", answer(), ("shipments", ("shipments", 1)), cache.epoch)
     cache.invalidate([("shipments", 2)])
     assert cache.get("a") is not None
@@ -24,7 +32,7 @@ def test_an_answer_is_dropped_by_any_of_its_tags():
 
 
 def test_an_answer_read_before_a_change_is_not_kept_after_it():
-    cache = ResponseCache()
+    cache = memory_only()
     epoch = cache.epoch
     cache.invalidate([])
     cache.put("a", answer(), ("t",), epoch)
@@ -32,14 +40,14 @@ def test_an_answer_read_before_a_change_is_not_kept_after_it():
 
 
 def test_one_that_is_too_large_is_not_kept():
-    cache = ResponseCache(limit=10_000)
+    cache = memory_only(limit=10_000)
     cache.put("a", answer(9_000), (), cache.epoch)
     assert cache.get("a") is None
 
 
 @given(st.lists(st.tuples(st.sampled_from(["put", "get", "drop"]), st.integers(0, 20), st.integers(0, 900))))
 def test_the_size_is_what_is_held_and_within_the_limit(steps):
-    cache = ResponseCache(limit=20_000)
+    cache = memory_only(limit=20_000)
     for what, key, size in steps:
         if what == "put":
             cache.put(key, answer(size), (key % 3,), cache.epoch)
@@ -64,7 +72,7 @@ class Hands:
 
 def test_an_answer_lives_as_long_as_its_type_says():
     hands = Hands()
-    cache = ResponseCache(ttls={"shipment": 300, "page": 60}, now=hands)
+    cache = memory_only(ttls={"shipment": 300, "page": 60}, now=hands)
     cache.put("shipment", answer(), (), cache.epoch, "shipment")
     cache.put("page", answer(), (), cache.epoch)
     cache.put("unknown", answer(), (), cache.epoch, "pallet")
@@ -81,23 +89,19 @@ def test_an_answer_lives_as_long_as_its_type_says():
 
 def test_without_lifetimes_an_answer_stays_until_it_is_dropped():
     hands = Hands()
-    cache = ResponseCache(now=hands)
+    cache = memory_only(now=hands)
     cache.put("a", answer(), (), cache.epoch, "shipment")
     hands.time = 1e12
     assert cache.get("a") is not None
 
 
 def test_a_lifetime_of_nothing_keeps_nothing_and_forgets_what_was_there():
-    cache = ResponseCache(ttls={"shipment": 300})
+    cache = memory_only(ttls={"shipment": 300})
     cache.put("a", answer(), (), cache.epoch, "shipment")
     cache.ttls = {"shipment": 0}
     cache.put("a", answer(), (), cache.epoch, "shipment")
     assert cache.get("a") is None
     assert len(cache) == cache.size == 0
-
-
-async def test_nothing_lies_behind_memory_alone():
-    assert await ResponseCache().fetch_behind("a", "shipment") is None
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from flexportd.errors import MalformedError
 from flexportd.flexport.models.carbon import CarbonCalculation
 from flexportd.flexport.models.legs import Leg
 from flexportd.flexport.models.shipments import Shipment
-from flexportd.storage.repositories.carbon import CarbonFigure
 from flexportd.storage.repositories.resources import Record
+from flexportd.storage.repositories.shipment_details import CarbonFigure
 from tests.events import leg, place, shipment
 
 AT = "2026-03-04T12:00:00.000Z"

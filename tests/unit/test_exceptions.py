@@ -16,9 +16,9 @@ from flexportd.core.exceptions.rules import diff, evaluate_shipment
 from flexportd.core.resources.registry import Registry
 from flexportd.storage.connection import open_reader
 from flexportd.storage.migrate import migrate
-from flexportd.storage.named_sql import queries
 from flexportd.storage.repositories.exceptions import ExceptionRow
 from flexportd.storage.repositories.resources import Record
+from flexportd.storage.statements import queries
 
 REGISTRY = Registry()
 AS_OF = "2026-03-20T00:00:00.000Z"

@@ -21,7 +21,6 @@ from flexportd.storage.repositories import (
     exceptions,
     gaps,
     items,
-    quarantine,
     schema_drift,
     sync,
 )
@@ -31,7 +30,7 @@ REGISTRY = registry.Registry()
 LISTS = {
     **{domain.name: list_definition(domain, REGISTRY).table.listing for domain in REGISTRY},
     "sync_runs": sync.RUNS,
-    "unreadable": quarantine.LISTING,
+    "unreadable": schema_drift.UNREADABLE,
     "document_files": document_files.LISTING,
     "changes": changes.LISTING,
     "events": events.LISTING,

@@ -490,8 +490,8 @@ def test_the_queries_of_the_way_of_a_webhook_and_of_polling_scan_no_table(store)
 def test_every_named_query_of_gaps_is_used():
     import inspect
 
-    from flexportd.storage.named_sql import queries
     from flexportd.storage.repositories import gaps as module
+    from flexportd.storage.statements import queries
 
     source = inspect.getsource(module)
     assert [name for name in queries("gaps") if f'"{name}"' not in source] == []

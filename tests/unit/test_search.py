@@ -22,9 +22,9 @@ from flexportd.storage import substring_index
 from flexportd.storage.connection import open_writer
 from flexportd.storage.database import Database
 from flexportd.storage.migrate import migrate
-from flexportd.storage.named_sql import queries
 from flexportd.storage.repositories.audiences import Audience
 from flexportd.storage.search_index import FILTERS
+from flexportd.storage.statements import queries
 from flexportd.storage.substring_index import SPELLED_OUT, TRIGRAM
 from tests.stored import AT, REGISTRY, put, record
 

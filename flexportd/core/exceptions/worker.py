@@ -209,7 +209,7 @@ class ExceptionWorker:
     def _next_subjects(self, tx: Transaction, state: EvaluationState, now: datetime) -> _Batch:
         names = list(TABLES)
         name = state.resource or names[0]
-        keys = tx.exceptions.keys_after(TABLES[name], state.after, _SUBJECT_BATCH)
+        keys = tx.resources.keys_after(TABLES[name], state.after, _SUBJECT_BATCH)
         writes = self._evaluate(tx, [(name, key) for key in keys], state, now)
         if len(keys) == _SUBJECT_BATCH:
             return _Batch(writes, msgspec.structs.replace(state, resource=name, after=keys[-1]), last=False)

@@ -19,7 +19,7 @@ from flexportd.expose.openapi.parameters import choice
 from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.router import json_body, param
 from flexportd.expose.openapi.schemas import json_response, list_schema
-from flexportd.storage.repositories.quarantine import LISTING
+from flexportd.storage.repositories.schema_drift import UNREADABLE as LISTING
 
 _MAX_PENDING = 1000
 _RESOURCES = tuple(domain.route for domain in RESOURCE_TYPES)

@@ -15,10 +15,10 @@ from typing import Any
 import msgspec
 
 from flexportd.errors import InvalidError
-from flexportd.storage.named_sql import queries
 from flexportd.storage.queries.filters import expression
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.queries.table import Key, Table, plausible_or_none
+from flexportd.storage.statements import queries
 
 MAX_OBJECTS = 25_000  # objects of one list that are rolled back
 MAX_CHANGES = 500_000  # changes that are undone for them

@@ -20,9 +20,9 @@ import msgspec
 
 from flexportd.errors import ExpiredError, InvalidError
 from flexportd.storage.change_log import Journal, decode_positions, decode_states, time_number
-from flexportd.storage.named_sql import queries
 from flexportd.storage.queries.list_query import ListQuery, PageRequest, SortKey, sort_key
 from flexportd.storage.queries.table import Key, Table, instant, plausible_or_none
+from flexportd.storage.statements import queries
 
 MAX_SNAPSHOTS = 8  # that are remembered; others are read from the change log again
 MAX_REMEMBERED_ROWS = 300_000  # moved rows of all snapshots together

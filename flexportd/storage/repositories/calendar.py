@@ -1,19 +1,19 @@
-"""What a calendar shows, by date; each page goes through an index."""
+"""Calendar entries, by date; each page is read from an index."""
 
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from flexportd.storage.named_sql import queries
 from flexportd.storage.queries.filters import before, expression, since
 from flexportd.storage.queries.freight_filters import for_audience
 from flexportd.storage.queries.list_query import ListQuery, PageRequest
+from flexportd.storage.repositories.repository import Repository
+from flexportd.storage.statements import json_text
 
 
 def _list_query(table: str, at: str, columns: Sequence[str], owner: str, *conditions: str) -> ListQuery:
-    """A table in the order of one of its dates; all `conditions` hold for what is shown."""
+    """A table in the order of one of its dates, limited to rows for which all `conditions` hold."""
     shown = " AND ".join(f"({condition})" for condition in ("removed_at IS NULL", *conditions))
     filters = {
         "from": since(at),
@@ -27,7 +27,7 @@ def _list_query(table: str, at: str, columns: Sequence[str], owner: str, *condit
 _OF_SHIPMENT = (
     "id", "name", "mode", "status", "carrier", "vessel", "voyage", "flight", "purchase_orders", "container_numbers",
 )  # fmt: skip
-_NOT_YET = "{0} IS NULL OR {0} < '2000' OR {0} >= '2070'"  # none, or none that can be right: see core.values
+_NOT_YET = "{0} IS NULL OR {0} < '2000' OR {0} >= '2070'"  # implausible: see core.values
 
 LIST_QUERIES: Mapping[str, ListQuery] = {
     "arrivals": _list_query(
@@ -81,14 +81,14 @@ LIST_QUERIES: Mapping[str, ListQuery] = {
             "id", "shipment_id", "name", "status", "due_date", "outstanding_amount", "outstanding_currency", "issuer",
         ),
         "shipment_id",
-        "outstanding_amount IS NULL OR outstanding_amount <> '0'",  # nought once it is paid or void
+        "outstanding_amount IS NULL OR outstanding_amount <> '0'",  # zero once it is paid or void
     ),
 }  # fmt: skip
-"""Kind of entry -> where it comes from."""
+"""Kind of entry -> its source."""
 
 
 class ShipmentSummary(msgspec.Struct, frozen=True):
-    """What entries tell of their shipment. `synced_at` is our time of its newest state."""
+    """What entries show of their shipment. `synced_at` is our time of its newest state."""
 
     id: int
     name: str | None
@@ -97,34 +97,30 @@ class ShipmentSummary(msgspec.Struct, frozen=True):
 
 
 class LegContainers(msgspec.Struct, frozen=True):
-    """The numbers of the containers on a leg; `synced_at` as in `Journey`."""
+    """The numbers of the containers on a leg; `synced_at` is our time of the newest state of any of them."""
 
     containers: tuple[str, ...]
     synced_at: str
 
 
-class CalendarEntries:
-    """Reads what a calendar shows."""
+class CalendarEntries(Repository):
+    """Reads calendar entries."""
 
-    def __init__(self, raw: sqlite3.Connection) -> None:
-        self._raw = raw
-        self._sql = queries("calendar")
+    family = "calendar"
 
     def page(self, kind: str, page: PageRequest) -> list[dict[str, Any]]:
         """One page of one kind in the order of its dates, sorted by `at`."""
         return LIST_QUERIES[kind].read(self._raw, page)
 
     def shipments(self, shipment_ids: Iterable[int]) -> dict[int, ShipmentSummary]:
-        """Those of these shipments that we know, also removed ones, by id."""
-        rows = self._raw.execute(self._sql["shipments"], (msgspec.json.encode(list(shipment_ids)).decode(),))
-        return {row[0]: ShipmentSummary(*row) for row in rows}
+        """Those of these shipments that are stored, also removed ones, by id."""
+        return {row.id: row for row in self._all(ShipmentSummary, "shipments", json_text(list(shipment_ids)))}
 
     def leg_containers(self, leg_ids: Iterable[int]) -> dict[int, LegContainers]:
-        """What is on these legs, by leg; nothing for legs of which no container is known."""
-        found: dict[int, LegContainers] = {}
-        rows = self._raw.execute(self._sql["loads"], (msgspec.json.encode(list(leg_ids)).decode(),))
-        for leg_id, number, is_there, synced_at in rows:
-            known = found.get(leg_id) or LegContainers((), "")
-            numbers = (number,) if is_there and number and number not in known.containers else ()
-            found[leg_id] = LegContainers((*known.containers, *numbers), max(known.synced_at, synced_at))
-        return found
+        """The containers on these legs, by leg; without legs that have none."""
+        by_leg: dict[int, LegContainers] = {}
+        for leg_id, number, is_present, synced_at in self._run("loads", json_text(list(leg_ids))):
+            known = by_leg.get(leg_id) or LegContainers((), "")
+            numbers = (number,) if is_present and number and number not in known.containers else ()
+            by_leg[leg_id] = LegContainers((*known.containers, *numbers), max(known.synced_at, synced_at))
+        return by_leg

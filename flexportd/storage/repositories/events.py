@@ -1,17 +1,16 @@
-"""The event log: the exact bytes Flexport sent, and what became of each."""
+"""The event log: the exact bytes that Flexport sent, and the outcome of each event."""
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from flexportd.storage.bulk_insert import bulk_insert, update, update_from
-from flexportd.storage.named_sql import queries
 from flexportd.storage.queries.filters import after_number, number, since, word
-from flexportd.storage.queries.list_query import ListQuery, PageRequest
+from flexportd.storage.queries.list_query import ListQuery
+from flexportd.storage.repositories.repository import ListRepository
+from flexportd.storage.statements import bulk_insert, bulk_update, json_text, update_from
 
-MAX_VERSIONS = 20  # that are counted apart
+MAX_VERSIONS = 20  # that are counted separately
 OTHER_VERSIONS = "others"
 COLUMNS = (
     "seq", "id", "type", "source", "received_at", "state", "ended_at", "reason", "created_at", "occurred_at",
@@ -20,7 +19,7 @@ COLUMNS = (
 
 _UNUSUAL = "state IN ('coalesced', 'ignored', 'dead')"
 
-# What most events are, applied, is found in any order; of the rest there are few, each with an index of its own.
+# Most events are applied and are found in any order; the other states are rare and each has an index of its own.
 _STATES = {
     **{name: f"{_UNUSUAL} AND state = '{name}'" for name in ("coalesced", "ignored", "dead")},
     "ready": (
@@ -50,7 +49,7 @@ LISTING = ListQuery(
 
 
 class ReceivedEvent(msgspec.Struct, frozen=True, gc=False):
-    """One event as it came: its id and type as far as they could be read, and the bytes."""
+    """One event as it arrived: its id and type as far as they could be read, and the bytes."""
 
     id: str
     type: str | None
@@ -71,7 +70,7 @@ class PendingEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class EventResult(msgspec.Struct, frozen=True, gc=False):
-    """What became of an event; the facts are None where it was not understood."""
+    """The outcome of an event; the other fields are None if it could not be parsed."""
 
     state: str
     reason: str | None = None
@@ -83,7 +82,7 @@ class EventResult(msgspec.Struct, frozen=True, gc=False):
 
 
 class EventVersion(msgspec.Struct, frozen=True):
-    """How many events came in another version of Flexport's API than 2; the times are ours."""
+    """How many events arrived in another version of Flexport's API than 2; the times are ours."""
 
     version: str
     count: int
@@ -91,127 +90,113 @@ class EventVersion(msgspec.Struct, frozen=True):
     last_seen_at: str
 
 
-_SETTLE = update_from(
+_FINISH = update_from(
     "events",
     ("state", "ended_at", "reason", "created_at", "occurred_at", "resource", "resource_id", "shipment_id"),
     "seq",
 )
 
 
-class Events:
+class Events(ListRepository):
     """Reads and writes `events`, `event_payloads`, `event_counts` and `event_versions`."""
 
-    def __init__(self, raw: sqlite3.Connection) -> None:
-        self._raw = raw
-        self._sql = queries("events")
+    family, listing, columns = "events", LISTING, COLUMNS
 
     def add(self, arrivals: Sequence[ReceivedEvent]) -> list[int | None]:
-        """Keep what is new; the place of each in the order of arrival, None for an id that is known already."""
-        first = self._raw.execute(self._sql["last_seq"]).fetchone()[0] + 1
+        """Store new events; returns the `seq` of each (its place in the order of arrival), None for a known id."""
+        first = self.last_seq() + 1
         numbered = list(enumerate(arrivals, first))
         rows = [(seq, a.id, a.type, a.source, a.received_at) for seq, a in numbered]
         added = bulk_insert(self._raw, self._sql["add"], rows)
         if added == len(rows):
             bulk_insert(self._raw, self._sql["add_payload"], [(seq, a.headers, a.body) for seq, a in numbered])
             return [seq for seq, _ in numbered]
-        taken = {row[0] for row in self._raw.execute(self._sql["seqs_between"], (first, first + len(rows)))}
+        taken = set(self._first_column("seqs_between", first, first + len(rows)))
         fresh = [(seq, a.headers, a.body) for seq, a in numbered if seq in taken]
         bulk_insert(self._raw, self._sql["add_payload"], fresh)
         return [seq if seq in taken else None for seq, _ in numbered]
 
     def last_seq(self) -> int:
-        """The place of the newest event; 0 before the first."""
-        return int(self._raw.execute(self._sql["last_seq"]).fetchone()[0])
+        """The `seq` of the newest event; 0 without any."""
+        return self._count("last_seq")
 
     def to_apply(self, seqs: Sequence[int]) -> dict[int, PendingEvent]:
-        """The events at these places."""
-        cursor = self._raw.execute(self._sql["to_apply"], (msgspec.json.encode(seqs).decode(),))
-        return {row[0]: PendingEvent(*row) for row in cursor}
+        """The events with these `seq`."""
+        return {row.seq: row for row in self._all(PendingEvent, "to_apply", json_text(seqs))}
 
     def deleted_ids(self, ids: Sequence[str]) -> set[str]:
-        """Which of these events were here before and have been deleted by retention."""
-        rows = self._raw.execute(self._sql["forgotten"], (msgspec.json.encode(ids).decode(),))
-        return {row[0] for row in rows}
+        """Which of these events were stored before and have been deleted by retention."""
+        return set(self._first_column("forgotten", json_text(ids)))
 
-    def finish_many(self, at: str, verdicts: Iterable[tuple[int, EventResult]]) -> None:
-        """Note what became of events, with the facts read from them."""
+    def finish_many(self, at: str, results: Iterable[tuple[int, EventResult]]) -> None:
+        """Store the outcomes of events, with what was read from them."""
         rows = [
-            (v.state, at, v.reason, v.created_at, v.occurred_at, v.resource, v.resource_id, v.shipment_id, seq)
-            for seq, v in verdicts
+            (r.state, at, r.reason, r.created_at, r.occurred_at, r.resource, r.resource_id, r.shipment_id, seq)
+            for seq, r in results
         ]
-        update(self._raw, _SETTLE, rows)
+        bulk_update(self._raw, _FINISH, rows)
 
     def finish(self, at: str, seq: int, state: str, reason: str) -> None:
-        """Note what became of an event without touching the facts read from it."""
-        self._raw.execute(self._sql["end"], (state, at, reason, seq))
+        """Store the outcome of an event; what was read from it stays."""
+        self._run("end", state, at, reason, seq)
 
     def reopen(self, seq: int) -> None:
-        """The event waits to be applied again."""
-        self._raw.execute(self._sql["reopen"], (seq,))
+        """Let an event be applied again."""
+        self._run("reopen", seq)
 
     def count(self, ended: dict[tuple[str, str], int]) -> None:
-        """Add to the tallies by (type, state)."""
+        """Add to the counts by (type, state)."""
         self._raw.executemany(self._sql["count"], [(*key, n) for key, n in ended.items()])
 
     def counts(self) -> list[tuple[str, str, int]]:
-        """The tallies: (type, state, count)."""
-        return self._raw.execute(self._sql["counts"]).fetchall()
+        """The counts: (type, state, count)."""
+        return self._run("counts").fetchall()
 
     def count_versions(self, at: str, seen: Mapping[str, int]) -> None:
-        """Add to the tallies of events in another version than 2; versions beyond MOST_VERSIONS count as one."""
+        """Add to the counts of events in another version than 2; versions beyond MAX_VERSIONS count as one."""
         for version, count in seen.items():
-            others = self._raw.execute(self._sql["version_room"], (version,)).fetchone()[0]
+            others = self._run("version_room", version).fetchone()[0]
             named = version if others < MAX_VERSIONS else OTHER_VERSIONS
-            self._raw.execute(self._sql["count_version"], (named, count, at))
+            self._run("count_version", named, count, at)
 
     def versions(self) -> list[EventVersion]:
-        """The versions other than 2 that events came in."""
-        return [EventVersion(*row) for row in self._raw.execute(self._sql["versions"])]
+        """The versions other than 2 that events arrived in."""
+        return self._all(EventVersion, "versions")
 
     def by_id(self, event_id: str) -> dict[str, Any] | None:
         """One event by Flexport's id, or None."""
-        sql = self._sql["by_id"].format(columns=", ".join(COLUMNS))
-        row = self._raw.execute(sql, (event_id,)).fetchone()
-        return None if row is None else dict(zip(COLUMNS, row, strict=True))
+        return next(iter(self._dicts(COLUMNS, "by_id", event_id)), None)
 
     def type_of(self, seq: int) -> str | None:
-        """The type of the event at a place."""
-        row = self._raw.execute(self._sql["type_of"], (seq,)).fetchone()
-        return None if row is None else row[0]
+        """The type of the event with this `seq`."""
+        return self._text("type_of", seq)
 
     def payload(self, seq: int) -> tuple[str, bytes]:
-        """The headers that matter (as JSON) and the exact bytes."""
-        headers, body = self._raw.execute(self._sql["payload"], (seq,)).fetchone()
+        """The relevant headers (as JSON) and the exact bytes."""
+        headers, body = self._run("payload", seq).fetchone()
         return headers, body
 
     def of_shipment(self, shipment_id: int, limit: int) -> list[dict[str, Any]]:
         """The milestones of one shipment in order of arrival."""
         names = ("id", "type", "created_at", "occurred_at", "resource", "resource_id", "state")
-        rows = self._raw.execute(self._sql["of_shipment"], (shipment_id, limit))
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        return self._dicts(names, "of_shipment", shipment_id, limit)
 
     def bodies(self, ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """The bytes of these events by id, one after the other, as far as they are kept."""
-        yield from self._raw.execute(self._sql["bodies"], (msgspec.json.encode(ids).decode(),))
+        """The bytes of those of these events that are stored: (id, bytes) one by one."""
+        yield from self._run("bodies", json_text(ids))
 
     def newest(self) -> tuple[str | None, str | None]:
-        """When the last event came, and when Flexport had recorded it."""
-        row = self._raw.execute(self._sql["newest"]).fetchone()
-        return (None, None) if row is None else (row[0], row[1])
+        """When the last event arrived, and when Flexport had recorded it."""
+        return self._run("newest").fetchone() or (None, None)
 
     def latest_through(self, seq: int = _MAX_SEQ) -> tuple[int, str]:
-        """The newest event up to a place: its place, and what tells it from any other there; (0, "") for none."""
-        row: tuple[int, str] | None = self._raw.execute(self._sql["arrival"], (seq,)).fetchone()
-        return row or (0, "")
+        """The newest event up to a `seq`: its `seq`, and what distinguishes it from another there; (0, "") for none."""
+        return self._run("arrival", seq).fetchone() or (0, "")
 
     def total(self) -> int:
-        """How many events are kept."""
-        return int(self._raw.execute(self._sql["total"]).fetchone()[0])
+        """How many events are stored."""
+        return self._count("total")
 
     def types(self, limit: int) -> list[str]:
-        """The types that events of ours have or had, at most so many."""
-        return [row[0] for row in self._raw.execute(self._sql["types"], (limit,))]
-
-    def page(self, page: PageRequest) -> list[dict[str, Any]]:
-        """One page of events."""
-        return LISTING.read(self._raw, page)
+        """The types that events have or had, up to a limit."""
+        return self._first_column("types", limit)

@@ -1,4 +1,4 @@
-"""What is not as it should be: the exceptions, when to look again, and what was told once."""
+"""Exceptions: what is wrong with an object, when to evaluate it again, and which notices were sent."""
 
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from flexportd.storage.named_sql import queries
 from flexportd.storage.queries.filters import any_of, before, expression, is_null, is_present, since
 from flexportd.storage.queries.freight_filters import EXCEPTIONS_OF_SHIPMENT, for_audience
 from flexportd.storage.queries.list_query import ListQuery, PageRequest
-from flexportd.storage.queries.table import Key, Table
+from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.audiences import membership_start_column
-from flexportd.storage.repositories.meta import Meta
+from flexportd.storage.repositories.repository import ListRepository, Meta
+from flexportd.storage.statements import json_text
 
 _STATE = "exceptions"
 
@@ -67,7 +67,7 @@ class ExceptionRow(msgspec.Struct, frozen=True):
 
 
 class ExceptionFields(NamedTuple):
-    """What is written of one that is open; `since` is None where the evidence does not tell."""
+    """The fields of an open exception; `since` is None if the evidence has no time."""
 
     kind: str
     severity: str
@@ -79,10 +79,10 @@ class ExceptionFields(NamedTuple):
 
 
 class EvaluationState(msgspec.Struct, frozen=True):
-    """How far judging is: it knows all that the journal tells of up to entry `journal`.
+    """The progress of evaluation: everything up to entry `journal` of the change log is evaluated.
 
-    While everything is looked at anew, `resource` and `after` tell how far that is. `version` is that of the rules and
-    their thresholds; `is_loud`: what opens and closes from now on is told.
+    While all objects are evaluated again, `resource` and `after` are the progress of that. `version` is that of the
+    rules and their thresholds; `is_loud`: exceptions that open and close from now on send notices.
     """
 
     version: str
@@ -93,152 +93,132 @@ class EvaluationState(msgspec.Struct, frozen=True):
 
     @property
     def is_whole(self) -> bool:
-        """Whether everything has been looked at once."""
+        """Whether every object was evaluated once."""
         return self.resource is None
 
 
-class Exceptions:
-    """Reads and writes `exceptions` and what belongs to them."""
+class Exceptions(ListRepository):
+    """Reads and writes `exceptions`, `exception_checks` and `exception_notices`."""
+
+    family, listing, columns = "exceptions", LISTING, COLUMNS
 
     def __init__(self, raw: sqlite3.Connection) -> None:
-        self._raw = raw
+        super().__init__(raw)
         self._meta = Meta(raw)
-        found = queries("exceptions")
-        self._sql = {name: sql.replace("{columns}", ", ".join(COLUMNS)) for name, sql in found.items()}
 
     def state(self) -> EvaluationState | None:
-        """How far judging is; None before it was begun."""
-        found = self._meta.get(_STATE)
-        return None if found is None else msgspec.json.decode(found, type=EvaluationState)
+        """The progress of evaluation; None before it began."""
+        state = self._meta.get(_STATE)
+        return None if state is None else msgspec.json.decode(state, type=EvaluationState)
 
     def put_state(self, state: EvaluationState) -> None:
-        """Note how far it is."""
-        self._meta.put(_STATE, msgspec.json.encode(state).decode())
+        """Store the progress."""
+        self._meta.put(_STATE, json_text(state))
 
     # --- exceptions ---
 
-    def page(self, page: PageRequest) -> list[dict[str, Any]]:
-        """One page of exceptions; `evidence` as JSON text."""
-        return LISTING.read(self._raw, page)
-
     def rows(self, page: PageRequest) -> list[ExceptionRow]:
-        """The same as a page, with the facts read."""
+        """One page of exceptions with the evidence decoded; in `page` it is JSON text."""
         return [ExceptionRow(**{**row, "evidence": _decode(row["evidence"])}) for row in self.page(page)]
 
     def count(self, filters: Mapping[str, Sequence[Any]]) -> int:
-        """How many these filters of the list let through."""
+        """How many match these filters of the list."""
         return LISTING.count(self._raw, filters)
 
     def by_id(self, number: int) -> ExceptionRow | None:
         """One by its id."""
-        return next(iter(self._rows("one", (number,))), None)
+        return self._one(_row, "one", number)
 
     def of_shipments(self, shipments: Sequence[int]) -> list[ExceptionRow]:
         """The open ones of these shipments."""
-        return self._rows("of_shipments", (_json(shipments),))
+        return self._all(_row, "of_shipments", json_text(shipments))
 
     def open_of_kind(self, kind: str, resource: str, resource_id: str) -> list[ExceptionRow]:
         """The open one of a kind about an object; none or one."""
-        return self._rows("about", (kind, resource, resource_id))
+        return self._all(_row, "about", kind, resource, resource_id)
 
     def open_of_object(self, resource: str, resource_id: str) -> list[ExceptionRow]:
         """The open ones about an object."""
-        return self._rows("concerning", (resource, resource_id))
+        return self._all(_row, "concerning", resource, resource_id)
 
     def open_of_severity(self, severity: str, limit: int) -> list[ExceptionRow]:
         """The open ones of one severity, the oldest first."""
-        return self._rows("worst", (severity, limit))
+        return self._all(_row, "worst", severity, limit)
 
     def counts(self) -> list[tuple[str, str, int]]:
         """(kind, severity, how many are open)."""
-        return self._raw.execute(self._sql["counts"]).fetchall()
+        return self._run("counts").fetchall()
 
     def open(self, fresh: ExceptionFields, at: str) -> int:
         """Write a new one; its id."""
-        row = (*fresh[:5], at, _encode(fresh.evidence).decode(), fresh.since)
-        return self._raw.execute(self._sql["open"], row).lastrowid or 0
+        evidence = _encode(fresh.evidence).decode()
+        return self._run("open", *fresh[:5], at, evidence, fresh.since).lastrowid or 0
 
     def update(self, number: int, fresh: ExceptionFields, at: str) -> None:
-        """Write other facts of one that stays open."""
-        row = (fresh.severity, fresh.shipment_id, _encode(fresh.evidence).decode(), fresh.since, at, number)
-        self._raw.execute(self._sql["move"], row)
+        """Update one that stays open."""
+        evidence = _encode(fresh.evidence).decode()
+        self._run("move", fresh.severity, fresh.shipment_id, evidence, fresh.since, at, number)
 
     def close(self, number: int, at: str) -> None:
-        """One no longer stands."""
-        self._raw.execute(self._sql["close"], (at, number))
+        """Close one."""
+        self._run("close", at, number)
 
     def delete_closed(self, before: str, limit: int, earliest: str = "") -> int:
         """Delete those that were closed between two times of ours, the first closed first; how many."""
-        return self._raw.execute(self._sql["forget"], (earliest, before, limit)).rowcount
+        return self._run("forget", earliest, before, limit).rowcount
 
-    def _rows(self, name: str, values: Sequence[Any]) -> list[ExceptionRow]:
-        rows = self._raw.execute(self._sql[name], values)
-        return [ExceptionRow(*(*row[:-1], _decode(row[-1]))) for row in rows]
-
-    # --- when to look again ---
+    # --- when to evaluate again ---
 
     def scheduled(self, resource: str, keys: Sequence[Key]) -> dict[Key, str]:
-        """When these objects have to be looked at again, those that have to."""
-        return dict(self._raw.execute(self._sql["looks"], (resource, _json(keys))).fetchall())
+        """When these objects are due, as far as they are scheduled."""
+        return dict(self._run("looks", resource, json_text(keys)).fetchall())
 
     def due(self, now: str, limit: int) -> list[tuple[str, Key]]:
-        """(resource, id) of what has to be looked at now, the longest due first."""
-        return [row[:2] for row in self._raw.execute(self._sql["due"], (now, limit))]
+        """(resource, id) of the objects that are due now, the longest due first."""
+        return [row[:2] for row in self._run("due", now, limit)]
 
     def next_due(self) -> str | None:
-        """When the next object has to be looked at."""
-        at: str | None = self._raw.execute(self._sql["next_due"]).fetchone()[0]
-        return at
+        """When the next object is due."""
+        return self._text("next_due")
 
     def schedule(self, resource: str, key: Key, due_at: str | None) -> None:
-        """Look at an object again at a time; never for None."""
+        """Evaluate an object again at a time; never for None."""
         if due_at is None:
-            self._raw.execute(self._sql["look_no_more"], (resource, key))
+            self._run("look_no_more", resource, key)
         else:
-            self._raw.execute(self._sql["look"], (resource, key, due_at))
+            self._run("look", resource, key, due_at)
 
-    # --- what was told once ---
+    # --- sent notices ---
 
     def was_notified(self, topic: str, key: Key) -> bool:
-        """Whether a topic was told of an object."""
-        return self._raw.execute(self._sql["told"], (topic, str(key))).fetchone() is not None
+        """Whether a notice of a topic was sent for an object."""
+        return self._run("told", topic, str(key)).fetchone() is not None
 
     def record_notified(self, topic: str, key: Key, at: str) -> None:
-        """A topic is told of an object."""
-        self._raw.execute(self._sql["tell"], (topic, str(key), at))
+        """Note that a notice of a topic was sent for an object."""
+        self._run("tell", topic, str(key), at)
 
-    # --- what judging reads ---
-
-    def keys_after(self, table: Table, after: Key | None, limit: int) -> list[Key]:
-        """The next ids of a table, in order."""
-        where, values = ("id > ?", (after,)) if after is not None else ("1", ())
-        sql = f"SELECT id FROM {table.name} WHERE {where} ORDER BY id LIMIT ?"  # noqa: S608 (a declared name)
-        return [row[0] for row in self._raw.execute(sql, (*values, limit))]
+    # --- facts that are evaluated ---
 
     def milestones(self, shipment: int, limit: int) -> list[dict[str, Any]]:
-        """The newest milestones of a shipment that had their effect."""
+        """The newest applied milestones of a shipment."""
         names = ("id", "type", "created_at", "occurred_at", "resource", "resource_id")
-        rows = self._raw.execute(self._sql["milestones"], (shipment, limit))
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        return self._dicts(names, "milestones", shipment, limit)
 
     def date_changes(
         self, shipment: int, until: str | None = None
     ) -> list[tuple[str, str, str, str | None, str | None]]:
         """(as_of, cause, field, old, new) of the departure, the estimated arrivals and their places, oldest first.
 
-        With `until` only what was known here at that time of ours.
+        With `until` only what was stored by that time of ours.
         """
-        return self._raw.execute(self._sql["moves"], (str(shipment), until or "9999")).fetchall()
+        return self._run("moves", str(shipment), until or "9999").fetchall()
 
     def changed_at(self, keys: Mapping[str, Sequence[str]]) -> str | None:
         """When a date of these objects (ids by resource) last changed, on Flexport's clock."""
-        found = [
-            self._raw.execute(self._sql["changed_at"], (name, _json(some))).fetchone()[0]
-            for name, some in keys.items()
-            if some
-        ]
-        return max((at for at in found if at), default=None)
+        times = [self._text("changed_at", name, json_text(ids)) for name, ids in keys.items() if ids]
+        return max(filter(None, times), default=None)
 
 
-def _json(values: Sequence[Any]) -> str:
-    return msgspec.json.encode(values).decode()
+def _row(*values: Any) -> ExceptionRow:
+    return ExceptionRow(*(*values[:-1], _decode(values[-1])))

@@ -1,16 +1,14 @@
-"""What the scheduler knows of its jobs, and their last runs."""
-
-import sqlite3
+"""The scheduler's jobs, and their last runs."""
 
 import msgspec
 
-from flexportd.storage.named_sql import queries
+from flexportd.storage.repositories.repository import Repository
 
 KEPT_RUNS = 100  # runs of each job that are kept
 
 
 class JobState(msgspec.Struct, frozen=True):
-    """What is known of one job; `last_…` are of the last run that has ended. Times are stamps."""
+    """The state of one job; `last_…` are of the last run that has ended. Times are stamps."""
 
     name: str
     paused: bool = False
@@ -28,7 +26,7 @@ class JobState(msgspec.Struct, frozen=True):
 
 
 class JobRunRow(msgspec.Struct, frozen=True):
-    """One run; without `ended_at` it is under way. `seconds` is None where it cannot be known."""
+    """One run; it is still running without `ended_at`. `seconds` is None if the time is unknown."""
 
     id: int
     job: str
@@ -40,33 +38,30 @@ class JobRunRow(msgspec.Struct, frozen=True):
     message: str | None = None
 
 
-class Jobs:
+class Jobs(Repository):
     """Reads and writes `jobs` and `job_runs`."""
 
-    def __init__(self, raw: sqlite3.Connection) -> None:
-        self._raw = raw
-        self._sql = queries("jobs")
+    family = "jobs"
 
     def states(self) -> list[JobState]:
-        """What is known of every job that ever ran here, declared today or not."""
-        rows = self._raw.execute(self._sql["states"])
-        return [JobState(name, bool(paused), *rest) for name, paused, *rest in rows]
+        """The state of every job that ever ran here, even if it is no longer defined."""
+        return [JobState(name, bool(paused), *rest) for name, paused, *rest in self._run("states")]
 
     def put(self, state: JobState, run: JobRunRow | None = None) -> None:
-        """Keep what is known of a job, and a run of it that began or ended; the oldest runs leave."""
-        self._raw.execute(self._sql["put_state"], msgspec.structs.astuple(state))
+        """Store the state of a job, and a run of it that began or ended; the oldest runs are deleted."""
+        self._run("put_state", *msgspec.structs.astuple(state))
         if run is not None:
-            self._raw.execute(self._sql["put_run"], msgspec.structs.astuple(run))
-            self._raw.execute(self._sql["trim"], (run.job, KEPT_RUNS))
+            self._run("put_run", *msgspec.structs.astuple(run))
+            self._run("trim", run.job, KEPT_RUNS)
 
     def open_runs(self) -> list[JobRunRow]:
         """The runs that never ended, oldest first."""
-        return [JobRunRow(*row) for row in self._raw.execute(self._sql["open"])]
+        return self._all(JobRunRow, "open")
 
     def recent_runs(self, job: str, limit: int = KEPT_RUNS) -> list[JobRunRow]:
         """The newest runs of one job, newest first."""
-        return [JobRunRow(*row) for row in self._raw.execute(self._sql["recent"], (job, limit))]
+        return self._all(JobRunRow, "recent", job, limit)
 
     def last_run_id(self) -> int:
-        """The highest number that a kept run has; 0 when none is kept."""
-        return int(self._raw.execute(self._sql["last_run_id"]).fetchone()[0])
+        """The highest id of a stored run; 0 without one."""
+        return self._count("last_run_id")

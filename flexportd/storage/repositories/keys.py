@@ -1,30 +1,12 @@
-"""The API's keys. Of a key itself only a digest is stored."""
+"""API keys. Of a key itself only a digest is stored."""
 
-import sqlite3
 from collections.abc import Iterable
-from typing import Any
 
 import msgspec
 
-from flexportd.storage.named_sql import queries
 from flexportd.storage.queries.filters import is_present, word
-from flexportd.storage.queries.list_query import ListQuery, PageRequest
-
-COLUMNS = (
-    "id", "name", "scopes", "audience", "rate_limit", "created_at", "created_by", "expires_at", "revoked_at",
-    "last_used_at", "uses",
-)  # fmt: skip
-
-LISTING = ListQuery(
-    table="keys",
-    columns=COLUMNS,
-    key="id",
-    sorts={"created_at": "created_at", "id": "id"},
-    filters={
-        "name": word("name"),
-        "revoked": is_present("revoked_at", "revoked"),
-    },
-)
+from flexportd.storage.queries.list_query import ListQuery
+from flexportd.storage.repositories.repository import ListRepository
 
 Use = tuple[str, str, int]
 """(id, when it was last used, how often since that was last noted)."""
@@ -46,48 +28,48 @@ class StoredKey(msgspec.Struct, frozen=True):
     uses: int = 0
 
 
-class Keys:
+LISTING = ListQuery(
+    table="keys",
+    columns=StoredKey.__struct_fields__,
+    key="id",
+    sorts={"created_at": "created_at", "id": "id"},
+    filters={"name": word("name"), "revoked": is_present("revoked_at", "revoked")},
+)
+
+
+class Keys(ListRepository):
     """Reads and writes `keys`."""
 
-    def __init__(self, raw: sqlite3.Connection) -> None:
-        self._raw = raw
-        self._sql = {name: sql.replace("{columns}", ", ".join(COLUMNS)) for name, sql in queries("keys").items()}
+    family, listing, columns = "keys", LISTING, StoredKey.__struct_fields__
 
     def add(self, key: StoredKey, digest: bytes) -> None:
-        """Keep a new key with the SHA-256 of what its owner holds."""
-        values = (*(getattr(key, name) for name in COLUMNS), digest)
-        self._raw.execute(self._sql["add"], values)
+        """Store a new key with the SHA-256 of its secret."""
+        self._run("add", *msgspec.structs.astuple(key), digest)
 
     def by_id(self, key_id: str) -> StoredKey | None:
         """The key with this id."""
-        return next((StoredKey(*row) for row in self._raw.execute(self._sql["one"], (key_id,))), None)
+        return self._one(StoredKey, "one", key_id)
 
     def by_name(self, name: str, now: str) -> StoredKey | None:
-        """The live key of this name."""
-        return next((StoredKey(*row) for row in self._raw.execute(self._sql["named"], (name, now))), None)
+        """The valid key of this name."""
+        return self._one(StoredKey, "named", name, now)
 
     def count_live(self, now: str) -> int:
-        """How many keys open something."""
-        found: int = self._raw.execute(self._sql["count_live"], (now,)).fetchone()[0]
-        return found
+        """How many keys are valid."""
+        return self._count("count_live", now)
 
     def with_digests(self, limit: int) -> list[tuple[StoredKey, bytes]]:
         """Keys with their digests: those that are not revoked, then the last revoked."""
-        return [(StoredKey(*row[:-1]), row[-1]) for row in self._raw.execute(self._sql["known"], (limit,))]
+        return [(StoredKey(*row[:-1]), row[-1]) for row in self._run("known", limit)]
 
     def revoke(self, key_id: str, at: str) -> None:
-        """From now on it opens nothing."""
-        self._raw.execute(self._sql["revoke"], (at, key_id))
+        """Revoke a key."""
+        self._run("revoke", at, key_id)
 
     def record_uses(self, uses: Iterable[Use]) -> None:
-        """Note that keys were used."""
+        """Add to the counts of uses."""
         self._raw.executemany(self._sql["used"], [(at, count, key_id) for key_id, at, count in uses])
 
-    def page(self, page: PageRequest) -> list[dict[str, Any]]:
-        """One page of the list."""
-        return LISTING.read(self._raw, page)
-
     def changed_at(self) -> str | None:
-        """When a key was last made or revoked."""
-        value: str | None = self._raw.execute(self._sql["changed_at"]).fetchone()[0]
-        return value
+        """When a key was last created or revoked."""
+        return self._text("changed_at")

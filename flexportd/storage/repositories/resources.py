@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from flexportd.storage.bulk_insert import bulk_insert
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.queries.table import STATE_COLUMNS, Key, Table
+from flexportd.storage.statements import bulk_insert, json_text
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -43,7 +43,7 @@ class Resources:
 
     def load(self, table: Table, ids: Sequence[Key]) -> dict[Key, Record]:
         """The records that exist among these ids."""
-        return self._records(table, "id IN (SELECT value FROM json_each(?))", msgspec.json.encode(ids).decode())
+        return self._records(table, "id IN (SELECT value FROM json_each(?))", json_text(ids))
 
     def keys_after(self, table: Table, key: Key | None, limit: int) -> list[Key]:
         """The next ids of a table after one, in order; the first ones for None."""
@@ -60,17 +60,17 @@ class Resources:
         records: dict[int, list[Record]] = {shipment_id: [] for shipment_id in shipment_ids}
         if records:
             where = "shipment_id IN (SELECT value FROM json_each(?))"
-            for record in self._records(table, where, msgspec.json.encode(shipment_ids).decode()).values():
+            for record in self._records(table, where, json_text(shipment_ids)).values():
                 records[record.fields["shipment_id"]].append(record)
         return records
 
     def content_hashes(self, table: Table, ids: Sequence[Key]) -> dict[Key, "ContentHash"]:
-        """What decides whether a response of Flexport is news, for those of these ids that are stored."""
+        """What a response of Flexport is compared with, for those of these ids that are stored."""
         sql = (
             "SELECT id, digest, removed_at IS NOT NULL, CASE WHEN digest IS NULL THEN raw END "  # noqa: S608
             f"FROM {table.name} WHERE id IN (SELECT value FROM json_each(?))"
         )
-        return {row[0]: ContentHash(*row[1:]) for row in self._raw.execute(sql, (msgspec.json.encode(ids).decode(),))}
+        return {row[0]: ContentHash(*row[1:]) for row in self._raw.execute(sql, (json_text(ids),))}
 
     def object_states(self, table: Table, ids: Sequence[Key]) -> dict[Key, "ObjectState"]:
         """The states of those of these objects that are stored; a shipment belongs to itself."""
@@ -78,7 +78,7 @@ class Resources:
             f"SELECT id, {table.owner or 'NULL'}, as_of, source FROM {table.name} "  # noqa: S608 (declared names)
             "WHERE id IN (SELECT value FROM json_each(?))"
         )
-        return {row[0]: ObjectState(*row[1:]) for row in self._raw.execute(sql, (msgspec.json.encode(ids).decode(),))}
+        return {row[0]: ObjectState(*row[1:]) for row in self._raw.execute(sql, (json_text(ids),))}
 
     def orphans(self, table: Table, by: str, owners: Sequence[Key]) -> list[Key]:
         """The ids of these owners' rows that have no shipment yet; `by` is the column with the owner's id."""
@@ -86,7 +86,7 @@ class Resources:
             f"SELECT id FROM {table.name} WHERE {by} IN (SELECT value FROM json_each(?)) "  # noqa: S608 (declared names)
             "AND shipment_id IS NULL"
         )
-        return [row[0] for row in self._raw.execute(sql, (msgspec.json.encode(owners).decode(),))]
+        return [row[0] for row in self._raw.execute(sql, (json_text(owners),))]
 
     def _records(self, table: Table, where: str, value: Any) -> dict[Key, Record]:
         sql = f"SELECT {', '.join(table.columns)} FROM {table.name} WHERE {where} ORDER BY id"  # noqa: S608
@@ -110,11 +110,9 @@ class Resources:
 
     def page(self, table: Table, page: PageRequest) -> list[dict[str, Any]]:
         """One page of a resource's list; in a stable order if the page has `snapshots`."""
-        return (
-            table.listing.read(self._raw, page)
-            if page.snapshots is None
-            else page.snapshots.read(self._raw, table, page)
-        )
+        if page.snapshots is None:
+            return table.listing.read(self._raw, page)
+        return page.snapshots.read(self._raw, table, page)
 
     def counts(self, table: Table, column: str) -> dict[str, int]:
         """The number of records by the value of one column, without removed ones; NULL counts as `unknown`."""
@@ -156,7 +154,7 @@ class Resources:
         """Replace the references (kind, value) of these shipments."""
         self._raw.execute(
             "DELETE FROM shipment_references WHERE shipment_id IN (SELECT value FROM json_each(?))",
-            (msgspec.json.encode(list(references)).decode(),),
+            (json_text(list(references)),),
         )
         rows = [(kind, value, number) for number, pairs in references.items() for kind, value in pairs]
         bulk_insert(self._raw, "INSERT OR IGNORE INTO shipment_references VALUES (?, ?, ?)", rows)
@@ -183,11 +181,7 @@ def _record(table: Table, row: Sequence[Any]) -> Record:
     for name in table.booleans:
         if fields[name] is not None:
             fields[name] = bool(fields[name])
-    as_of, seq, source, synced_at, first_seen_at, removed_at, older, digest, tie_breaker, raw = row[
-        -len(STATE_COLUMNS) :
-    ]
-    marks = (as_of, seq, source, synced_at, first_seen_at, removed_at, older, digest, tie_breaker)
-    return Record(row[0], fields, raw, *marks)
+    return Record(row[0], fields, row[-1], *row[-len(STATE_COLUMNS) : -1])
 
 
 def _row(table: Table, record: Record) -> tuple[Any, ...]:

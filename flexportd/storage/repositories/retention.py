@@ -1,62 +1,52 @@
-"""Forgetting what is older than is kept, a little at a time."""
+"""Deletion of what is older than its retention period, in small batches."""
 
-import sqlite3
 from collections.abc import Sequence
 
 import msgspec
 
-from flexportd.storage.named_sql import queries
+from flexportd.storage.repositories.repository import Repository
+from flexportd.storage.statements import json_text
 
 
-class Retention:
+class Retention(Repository):
     """Deletes from the event log and the history."""
 
-    def __init__(self, raw: sqlite3.Connection) -> None:
-        self._raw = raw
-        self._sql = queries("retention")
+    family = "retention"
 
     def old_events(self, times: "RetentionWindow", after: int, limit: int) -> list[int]:
-        """The places of events older than these times, behind a place, oldest first."""
-        rows = self._raw.execute(self._sql["old_events"], (after, times.before, times.earliest, times.latest, limit))
-        return [row[0] for row in rows]
+        """The `seq` of events older than these times, after one `seq`, oldest first."""
+        return self._first_column("old_events", after, times.before, times.earliest, times.latest, limit)
 
     def delete_events(self, seqs: Sequence[int]) -> int:
-        """Delete those of these events that may go, with their bytes; how many."""
-        rows = self._raw.execute(self._sql["forgettable"], (_json(seqs),))
-        chosen = [row[0] for row in rows]
+        """Delete those of these events that may be deleted, with their bytes; how many."""
+        chosen = self._first_column("forgettable", json_text(seqs))
         if chosen:
             for name in ("forget_payloads", "forget_gaps", "forget_letters", "remember_ids", "forget_events"):
-                self._raw.execute(self._sql[name], (_json(chosen),))
+                self._run(name, json_text(chosen))
         return len(chosen)
 
     def old_changes(self, times: "RetentionWindow", limit: int) -> list[int]:
         """The rows of the history older than these times, oldest first."""
-        values = (times.before, times.earliest, times.latest, limit)
-        return [row[0] for row in self._raw.execute(self._sql["old_changes"], values)]
+        return self._first_column("old_changes", times.before, times.earliest, times.latest, limit)
 
     def delete_changes(self, before: str, limit: int, rows: Sequence[int] | None = None) -> int:
-        """Delete rows of the history, those older than a time where none are named; how many."""
+        """Delete these rows of the history, by default those older than a time; how many."""
         chosen = self.old_changes(RetentionWindow(before), limit) if rows is None else rows
-        return self._raw.execute(self._sql["forget_changes"], (_json(chosen),)).rowcount
+        return self._run("forget_changes", json_text(chosen)).rowcount
 
     def old_entries(self, times: "RetentionWindow", limit: int) -> list[int]:
-        """The entries of the journal older than these times, oldest first."""
-        values = (times.before, times.earliest, limit)
-        return [row[0] for row in self._raw.execute(self._sql["old_entries"], values)]
+        """The entries of the change log older than these times, oldest first."""
+        return self._first_column("old_entries", times.before, times.earliest, limit)
 
     def delete_journal(self, before: str, limit: int, entries: Sequence[int] | None = None) -> int:
-        """Delete entries of the journal, those older than a time where none are named; how many."""
+        """Delete these entries of the change log, by default those older than a time; how many."""
         chosen = self.old_entries(RetentionWindow(before), limit) if entries is None else entries
-        return self._raw.execute(self._sql["forget_entries"], (_json(chosen),)).rowcount
+        return self._run("forget_entries", json_text(chosen)).rowcount
 
 
 class RetentionWindow(msgspec.Struct, frozen=True):
-    """What is from before `before` is old; times outside of `earliest` and `latest` come of a wrong clock."""
+    """What is older than `before` is old; times outside of `earliest` and `latest` come from a wrong clock."""
 
     before: str
     earliest: str = ""
     latest: str = "~"
-
-
-def _json(numbers: Sequence[int]) -> str:
-    return msgspec.json.encode(numbers).decode()

@@ -1,16 +1,16 @@
-"""Which shipments' own responses are to be fetched beside their list entries, and whether that is worth it."""
+"""Data of shipments besides their resources: which own responses are to be fetched, and carbon figures."""
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from flexportd.storage.named_sql import queries
 from flexportd.storage.queries.table import Key
+from flexportd.storage.repositories.repository import Repository
+from flexportd.storage.statements import json_text
 
 
 class ShipmentDetail(msgspec.Struct, frozen=True):
-    """What is known of one shipment: see `shipment_details`."""
+    """Whether a shipment's own response is to be fetched besides its list entry: see `shipment_details`."""
 
     id: Key
     entry_digest: int | None = None
@@ -32,52 +32,78 @@ class ListRichness(msgspec.Struct, frozen=True):
         return 2 if self.is_rich else 1
 
 
-class ShipmentDetails:
+class ShipmentDetails(Repository):
     """Reads and writes `shipment_details` and `shipment_list_completeness`."""
 
-    def __init__(self, raw: sqlite3.Connection) -> None:
-        self._raw = raw
-        self._sql = queries("shipment_details")
+    family = "shipment_details"
 
     def by_ids(self, ids: Sequence[Key]) -> dict[Key, ShipmentDetail]:
-        """What is known of these."""
-        rows = self._raw.execute(self._sql["some"], (msgspec.json.encode(ids).decode(),))
-        return {row[0]: ShipmentDetail(*row) for row in rows}
+        """The rows of these shipments."""
+        return {row.id: row for row in self._all(ShipmentDetail, "some", json_text(ids))}
 
     def put(self, details: Iterable[ShipmentDetail]) -> None:
-        """Store what is known of these now."""
-        self._raw.executemany(self._sql["put"], [msgspec.structs.astuple(one) for one in details])
+        """Store these rows."""
+        self._raw.executemany(self._sql["put"], map(msgspec.structs.astuple, details))
 
     def due(self, now: str, limit: int) -> list[int]:
         """Shipments whose details are to be fetched now."""
-        values = (self.richness().min_pending, now, limit)
-        return [row[0] for row in self._raw.execute(self._sql["due"], values)]
+        return self._first_column("due", self.richness().min_pending, now, limit)
 
     def count_pending(self) -> int:
         """How many are to be fetched, now or later."""
-        return int(self._raw.execute(self._sql["waiting"], (self.richness().min_pending,)).fetchone()[0])
+        return self._count("waiting", self.richness().min_pending)
 
     def count_fetched(self) -> int:
         """How many shipments have their own response."""
-        return int(self._raw.execute(self._sql["fetched"]).fetchone()[0])
+        return self._count("fetched")
 
     def postpone(self, shipment: Key, until: str) -> None:
         """Do not try one again before a time of ours, unless it is fetched by then."""
-        self._raw.execute(self._sql["postpone"], (until, shipment))
+        self._run("postpone", until, shipment)
 
     def make_due(self, latest: str) -> None:
-        """Try now what waits for a later time than this: only a clock that was ahead can have given it."""
-        self._raw.execute(self._sql["hasten"], (latest,))
+        """Try now what waits for a later time than this: only a clock that was ahead can have set it."""
+        self._run("hasten", latest)
 
     def delete(self, shipments: Sequence[Key]) -> None:
-        """Fetch nothing of what is gone."""
-        self._raw.execute(self._sql["forget"], (msgspec.json.encode(shipments).decode(),))
+        """Fetch nothing of removed shipments."""
+        self._run("forget", json_text(shipments))
 
     def richness(self) -> ListRichness:
         """What comparisons have shown."""
-        is_rich, alike, poorer, decided_at = self._raw.execute(self._sql["richness"]).fetchone()
+        is_rich, alike, poorer, decided_at = self._run("richness").fetchone()
         return ListRichness(bool(is_rich), alike, poorer, decided_at)
 
     def decide(self, richness: ListRichness) -> None:
         """Store what comparisons have shown now."""
-        self._raw.execute(self._sql["decide"], msgspec.structs.astuple(richness))
+        self._run("decide", *msgspec.structs.astuple(richness))
+
+
+class CarbonFigure(msgspec.Struct, frozen=True):
+    """The emissions of one leg that Flexport calculated. `kg` is a decimal number; `request` and `raw` are JSON.
+
+    `as_of` is on Flexport's clock, `calculated_at` on ours.
+    """
+
+    leg_id: int
+    shipment_id: int
+    mode: str
+    kg: str
+    request: str
+    raw: str
+    as_of: str
+    calculated_at: str
+
+
+class CarbonFigures(Repository):
+    """Reads and writes `carbon_figures`: the newest figure of each leg."""
+
+    family = "shipment_details"
+
+    def put(self, figure: CarbonFigure) -> None:
+        """Store a figure in place of an older one of its leg."""
+        self._run("put_carbon", *msgspec.structs.astuple(figure))
+
+    def of_shipment(self, shipment_id: int) -> dict[int, CarbonFigure]:
+        """The figures of a shipment by leg."""
+        return {row.leg_id: row for row in self._all(CarbonFigure, "carbon_of_shipment", shipment_id)}

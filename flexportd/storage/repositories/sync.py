@@ -1,15 +1,15 @@
-"""The books of the sync: runs with their receipts, what is known of each list, and what went missing from it."""
+"""The sync: runs with their receipts, the state of each list, and objects that are missing from it."""
 
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from flexportd.storage.named_sql import queries
 from flexportd.storage.queries.filters import word
 from flexportd.storage.queries.list_query import ListQuery, PageRequest
 from flexportd.storage.queries.table import Key, Table
+from flexportd.storage.repositories.repository import Repository
+from flexportd.storage.statements import json_text
 
 RUN_COLUMNS = ("id", "kind", "cause", "state", "started_at", "ended_at", "reason")
 RUNS = ListQuery(
@@ -37,7 +37,7 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """The books of one resource in one run. `skips` is JSON: why -> how many."""
+    """The counts of one resource in one run. `skips` is JSON: reason -> how many."""
 
     run_id: int
     resource: str
@@ -63,7 +63,7 @@ class Receipt(msgspec.Struct, frozen=True):
 
 
 class PageCounts(msgspec.Struct, frozen=True):
-    """What one page adds to its receipt; `total` is what Flexport says the whole list holds."""
+    """What one page adds to its receipt; `total` is the length of the whole list according to Flexport."""
 
     page: int
     as_of: str
@@ -78,17 +78,17 @@ class PageCounts(msgspec.Struct, frozen=True):
 
     @property
     def skipped(self) -> int:
-        """How many objects were left out, for whatever reason."""
+        """How many objects were skipped, for any reason."""
         return sum(self.skips.values())
 
     @property
     def objects(self) -> int:
-        """How many rows the page held."""
+        """How many objects the page had."""
         return self.unchanged + self.changed + self.new + self.skipped + self.failed
 
 
 class ListState(msgspec.Struct, frozen=True):
-    """What is known of one resource's list."""
+    """The state of one resource's list."""
 
     resource: str
     floor: str | None = None
@@ -101,36 +101,30 @@ class ListState(msgspec.Struct, frozen=True):
     unavailable_reason: str | None = None
 
 
-class Sync:
+class Sync(Repository):
     """Reads and writes the `sync_…` tables."""
 
-    def __init__(self, raw: sqlite3.Connection) -> None:
-        self._raw = raw
-        self._sql = queries("sync")
+    family = "sync"
 
     # --- runs and receipts ---
 
     def begin(self, kind: str, cause: str, at: str, resources: Iterable[str]) -> int:
-        """A new run that will read these resources; its number."""
-        run_id = self._raw.execute(self._sql["begin"], (kind, cause, at)).lastrowid or 0
+        """Begin a run that will read these resources; its id."""
+        run_id = self._run("begin", kind, cause, at).lastrowid or 0
         self._raw.executemany(self._sql["expect"], [(run_id, resource) for resource in resources])
         return run_id
 
     def running(self, kind: str) -> Run | None:
         """The run of a kind that has not ended."""
-        return self._run("running", kind)
+        return self._one(Run, "running", kind)
 
     def last(self, kind: str) -> Run | None:
         """The last run of a kind that has ended."""
-        return self._run("last", kind)
+        return self._one(Run, "last", kind)
 
     def run(self, run_id: int) -> Run | None:
         """One run."""
-        return self._run("run", run_id)
-
-    def _run(self, name: str, value: Any) -> Run | None:
-        row = self._raw.execute(self._sql[name], (value,)).fetchone()
-        return None if row is None else Run(*row)
+        return self._one(Run, "run", run_id)
 
     def runs(self, page: PageRequest) -> list[dict[str, Any]]:
         """One page of runs."""
@@ -138,144 +132,131 @@ class Sync:
 
     def receipts(self, run_id: int) -> list[Receipt]:
         """The receipts of one run, by name."""
-        return [Receipt(*row) for row in self._raw.execute(self._sql["receipts"], (run_id,))]
+        return self._all(Receipt, "receipts", run_id)
 
     def receipt(self, run_id: int, resource: str) -> Receipt:
         """One receipt, which must exist."""
-        return Receipt(*self._raw.execute(self._sql["receipt"], (run_id, resource)).fetchone())
+        return Receipt(*self._run("receipt", run_id, resource).fetchone())
 
     def start(self, run_id: int, resource: str, at: str) -> None:
-        """A resource is read from its first page."""
-        self._raw.execute(self._sql["start"], (run_id, resource, at))
-        self._raw.execute(self._sql["drop_pages"], (run_id, resource))
+        """Begin to read a resource from its first page."""
+        self._run("start", run_id, resource, at)
+        self._run("drop_pages", run_id, resource)
 
     def finish_page(self, run_id: int, resource: str, counts: PageCounts) -> None:
-        """One page is behind us, in the transaction of its effects."""
+        """Add the counts of a page, in the transaction of its effects."""
         skips = self.receipt(run_id, resource).skips
         if counts.skips:
             sums: dict[str, int] = msgspec.json.decode(skips)
             for why, count in counts.skips.items():
                 sums[why] = sums.get(why, 0) + count
-            skips = msgspec.json.encode(sums).decode()
-        values = (
-            run_id, resource, counts.page + 1, counts.as_of, counts.total, counts.objects, counts.unchanged,
+            skips = json_text(sums)
+        self._run(
+            "page", run_id, resource, counts.page + 1, counts.as_of, counts.total, counts.objects, counts.unchanged,
             counts.changed, counts.new, counts.skipped, counts.failed, skips, counts.bytes,
         )  # fmt: skip
-        self._raw.execute(self._sql["page"], values)
-        keys = msgspec.json.encode(counts.keys).decode()
-        self._raw.execute(self._sql["keys"], (run_id, resource, counts.page, keys))
+        self._run("keys", run_id, resource, counts.page, json_text(counts.keys))
 
     def end_receipt(self, run_id: int, resource: str, at: str, end: "ReceiptEnd") -> None:
-        """How a resource ended; its pages are forgotten."""
-        values = (run_id, resource, end.state, at, end.reason, end.missing, end.removed)
-        self._raw.execute(self._sql["end_receipt"], values)
-        self._raw.execute(self._sql["drop_pages"], (run_id, resource))
+        """End the receipt of a resource; the keys of its pages are deleted."""
+        self._run("end_receipt", run_id, resource, end.state, at, end.reason, end.missing, end.removed)
+        self._run("drop_pages", run_id, resource)
 
     def end_run(self, run_id: int, state: str, at: str, reason: str | None) -> None:
-        """How a run ended."""
-        self._raw.execute(self._sql["end_run"], (run_id, state, at, reason))
+        """End a run."""
+        self._run("end_run", run_id, state, at, reason)
 
     def delete_old_runs(self, kind: str, keep: int, most: int) -> int:
         """Delete the oldest ended runs beyond `keep`, at most so many; how many."""
-        gone = self._raw.execute(self._sql["old_runs"], (kind, keep, most)).rowcount
-        if gone:
-            self._raw.execute(self._sql["old_receipts"])
-        return gone
+        deleted = self._run("old_runs", kind, keep, most).rowcount
+        if deleted:
+            self._run("old_receipts")
+        return deleted
 
     # --- lists ---
 
     def confirmed_at(self) -> dict[str, str]:
-        """Resource -> Flexport's time at which all its objects were last found as we have them."""
-        return dict(self._raw.execute(self._sql["floors"]).fetchall())
-
-    def list_state(self, resource: str) -> ListState:
-        """What is known of a list."""
-        row = self._raw.execute(self._sql["resource"], (resource,)).fetchone()
-        return ListState(resource) if row is None else ListState(*row)
+        """Resource -> Flexport's time at which all its objects were last found to be as stored."""
+        return dict(self._run("floors").fetchall())
 
     def list_states(self) -> dict[str, ListState]:
-        """What is known of every list that was ever read."""
-        return {row[0]: ListState(*row) for row in self._raw.execute(self._sql["resources"])}
+        """The state of every list that was ever read, by resource."""
+        return {state.resource: state for state in self._all(ListState, "resources")}
 
     def mark_complete(self, receipt: Receipt, at: str) -> None:
-        """The list was read whole, and the books close."""
-        self._ensure_row(receipt.resource)
-        pages = receipt.next_page - 1
-        self._raw.execute(self._sql["completed"], (receipt.resource, receipt.as_of, at, receipt.total, pages))
+        """Note that a list was read completely."""
+        self._run("know", receipt.resource)
+        self._run("completed", receipt.resource, receipt.as_of, at, receipt.total, receipt.next_page - 1)
 
     def set_incremental_since(self, resource: str, since: str) -> None:
-        """Changes were read up to this time of Flexport's."""
-        self._ensure_row(resource)
-        self._raw.execute(self._sql["caught_up"], (resource, since))
+        """Note that changes were read up to this time of Flexport's."""
+        self._run("know", resource)
+        self._run("caught_up", resource, since)
 
     def set_filter_refused(self, resource: str, at: str | None) -> None:
-        """Flexport was seen to ignore the filter on update time; None: it honours it."""
-        self._ensure_row(resource)
-        self._raw.execute(self._sql["refused"], (resource, at))
+        """Note when Flexport was seen to ignore the filter on update time; None: it honours it."""
+        self._run("know", resource)
+        self._run("refused", resource, at)
 
     def mark_unavailable(self, resource: str, at: str, reason: str) -> None:
-        """The account may not read this list."""
-        self._ensure_row(resource)
-        self._raw.execute(self._sql["unavailable"], (resource, at, reason))
+        """Note that the account may not read this list."""
+        self._run("know", resource)
+        self._run("unavailable", resource, at, reason)
 
-    def _ensure_row(self, resource: str) -> None:
-        self._raw.execute(self._sql["know"], (resource,))
-
-    # --- what went missing ---
+    # --- missing objects ---
 
     def missing(self, table: Table, run_id: int, floor: str, known_before: str) -> list[Key]:
-        """The live objects known before this pass that none of its pages held."""
+        """The live objects known before this run that none of its pages had."""
         sql = (
             f"SELECT id FROM {table.name} WHERE removed_at IS NULL AND as_of < ? AND first_seen_at < ? "  # noqa: S608
             "AND id NOT IN (SELECT j.value FROM sync_pages p, json_each(p.keys) j "
             "WHERE p.run_id = ? AND p.resource = ?)"
         )
-        values = (floor, known_before, run_id, table.name)
-        return [row[0] for row in self._raw.execute(sql, values)]
+        return [row[0] for row in self._raw.execute(sql, (floor, known_before, run_id, table.name))]
 
     def count_live(self, table: Table) -> int:
-        """How many objects of a resource are there."""
+        """How many objects of a resource exist."""
         return int(self._raw.execute(f"SELECT count(*) FROM {table.name} WHERE removed_at IS NULL").fetchone()[0])  # noqa: S608
 
     def seen_keys(self, run_id: int, resource: str) -> set[Key]:
-        """Every id that the pages of a pass held so far."""
-        return {row[0] for row in self._raw.execute(self._sql["seen"], (run_id, resource))}
+        """Every id that the pages of a run had so far."""
+        return set(self._first_column("seen", run_id, resource))
 
     def has_missing(self, resource: str) -> bool:
         """Whether anything of this resource is missing."""
-        return self._raw.execute(self._sql["any_missing"], (resource,)).fetchone() is not None
+        return self._run("any_missing", resource).fetchone() is not None
 
     def clear_seen(self, run_id: int, resource: str) -> None:
-        """What this pass has seen is not missing."""
-        self._raw.execute(self._sql["seen_again"], (run_id, resource))
+        """Objects that this run has seen are not missing."""
+        self._run("seen_again", run_id, resource)
 
     def add_missing(self, resource: str, keys: Sequence[Key], as_of: str) -> None:
-        """A complete pass did not have these."""
+        """Note that a complete run did not have these."""
         self._raw.executemany(self._sql["missed"], [(resource, key, as_of) for key in keys])
 
     def hold(self, resource: str, keys: Sequence[Key], as_of: str) -> None:
-        """These would vanish, and a person decides."""
+        """Keep these until a person decides whether they are removed."""
         self._raw.executemany(self._sql["hold"], [(resource, key, as_of) for key in keys])
 
     def release(self, resource: str) -> None:
-        """Nothing of this resource waits for a person any more."""
-        self._raw.execute(self._sql["release"], (resource,))
+        """Nothing of this resource waits for a person."""
+        self._run("release", resource)
 
     def missing_for(self, resource: str, passes: int) -> list[Key]:
-        """What so many complete passes did not have."""
-        return [row[0] for row in self._raw.execute(self._sql["gone"], (resource, passes))]
+        """The objects that so many complete runs did not have."""
+        return self._first_column("gone", resource, passes)
 
     def held_keys(self, resource: str, limit: int) -> list[Key]:
-        """What waits for a person."""
-        return [row[0] for row in self._raw.execute(self._sql["held"], (resource, limit))]
+        """The objects that wait for a person."""
+        return self._first_column("held", resource, limit)
 
     def held_counts(self) -> dict[str, tuple[int, str]]:
         """Resource -> how many of its objects wait for a person, and since which time of Flexport's."""
-        return {row[0]: (row[1], row[2]) for row in self._raw.execute(self._sql["held_counts"])}
+        return {resource: (count, since) for resource, count, since in self._run("held_counts")}
 
     def clear_missing(self, resource: str, keys: Sequence[Key]) -> None:
-        """These are there, or are known to be gone: nothing waits."""
-        self._raw.execute(self._sql["found"], (resource, msgspec.json.encode(keys).decode()))
+        """These exist, or are known to be removed: nothing waits."""
+        self._run("found", resource, json_text(keys))
 
 
 class ReceiptEnd(msgspec.Struct, frozen=True):

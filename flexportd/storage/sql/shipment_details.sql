@@ -31,3 +31,11 @@ SELECT is_complete, consecutive_matches, mismatches, decided_at FROM shipment_li
 
 -- decide: what comparisons have shown now
 UPDATE shipment_list_completeness SET is_complete = ?, consecutive_matches = ?, mismatches = ?, decided_at = ?;
+
+-- put_carbon: the newest figure of a leg
+INSERT OR REPLACE INTO carbon_figures (leg_id, shipment_id, mode, kg, request, raw, as_of, calculated_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- carbon_of_shipment: the figures of one shipment's legs
+SELECT leg_id, shipment_id, mode, kg, request, raw, as_of, calculated_at FROM carbon_figures WHERE shipment_id = ?
+ORDER BY leg_id;

@@ -75,10 +75,6 @@ UPDATE sync_missing SET held = 0 WHERE resource = ?;
 -- found: these are there after all
 DELETE FROM sync_missing WHERE resource = ? AND resource_id IN (SELECT value FROM json_each(?));
 
--- resource: what we know of one list
-SELECT resource, confirmed_at, complete_at, total, requests, incremental_until, filter_ignored_at, unavailable_at,
-    unavailable_reason FROM sync_resources WHERE resource = ?;
-
 -- resources: what we know of all lists
 SELECT resource, confirmed_at, complete_at, total, requests, incremental_until, filter_ignored_at, unavailable_at,
     unavailable_reason FROM sync_resources ORDER BY resource;

@@ -22,8 +22,8 @@ from flexportd.expose.dashboard.view.labels import LABELS, Badge, sentence, shor
 from flexportd.expose.openapi import query_params
 from flexportd.expose.webhook_refusals import explanation, hint
 from flexportd.storage.queries.list_query import PageRequest
+from flexportd.storage.repositories.counters import WebhookRefusal
 from flexportd.storage.repositories.events import EventVersion
-from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
 from flexportd.storage.transaction import Transaction
 
 _FINDINGS = 50
@@ -69,7 +69,7 @@ async def _query(request: web.Request) -> SystemQuery:
         jobs=app[JOBS].list_jobs(),
         wal_bytes=app[DB].writer.wal_bytes(),
         memory=(app[CACHE].hits, app[CACHE].misses, app[CACHE].size),
-        disk=app[CACHE].disk_stats(),
+        disk=app[CACHE].disk.stats(),
         notice=NOTICES.get(query.get("done", "")),
     )
 

@@ -18,8 +18,8 @@ from flexportd.expose.dashboard.view.dates import ViewContext
 from flexportd.expose.dashboard.view.labels import missing_objects_text, sentence
 from flexportd.expose.webhook_refusals import current_refusals
 from flexportd.expose.webhook_refusals import sentence as refused_sentence
+from flexportd.storage.repositories.counters import WebhookRefusal
 from flexportd.storage.repositories.sync import ListState
-from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
 from flexportd.storage.transaction import Transaction
 
 _DELIVERY_BADGES = {"polling_failed": "Polling fails", "unusually_quiet": "Unusually quiet"}
