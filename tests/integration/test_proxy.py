@@ -20,7 +20,7 @@ from flexportd.flexport.oauth.auth import ApiKeyAuth
 from flexportd.flexport.oauth.client_credentials import ClientCredentials, Credentials
 from flexportd.flexport.transport import Proxy
 from flexportd.settings import Settings
-from flexportd.settings.proxies import parse_proxy
+from flexportd.settings.addresses import parse_proxy
 from tests.flexport_double import FlexportDouble, HurriedClock, answer
 from tests.forward_proxy import ForwardProxy
 from tests.under_test import start
