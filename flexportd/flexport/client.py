@@ -20,7 +20,7 @@ from flexportd.flexport.download import Downloaded, Sink, StreamedDownload
 from flexportd.flexport.errors import FlexportError
 from flexportd.flexport.lists import page_number, page_query, path_template
 from flexportd.flexport.oauth.auth import Auth
-from flexportd.flexport.parse_response import ObjectBody, PageBody, parse_response, read_object, read_page
+from flexportd.flexport.parse_response import parse_response, read_object, read_page
 from flexportd.flexport.redaction import Secrets
 from flexportd.flexport.retry import AttemptStats, OutgoingRequest, RetryingSender
 from flexportd.flexport.server_clock import ServerClock
@@ -68,7 +68,6 @@ class ListPage:
     date: str
     bytes: int
     notes: list[str]
-    version: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,6 @@ class FetchedObject:
     date: str
     status: int
     request_id: str | None
-    version: int | None
 
 
 class Client:
@@ -129,7 +127,7 @@ class Client:
 
         async def attempt(bearer: str, stats: AttemptStats) -> ListPage:
             reply, date = await self._reply(request, bearer, stats)
-            body: PageBody = await parse_response(reply, read_page, order.name)
+            body = await parse_response(reply, read_page, order.name)
             return ListPage(
                 number,
                 body.rows,
@@ -139,7 +137,6 @@ class Client:
                 date,
                 len(reply.body),
                 [*body.notes, *self._link_notes(body.next, number)],
-                body.version,
             )
 
         return await self._send(order, attempt)
@@ -212,9 +209,9 @@ class Client:
 
         async def attempt(bearer: str, stats: AttemptStats) -> FetchedObject:
             reply, date = await self._reply(request, bearer, stats)
-            body: ObjectBody = await parse_response(reply, read_object, name)
+            text = await parse_response(reply, read_object, name)
             request_id = reply.error_details().request_id
-            return FetchedObject(body.text, reply.started_at or date, date, reply.status, request_id, body.version)
+            return FetchedObject(text, reply.started_at or date, date, reply.status, request_id)
 
         return await self._send(order, attempt)
 

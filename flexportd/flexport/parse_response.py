@@ -44,16 +44,7 @@ class PageBody:
     rows: list[bytes]
     next: str | None
     total_count: int | None
-    version: int | None
     notes: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectBody:
-    """One object's exact JSON."""
-
-    text: bytes
-    version: int | None
 
 
 async def parse_response(reply: Reply, read: Callable[[bytes], T], name: str) -> T:
@@ -100,8 +91,7 @@ def error_for(reply: Reply, name: str) -> FlexportError:
 
 def read_page(body: bytes) -> PageBody:
     """The rows of a list's page."""
-    top = _open(body)
-    page = _members(_data(top, "list"))
+    page = _members(_data(_open(body), "list"))
     if "data" not in page or _kind(page["data"]) not in ("a list", "null"):
         raise _unexpected("an object where a list was expected")
     rows = [] if _kind(page["data"]) == "null" else [bytes(row) for row in _elements(page["data"])]
@@ -114,19 +104,19 @@ def read_page(body: bytes) -> PageBody:
     if following is not None and not isinstance(following, str):
         notes.append(f"next is {_kind(page['next'])}, not a URL")
         following = ""
-    return PageBody(rows, following, count, _whole_number(_value(top.get("version"))), notes)
+    return PageBody(rows, following, count, notes)
 
 
-def read_object(body: bytes) -> ObjectBody:
-    """The object in a response, also one without an envelope if it has `_object` and `id`."""
+def read_object(body: bytes) -> bytes:
+    """The exact JSON of the object in a response, also without an envelope if it has `_object` and `id`."""
     top = _open(body)
     if _is_bare(top):
-        return ObjectBody(json_text.strip_bom(body).strip(), None)
+        return json_text.strip_bom(body).strip()
     text = bytes(_data(top, "object"))
     inner = _members(text).get("data")
     if inner is not None and _kind(inner) == "a list":
         raise _unexpected("a list where an object was expected")
-    return ObjectBody(text, _whole_number(_value(top.get("version"))))
+    return text
 
 
 def message_of(body: bytes) -> str | None:

@@ -4,6 +4,7 @@ The check finds placeholders that people type. It does not measure strength: a s
 """
 
 import re
+from importlib import resources
 from itertools import pairwise
 
 _MIN_DIFFERENT = 6  # different characters; nearly all texts of 16 random digits have more
@@ -31,18 +32,7 @@ _PREFIX = re.compile(r"^(whsec|sk|pk|rk)[_-]((live|test)[_-])?", re.IGNORECASE) 
 _SYMBOLS = str.maketrans("@$", "as")
 _DIGITS = str.maketrans("013457", "oieast")  # as in passw0rd
 
-_COMMON = """
-    secret secrets password passwort passwords passwd pass phrase passphrase change changeme changethis changeit me
-    this it please replace replaceme webhook webhooks hook flexport flexportd example examples sample default test
-    tests testing token tokens key keys api my your our the an to is not be should must very super top here put
-    insert enter set choose some any random string value placeholder dummy foo bar baz qux admin administrator root
-    user username letmein welcome hello world login client server production prod development dev staging sandbox
-    local localhost signing signature sign hmac sha shared private public access auth todo fixme none null empty
-    undefined unknown qwerty monkey dragon master iloveyou correcthorsebatterystaple deadbeef cafebabe for of and or
-    in on with real long enough minimum characters sixteen do use now later company sunshine princess
-    football baseball trustno summer winter
-"""
-_WORDS = frozenset(_COMMON.split())
+_WORDS = frozenset(resources.files("flexportd.settings").joinpath("common_words.txt").read_text("ascii").split())
 _LONGEST_WORD = max(map(len, _WORDS))
 
 

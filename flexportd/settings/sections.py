@@ -52,28 +52,12 @@ _BY_PROFILE = {"shown": "by environment", "sample": "https://api.flexport.com"}
 _TOKENS = _BY_PROFILE | {"sample": "https://api.flexport.com/oauth/token"}
 
 
-# Plural and singular: `[sync] resources` has the plural, `[cache] ttl` the singular. `core.resources.registry` has the
-# same names; a test compares them, because settings know nothing of core.
-RESOURCES = {
-    "shipments": "shipment",
-    "legs": "leg",
-    "containers": "container",
-    "container_legs": "container_leg",
-    "products": "product",
-    "invoices": "invoice",
-    "commercial_invoices": "commercial_invoice",
-    "bookings": "booking",
-    "booking_line_items": "booking_line_item",
-    "purchase_orders": "purchase_order",
-    "purchase_order_line_items": "purchase_order_line_item",
-    "documents": "document",
-    "customs_entries": "customs_entry",
-    "companies": "company",
-    "company_entities": "company_entity",
-    "contacts": "contact",
-    "locations": "location",
-    "ports": "port",
-}
+# `core.resources.registry` has the same names; a test compares them, since settings know nothing of core.
+RESOURCES = (
+    "shipments", "legs", "containers", "container_legs", "products", "invoices", "commercial_invoices",
+    "bookings", "booking_line_items", "purchase_orders", "purchase_order_line_items", "documents",
+    "customs_entries", "companies", "company_entities", "contacts", "locations", "ports",
+)  # fmt: skip
 
 
 def _check_resource(name: str) -> str:
@@ -102,6 +86,11 @@ def _check_environment(value: str) -> str:
 
 def _from_profile(data: dict[str, Any]) -> Any:
     return profile(data.get("environment", "production"))
+
+
+def _require_both(value: object, other: object, name: str) -> None:
+    if (value is None) != (other is None):
+        raise RuleError(f"missing, but {name} requires it" if value is None else f"requires {name}, which is missing")
 
 
 def _check_timezone(value: str) -> str:
@@ -146,13 +135,10 @@ class FlexportSettings(SectionModel):
     def _one_way_to_sign_in(cls, value: object, info: ValidationInfo) -> object:
         if "api_key" not in info.data or "client_id" not in info.data:
             return value
-        name = info.data["client_id"]
-        if info.data["api_key"] is not None and (name is not None or value is not None):
+        client_id = info.data["client_id"]
+        if info.data["api_key"] is not None and (client_id is not None or value is not None):
             raise RuleError("set either api_key, or client_id and client_secret, not both")
-        if (name is None) != (value is None):
-            raise RuleError(
-                "missing, but client_id requires it" if value is None else "requires client_id, which is missing"
-            )
+        _require_both(value, client_id, "client_id")
         return value
 
 
@@ -209,10 +195,8 @@ class ServerSettings(SectionModel):
     @field_validator("tls_key")
     @classmethod
     def _both_or_none(cls, value: object, info: ValidationInfo) -> object:
-        if "tls_cert" in info.data and (value is None) != (info.data["tls_cert"] is None):
-            raise RuleError(
-                "missing, but tls_cert requires it" if value is None else "requires tls_cert, which is missing"
-            )
+        if "tls_cert" in info.data:
+            _require_both(value, info.data["tls_cert"], "tls_cert")
         return value
 
 

@@ -94,7 +94,7 @@ async def test_a_page_asks_for_a_hundred_and_gives_each_object_as_it_came(flexpo
     assert asked.headers["Flexport-Version"] == "2"
     assert asked.headers["Accept"] == asked.headers["Content-Type"] == "application/json"
     assert [json.loads(row) for row in page.rows] == rows
-    assert (page.number, page.has_next, page.total_count, page.notes, page.version) == (1, True, 2, [], 2)
+    assert (page.number, page.has_next, page.total_count, page.notes) == (1, True, 2, [])
     assert page.started_at <= page.date or page.started_at[:16] == page.date[:16]
 
 
@@ -130,7 +130,7 @@ async def test_one_object_by_any_key(flexport, client):
         flexport.script.append(answer(envelope(SHIPMENT), X_Request_ID="req-1"))
         found = await client.get("/shipments", key, "refresh")
         assert json.loads(found.text) == SHIPMENT
-        assert (found.status, found.request_id, found.version) == (200, "req-1", 2)
+        assert (found.status, found.request_id) == (200, "req-1")
     paths = [request.raw_path for request in flexport.asked]
     assert paths[:2] == ["/shipments/7", "/shipments/-_a"]
     assert all(path.count("/") == 2 and ".." not in path for path in paths)

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from flexportd.cache.memory import kind_of
 from flexportd.errors import ConfigError
 from flexportd.settings import ListenAddress, LoadedConfig, Settings, changed_keys, describe_values, load
 from flexportd.settings.config_file import key_lines
@@ -888,8 +889,9 @@ def test_the_shipped_profiles_are_sound():
 
 def test_the_shipped_lifetimes_are_those_of_every_type(home):
     cache = home.load().settings.cache
+    singular = {kind_of((name,)) for name in RESOURCES}
     assert list(cache.seconds()) == list(default_lifetimes()) == list(type(cache.ttl).model_fields)
-    assert set(default_lifetimes()) == {*RESOURCES.values(), "timeline", "page", "file"}
+    assert set(default_lifetimes()) == {*singular, "timeline", "page", "file"}
     assert cache.seconds()["shipment"] == 300
     assert cache.ttl.file == timedelta(days=7)
 
