@@ -154,7 +154,7 @@ class Client:
         fresh token resolves). Raises UnknownOutcomeError if it may have taken effect, or another FlexportError.
         """
         if method not in ("POST", "PATCH"):
-            raise InvalidError(f"method: {escape_control(method)!r} is not one that writes: POST, PATCH", "method")
+            raise InvalidError(f"method: {escape_control(method)!r} does not write; use POST or PATCH", "method")
         return await self._send_for_object(Request(method, self._url(path, {}), {}, body), path, purpose)
 
     async def download(self, path: str, purpose: Purpose, sink: Sink, max_size: int) -> Downloaded:
@@ -246,7 +246,7 @@ class Client:
         try:
             host = urlsplit(link).netloc
         except ValueError:
-            return [f"next is no URL: {escape_control(link, 100)}"]
+            return [f"next is not a URL: {escape_control(link, 100)}"]
         notes = []
         if host and host != urlsplit(self._rules.base_url).netloc:
             notes.append(f"next leads to another host: {escape_control(host, 100)}")
