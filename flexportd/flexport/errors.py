@@ -61,39 +61,27 @@ class FlexportError(FlexportdError):
 
 
 class UnauthorisedError(FlexportError):
-    """The key or token is not accepted, for this resource or at all."""
-
     slug = "flexport-unauthorised"
 
 
 class ForbiddenAtFlexportError(FlexportError):
-    """The account may not see or do this."""
-
     slug = "flexport-forbidden"
 
 
 class NotFoundAtFlexportError(FlexportError):
-    """There is no such object, or it is no longer visible to the account."""
-
     slug = "flexport-not-found"
 
 
 class RejectedError(FlexportError):
-    """Flexport rejects the request; sending it again cannot help."""
-
     slug = "flexport-rejected"
 
 
 class RateLimitedError(FlexportError):
-    """Too many requests; this one had no effect."""
-
     slug = "flexport-rate-limited"
     permanent = False
 
 
 class FlexportUnavailableError(FlexportError):
-    """Flexport cannot be reached or fails, temporarily."""
-
     slug = "flexport-unavailable"
     permanent = False
 
@@ -119,15 +107,11 @@ class MalformedResponseError(FlexportError):
 
 
 class ResponseTooLargeError(MalformedResponseError):
-    """The response is larger than allowed; reading was aborted."""
-
     slug = "flexport-response-too-large"
     permanent = True
 
 
 class EchoedSecretError(MalformedResponseError):
-    """A file contains our credentials: it is not stored."""
-
     permanent = True
 
 

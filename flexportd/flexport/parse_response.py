@@ -94,7 +94,7 @@ def read_page(body: bytes) -> PageBody:
     page = _members(_data(_open(body), "list"))
     if "data" not in page or _kind(page["data"]) not in ("a list", "null"):
         raise _unexpected("an object where a list was expected")
-    rows = [] if _kind(page["data"]) == "null" else [bytes(row) for row in _elements(page["data"])]
+    rows = [] if _kind(page["data"]) == "null" else _split(page["data"], list[msgspec.Raw], json_text.elements)
     notes: list[str] = []
     total = _value(page.get("total_count"))
     count = _whole_number(total)
@@ -104,7 +104,7 @@ def read_page(body: bytes) -> PageBody:
     if following is not None and not isinstance(following, str):
         notes.append(f"next is {_kind(page['next'])}, not a URL")
         following = ""
-    return PageBody(rows, following, count, notes)
+    return PageBody(list(map(bytes, rows)), following, count, notes)
 
 
 def read_object(body: bytes) -> bytes:
@@ -196,10 +196,6 @@ class _Unreadable:
 
 def _members(text: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
     return _split(text, dict[str, msgspec.Raw], json_text.members)
-
-
-def _elements(text: msgspec.Raw) -> list[msgspec.Raw]:
-    return _split(text, list[msgspec.Raw], json_text.elements)
 
 
 def _value(raw: msgspec.Raw | None) -> Any:

@@ -52,7 +52,11 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         notes=(
             *sources.notes,
             *_permission_notes(sources, document),
-            *([open_access_warning(settings.exposures)] if settings.exposures and not settings.keys_required else []),
+            *(
+                [open_access_warning(settings.server.exposures)]
+                if settings.server.exposures and not settings.keys_required
+                else []
+            ),
             *_encryption_warnings(settings),
             *filter(None, [environment_note(settings.flexport.proxy, environ)]),
         ),

@@ -43,19 +43,14 @@ class Settings(SectionModel):
     @field_validator("api")
     @classmethod
     def _any_origin_with_keys_alone(cls, value: ApiSettings, info: ValidationInfo) -> ApiSettings:
-        if ANY_ORIGIN in value.cors_origins and "server" in info.data and not _required(value, info.data["server"]):
+        if ANY_ORIGIN in value.cors_origins and "server" in info.data and not value.keys_required(info.data["server"]):
             raise RuleError('cors_origins = ["*"] lets every web page read all data: it requires require_key = true')
         return value
 
     @property
     def keys_required(self) -> bool:
-        """Whether every caller over the network needs a key."""
-        return _required(self.api, self.server)
-
-    @property
-    def exposures(self) -> tuple[str, ...]:
-        """The [server] settings that let other machines connect, directly or through a proxy."""
-        return _exposures(self.server)
+        """Whether every client on the network needs a key."""
+        return self.api.keys_required(self.server)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -76,15 +71,6 @@ class Settings(SectionModel):
             "log.access": False,
         }
         return cls.model_validate(nest(values | overrides))
-
-
-def _required(api: ApiSettings, server: ServerSettings) -> bool:
-    return bool(_exposures(server)) if api.require_key is None else api.require_key
-
-
-def _exposures(server: ServerSettings) -> tuple[str, ...]:
-    listens = [f"listen {address}" for address in server.listen if not address.is_loopback]
-    return (*listens, *(name for name in ("public_url", "trusted_proxies") if getattr(server, name)))
 
 
 def nest(values: dict[str, object]) -> dict[str, Any]:

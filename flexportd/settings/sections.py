@@ -199,6 +199,12 @@ class ServerSettings(SectionModel):
             _require_both(value, info.data["tls_cert"], "tls_cert")
         return value
 
+    @property
+    def exposures(self) -> tuple[str, ...]:
+        """The settings that let other machines connect, directly or through a proxy."""
+        listens = [f"listen {address}" for address in self.listen if not address.is_loopback]
+        return (*listens, *(name for name in ("public_url", "trusted_proxies") if getattr(self, name)))
+
 
 class StorageSettings(SectionModel):
     """Where data is stored, and for how long."""
@@ -350,6 +356,10 @@ class ApiSettings(SectionModel):
         if "page_size" in info.data and value < info.data["page_size"]:
             raise ValueError(f"must be at least page_size, which is {info.data['page_size']}")
         return value
+
+    def keys_required(self, server: ServerSettings) -> bool:
+        """Whether every client on the network needs a key."""
+        return bool(server.exposures) if self.require_key is None else self.require_key
 
 
 class DashboardSettings(SectionModel):
