@@ -3,7 +3,7 @@
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +12,7 @@ import aiohttp
 
 from flexportd.clock import Clock
 from flexportd.daemon.app import Daemon, open_daemon
-from flexportd.flexport.webhook_signature import sign
+from flexportd.flexport.webhook_signature import Verifier, sign
 from flexportd.settings import Settings
 
 SECRET = "test-secret-0123456789"
@@ -24,6 +24,13 @@ async def look_again() -> None:
     Looking without a pause takes the processor from what is waited for: beside other load, a limit passes.
     """
     await asyncio.sleep(0.01)
+
+
+def signature_problem(verifier: Verifier, body: bytes, headers: Mapping[str, str]) -> str | None:
+    """None for a valid signature, else `missing`, `sha1_only`, `malformed` or `mismatch`."""
+    check = verifier.begin(headers)
+    check.update(body)
+    return check.problem or (None if check.matches() else "mismatch")
 
 
 class UnderTest:

@@ -20,8 +20,16 @@ from flexportd.core.resources.plausibility import anomalies
 from flexportd.escape import escape_control
 from flexportd.flexport.milestones import milestone
 from flexportd.flexport.models.wire import FieldFault
-from flexportd.flexport.object_names import canonical
-from flexportd.flexport.published_schema import LINKS, FieldKind, ListOf, ObjectShape, OpenEnum, Spec, published_schema
+from flexportd.flexport.published_schema import (
+    LINKS,
+    FieldKind,
+    ListOf,
+    ObjectShape,
+    OpenEnum,
+    Spec,
+    canonical,
+    published_schema,
+)
 from flexportd.storage.queries.table import Table
 from flexportd.storage.repositories.schema_drift import TOO_MANY, DriftRecord
 from flexportd.storage.transaction import Transaction

@@ -15,10 +15,9 @@ from flexportd.errors import ConflictError, FlexportdError, UnavailableError
 from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.lists import LISTS
 from flexportd.flexport.oauth.auth import ApiKeyAuth, Auth
-from flexportd.flexport.oauth.client_credentials import ClientCredentials
-from flexportd.flexport.oauth.grant import Credentials
-from flexportd.flexport.proxy import Proxy
+from flexportd.flexport.oauth.client_credentials import ClientCredentials, Credentials
 from flexportd.flexport.redaction import Secrets
+from flexportd.flexport.transport import Proxy
 from flexportd.ingest.carbon import CarbonCalculator
 from flexportd.ingest.event_poller.poller import EventPoller
 from flexportd.ingest.event_poller.window import Window

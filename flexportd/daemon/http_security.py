@@ -48,7 +48,7 @@ class HttpSecurity:
     def reload(self, settings: Settings) -> None:
         """Apply the settings that can change while running."""
         self._rate = settings.api.rate_limit
-        self._require_key, self._exposures = settings.api.require_key, settings.exposures
+        self._require_key, self._exposures = settings.api.require_key, settings.server.exposures
         self._configure_keys()
         self.access_log.enabled = settings.log.access and settings.log.level in ("debug", "info")
         url = settings.server.public_url

@@ -57,7 +57,7 @@ async def listen(stack: AsyncExitStack, settings: Settings, context: AppContext,
     context.server.start_warnings += unavailable
     for warning in unavailable:
         log.warning("listen_address_unavailable", reason=warning)
-    if security.authenticator.exposures != settings.exposures and not security.authenticator.required:
+    if security.authenticator.exposures != settings.server.exposures and not security.authenticator.required:
         log.warning("unauthenticated_access_allowed", detail=open_access_warning(security.authenticator.exposures))
     path = settings.storage.control_socket
     if any(is_bound_to(sock, path) for sock, _, _ in held):

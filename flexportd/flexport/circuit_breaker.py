@@ -1,51 +1,49 @@
-"""A circuit breaker: while Flexport keeps failing it is left alone, then tried by one request at a time."""
+"""A circuit breaker: while Flexport keeps failing, requests pause; then one at a time probes whether it works."""
 
 import random
 from typing import Any, Literal
 
-from flexportd.clock import stamp
+from flexportd.clock import MonotonicClock, stamp
 from flexportd.escape import escape_control
-from flexportd.flexport.monotonic import MonotonicClock
 
 _MAX_FAILURES = 5
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 120.0  # seconds
-_EPSILON = 0.001  # more than exact: who wakes up must find it over
-_PROBE_POLL = 1.0  # seconds until one may ask again whether the probe came through
+_EPSILON = 0.001  # more than exact: the pause must be over when a sleeper wakes up
+_PROBE_POLL = 1.0  # seconds between checks whether the probe succeeded
 
 State = Literal["closed", "open", "half_open"]
 
 
 class Breaker:
-    """Counts failures in a row. Only transport errors, 5xx and malformed answers are failures; a 404 is an answer.
+    """Counts failures in a row: transport errors, 5xx and malformed responses; a 404 is a valid response.
 
-    It opens when more than one resource fails: one list that Flexport cannot give must not stand in the way of others.
+    It opens only if more than one resource fails: one broken list must not block the others.
     """
 
-    def __init__(self, steady: MonotonicClock) -> None:
-        self._monotonic = steady
+    def __init__(self, monotonic: MonotonicClock) -> None:
+        self._monotonic = monotonic
         self._failures = 0
         self._failing: set[str] = set()  # the resources of these failures; path templates, so few
         self._pauses = 0  # in a row, each twice as long
         self._until: float | None = None  # None: closed
-        self._since = steady.wall_time(steady.seconds())
+        self._since = monotonic.wall_time(monotonic.seconds())
         self._reason: str | None = None
         self._detail: str | None = None
         self._probing = False
 
     @property
     def state(self) -> State:
-        """What it is now."""
         if self._until is None:
             return "closed"
         return "open" if self._monotonic.seconds() < self._until else "half_open"
 
     @property
     def reason(self) -> str | None:
-        """The failure that opened it; None while closed."""
+        """The failure that opened the circuit; None while closed."""
         return self._reason
 
     def wait(self) -> float:
-        """Seconds until a request may be tried; 0 when it may now."""
+        """Seconds until a request may be sent; 0 if it may now."""
         if self._until is None:
             return 0.0
         left = self._until - self._monotonic.seconds()
@@ -54,41 +52,33 @@ class Breaker:
         return _PROBE_POLL if self._probing else 0.0
 
     def enter(self) -> bool:
-        """Take the right to send one request: call when `wait` was 0, and `leave` afterwards.
-
-        Returns whether it is the probe.
-        """
+        """Begin one request: call when `wait` is 0, and `leave` afterwards. Returns whether it is the probe."""
         self._probing = self._until is not None
         return self._probing
 
     def leave(self, resource: str, *, probe: bool, failure: str | None, answered: bool, detail: str = "") -> None:
-        """Tell how the request of a resource went: with a failure, with an answer, or neither (it was cancelled).
+        """End the request of a resource: with a failure, a response, or neither (it was cancelled).
 
-        `failure` is a sentence for people, `detail` what stands behind it.
+        `failure` is a sentence for people, `detail` its technical reason.
         """
         if probe:
             self._probing = False
+        is_closed = self._until is None
         if failure is not None:
             self._failing.add(resource)
-            self._failed(failure, detail, probe=probe)
-        elif answered and (probe or self._until is None):
-            if self._until is not None:
-                self._since = self._monotonic.wall_time(self._monotonic.seconds())
+            self._failures += 1
+            # While open, only the probe's failure is news: other requests began before.
+            if probe or (is_closed and self._failures >= _MAX_FAILURES and len(self._failing) > 1):
+                pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._pauses, 10))
+                pause = min(_LONGEST_PAUSE, pause * (1 + random.random() / 4))  # noqa: S311 (jitter is no secret)
+                self._pauses += 1
+                self._until = self._monotonic.seconds() + pause
+                self._reason, self._detail = escape_control(failure), escape_control(detail) or None
+        elif answered and (probe or is_closed):
             self._failures, self._pauses, self._until, self._reason, self._detail = 0, 0, None, None, None
             self._failing.clear()
-
-    def _failed(self, reason: str, detail: str, *, probe: bool) -> None:
-        self._failures += 1
-        # A request that began before it opened says nothing new.
-        enough = self._failures >= _MAX_FAILURES and len(self._failing) > 1
-        if (self._until is None and enough) or probe:
-            if self._until is None:
-                self._since = self._monotonic.wall_time(self._monotonic.seconds())
-            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._pauses, 10))
-            pause = min(_LONGEST_PAUSE, pause * (1 + random.random() / 4))  # noqa: S311 (jitter is no secret)
-            self._pauses += 1
-            self._until = self._monotonic.seconds() + pause
-            self._reason, self._detail = escape_control(reason), escape_control(detail) or None
+        if is_closed != (self._until is None):
+            self._since = self._monotonic.wall_time(self._monotonic.seconds())
 
     def view(self) -> dict[str, Any]:
         """For the status page: `retry_at` is None while closed."""

@@ -1,8 +1,9 @@
-"""What went wrong between us and Flexport, one sentence for each kind: the only place where it is put into words.
+"""What went wrong between Flexport and us: one sentence for people for each kind of failure.
 
-A sentence is for people. What the library, the operating system or the protocol said is the `detail` of the error.
+The message of the library, the operating system or the protocol is the `detail` of the error.
 """
 
+import errno
 import socket
 import ssl
 from collections.abc import Mapping
@@ -13,48 +14,30 @@ from yarl import URL
 
 
 class FailureKind(StrEnum):
-    """One way in which a request fails without a usable answer."""
+    """One way in which a request fails without a usable response; the value is its sentence."""
 
-    DNS = "dns"
-    REFUSED = "refused"
-    UNREACHABLE = "unreachable"
-    CERTIFICATE = "certificate"
-    TLS = "tls"
-    PROXY = "proxy"
-    CONNECT_TIMEOUT = "connect-timeout"
-    NETWORK = "network"
-    TIMEOUT = "timeout"
-    CLOSED = "closed"
-    BROKEN = "broken"
-    WEB_PAGE = "web-page"
-    NOT_JSON = "not-json"
-    NO_ENVELOPE = "no-envelope"
-    REDIRECT = "redirect"
+    DNS = "Flexport cannot be reached: the host name {host} cannot be resolved"
+    REFUSED = "Flexport cannot be reached: {host} refuses the connection"
+    UNREACHABLE = "Flexport cannot be reached: there is no network route to {host}"
+    CERTIFICATE = "Flexport cannot be reached: the TLS certificate of {host} is not valid"
+    TLS = "Flexport cannot be reached: no secure (TLS) connection to {host} can be set up"
+    PROXY = "Flexport cannot be reached: the proxy does not pass the request on"
+    CONNECT_TIMEOUT = "Flexport cannot be reached: connecting to {host} takes too long"
+    NETWORK = "Flexport cannot be reached: the connection to {host} fails"
+    TIMEOUT = "Flexport did not answer in time"
+    CLOSED = "The connection to Flexport was closed before the answer was complete"
+    BROKEN = "Flexport's answer is incomplete or is not valid HTTP"
+    WEB_PAGE = "Flexport answered with a web page instead of JSON"
+    NOT_JSON = "Flexport's answer is not valid JSON"
+    NO_ENVELOPE = "Flexport's answer does not have the expected form"
+    REDIRECT = "Flexport answered with a redirect, which is not followed"
 
-
-MESSAGES: Mapping[FailureKind, str] = {
-    FailureKind.DNS: "Flexport cannot be reached: the host name {host} cannot be resolved",
-    FailureKind.REFUSED: "Flexport cannot be reached: {host} refuses the connection",
-    FailureKind.UNREACHABLE: "Flexport cannot be reached: there is no network route to {host}",
-    FailureKind.CERTIFICATE: "Flexport cannot be reached: the TLS certificate of {host} is not valid",
-    FailureKind.TLS: "Flexport cannot be reached: no secure (TLS) connection to {host} can be set up",
-    FailureKind.PROXY: "Flexport cannot be reached: the proxy does not pass the request on",
-    FailureKind.CONNECT_TIMEOUT: "Flexport cannot be reached: connecting to {host} takes too long",
-    FailureKind.NETWORK: "Flexport cannot be reached: the connection to {host} fails",
-    FailureKind.TIMEOUT: "Flexport did not answer in time",
-    FailureKind.CLOSED: "The connection to Flexport was closed before the answer was complete",
-    FailureKind.BROKEN: "Flexport's answer is incomplete or is not valid HTTP",
-    FailureKind.WEB_PAGE: "Flexport answered with a web page instead of JSON",
-    FailureKind.NOT_JSON: "Flexport's answer is not valid JSON",
-    FailureKind.NO_ENVELOPE: "Flexport's answer does not have the expected form",
-    FailureKind.REDIRECT: "Flexport answered with a redirect, which is not followed",
-}
 
 _STATUS_MESSAGES: Mapping[int, str] = {
     401: "Flexport does not accept the API key or token",
     403: "Flexport does not allow this account to do this",
     404: "Flexport has no such object, or does not show it to this account",
-    407: MESSAGES[FailureKind.PROXY],
+    407: FailureKind.PROXY,
     408: "Flexport did not receive the whole request in time",
     410: "Flexport no longer has this object",
     429: "Flexport's rate limit is exceeded",
@@ -64,7 +47,7 @@ _STATUS_MESSAGES: Mapping[int, str] = {
     504: "Flexport is temporarily unavailable",
 }
 
-# OpenSSL's codes (X509_V_ERR_*): what can be done differs.
+# By OpenSSL's codes (X509_V_ERR_*): what can be done about each differs.
 _CERTIFICATE_HINTS: Mapping[int, str] = {
     9: "it is not valid yet; check this machine's clock",
     10: "it has expired",
@@ -75,65 +58,59 @@ _CERTIFICATE_HINTS: Mapping[int, str] = {
     64: "it is for another address",
 }
 
-_UNREACHABLE = {101, 113}  # ENETUNREACH, EHOSTUNREACH
-_RESOLVER = (socket.gaierror, aiohttp.ClientConnectorDNSError)
-_PROXY = (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError)
-_NOT_HTTP = (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, aiohttp.InvalidURL)
-_CLOSED = (aiohttp.ServerDisconnectedError, ConnectionError)
+_UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH}
 _CONNECTING = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-
-
-def classify_failure(error: BaseException) -> FailureKind:
-    """The kind of failure that an exception of aiohttp's or the operating system's stands for."""
-    cause = getattr(error, "os_error", None) or error
-    found = next((kind for classes, kind in _KINDS if isinstance(error, classes) or isinstance(cause, classes)), None)
-    if found is FailureKind.CLOSED and isinstance(error, _CONNECTING):
-        found = FailureKind.REFUSED if isinstance(cause, ConnectionRefusedError) else FailureKind.NETWORK
-    if found is not None:
-        return found
-    if isinstance(error, aiohttp.ClientError | OSError):
-        unreachable = isinstance(cause, OSError) and cause.errno in _UNREACHABLE
-        if unreachable or isinstance(error, _CONNECTING):
-            return FailureKind.UNREACHABLE if unreachable else FailureKind.NETWORK
-        return FailureKind.CLOSED
-    return FailureKind.BROKEN
-
-
-_KINDS: tuple[tuple[tuple[type[BaseException], ...], FailureKind], ...] = (
-    (_PROXY, FailureKind.PROXY),
-    (_RESOLVER, FailureKind.DNS),
-    ((ssl.SSLCertVerificationError, ssl.CertificateError), FailureKind.CERTIFICATE),
-    ((ssl.SSLError,), FailureKind.TLS),
-    ((aiohttp.ConnectionTimeoutError,), FailureKind.CONNECT_TIMEOUT),
-    ((TimeoutError,), FailureKind.TIMEOUT),
-    (_NOT_HTTP, FailureKind.BROKEN),
-    (_CLOSED, FailureKind.CLOSED),
+# The first that matches; proxy errors are a kind of connector errors, and so on.
+_KINDS: tuple[tuple[FailureKind, type[BaseException] | tuple[type[BaseException], ...]], ...] = (
+    (FailureKind.PROXY, (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError)),
+    (FailureKind.DNS, (socket.gaierror, aiohttp.ClientConnectorDNSError)),
+    (FailureKind.CERTIFICATE, (ssl.SSLCertVerificationError, ssl.CertificateError)),
+    (FailureKind.TLS, ssl.SSLError),
+    (FailureKind.CONNECT_TIMEOUT, aiohttp.ConnectionTimeoutError),
+    (FailureKind.TIMEOUT, TimeoutError),
+    (FailureKind.BROKEN, (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, aiohttp.InvalidURL)),
+    (FailureKind.CLOSED, (aiohttp.ServerDisconnectedError, ConnectionError)),
 )
 
 
+def classify_failure(error: BaseException) -> FailureKind:
+    """The kind of failure that an exception of aiohttp or the operating system stands for."""
+    cause = getattr(error, "os_error", None) or error
+    known = next((kind for kind, classes in _KINDS if isinstance(error, classes) or isinstance(cause, classes)), None)
+    if known is FailureKind.CLOSED and isinstance(error, _CONNECTING):
+        return FailureKind.REFUSED if isinstance(cause, ConnectionRefusedError) else FailureKind.NETWORK
+    if known is not None:
+        return known
+    if not isinstance(error, aiohttp.ClientError | OSError):
+        return FailureKind.BROKEN
+    if isinstance(cause, OSError) and cause.errno in _UNREACHABLE:
+        return FailureKind.UNREACHABLE
+    return FailureKind.NETWORK if isinstance(error, _CONNECTING) else FailureKind.CLOSED
+
+
 def exception_message(error: BaseException, url: str) -> str:
-    """The sentence for an exception that a request to this address ended with."""
+    """The sentence for an exception that ended a request to this URL."""
     kind = classify_failure(error)
     address = URL(url, encoded=True)
     host = f"{address.host}:{address.port}" if address.port not in (None, 80, 443) else str(address.host)
-    sentence = MESSAGES[kind].format(host=host)
-    if kind is FailureKind.CERTIFICATE:
-        cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
-        why = _CERTIFICATE_HINTS.get(getattr(cause, "verify_code", 0))
-        return f"{sentence}: {why}" if why else sentence
-    return sentence
+    sentence = kind.format(host=host)
+    if kind is not FailureKind.CERTIFICATE:
+        return sentence
+    cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    hint = _CERTIFICATE_HINTS.get(getattr(cause, "verify_code", 0))
+    return f"{sentence}: {hint}" if hint else sentence
 
 
-def status_message(status: int, said: str | None = None) -> str:
-    """The sentence for an answer that is a refusal or a failure, with what Flexport said of it."""
+def status_message(status: int, message: str | None = None) -> str:
+    """The sentence for a response that is a refusal or a failure, with Flexport's own message."""
     if status in _STATUS_MESSAGES:
         sentence = _STATUS_MESSAGES[status]
     elif 300 <= status < 400:
-        sentence = MESSAGES[FailureKind.REDIRECT]
+        sentence = FailureKind.REDIRECT
     elif 400 <= status < 500:
         sentence = "Flexport rejects the request"
     elif 500 <= status < 600:
         sentence = "Flexport reports a failure"
     else:
         sentence = "Flexport answered with a status that HTTP does not know"
-    return f"{sentence} ({status}: {said})" if said else f"{sentence} ({status})"
+    return f"{sentence} ({status}: {message})" if message else f"{sentence} ({status})"

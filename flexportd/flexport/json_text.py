@@ -1,7 +1,7 @@
-"""JSON that a strict reader refuses: where its parts begin and end, and what every reader can read.
+"""Splits JSON that a strict parser refuses into its parts, and checks whether every parser can read a text.
 
-A strict reader refuses a whole answer for one bad value in it. The scanner follows strings and brackets alone, so each
-part can be read by itself. It is linear, does not recurse, and is only for text that was refused: it runs in Python.
+A strict parser refuses a whole response for one bad value in it. The scanner follows only strings and brackets, so each
+part can be parsed by itself. It is linear, does not recurse, and is slow (Python): only for text that was refused.
 """
 
 import re
@@ -13,10 +13,10 @@ from pydantic_core import from_json
 
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n"
-_NEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},:"]', re.DOTALL)  # a lone quote opens a string without an end
+_NEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},:"]', re.DOTALL)  # a single quote opens a string without an end
 _CLOSING = {b"{": b"}", b"[": b"]"}
 _MAX_PARTS = 200_000
-_MAX_DEPTH = 200  # levels; SQLite reads 1000, and readers that recurse fewer
+_MAX_DEPTH = 200  # levels; SQLite reads 1000, and recursive parsers fewer
 
 _any = msgspec.json.Decoder()
 
@@ -26,37 +26,40 @@ class BrokenJsonError(Exception):
 
 
 def problem(text: bytes | memoryview) -> str | None:
-    """Why some reader of JSON refuses a text; None when all read it.
+    """Why some JSON parser refuses a text; None if all read it.
 
-    Refused are: text that is not UTF-8, half a surrogate pair, a control character in a string, a number beyond a
-    double or of thousands of digits, more than 200 levels.
+    Refused are: text that is not UTF-8, half a surrogate pair, a control character in a string, a number that exceeds
+    a double or has thousands of digits, more than 200 levels.
     """
     try:
         _any.decode(text)
-        given = bytes(text)
-        if given.count(b"[") + given.count(b"{") > _MAX_DEPTH:
-            from_json(given, cache_strings="none")  # refuses what is deeper, wherever it is called
+        content = bytes(text)
+        if content.count(b"[") + content.count(b"{") > _MAX_DEPTH:
+            from_json(content, cache_strings="none")  # refuses more levels, independent of the stack
     except (ValueError, RecursionError) as error:
         return str(error).removeprefix("JSON is malformed: ")
     return None
 
 
 def strip_bom(text: bytes) -> bytes:
-    """The text without a byte order mark at its begin."""
+    """The text without a byte order mark at the beginning."""
     return text.removeprefix(_BOM)
 
 
 def members(text: bytes) -> dict[str, msgspec.Raw]:
-    """The members of an object, each as its bytes; of a name that is there twice, the last. Raises BrokenJsonError.
+    """The members of an object, each as its bytes; the last one of a repeated name. Raises BrokenJsonError.
 
-    A name that cannot be read has U+FFFD for what is wrong in it. The values are not looked at.
+    In a name that cannot be read, U+FFFD replaces the invalid bytes. The values are not checked.
     """
-    found = {}
+    result = {}
     for part, colon in _split(text, b"{"):
         if colon < 0:
             raise BrokenJsonError("a member has no value")
-        found[_name(part[:colon].strip(_BLANK))] = msgspec.Raw(part[colon + 1 :].strip(_BLANK))
-    return found
+        key = part[:colon].strip(_BLANK)
+        name = value(key)
+        name = name if isinstance(name, str) else key.strip(b'"').decode("utf-8", "replace")
+        result[name] = msgspec.Raw(part[colon + 1 :].strip(_BLANK))
+    return result
 
 
 def elements(text: bytes) -> list[msgspec.Raw]:
@@ -65,7 +68,7 @@ def elements(text: bytes) -> list[msgspec.Raw]:
 
 
 def value(text: bytes | msgspec.Raw | None, default: Any = None) -> Any:
-    """What a text says; `default` where it cannot be read."""
+    """The value of a text; `default` if it cannot be read."""
     if text is None:
         return default
     try:
@@ -74,26 +77,21 @@ def value(text: bytes | msgspec.Raw | None, default: Any = None) -> Any:
         return default
 
 
-def _name(text: bytes) -> str:
-    said = value(text)
-    return said if isinstance(said, str) else text.strip(b'"').decode("utf-8", "replace")
-
-
 def _split(text: bytes, opening: bytes) -> Iterator[tuple[bytes, int]]:
-    """What commas part in a container, and where in each its first colon is (-1: it has none)."""
+    """The parts of a container between commas, each with the position of its first colon (-1: none)."""
     begin = len(text) - len(text.lstrip(_BLANK))
     if text[begin : begin + 1] != opening:
-        raise BrokenJsonError(f"no {opening.decode()} at the begin")
+        raise BrokenJsonError(f"no {opening.decode()} at the beginning")
     start, colon, count = begin + 1, -1, 0
-    for mark, place in _delimiters(text, begin):
+    for mark, position in _delimiters(text, begin):
         if mark == b":":
-            colon = place - start if colon < 0 else colon
+            colon = position - start if colon < 0 else colon
             continue
-        part = text[start:place]
+        part = text[start:position]
         blanks = len(part) - len(part.lstrip(_BLANK))
         if mark == b"," or blanks < len(part):
             yield part.strip(_BLANK), colon - blanks if colon >= 0 else -1
-        start, colon, count = place + 1, -1, count + 1
+        start, colon, count = position + 1, -1, count + 1
         if count > _MAX_PARTS:
             raise BrokenJsonError(f"more than {_MAX_PARTS} parts")
     if mark != _CLOSING[opening] or text[start:].strip(_BLANK + b"\0"):
@@ -101,12 +99,12 @@ def _split(text: bytes, opening: bytes) -> Iterator[tuple[bytes, int]]:
 
 
 def _delimiters(text: bytes, begin: int) -> Iterator[tuple[bytes, int]]:
-    """The commas and colons of the container that begins there, and its end; each with its place."""
+    """The commas and colons of the container that begins there, and its end; each with its position."""
     depth = 0
     for token in _NEXT.finditer(text, begin):
         mark = token[0]
         if mark == b'"':
-            raise BrokenJsonError("a text without an end")
+            raise BrokenJsonError("a string without an end")
         if mark in (b"[", b"{"):
             depth += 1
         elif mark in (b"]", b"}"):
@@ -116,4 +114,4 @@ def _delimiters(text: bytes, begin: int) -> Iterator[tuple[bytes, int]]:
                 return
         elif depth == 1 and mark in (b",", b":"):
             yield mark, token.start()
-    raise BrokenJsonError("it breaks off")
+    raise BrokenJsonError("it is truncated")

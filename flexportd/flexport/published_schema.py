@@ -1,6 +1,6 @@
-"""What Flexport has published: every object with its fields, and the words that a field may hold.
+"""The published schema: every object with its fields, and the words that a field may contain.
 
-The data lies beside this module in `published.json`. It is taken from the OpenAPI document and the current pages
+The data is in `published.json`. It is taken from the OpenAPI document and the current pages
 (https://apidocs.flexport.com/v2, https://apidocs.flexport.com/v3), from recorded answers, and from what published
 connectors read. Flexport may add to it at any time without notice (https://apidocs.flexport.com/v2/tag/Versioning).
 """
@@ -15,16 +15,33 @@ from typing import Any, Literal
 import msgspec
 
 LINKS = frozenset(("/api/refs/object", "/api/refs/collection"))
+_ALIASES = {
+    "/shipments": "/shipment",
+    "/commercial_invoices": "/commercial_invoice",
+    "/customs_entries": "/customs_entry",
+    "/company/entity": "/company_entity",
+    "/bookings/product_descriptions": "/bookings/product_description",
+    "/file_metadata": "/file/metadata",
+    "file/metadata": "/file/metadata",
+    "api/refs/object": "/api/refs/object",
+    "company_entity/vat_number": "/company_entity/vat_number",
+    "/network/contacts": "/network/contact",
+}
 
 _PLAIN = str | int | float | bool | None
 
 
+def canonical(object_name: str) -> str:
+    """The one spelling of an `_object`: `/shipments` is `/shipment`. Unknown names are returned unchanged."""
+    return _ALIASES.get(object_name, object_name)
+
+
 class FieldKind(Enum):
-    """What a field holds that is neither a known word nor an object of its own."""
+    """The content of a field that is neither a known word nor an object."""
 
     PLAIN = "plain"  # a text, a number, true or false
-    ANY = "any"  # keys of the customer's own, or an object that is looked at by itself
-    LINK = "link"  # a link, or in its place what it leads to: an object, a list, a page
+    ANY = "any"  # keys of the customer's own, or an object that is checked separately
+    LINK = "link"  # a link, or its target: an object, a list, a page
     NAME = "name"  # an `_object`
 
 
@@ -44,7 +61,7 @@ class ListOf:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ObjectShape:
-    """An object: its `_object` (several where one of several may come; none where it has none), and its fields."""
+    """An object: its possible `_object` (none if it has none), and its fields."""
 
     names: frozenset[str]
     fields: Mapping[str, "Spec"]
@@ -52,7 +69,7 @@ class ObjectShape:
 
 Spec = FieldKind | OpenEnum | ListOf | ObjectShape
 Check = Callable[[bytes | msgspec.Raw], object]
-"""Reads JSON strictly: raises ValueError or RecursionError unless all in it is published, in its usual spelling."""
+"""Parses JSON strictly: raises ValueError or RecursionError unless everything in it is published."""
 
 
 class _Object(msgspec.Struct, forbid_unknown_fields=True):
@@ -67,7 +84,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _SpecParser:
-    """The file's shorthand, read: `any`, `link`, `=words`, `[list of]`, `Object`, `One|Another`."""
+    """Parses the file's notation: `any`, `link`, `=words`, `[list of]`, `Object`, `One|Another`."""
 
     def __init__(self, file: _File) -> None:
         self._file = file
@@ -75,12 +92,12 @@ class _SpecParser:
 
     def shape(self, text: str) -> ObjectShape:
         if text not in self._shapes:
-            said = [self._file.objects[name] for name in text.split("|")]
-            names = frozenset(one.object for one in said if one.object is not None)
+            objects = [self._file.objects[name] for name in text.split("|")]
+            names = frozenset(each.object for each in objects if each.object is not None)
             fields: dict[str, Spec] = {"_object": FieldKind.NAME} if names else {}
-            for one in said:
-                fields.update(dict.fromkeys(one.plain, FieldKind.PLAIN))
-                fields.update((name, self.spec(other)) for name, other in one.other.items())
+            for each in objects:
+                fields.update(dict.fromkeys(each.plain, FieldKind.PLAIN))
+                fields.update((name, self.spec(other)) for name, other in each.other.items())
             self._shapes[text] = ObjectShape(names, fields)
         return self._shapes[text]
 
@@ -100,8 +117,8 @@ class PublishedSchema:
     def __init__(self) -> None:
         text = resources.files("flexportd.flexport").joinpath("published.json").read_bytes()
         file = msgspec.json.decode(text, type=_File)
-        reading = _SpecParser(file)
-        shapes = [reading.shape(name) for name in file.objects]
+        parser = _SpecParser(file)
+        shapes = [parser.shape(name) for name in file.objects]
         self.shapes: Mapping[str, ObjectShape] = {name: shape for shape in shapes for name in shape.names}
         kinds = OpenEnum(frozenset(self.shapes))
         self.link = ObjectShape(
@@ -113,7 +130,7 @@ class PublishedSchema:
         self.checks: Mapping[str, Check] = {name: self.check(shape) for name, shape in self.shapes.items()}
 
     def check(self, spec: Spec) -> Check:
-        """The check of what such a field holds."""
+        """The check of the content of such a field."""
         if spec not in self._checks:
             self._checks[spec] = msgspec.json.Decoder(self._type(spec)).decode
         return self._checks[spec]
@@ -130,9 +147,9 @@ class PublishedSchema:
         return Literal[*sorted(shape.names)] | None if spec is FieldKind.NAME else self._type(spec)
 
     def _type(self, spec: Spec) -> Any:
-        """The type that decodes such a value strictly; any may be null, and an empty word is none.
+        """The type that decodes such a value strictly; any may be null, and a word may be empty.
 
-        Every value is decoded, so what a check lets pass is JSON that every reader can read.
+        Every value is decoded, so JSON that passes a check can be read by every parser.
         """
         if isinstance(spec, OpenEnum):
             return Literal["", *sorted(spec.known)] | None
@@ -146,14 +163,14 @@ class PublishedSchema:
 
     def _struct(self, shape: ObjectShape) -> Any:
         if shape not in self._types:
-            # A field's name need not be one in Python.
-            places = {f"f{place}": name for place, name in enumerate(shape.fields)}
-            types = [(place, self._field(shape, shape.fields[name]), None) for place, name in places.items()]
-            self._types[shape] = msgspec.defstruct("Strict", types, rename=places, forbid_unknown_fields=True, gc=False)
+            # A field's name need not be valid in Python.
+            names = {f"f{number}": name for number, name in enumerate(shape.fields)}
+            types = [(key, self._field(shape, shape.fields[name]), None) for key, name in names.items()]
+            self._types[shape] = msgspec.defstruct("Strict", types, rename=names, forbid_unknown_fields=True, gc=False)
         return self._types[shape]
 
 
 @functools.cache
 def published_schema() -> PublishedSchema:
-    """What this program knows, read once: about 15 ms."""
+    """The schema that ships with this program, read once: about 15 ms."""
     return PublishedSchema()

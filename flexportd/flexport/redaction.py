@@ -1,11 +1,12 @@
-"""What is ours and secret, taken out of answers before anything of them is kept, logged or shown.
+"""Removes our secrets from Flexport's responses before anything of them is stored, logged or shown.
 
-An answer may repeat what it was asked with: an error page that prints the headers of the request, a field that echoes
-the secret of a webhook. The bytes of an answer are kept, so this happens before anybody reads them.
+A response may repeat parts of its request: an error page that prints the request's headers, a field that echoes the
+secret of a webhook.
 """
 
 import functools
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from urllib.parse import quote
@@ -13,24 +14,24 @@ from urllib.parse import quote
 from flexportd.flexport.errors import FlexportError
 
 HIDDEN = "***"
-# What JSON writers escape though they need not: some the slash, Rails what HTML and JavaScript would read.
+# Characters that some JSON writers escape without need: the slash, or (Rails) those special in HTML and JavaScript.
 _ESCAPED = (
     {ord("/"): "\\/"},
     {ord(char): f"\\u{ord(char):04x}" for char in "&<>"},
     {ord(char): f"\\u{ord(char):04x}" for char in "&<>'+=/"},
     {ord(char): f"\\u{ord(char):04X}" for char in "&<>'+=/"},
 )
-_MIN_LENGTH = 8  # characters: a shorter secret would be found in ordinary words, and data would be spoilt
+_MIN_LENGTH = 8  # characters: a shorter secret occurs in ordinary words, and data would be damaged
 
 
 class Secrets:
-    """Takes secrets out of texts and bytes; `values` are those of the configuration."""
+    """Removes secrets from texts and bytes; `values` are those of the configuration."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         self._values = tuple(dict.fromkeys(value for value in values if len(value) >= _MIN_LENGTH))
 
     def clean(self, content: bytes, bearer: str = "") -> bytes:
-        """The same without secrets, nor this bearer, however they are written. JSON stays JSON."""
+        """The content without the secrets and this bearer, in any notation. JSON remains JSON."""
         for form in self._forms(bearer):
             if form in content:
                 content = content.replace(form, HIDDEN.encode())
@@ -41,15 +42,18 @@ class Secrets:
         return self.clean(text.encode("utf-8", "surrogatepass"), bearer).decode("utf-8", "surrogatepass")
 
     def clean_error(self, error: FlexportError, bearer: str = "") -> None:
-        """Take secrets out of what an error tells."""
+        """Remove secrets from an error."""
         error.args = (self.clean_text(str(error), bearer),)
         error.detail = self.clean_text(error.detail, bearer)
-        said = error.response_details
-        named = None if said.request_id is None else self.clean_text(said.request_id, bearer)
-        error.response_details = replace(said, body=self.clean(said.body, bearer), request_id=named)
+        body, request_id = error.response.body, error.response.request_id
+        error.response = replace(
+            error.response,
+            body=self.clean(body, bearer),
+            request_id=None if request_id is None else self.clean_text(request_id, bearer),
+        )
 
     def longest(self, bearer: str = "") -> int:
-        """How many bytes the longest form of any has."""
+        """The length of the longest notation of any secret, in bytes."""
         return max(map(len, self._forms(bearer)), default=0)
 
     def _forms(self, bearer: str) -> tuple[bytes, ...]:
@@ -58,21 +62,18 @@ class Secrets:
 
 @functools.lru_cache(maxsize=64)
 def _forms(values: tuple[str, ...]) -> tuple[bytes, ...]:
-    """How secrets may be written: as they are, in JSON, in an address; the longest first."""
-    found: dict[bytes, None] = {}
+    """The notations of secrets: as they are, in JSON, in a URL; the longest first."""
+    forms: set[bytes] = set()
     for value in values:
         escaped = json.dumps(value)[1:-1]
         readable = json.dumps(value, ensure_ascii=False)[1:-1]
-        texts = (value, escaped, readable, *(one.translate(marks) for one in (escaped, readable) for marks in _ESCAPED))
-        addressed = quote(value, safe="", errors="replace")
-        lowered = "".join(part.lower() if part[:1] == "%" else part for part in _percent_parts(addressed))
-        found |= dict.fromkeys(text.encode("utf-8", "surrogatepass") for text in (*texts, addressed, lowered))
-    return tuple(sorted(found, key=len, reverse=True))
-
-
-def _percent_parts(text: str) -> Iterable[str]:
-    at = 0
-    while at < len(text):
-        size = 3 if text[at] == "%" else 1
-        yield text[at : at + size]
-        at += size
+        texts = (
+            value,
+            escaped,
+            readable,
+            *(text.translate(marks) for text in (escaped, readable) for marks in _ESCAPED),
+        )
+        quoted = quote(value, safe="", errors="replace")
+        lowered = re.sub("%..", lambda match: match[0].lower(), quoted)
+        forms.update(text.encode("utf-8", "surrogatepass") for text in (*texts, quoted, lowered))
+    return tuple(sorted(forms, key=lambda form: (-len(form), form)))

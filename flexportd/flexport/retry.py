@@ -1,4 +1,4 @@
-"""One request to Flexport with all that belongs to it: turn, bearer, retries, bookkeeping."""
+"""One request to Flexport with its retries: rate limit, circuit breaker, bearer, backoff, accounting."""
 
 import asyncio
 import random
@@ -9,9 +9,8 @@ from typing import TypeVar
 
 import structlog
 
-from flexportd.clock import Clock
+from flexportd.clock import Clock, MonotonicClock
 from flexportd.flexport.circuit_breaker import Breaker
-from flexportd.flexport.deadline import INTERACTIVE_TIMEOUT, Deadline
 from flexportd.flexport.errors import (
     CircuitOpenError,
     ErrorDetails,
@@ -23,7 +22,6 @@ from flexportd.flexport.errors import (
     UnauthorisedError,
     UnknownOutcomeError,
 )
-from flexportd.flexport.monotonic import MonotonicClock
 from flexportd.flexport.oauth.auth import Auth
 from flexportd.flexport.rate_limiter import RateLimiter
 from flexportd.flexport.usage import Call, Purpose, UsageRecorder
@@ -32,13 +30,16 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-_MAX_SAME = 3  # tries that bring the same malformed answer again: it does not get better
-_FAIL_FAST: frozenset[Purpose] = frozenset({"interactive", "write"})  # told at once that the breaker is open
+_INTERACTIVE_TIMEOUT = 10.0  # seconds: a person is waiting
+_MIN_BACKOFF, _MAX_BACKOFF = 0.5, 20.0  # seconds
+_DEFAULT_RATE_LIMIT_WAIT = 30.0  # seconds after a 429 without Retry-After
+_MAX_SAME = 3  # attempts that receive the same malformed response again: it does not get better
+_FAIL_FAST: frozenset[Purpose] = frozenset({"interactive", "write"})  # these do not wait for the circuit breaker
 
 
 @dataclass(frozen=True, slots=True)
 class OutgoingRequest:
-    """What is wanted: `name` for messages, `resource` a path template; `write`: may have an effect, so is sent once."""
+    """A request: `name` for messages, `resource` a path template; a `write` may have an effect, so it is sent once."""
 
     name: str
     resource: str
@@ -48,7 +49,7 @@ class OutgoingRequest:
 
 @dataclass(slots=True)
 class AttemptStats:
-    """What one attempt comes to, filled in by who makes it. `final`: its failure may not be followed by another try."""
+    """The result of one attempt, filled in by its sender. `final`: a failure of it must not be retried."""
 
     started: datetime
     status: int = 0
@@ -56,25 +57,15 @@ class AttemptStats:
     final: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RateControl:
-    """What every request passes: the breaker, then the pace; `patience` in seconds."""
-
-    monotonic: MonotonicClock
-    breaker: Breaker
-    limiter: RateLimiter
-    timeout: float
-
-
 @dataclass(slots=True)
 class _Attempts:
-    """How far one order has come: `before` is the last failure that was followed by another try.
+    """The attempts of one request so far: `before` is the last failure that was retried.
 
-    `same` counts the tries since a malformed answer first came that brought it again byte by byte.
+    `same` counts the attempts that received the same malformed response as the one before.
     """
 
     request: OutgoingRequest
-    deadline: Deadline
+    deadline: "Deadline"
     tries: int = 0
     bearer: str = ""
     renewed: bool = False
@@ -82,99 +73,130 @@ class _Attempts:
     before: FlexportError | None = None
 
 
-class RetryingSender:
-    """Makes attempts, in turn, until one succeeds or patience ends."""
+def backoff(attempt: int, jitter: float) -> float:
+    """Seconds to wait after attempt number `attempt` (from 1): full jitter below a doubling limit.
 
-    def __init__(self, auth: Auth, clock: Clock, book: UsageRecorder, way: RateControl) -> None:
+    `jitter` is in [0, 1).
+    """
+    return jitter * min(_MAX_BACKOFF, _MIN_BACKOFF * 2.0 ** min(attempt - 1, 16))
+
+
+class Deadline:
+    """The time that one request may take with all its retries."""
+
+    def __init__(self, monotonic: MonotonicClock, seconds: float) -> None:
+        self._monotonic = monotonic
+        self._total = seconds
+        self._end = monotonic.seconds() + seconds
+
+    def left(self) -> float:
+        """Seconds until the deadline; never below zero."""
+        return max(0.0, self._end - self._monotonic.seconds())
+
+    def delay(self, attempt: int, error: FlexportError, jitter: float) -> float | None:
+        """Seconds to wait after this error, or None if the deadline is earlier."""
+        retry_after = error.response.retry_after
+        if retry_after is None and isinstance(error, RateLimitedError):
+            retry_after = min(_DEFAULT_RATE_LIMIT_WAIT, self._total / 2) * (1 + jitter / 5)
+        wait = max(retry_after or 0.0, backoff(attempt, jitter))
+        return wait if wait <= self.left() and self._total > 0 else None
+
+
+class RetryingSender:
+    """Sends requests: each waits for the circuit breaker and the rate limiter, until one attempt succeeds.
+
+    `rate` is in requests per second, `timeout` in seconds for a request with all its retries.
+    """
+
+    def __init__(
+        self, auth: Auth, clock: Clock, usage: UsageRecorder, *, rate: float, concurrency: int, timeout: float
+    ) -> None:
         self._auth = auth
         self._clock = clock
-        self._usage = book
-        self._control = way
+        self._usage = usage
+        self._timeout = timeout
+        self._monotonic = MonotonicClock(clock)
+        self.breaker = Breaker(self._monotonic)
+        self.limiter = RateLimiter(rate, concurrency, clock, self._monotonic)
 
-    async def send(self, order: OutgoingRequest, attempt: Callable[[str, AttemptStats], Awaitable[T]]) -> T:
-        """The result of `attempt(bearer, tally)`, which sends one request and raises a FlexportError when it fails."""
-        longest = (
-            min(INTERACTIVE_TIMEOUT, self._control.timeout) if order.purpose == "interactive" else self._control.timeout
-        )
-        effort = _Attempts(order, Deadline(self._control.monotonic, longest))
+    async def send(self, request: OutgoingRequest, attempt: Callable[[str, AttemptStats], Awaitable[T]]) -> T:
+        """The result of `attempt(bearer, stats)`, which sends one request and raises a FlexportError if it fails."""
+        timeout = min(_INTERACTIVE_TIMEOUT, self._timeout) if request.purpose == "interactive" else self._timeout
+        attempts = _Attempts(request, Deadline(self._monotonic, timeout))
         while True:
-            effort.tries += 1
-            tally = AttemptStats(self._clock.now())
-            effort.bearer = ""
+            attempts.tries += 1
+            stats = AttemptStats(self._clock.now())
+            attempts.bearer = ""
             try:
-                effort.bearer = await self._auth.bearer()
-                probe = await self._acquire(order, effort.deadline)
-                result = await self._run_attempt(effort, attempt(effort.bearer, tally), tally, probe=probe)
+                attempts.bearer = await self._auth.bearer()
+                probe = await self._acquire(request, attempts.deadline)
+                result = await self._run_attempt(attempts, attempt(attempts.bearer, stats), stats, probe=probe)
             except FlexportError as error:
                 try:
-                    delay = await self._delay_before_retry(effort, error, tally)
+                    delay = await self._delay_before_retry(attempts, error, stats)
                 except FlexportError as final:
-                    _log_failure(effort, final)
+                    _log_failure(attempts, final)
                     raise
                 await self._clock.sleep(delay)
             else:
-                self._auth.report_result(order.resource, None)
+                self._auth.report_result(request.resource, None)
                 return result
 
-    async def _delay_before_retry(self, effort: _Attempts, error: FlexportError, tally: AttemptStats) -> float:
-        """Seconds to wait for another try; raises what is to be told when there is none."""
-        order = effort.request
+    async def _delay_before_retry(self, attempts: _Attempts, error: FlexportError, stats: AttemptStats) -> float:
+        """Seconds to wait before the next attempt; raises the final error if there is none."""
+        request = attempts.request
         if isinstance(error, CircuitOpenError):
-            # What opened it here says more than that it is open.
-            raise effort.before or error from error
-        if isinstance(error, UnauthorisedError) and effort.bearer:
-            if not effort.renewed and await self._auth.renew_rejected(effort.bearer, order.resource):
-                effort.renewed = True
+            # The failure that opened it says more than that it is open.
+            raise attempts.before or error from error
+        if isinstance(error, UnauthorisedError) and attempts.bearer:
+            if not attempts.renewed and await self._auth.renew_rejected(attempts.bearer, request.resource):
+                attempts.renewed = True
                 return 0.0
-            self._auth.report_result(order.resource, str(error), renewed=effort.renewed)
+            self._auth.report_result(request.resource, str(error), renewed=attempts.renewed)
             raise error
         if not isinstance(error, RateLimitedError | FlexportUnavailableError | MalformedResponseError):
-            if effort.bearer:
-                self._auth.report_result(order.resource, None)
+            if attempts.bearer:
+                self._auth.report_result(request.resource, None)
             raise error
-        if order.write and effort.bearer and error.sent and not isinstance(error, RateLimitedError):
-            message = f"It was sent, and whether it took effect is not known. {error}"
-            raise UnknownOutcomeError(message, error.response_details, detail=error.detail or order.name) from error
+        if request.write and attempts.bearer and error.sent and not isinstance(error, RateLimitedError):
+            message = f"The request was sent, but it is not known whether it took effect. {error}"
+            raise UnknownOutcomeError(message, error.response, detail=error.detail or request.name) from error
         if isinstance(error, MalformedResponseError):
-            effort.same = effort.same + 1 if error.repeats(effort.before) else 0
-            if effort.same == _MAX_SAME:
+            attempts.same = attempts.same + 1 if error.repeats(attempts.before) else 0
+            if attempts.same == _MAX_SAME:
                 raise error
-        delay = effort.deadline.delay(effort.tries, error, random.random())  # noqa: S311 (jitter is no secret)
-        if delay is None or error.permanent or tally.final:
+        delay = attempts.deadline.delay(attempts.tries, error, random.random())  # noqa: S311 (jitter is no secret)
+        if delay is None or error.permanent or stats.final:
             raise error
-        effort.before = error
+        attempts.before = error
         return delay
 
-    async def _acquire(self, order: OutgoingRequest, patience: Deadline) -> bool:
-        """Wait until the breaker and the pace let one request through; returns whether it is the breaker's probe."""
-        breaker, pace = self._control.breaker, self._control.limiter
+    async def _acquire(self, request: OutgoingRequest, deadline: Deadline) -> bool:
+        """Wait until the breaker and the limiter let one request through; returns whether it is the breaker's probe."""
         while True:
-            wait = breaker.wait()
+            wait = self.breaker.wait()
             if wait > 0:
-                if order.purpose in _FAIL_FAST or wait > patience.left():
-                    message = f"Flexport is not asked for now, because it failed too often in a row. {breaker.reason}"
-                    raise CircuitOpenError(message, ErrorDetails(retry_after=wait), sent=False, detail=order.name)
+                if request.purpose in _FAIL_FAST or wait > deadline.left():
+                    reason = self.breaker.reason
+                    message = f"Flexport failed too often in a row; no requests are sent for now. {reason}"
+                    raise CircuitOpenError(message, ErrorDetails(retry_after=wait), sent=False, detail=request.name)
                 await self._clock.sleep(wait)
                 continue
             try:
-                async with asyncio.timeout(max(1.0, patience.left())):
-                    await pace.acquire(order.purpose)
+                async with asyncio.timeout(max(1.0, deadline.left())):
+                    await self.limiter.acquire(request.purpose)
             except TimeoutError:
-                raise FlexportUnavailableError(
-                    "Too many requests to Flexport are waiting; this one was not sent in time",
-                    sent=False,
-                    detail=order.name,
-                ) from None
-            if breaker.wait() > 0:
-                pace.release(order.purpose, used=False)
-                continue
-            return breaker.enter()
+                message = "Too many requests to Flexport are waiting; this one was not sent in time"
+                raise FlexportUnavailableError(message, sent=False, detail=request.name) from None
+            if self.breaker.wait() <= 0:
+                return self.breaker.enter()
+            self.limiter.release(request.purpose, used=False)
 
-    async def _run_attempt(self, effort: _Attempts, attempt: Awaitable[T], tally: AttemptStats, *, probe: bool) -> T:
-        order, retried = effort.request, effort.tries > 1
-        begun = self._control.monotonic.seconds()
-        tally.started = self._clock.now()
-        slug: str | None = "broken-off"
+    async def _run_attempt(self, attempts: _Attempts, attempt: Awaitable[T], stats: AttemptStats, *, probe: bool) -> T:
+        request, retried = attempts.request, attempts.tries > 1
+        begun = self._monotonic.seconds()
+        stats.started = self._clock.now()
+        slug: str | None = "cancelled"
         failure: str | None = None
         detail = ""
         answered = False
@@ -184,7 +206,7 @@ class RetryingSender:
         except FlexportError as error:
             slug = error.slug
             if isinstance(error, RateLimitedError):
-                self._control.limiter.slow_down(tally.started)
+                self.limiter.slow_down(stats.started)
             if isinstance(error, FlexportUnavailableError | MalformedResponseError) and not error.permanent:
                 failure, detail = str(error), error.detail
             answered = failure is None
@@ -192,20 +214,20 @@ class RetryingSender:
         else:
             return result
         finally:
-            self._control.limiter.release(order.purpose)
-            self._control.breaker.leave(order.resource, probe=probe, failure=failure, answered=answered, detail=detail)
-            seconds = self._control.monotonic.seconds() - begun
-            self._usage.add(Call(order.purpose, order.resource, tally.status, seconds, tally.bytes, retried, slug))
+            self.limiter.release(request.purpose)
+            self.breaker.leave(request.resource, probe=probe, failure=failure, answered=answered, detail=detail)
+            seconds = self._monotonic.seconds() - begun
+            self._usage.add(Call(request.purpose, request.resource, stats.status, seconds, stats.bytes, retried, slug))
 
 
-def _log_failure(effort: _Attempts, error: FlexportError) -> None:
-    """Log why a request is given up. What is an answer, or was not even sent, is told by whoever asked."""
-    told = log.debug if isinstance(error, CircuitOpenError | NotFoundAtFlexportError) else log.info
-    told(
+def _log_failure(attempts: _Attempts, error: FlexportError) -> None:
+    """Log why a request failed for good. The caller reports a missing object and an open circuit."""
+    write = log.debug if isinstance(error, CircuitOpenError | NotFoundAtFlexportError) else log.info
+    write(
         "flexport_request_failed",
-        request=effort.request.name,
+        request=attempts.request.name,
         reason=str(error),
         detail=error.detail,
-        status=error.status,
-        attempts=effort.tries,
+        status=error.response.status,
+        attempts=attempts.tries,
     )

@@ -1,13 +1,15 @@
-"""One HTTP exchange with Flexport, and every way in which it can go wrong in our words.
+"""One HTTP exchange with Flexport, directly or through a forward proxy.
 
-Only here aiohttp's errors are caught. `sent` of the errors raised is False where it is certain that
-the request never left: the connection was not made.
+aiohttp's errors are caught only here. `sent` of the errors raised is False if the request certainly never left: no
+connection was made.
 """
 
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +19,7 @@ from yarl import URL
 
 from flexportd.clock import Clock
 from flexportd.escape import escape_control
-from flexportd.flexport.deadline import http_date, retry_after
-from flexportd.flexport.error_sentences import exception_message
+from flexportd.flexport.error_sentences import FailureKind, classify_failure, exception_message
 from flexportd.flexport.errors import (
     MAX_BODY,
     ErrorDetails,
@@ -27,15 +28,13 @@ from flexportd.flexport.errors import (
     MalformedResponseError,
     ResponseTooLargeError,
 )
-from flexportd.flexport.proxy import Proxy
 
 CONNECT_TIMEOUT = 10.0  # seconds
-MAX_ERROR_BODY = 64 << 10  # bytes of a failure's body that are read: enough to parse what it says
+MAX_ERROR_BODY = 64 << 10  # bytes of a failure's body that are read: enough to parse its message
+_MAX_RETRY_AFTER = 86_400.0  # seconds
+_SECONDS = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 _REQUEST_IDS = ("X-Request-Id", "CF-Ray")
-
 _NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
-_PROXY = (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError)
-_PROTOCOL_ERRORS = (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, aiohttp.InvalidURL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,55 +48,113 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How long an exchange may take as a whole, and how large its answer may be."""
-
-    seconds: float
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back; the times are ours, `received` that of the head."""
+    """What was received; the times are ours, `received` that of the head."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     started: datetime
     received: datetime
-    started_at: str | None = None  # a stamp on Flexport's clock, where that is known
+    started_at: str | None = None  # a stamp on Flexport's clock, if that is known
 
     def error_details(self, *, always: bool = False) -> ErrorDetails:
-        """What the answer tells beside its data; the beginning of its body only for a failure, or `always`."""
+        """What an error keeps of this; the beginning of the body only for a failure, or `always`."""
         now = http_date(self.headers.get("Date", "")) or self.received
         wait = retry_after(self.headers.get("Retry-After"), now)
-        found = next((self.headers[name] for name in _REQUEST_IDS if self.headers.get(name)), None)
-        kept = self.body[:MAX_BODY] if always or self.status >= 300 else b""
-        return ErrorDetails(self.status, escape_control(found, 100) if found else None, wait, kept, self.started_at)
+        request_id = next((self.headers[name] for name in _REQUEST_IDS if self.headers.get(name)), None)
+        body = self.body[:MAX_BODY] if always or self.status >= 300 else b""
+        return ErrorDetails(
+            self.status, escape_control(request_id, 100) if request_id else None, wait, body, self.started_at
+        )
 
     @property
     def media_type(self) -> str:
-        """Of Content-Type the part before the parameters, in lower case; empty without one."""
+        """Content-Type without parameters, in lower case; empty if there is none."""
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
-@dataclass(slots=True)
-class RequestProgress:
-    """How far one request has come."""
+def http_date(text: str) -> datetime | None:
+    """An HTTP date, aware; None for anything else."""
+    try:
+        moment = parsedate_to_datetime(text.strip())
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
 
-    connected: bool = False
+
+def retry_after(text: str | None, now: datetime) -> float | None:
+    """The seconds of a Retry-After header (a number or an HTTP date), at most a day; None if it is not valid.
+
+    `now` is the time on the sender's clock.
+    """
+    if text is None:
+        return None
+    if _SECONDS.fullmatch(text.strip()):
+        return min(float(text.strip()), _MAX_RETRY_AFTER)
+    moment = http_date(text)
+    return None if moment is None else min(max(0.0, (moment - now) / timedelta(seconds=1)), _MAX_RETRY_AFTER)
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A forward proxy (RFC 9110, sections 3.7 and 9.3.6).
+
+    For https, it opens a tunnel (CONNECT) and sees only the host: TLS is between Flexport and us. For http, it sees the
+    whole request. `url` has no user and password; `authorization` is the value of `Proxy-Authorization`.
+    """
+
+    url: str
+    authorization: str | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Host and port, for messages."""
+        return self.url.partition("://")[2]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers for the proxy itself."""
+        return {} if self.authorization is None else {"Proxy-Authorization": self.authorization}
+
+    def refusal(self, status: int, reason: str, target: str) -> str:
+        """The message for a response of the proxy itself."""
+        if status != HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            return (
+                f"the proxy {self.name} does not connect to {target}: {status} {escape_control(reason, 100)}".rstrip()
+            )
+        if self.authorization is None:
+            return f"the proxy {self.name} asks for a user and password (407); see [flexport] proxy"
+        return f"the proxy {self.name} does not accept the user and password of [flexport] proxy (407)"
+
+    def failure(self, error: Exception, url: URL) -> str:
+        """The message for a connection to `url` that was not made through the proxy."""
+        target = f"{url.host}:{url.port}"
+        cause = getattr(error, "os_error", None)
+        reason = "" if cause is None else escape_control(cause.strerror or str(cause) or type(cause).__name__, 200)
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            return self.refusal(error.status, error.message, target)
+        if isinstance(error, aiohttp.ClientConnectorDNSError):
+            return f"the name of the proxy {self.name} cannot be resolved ({reason})"
+        if isinstance(error, aiohttp.ClientProxyConnectionError):
+            return f"the proxy {self.name} cannot be reached ({reason})"
+        if isinstance(error, TimeoutError):
+            return f"no connection to {target} through the proxy {self.name} within the time allowed"
+        if isinstance(error, aiohttp.ClientConnectorError):
+            return f"no TLS connection to {target} through the proxy {self.name} ({reason})"
+        return f"the proxy {self.name} closed the connection or is not an HTTP proxy ({type(error).__name__})"
 
 
 @dataclass(frozen=True, slots=True)
 class HttpSession:
-    """Connections to Flexport, all through `proxy` if there is one; close it in the end."""
+    """Connections to Flexport, all through `proxy` if there is one. Close `http` in the end."""
 
     http: aiohttp.ClientSession
     proxy: Proxy | None = None
 
     @classmethod
     def open(cls, connector: aiohttp.TCPConnector, user_agent: str | None, proxy: Proxy | None) -> "HttpSession":
-        """No cookies, and no proxies or passwords from the environment."""
+        """Without cookies, and without proxies or passwords from the environment."""
         trace = aiohttp.TraceConfig()
         trace.on_connection_create_end.append(_on_connected)
         trace.on_connection_reuseconn.append(_on_connected)
@@ -111,64 +168,45 @@ class HttpSession:
         )
         return cls(http, proxy)
 
-    @property
-    def user_agent(self) -> str | None:
-        """What every request names."""
-        return self.http.headers.get("User-Agent")
-
-    @property
-    def closed(self) -> bool:
-        """Whether it is closed."""
-        return self.http.closed
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await self.http.close()
-
 
 async def _on_connected(_session: aiohttp.ClientSession, context: SimpleNamespace, _what: object) -> None:
     context.trace_request_ctx.connected = True
 
 
-def open_session(concurrency: int, user_agent: str, proxy: Proxy | None = None) -> HttpSession:
-    """The one session: as many connections as requests, and one more for the token."""
-    return HttpSession.open(aiohttp.TCPConnector(limit=concurrency + 1, ttl_dns_cache=60), user_agent, proxy)
+async def exchange(session: HttpSession, request: Request, clock: Clock, *, seconds: float, max_size: int) -> Reply:
+    """Send a request and read the whole response, of `max_size` bytes at most, within `seconds`.
 
-
-async def exchange(session: HttpSession, request: Request, clock: Clock, limits: Limits) -> Reply:
-    """Send and read the whole answer. Redirects are not followed.
-
-    Raises FlexportUnavailableError, MalformedAnswerError, AnswerTooLargeError.
+    Redirects are not followed. Raises FlexportUnavailableError, MalformedResponseError, ResponseTooLargeError.
     """
-    patience = aiohttp.ClientTimeout(total=limits.seconds, connect=min(CONNECT_TIMEOUT, limits.seconds))
     started = clock.now()
-    response = await open_response(session, request, patience)
+    response = await open_response(
+        session, request, aiohttp.ClientTimeout(total=seconds, connect=min(CONNECT_TIMEOUT, seconds))
+    )
     try:
         received = clock.now()
-        failed = response.status >= 300
+        is_failure = response.status >= 300
         body = bytearray()
         async for chunk in chunks(response, request):
             body += chunk
-            if failed and len(body) >= MAX_ERROR_BODY:
+            if is_failure and len(body) >= MAX_ERROR_BODY:
                 break
-            if not failed and len(body) > limits.bytes:
-                said = Reply(response.status, response.headers, b"", started, received).error_details()
-                raise ResponseTooLargeError(
-                    f"Flexport's answer is larger than {limits.bytes} bytes", said, detail=describe(request)
-                )
+            if not is_failure and len(body) > max_size:
+                details = Reply(response.status, response.headers, b"", started, received).error_details()
+                message = f"Flexport's answer is larger than {max_size} bytes"
+                raise ResponseTooLargeError(message, details, detail=describe(request))
         return Reply(response.status, response.headers, bytes(body), started, received)
     finally:
-        response.close()  # what was read to its end has given its connection back already
+        response.close()  # a response that was read to its end has released its connection already
 
 
 async def open_response(
     session: HttpSession, request: Request, limits: aiohttp.ClientTimeout
 ) -> aiohttp.ClientResponse:
-    """Send, and read the answer's head; the body is to be read with `chunks`, and the response to be closed."""
-    url, proxy, progress = URL(request.url, encoded=True), session.proxy, RequestProgress()
-    headers, through = request.headers, dict[str, Any]()
+    """Send a request and read the response's head; the caller reads the body with `chunks` and closes the response."""
+    url, proxy, progress = URL(request.url, encoded=True), session.proxy, SimpleNamespace(connected=False)
+    headers, options = request.headers, dict[str, Any]()
     if proxy is not None:
-        through = {"proxy": proxy.url, "proxy_headers": proxy.headers}
+        options = {"proxy": proxy.url, "proxy_headers": proxy.headers}
         if url.scheme == "http":  # there is no CONNECT: the request itself is for the proxy
             headers = {**headers, **proxy.headers}
     with translate_errors(request, proxy, progress):
@@ -180,7 +218,7 @@ async def open_response(
             allow_redirects=False,
             timeout=limits,
             trace_request_ctx=progress,
-            **through,
+            **options,
         )
     if proxy is not None and url.scheme == "http" and response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         response.close()
@@ -190,7 +228,7 @@ async def open_response(
 
 
 async def chunks(response: aiohttp.ClientResponse, request: Request) -> AsyncIterator[bytes]:
-    """The body's bytes as they come."""
+    """The body's bytes as they arrive."""
     while True:
         with translate_errors(request):
             chunk = await response.content.readany()
@@ -201,39 +239,33 @@ async def chunks(response: aiohttp.ClientResponse, request: Request) -> AsyncIte
 
 @contextmanager
 def translate_errors(
-    request: Request, proxy: Proxy | None = None, progress: RequestProgress | None = None
+    request: Request, proxy: Proxy | None = None, progress: SimpleNamespace | None = None
 ) -> Iterator[None]:
-    """Whatever aiohttp raises comes out in our words. Nothing of others may run inside."""
+    """Raise a FlexportError in place of aiohttp's errors. Only calls of aiohttp may run inside."""
     try:
         yield
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        if proxy is not None and progress is not None and not progress.connected and not _is_url_error(error):
+        is_network = isinstance(error, aiohttp.ClientError | OSError) and not isinstance(error, aiohttp.InvalidURL)
+        if proxy is not None and progress is not None and not progress.connected and is_network:
             failure = proxy.failure(error, URL(request.url, encoded=True))
             raise FlexportUnavailableError(f"{describe(request)}: {failure}", sent=False) from error
         raise translate(error, request) from error
 
 
-def _is_url_error(error: Exception) -> bool:
-    """Whether an error is about the URL itself, before any connection."""
-    return isinstance(error, aiohttp.InvalidURL) or not isinstance(error, aiohttp.ClientError | OSError)
-
-
 def translate(error: Exception, request: Request) -> FlexportError:
-    """The error of ours for one of aiohttp's, of the operating system's, or of a time-out."""
-    sent = not isinstance(error, _NOT_SENT)
-    senseless = isinstance(error, _PROTOCOL_ERRORS) or not isinstance(error, aiohttp.ClientError | OSError)
-    kind = MalformedResponseError if senseless and not isinstance(error, _PROXY) else FlexportUnavailableError
-    detail = f"{describe(request)}: {_short(error)}"
-    return kind(exception_message(error, request.url), sent=sent, detail=detail)
+    """The FlexportError for an error of aiohttp or the operating system, or a timeout."""
+    is_malformed = classify_failure(error) is FailureKind.BROKEN
+    kind = MalformedResponseError if is_malformed else FlexportUnavailableError
+    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return kind(
+        exception_message(error, request.url),
+        sent=not isinstance(error, _NOT_SENT),
+        detail=f"{describe(request)}: {escape_control(reason)}",
+    )
 
 
 def describe(request: Request) -> str:
     """Method, host and path, for messages: never the query, never credentials."""
     url = URL(request.url, encoded=True)
     return escape_control(f"{request.method} {url.host}{url.path}")
-
-
-def _short(error: Exception) -> str:
-    if isinstance(error, aiohttp.ClientResponseError):
-        return f"{type(error).__name__}: {escape_control(error.message)}"
-    return escape_control(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)

@@ -1,7 +1,7 @@
-"""The API budget book: every call to Flexport, by hour, purpose and resource."""
+"""The usage of Flexport's API: every request, by hour, purpose and resource."""
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import asdict, astuple, dataclass
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -9,16 +9,16 @@ import msgspec
 from flexportd.clock import Clock
 
 # A person's refresh, the outbox, the refresh after a webhook, polling of events, lists, details of shipments.
-# In order of precedence.
+# In order of priority.
 Purpose = Literal["interactive", "write", "refresh", "events", "sync", "details"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
-_MAX_KEYS = 5_000  # two weeks of hours: what nobody drains may not grow for ever
+_MAX_KEYS = 5_000  # two weeks of hours: the limit if nobody calls `take`
 _RECENT = 50
 
 
 class Call(msgspec.Struct, frozen=True):
-    """One HTTP request: `resource` is a path template (`/shipments`), `status` 0 without an answer."""
+    """One HTTP request: `resource` is a path template (`/shipments`), `status` 0 without a response."""
 
     purpose: Purpose
     resource: str
@@ -49,55 +49,38 @@ class _Totals:
         self.seconds += call.seconds
 
 
-@dataclass(slots=True)
-class _PurposeUsage:
-    total: _Totals = field(default_factory=_Totals)
-    recent: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
-
-
 class UsageRecorder:
-    """Adds calls up in memory until its owner drains them. Every attempt is a call, retries too."""
+    """Adds up calls in memory until its owner takes them. Every attempt is a call, retries too."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._open: dict[UsageKey, _Totals] = {}
-        self._since_start: dict[Purpose, _PurposeUsage] = {purpose: _PurposeUsage() for purpose in PURPOSES}
+        self._hours: dict[UsageKey, _Totals] = {}
+        self._totals: dict[Purpose, _Totals] = {purpose: _Totals() for purpose in PURPOSES}
+        self._recent: dict[Purpose, deque[float]] = {purpose: deque(maxlen=_RECENT) for purpose in PURPOSES}
 
     def add(self, call: Call) -> None:
-        """Book one call under the present hour."""
+        """Add one call to the present hour."""
         entry = (self._clock.stamp()[:13] + ":00:00.000Z", call.purpose, call.resource)
-        if entry not in self._open:
-            if len(self._open) >= _MAX_KEYS:
-                del self._open[min(self._open)]
-            self._open[entry] = _Totals()
-        self._open[entry].add(call)
-        of_purpose = self._since_start[call.purpose]
-        of_purpose.total.add(call)
-        of_purpose.recent.append(call.seconds)
+        if entry not in self._hours:
+            if len(self._hours) >= _MAX_KEYS:
+                del self._hours[min(self._hours)]
+            self._hours[entry] = _Totals()
+        self._hours[entry].add(call)
+        self._totals[call.purpose].add(call)
+        self._recent[call.purpose].append(call.seconds)
 
     def take(self) -> dict[UsageKey, UsageTotals]:
-        """What was booked since the last time, taken out: calls, errors, retries, bytes and seconds of each entry."""
-        taken, self._open = self._open, {}
-        return {
-            entry: (total.calls, total.errors, total.retries, total.bytes, total.seconds)
-            for entry, total in taken.items()
-        }
-
-    def recent_seconds(self, purpose: Purpose) -> float | None:
-        """The mean duration of the last 50 calls of a purpose; None before the first."""
-        recent = self._since_start[purpose].recent
-        return sum(recent) / len(recent) if recent else None
+        """Remove and return the totals since the last call of this."""
+        hours, self._hours = self._hours, {}
+        return {entry: astuple(totals) for entry, totals in hours.items()}
 
     def totals(self) -> dict[Purpose, dict[str, Any]]:
-        """Calls, errors, retries, bytes, seconds and recent_average_seconds (or None) since the start, by purpose."""
+        """By purpose, since the start: calls, errors, retries, bytes, seconds, recent_average_seconds (or None)."""
         return {
-            purpose: {
-                "calls": booked.total.calls,
-                "errors": booked.total.errors,
-                "retries": booked.total.retries,
-                "bytes": booked.total.bytes,
-                "seconds": round(booked.total.seconds, 3),
-                "recent_average_seconds": self.recent_seconds(purpose),
+            purpose: asdict(totals)
+            | {
+                "seconds": round(totals.seconds, 3),
+                "recent_average_seconds": sum(recent) / len(recent) if (recent := self._recent[purpose]) else None,
             }
-            for purpose, booked in self._since_start.items()
+            for purpose, totals in self._totals.items()
         }

@@ -1,7 +1,7 @@
-"""The signature on a webhook: an HMAC over the exact body bytes.
+"""The signature of a webhook: an HMAC over the exact body bytes.
 
-Source: https://apidocs.flexport.com/v2/tag/Webhook-Endpoints. `X-Hub-Signature-256: sha256=<hex>` decides when it
-is present; `X-Hub-Signature: sha1=<hex>` alone counts only when the configuration allows it.
+Source: https://apidocs.flexport.com/v2/tag/Webhook-Endpoints. `X-Hub-Signature-256: sha256=<hex>` decides if it is
+present; `X-Hub-Signature: sha1=<hex>` alone counts only if the configuration allows it.
 """
 
 import hmac
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 SHA256_HEADER = "X-Hub-Signature-256"
 SHA1_HEADER = "X-Hub-Signature"
+_SIZES = {"sha256": 32, "sha1": 20}  # bytes
 
 
 def sign(body: bytes, secret: str) -> str:
@@ -28,17 +29,11 @@ class Verifier:
         self._keys = [secret.encode() for secret in secrets]
         self._allow_sha1 = allow_sha1
 
-    def problem(self, body: bytes, headers: Mapping[str, str]) -> str | None:
-        """None when the signature is right; else why not: `missing`, `sha1_only`, `malformed` or `mismatch`.
+    def begin(self, headers: Mapping[str, str]) -> "SignatureCheck":
+        """The check of one delivery, before its body is received.
 
         Upper-case hex, a bare digest and surrounding blanks are accepted.
         """
-        check = self.begin(headers)
-        check.update(body)
-        return check.problem or (None if check.matches() else "mismatch")
-
-    def begin(self, headers: Mapping[str, str]) -> "SignatureCheck":
-        """The check of one delivery, before its body is there."""
         claimed = headers.get(SHA256_HEADER)
         if claimed is not None:
             return SignatureCheck(self._keys, claimed, "sha256")
@@ -53,7 +48,7 @@ class Verifier:
 class SignatureCheck:
     """The signature of one delivery, computed while its body arrives.
 
-    `problem` is known before the body: `missing`, `sha1_only` or `malformed`; None where the body decides.
+    `problem` is known before the body: `missing`, `sha1_only` or `malformed`; None if the body decides.
     """
 
     __slots__ = ("_algorithm", "_claimed", "_first", "_hashes", "_keys", "problem")
@@ -74,24 +69,21 @@ class SignatureCheck:
                 self.problem = "malformed"
 
     def update(self, piece: bytes) -> None:
-        """Take in the next bytes of the body."""
+        """Add the next bytes of the body."""
         if self._first is None:
-            self._first = piece  # most bodies come in one piece, for which there is a quicker function
+            self._first = piece  # most bodies come in one piece, for which there is a faster function
             return
         if not self._hashes:
             self._hashes = [hmac.new(key, self._first, self._algorithm) for key in self._keys]
-        for one in self._hashes:
-            one.update(piece)
+        for signature in self._hashes:
+            signature.update(piece)
 
     def matches(self) -> bool:
         """Whether the bytes so far are signed with one of the secrets."""
-        # Every secret is tried, so the time taken does not tell which one matched.
+        # Every secret is compared, so the time taken does not reveal which one matched.
         if self._hashes:
-            digests = [one.digest() for one in self._hashes]
+            digests = [signature.digest() for signature in self._hashes]
         else:
             digests = [hmac.digest(key, self._first or b"", self._algorithm) for key in self._keys]
         matches = [hmac.compare_digest(digest, self._claimed) for digest in digests]
         return any(matches)
-
-
-_SIZES = {"sha256": 32, "sha1": 20}

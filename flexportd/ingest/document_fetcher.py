@@ -141,7 +141,7 @@ class FileFetcher:
         if isinstance(error, OSError):
             return await self._retry_later(task, f"the file cannot be stored: {error.strerror or error}", None)
         if isinstance(error, FlexportUnavailableError | RateLimitedError | TokensExhaustedError):
-            return await self._retry_later(task, str(error), error.retry_after)
+            return await self._retry_later(task, str(error), error.response.retry_after)
         if isinstance(error, NotFoundAtFlexportError):
             return await self._record_failure(task, "gone", f"Flexport has no file for it: {error}")
         refused = isinstance(error, WrongFileError | MalformedResponseError)
@@ -211,7 +211,7 @@ class FileFetcher:
             downloaded = await self._client.download(task.path, task.purpose, download.write, max_size)
         except MalformedResponseError as error:
             if download.size and not error.permanent:  # it broke off midway
-                raise FlexportUnavailableError(str(error), error.response_details, detail=error.detail) from error
+                raise FlexportUnavailableError(str(error), error.response, detail=error.detail) from error
             raise
         return await asyncio.to_thread(download.checked_type, downloaded)
 

@@ -26,8 +26,7 @@ from flexportd.flexport.errors import (
     TokensExhaustedError,
     UnauthorisedError,
 )
-from flexportd.flexport.lists import LISTS
-from flexportd.flexport.pagination import Pagination
+from flexportd.flexport.lists import LISTS, Pagination
 from flexportd.flexport.usage import Purpose
 from flexportd.outcome import Applied, Dead, Ignored, Outcome, Retry, Snooze
 from flexportd.storage.queries.table import Key
@@ -100,7 +99,7 @@ class Refetcher:
             return Ignored(f"{domain.route} cannot be fetched: {error}")
         except (FlexportUnavailableError, RateLimitedError, TokensExhaustedError) as error:
             # However long Flexport is unavailable, the fetch waits for it.
-            return Snooze(max(error.retry_after or 0.0, _UNAVAILABLE_RETRY), str(error))
+            return Snooze(max(error.response.retry_after or 0.0, _UNAVAILABLE_RETRY), str(error))
         except FlexportError as error:
             return Dead(str(error)) if error.permanent else Retry(str(error))
 

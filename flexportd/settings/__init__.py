@@ -1,28 +1,22 @@
-"""The one place that knows configuration: file, environment, credentials, defaults and their documentation.
+"""The configuration: file, environment, credentials, defaults and their documentation.
 
-May import only `flexportd.errors` of ours. What is exported here is all that others use.
+Of our modules it may import only `flexportd.errors`. Other packages use only what is exported here.
 """
 
-from flexportd.settings.addresses import ListenAddress
-from flexportd.settings.docs import render_docs
-from flexportd.settings.example import render_example, render_initial
+from flexportd.settings.addresses import ListenAddress, environment_note
+from flexportd.settings.docs import render_docs, render_example, render_initial
 from flexportd.settings.loader import LoadedConfig, describe_values, load, open_access_warning
 from flexportd.settings.model import Settings
-from flexportd.settings.proxies import environment_note
-from flexportd.settings.rates import UNLIMITED, Rate, parse_rate
-from flexportd.settings.schema import KeyDoc, SectionDoc, changed_keys, describe
-from flexportd.settings.units import format_duration, parse_duration
+from flexportd.settings.schema import changed_keys
+from flexportd.settings.value_types import UNLIMITED, Rate, format_duration, parse_duration, parse_rate
 
 __all__ = [
     "UNLIMITED",
-    "KeyDoc",
     "ListenAddress",
     "LoadedConfig",
     "Rate",
-    "SectionDoc",
     "Settings",
     "changed_keys",
-    "describe",
     "describe_values",
     "environment_note",
     "format_duration",

@@ -1,34 +1,45 @@
-"""Addresses: where to listen, which networks to trust, the URLs of others."""
+"""Addresses: where to listen, which networks to trust, URLs, CORS origins, the proxy for requests to Flexport."""
 
+import base64
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
 from yarl import URL
 
 from flexportd.settings.value_types import ValueType, show_list
 
-# The kernel's limit for the path of a Unix socket, without the closing NUL.
-SOCKET_PATH_LIMIT = 107
-_EXPECTED = "expected host:port, [IPv6]:port or unix:/path"
+ANY_ORIGIN = "*"
+_SOCKET_PATH_LIMIT = 107  # bytes: the kernel's limit for the path of a Unix socket, without the final NUL
+_EXPECTED_LISTEN = "expected host:port, [IPv6]:port or unix:/path"
+_EXPECTED_ORIGIN = "expected an origin such as https://app.example.com (scheme, host and port, without a path)"
+_EXPECTED_PROXY = 'expected a URL such as "http://user:password@proxy.example.com:3128"'
+_ENCODING = 'in the user and password, encode "%" as %25, "@" as %40, ":" as %3A, "/" as %2F, "?" as %3F and "#" as %23'
+_UNSAFE = r"[\x00-\x20\x7f-\xa0\\]"
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 _ENTRY = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
 _SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
+_ORIGIN = re.compile(r"https?://[^/?#@\s\\]{1,260}")
+_ORIGIN_HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\]")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _RESERVED = ("/healthz", "/readyz", "/metrics", "/api", "/static")
+_PROXY_SCHEMES = ("https", "socks", "socks4", "socks4a", "socks5", "socks5h")  # not supported
+# Where other programs look for a proxy, in upper or lower case (curl, Go, Python's requests).
+_PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
 Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
-    """One place to listen at: host and port, or a Unix socket."""
+    """One address to listen on: host and port, or a Unix socket."""
 
     host: str | None
     port: int | None
@@ -36,7 +47,7 @@ class ListenAddress:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it is a loopback address. A Unix socket is not: it exists for a proxy in front."""
+        """Whether it is a loopback address. A Unix socket is not: it exists for a reverse proxy."""
         return self.host is not None and is_loopback(self.host)
 
     def __str__(self) -> str:
@@ -56,34 +67,34 @@ def is_loopback(host: str) -> bool:
 
 
 def parse_listen(value: object) -> ListenAddress:
-    """Read `127.0.0.1:8080`, `[::1]:8080`, `localhost:0` or `unix:/run/x.sock`. Raises ValueError."""
+    """Parse `127.0.0.1:8080`, `[::1]:8080`, `localhost:0` or `unix:/run/x.sock`. Raises ValueError."""
     if isinstance(value, ListenAddress):
         return value
     if not isinstance(value, str):
-        raise ValueError(_EXPECTED)  # noqa: TRY004 (pydantic collects ValueError only)
+        raise ValueError(_EXPECTED_LISTEN)  # noqa: TRY004 (pydantic collects ValueError only)
     if value.startswith("unix:"):
         return ListenAddress(None, None, _socket_path(value.removeprefix("unix:")))
     match = _ENTRY.fullmatch(value)
     if match is None:
-        raise ValueError(_EXPECTED + _listen_hint(value))
+        raise ValueError(_EXPECTED_LISTEN + _listen_hint(value))
     if int(match["port"]) > 65535:
         raise ValueError("expected a port of at most 65535")
     host = match["host"] if match["v6"] is None else match["v6"]
     if not _is_host(host, v6=match["v6"] is not None):
-        raise ValueError(_EXPECTED + _listen_hint(value))
+        raise ValueError(_EXPECTED_LISTEN + _listen_hint(value))
     return ListenAddress(_normalise_host(host), int(match["port"]))
 
 
 def check_socket_path(path: Path) -> Path:
-    """Refuse what the kernel would cut or refuse at bind time."""
+    """Refuse a path that is too long for the kernel."""
     size = len(os.fsencode(path))
-    if size > SOCKET_PATH_LIMIT:
-        raise ValueError(f"the path of a socket may have at most {SOCKET_PATH_LIMIT} bytes, this one has {size}")
+    if size > _SOCKET_PATH_LIMIT:
+        raise ValueError(f"the path of a socket may have at most {_SOCKET_PATH_LIMIT} bytes, this one has {size}")
     return path
 
 
 def parse_network(value: object) -> Network:
-    """Read a network (`10.0.0.0/8`) or one address; an IPv4-mapped one counts as IPv4. Raises ValueError."""
+    """Parse a network (`10.0.0.0/8`) or an address; an IPv4-mapped one becomes IPv4. Raises ValueError."""
     if isinstance(value, IPv4Network | IPv6Network):
         return value
     expected = "expected an address or a network such as 10.0.0.0/8"
@@ -107,23 +118,23 @@ def _unmapped(network: Network) -> Network:
 
 
 def check_url(value: str) -> str:
-    """Refuse what is no plain http(s) address; a closing slash is dropped so that paths can be joined."""
+    """An http(s) URL without a final slash, so that paths can be appended. Raises ValueError."""
     expected = "expected an http:// or https:// URL without user, password and query"
-    if re.search(r"[\x00-\x20\x7f-\xa0\\]", value):
+    if re.search(_UNSAFE, value):
         raise ValueError(expected)
     try:
         parts = urlsplit(value)
-        sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-        URL(value).origin()  # a host that has no form in ASCII is no host of a browser or of a client
+        is_valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        URL(value).origin()  # a host without an ASCII form is none for browsers and clients
     except ValueError:
         raise ValueError(expected) from None
-    if not sound or "@" in parts.netloc or "?" in value or "#" in value:
+    if not is_valid or "@" in parts.netloc or "?" in value or "#" in value:
         raise ValueError(expected)
     return value.rstrip("/")
 
 
 def check_route(value: str) -> str:
-    """Refuse a webhook path that is taken, or that a router or proxy would read in another way."""
+    """Refuse a webhook path that is reserved, or that a router or proxy could interpret differently."""
     segments = value.split("/")[1:]
     if not value.startswith("/") or any(not _SEGMENT.fullmatch(part) or part in {".", ".."} for part in segments):
         raise ValueError('expected a path such as "/webhooks/flexport" (letters, digits and . _ ~ - between slashes)')
@@ -136,18 +147,18 @@ def _is_host(host: str, *, v6: bool) -> bool:
     try:
         return ip_address(host).version == (6 if v6 else 4)
     except ValueError:
-        # Digits and dots only is a mistyped address, not a name.
+        # Digits and dots are a mistyped address, not a name.
         return not v6 and _HOST.fullmatch(host) is not None and not re.fullmatch(r"[0-9.]+", host)
 
 
 def _normalise_host(host: str) -> str:
-    """A host to listen at in its usual form. Raises ValueError for an address that no socket can be bound to."""
+    """A host in its normal form. Raises ValueError for an address that no socket can be bound to."""
     try:
         address = ip_address(host)
     except ValueError:
         return host.lower()
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped  # no socket that serves IPv6 only can be bound to it
+        address = address.ipv4_mapped  # an IPv6-only socket cannot be bound to it
     if address.is_multicast or str(address) == "255.255.255.255":
         raise ValueError("a multicast or broadcast address accepts no connections")
     if isinstance(address, IPv6Address):
@@ -172,6 +183,107 @@ def _listen_hint(value: str) -> str:
     return ""
 
 
+def parse_origin(value: object) -> str:
+    """Parse one origin into the form that browsers send: lower case, no default port. Raises ValueError."""
+    if value == ANY_ORIGIN:
+        return ANY_ORIGIN
+    if not isinstance(value, str) or not value.isascii() or not _ORIGIN.fullmatch(value.lower()):
+        raise ValueError(_EXPECTED_ORIGIN)
+    try:
+        parts = urlsplit(value.lower())
+        port = parts.port
+    except ValueError:
+        raise ValueError(_EXPECTED_ORIGIN) from None
+    host = parts.netloc if port is None else parts.netloc.removesuffix(f":{port}")
+    if not _ORIGIN_HOST.fullmatch(host) or port == 0:
+        raise ValueError(_EXPECTED_ORIGIN)
+    return f"{parts.scheme}://{host}" + ("" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}")
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyUrl:
+    """A forward proxy: `url` has no user and password; `user` and `password` are decoded."""
+
+    url: str
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    _given: str = field(default="", repr=False, compare=False)  # the password as written in the URL
+
+    @property
+    def authorization(self) -> str | None:
+        """The value of `Proxy-Authorization` (RFC 7617, in UTF-8); None without a user."""
+        if self.user is None:
+            return None
+        pair = f"{self.user}:{self.password or ''}"
+        return f"Basic {base64.b64encode(pair.encode()).decode()}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """All forms in which the password may appear in a text."""
+        forms = (self.password, self._given, (self.authorization or "").removeprefix("Basic "))
+        return tuple(dict.fromkeys(form for form in forms if form)) if self.password else ()
+
+    def __str__(self) -> str:
+        """The address for people, without the password."""
+        if self.user is None:
+            return self.url
+        shown = re.sub(r"[^!-~]|[@:/]", "?", self.user)
+        return self.url.replace("//", f"//{shown}{':***' if self.password is not None else ''}@", 1)
+
+
+def parse_proxy(value: object) -> ProxyUrl:
+    """Parse `http://proxy:3128` or `http://user:password@proxy:3128`. Raises ValueError that does not contain it."""
+    if isinstance(value, ProxyUrl):
+        return value
+    expected = f"{_EXPECTED_PROXY}; {_ENCODING}" if isinstance(value, str) and "@" in value else _EXPECTED_PROXY
+    if not isinstance(value, str) or re.search(_UNSAFE, value) or "?" in value or "#" in value:
+        raise ValueError(expected)
+    try:
+        parts = urlsplit(value)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise ValueError(expected) from None
+    if parts.scheme in _PROXY_SCHEMES:
+        raise ValueError(f"{parts.scheme}:// proxies are not supported; {expected}")
+    if parts.scheme != "http" or port == 0 or parts.path not in ("", "/") or not _is_proxy_host(host):
+        raise ValueError(expected)
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port or 80}"
+    userinfo, at, _ = parts.netloc.rpartition("@")
+    if not at:
+        return ProxyUrl(url)
+    user, colon, password = userinfo.partition(":")
+    if not user or "@" in userinfo or re.search(r"%(?![0-9A-Fa-f]{2})", userinfo):
+        raise ValueError(expected)
+    try:
+        name, secret = unquote(user, errors="strict"), unquote(password, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError("the user and password must be percent-encoded UTF-8") from None
+    if ":" in name or not (name + secret).isprintable():
+        raise ValueError(
+            "the user must not contain a colon, and neither user nor password may contain control characters"
+        )
+    return ProxyUrl(url, name, secret if colon else None, password)
+
+
+def _is_proxy_host(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return re.fullmatch(r"(?!-)[A-Za-z0-9._-]{1,253}", host) is not None
+    return True
+
+
+def environment_note(proxy: ProxyUrl | None, environ: Mapping[str, str]) -> str | None:
+    """The note that the environment names a proxy and the settings do not."""
+    spellings = [spelling for name in _PROXY_VARIABLES for spelling in (name, name.lower())]
+    names = [name for name in spellings if environ.get(name)]
+    if proxy is not None or not names:
+        return None
+    return (
+        f"{' and '.join(names)} in the environment: not used; to reach Flexport through a proxy, set [flexport] proxy"
+    )
+
+
 def _one_or_many(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -180,6 +292,12 @@ def _check_distinct(value: Sequence[ListenAddress]) -> Sequence[ListenAddress]:
     fixed = [entry for entry in value if entry.port != 0]
     if not value or len(set(fixed)) != len(fixed):
         raise ValueError("expected one or more different addresses")
+    return value
+
+
+def _check_any_alone(value: Sequence[str]) -> Sequence[str]:
+    if ANY_ORIGIN in value and len(value) > 1:
+        raise ValueError('"*" allows every origin; remove the others')
     return value
 
 
@@ -197,9 +315,14 @@ AllowedNetworks = Annotated[
     Networks, ValueType("list of networks or addresses", kind="list", show=show_list, missing="all")
 ]
 Url = Annotated[str, AfterValidator(check_url), ValueType("http(s) address", article="an ")]
-OptionalUrl = Annotated[
-    str | None,
-    AfterValidator(lambda value: None if value is None else check_url(value)),
-    ValueType("http(s) address", article="an "),
-]
 Route = Annotated[str, AfterValidator(check_route), ValueType("path of a URL")]
+Origins = Annotated[
+    tuple[Annotated[str, BeforeValidator(parse_origin)], ...],
+    AfterValidator(_check_any_alone),
+    ValueType("list of origins", kind="list", show=show_list, missing="none"),
+]
+ForwardProxy = Annotated[
+    ProxyUrl,
+    PlainValidator(parse_proxy),
+    ValueType("http:// address with an optional user and password", article="an ", secret=True, mask=str),
+]

@@ -1,4 +1,4 @@
-"""The configuration file: found, read, parsed. Everything that is wrong with it as a file ends here."""
+"""The configuration file: where it is, its content, and the line of each key, which tomllib does not report."""
 
 import errno
 import io
@@ -12,15 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from flexportd.errors import ConfigError
-from flexportd.settings.did_you_mean import quote_key
+from flexportd.settings.defaults import config_candidates
 from flexportd.settings.errors import SourcedValue
-from flexportd.settings.paths import config_candidates
 from flexportd.settings.stray_characters import stray_characters
-from flexportd.settings.toml_lines import key_lines, nests_too_deep
-from flexportd.settings.value_types import quote
+from flexportd.settings.value_types import quote, quote_key
 
 MAX_BYTES = 2**20
-_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_PART = r"""(?:[A-Za-z0-9_-]{1,128}|"[^"\n]{0,128}"|'[^'\n]{0,128}')"""
+_PATH = rf"{_PART}(?:[ \t]{{0,8}}\.[ \t]{{0,8}}{_PART}){{0,32}}"
+_HEADER = re.compile(rf"[ \t]*\[{{1,2}}[ \t]*({_PATH})[ \t]*\]")
+_ASSIGNMENT = re.compile(rf"[ \t]*({_PATH})[ \t]*=")
+_PARTS = re.compile(_PART)
+# What opens, closes or hides brackets in a value.
+_TOKEN = re.compile(r'''"""|\'\'\'|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|#.*|[\[\]{}]''')
+# Starting only where a part starts keeps the search linear.
+_TOO_DEEP = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PART}[ \t]{{0,8}}\.[ \t]{{0,8}}){{33}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +41,14 @@ class ConfigFile:
     readable_by_others: bool
 
     def sourced(self, section: str, name: tuple[str, ...], value: object) -> SourcedValue:
-        """A value with the line of its key, else of the table that it stands in."""
+        """A value with the line of its key, or else of its table."""
         path = (section, *name)
         line = next((self.lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.lines), 1)
         return SourcedValue(value, f"{self.label}:{line}", line)
 
 
 def find_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
-    """The file to read: the one named, or the first that is there. Raises ConfigError for a name in quotation marks."""
+    """The file to read: the one that is named, or the first that exists. Raises ConfigError for stray characters."""
     if path is not None:
         return path
     chosen = environ.get("FLEXPORTD_CONFIG")
@@ -52,7 +59,7 @@ def find_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
                 f"environment FLEXPORTD_CONFIG: found {quote(chosen)}, which {stray}; expected only the path"
             )
         return Path(chosen)
-    return next((place for place in config_candidates(environ) if os.path.lexists(place)), None)
+    return next((path for path in config_candidates(environ) if os.path.lexists(path)), None)
 
 
 def read_file(path: Path) -> ConfigFile:
@@ -69,9 +76,9 @@ def read_file(path: Path) -> ConfigFile:
 
 
 def read_bytes(path: Path, limit: int) -> tuple[bytes, int]:
-    """At most `limit` and one more bytes, and the mode of the file. Raises ConfigError that names the path.
+    """At most `limit` + 1 bytes, and the mode of the file. Raises ConfigError that names the path.
 
-    It never waits: a pipe that nobody writes to, or a terminal, is an error.
+    It never blocks: a pipe without a writer, or a terminal, is an error.
     """
     reason = "not a regular file"
     try:
@@ -89,15 +96,15 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 
 def _read(file: io.FileIO, most: int) -> bytes:
-    found = b""
-    while len(found) < most:
-        piece = file.read(most - len(found))
+    content = b""
+    while len(content) < most:
+        piece = file.read(most - len(content))
         if piece is None:
             raise BlockingIOError(errno.EAGAIN, "no data available")
         if not piece:
             break
-        found += piece
-    return found
+        content += piece
+    return content
 
 
 def decode_utf8(content: bytes, label: str) -> str:
@@ -106,12 +113,12 @@ def decode_utf8(content: bytes, label: str) -> str:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         start = error.start
-    # Raised out here, so that the error carries no content along as its context.
+    # Raised here, so that the error does not contain the content as its context.
     raise ConfigError(f"{label}:{content[:start].count(10) + 1}: the file is not UTF-8 text")
 
 
 def display_path(path: Path) -> str:
-    """A path for messages, on one line whatever its name holds."""
+    """A path for messages, always on one line."""
     text = str(path)
     return text if text.isprintable() else quote_key(text)
 
@@ -132,14 +139,81 @@ def _parse(text: str, label: str) -> Mapping[str, Any]:
 
 
 def _syntax(message: str, text: str) -> str:
-    """The parser's message with the place in front. It names keys and single characters, never values."""
-    match = _PLACE.search(message)
+    """The parser's message after the position. It contains keys and single characters, never values."""
+    match = _POSITION.search(message)
     if match is None:
         return f": not valid TOML: {message}"
     end = text.rstrip("\n")
     line, column = (match[1], match[2]) if match[1] else (end.count("\n") + 1, len(end) - (end.rfind("\n") + 1) + 1)
-    return f":{line}:{column}: not valid TOML: {_lower_first(message[: match.start()])}"
+    return f":{line}:{column}: not valid TOML: {message[:1].lower()}{message[1 : match.start()]}"
 
 
-def _lower_first(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:]
+def nests_too_deep(text: str) -> bool:
+    """Whether a dotted key has too many parts: tomllib's time grows with their square."""
+    return _TOO_DEEP.search(text) is not None
+
+
+def key_lines(text: str) -> Mapping[tuple[str, ...], int]:
+    """The line (from 1) of each table and key of a text that tomllib can read, without those of inline tables."""
+    lines: dict[tuple[str, ...], int] = {}
+    table: tuple[str, ...] = ()
+    value = _Value()
+    for number, line in enumerate(text.split("\n"), 1):
+        if value.open:
+            value.feed(line)
+            continue
+        header, assignment = _HEADER.match(line), _ASSIGNMENT.match(line)
+        if header:
+            table = _parts(header[1])
+            _add_line(lines, table, number)
+        elif assignment:
+            _add_line(lines, table + _parts(assignment[1]), number)
+            value.feed(line[assignment.end() :])
+    return lines
+
+
+class _Value:
+    """The state within a value that spans lines: inside a multi-line string, or inside brackets."""
+
+    def __init__(self) -> None:
+        self._quotes = ""
+        self._depth = 0
+
+    @property
+    def open(self) -> bool:
+        return bool(self._quotes) or self._depth > 0
+
+    def feed(self, text: str) -> None:
+        at = 0
+        while at < len(text):
+            if self._quotes:
+                end = _end_of_string(text, self._quotes, at)
+                if end < 0:
+                    return
+                at, self._quotes = end, ""
+            match = _TOKEN.search(text, at)
+            if match is None:
+                return
+            at, mark = match.end(), match[0]
+            if len(mark) == 3 and mark in {'"""', "'''"}:
+                self._quotes = mark
+            elif mark in "[{":
+                self._depth += 1
+            elif mark in "]}":
+                self._depth -= 1
+
+
+def _end_of_string(text: str, quotes: str, start: int) -> int:
+    """The end of a multi-line string, or -1; one or two further quotes belong to its content."""
+    pattern = r'(?:\\.|[^"\\]|"(?!""))*"""+' if quotes == '"""' else r"(?:[^']|'(?!''))*'''+"
+    match = re.compile(pattern).match(text, start)
+    return match.end() if match else -1
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    return tuple(part.strip("\"'") for part in _PARTS.findall(path))
+
+
+def _add_line(lines: dict[tuple[str, ...], int], path: tuple[str, ...], number: int) -> None:
+    for length in range(1, len(path) + 1):
+        lines.setdefault(path[:length], number)

@@ -1,111 +1,107 @@
-"""docs/configuration.md, made from the settings themselves."""
+"""Documents generated from the settings: docs/configuration.md, the example file, and what `flexportd init` writes."""
 
-from flexportd.settings.profiles import profile, profile_names
-from flexportd.settings.schema import KeyDoc, SectionDoc, describe, secret_files
+import textwrap
+from collections.abc import Iterator, Mapping
+from importlib import resources
 
-_HEAD = """\
-# Configuration
+from flexportd.errors import ConfigError
+from flexportd.settings.defaults import profile, profile_names
+from flexportd.settings.errors import Problems, SourcedValue
+from flexportd.settings.loader import validate
+from flexportd.settings.schema import KeySpec, key_specs, secret_files, section_models
+from flexportd.settings.sources import parse_variable, variable
+from flexportd.settings.value_types import suggest, toml_value
 
-<!-- Made by `python -m flexportd.settings docs` from flexportd/settings; CI compares. -->
-
-flexportd reads one TOML file. Each key has a default; only a webhook secret must be set. `flexportd.toml.example`
-explains every key, `flexportd init` writes such a file with a new secret, `flexportd config check` reports every
-problem in it, and `flexportd config show --origin` shows every value and its source.
-
-"Reload" shows whether a key can change while flexportd runs (send it SIGHUP); the others need a restart.
+_EXAMPLE_HEAD = """\
+# Configuration of flexportd. Check it with: flexportd config check
+#
+# This file lists every key. "#key = value" shows the default, or a sample if there is none: remove the # to change it.
+# Each key can also be set in the environment, such as {variable}; each secret also in a file
+# (key_file = "/path") or a systemd credential. See docs/configuration.md.
 """
-_RULES = """\
-## Which file
-
-1. `--config FILE`
-2. `$FLEXPORTD_CONFIG`
-3. `./flexportd.toml`
-4. `$XDG_CONFIG_HOME/flexportd/flexportd.toml` (`~/.config` where the variable is not set)
-5. `/etc/flexportd/flexportd.toml`
-
-The first file found is read, and no other. A file that is named but cannot be read is an error; without any file, the
-defaults apply. Unknown sections, keys and values are errors with the line and the nearest known name; all problems are
-reported at once. Relative paths are relative to the directory of the file, `~/` is the home directory. The file must be
-UTF-8 without a byte order mark, at most 1 MiB.
-
-## Environment variables
-
-`FLEXPORTD_SECTION__KEY` (two underscores) overrides any key of the file: `FLEXPORTD_LOG__LEVEL=debug`,
-`FLEXPORTD_QUEUE__WORKERS=8`, `FLEXPORTD_CACHE__TTL__SHIPMENT=1m`. Lists are written with commas
-(`10.0.0.0/8,192.0.2.7`) or, if an item contains a comma, as a TOML list. A variable of this form that matches no key is
-an error.
-
-Systemd's `$STATE_DIRECTORY`, `$CACHE_DIRECTORY` and `$RUNTIME_DIRECTORY` set the default directories; without them,
-`$XDG_DATA_HOME` and `$XDG_CACHE_HOME` are used. For a user without a home directory, the defaults are
-`/var/lib/flexportd` and `/var/cache/flexportd`.
-
-## Secrets
-
-The secrets are {secrets}.
-Each can be set in three ways; the first one found is used:
-
-1. an environment variable with the value, or one ending in `_FILE` with the path of a file;
-2. the configuration file: the key itself, or the key ending in `_file` with a path;
-3. a systemd credential (`LoadCredential=`) named `section_key` or `key`, such as `webhook_secrets` or `api_key`.
-
-Setting both a key and its `_file` in one place is an error. One newline at the end of a secret's file is ignored;
-`secrets_file` contains one secret per line. An empty or missing file is an error. No message, log line or page shows a
-secret. A file that contains secrets should be readable only by its owner: `chmod 600 flexportd.toml`.
-
-## Quotation marks and blanks
-
-A shell, and systemd in an `EnvironmentFile=`, remove the quotation marks around a value; `docker run --env-file` keeps
-them. Quotation marks, blanks, CR, byte order marks and invisible characters at the ends of a value from a variable or a
-secret's file are part of it, but probably not intended: `flexportd config check` and the log at startup report the
-variable or file, never the value. A path with any of them is refused.
-
-## Durations and sizes
-
-Durations are text with units: `"250ms"`, `"90s"`, `"5m"`, `"1h30m"`, `"400d"`, `"2w"`. Units from large to small are
-`w`, `d`, `h`, `m`, `s`, `ms`, whole numbers only, at most 100 years.
-
-Sizes are text with one unit: `"1024B"`, `"512KiB"`, `"8MB"`, `"1MiB"`. `KB`, `MB`, `GB`, `TB` count by 1000; `KiB`,
-`MiB`, `GiB`, `TiB` by 1024.
-
-A number without a unit is refused because it is ambiguous.
-
-## Keys with a dot
-
-`ttl.shipment` in `[cache]` may be written so, or as `shipment` in a table `[cache.ttl]`.
-
-## Profiles
-
-`environment` in `[flexport]` chooses addresses that ship with flexportd; `base_url`, `token_url` and `audience` given
-in the file override them.
-
-| environment | base_url | token_url | audience |
-|---|---|---|---|
-{profiles}
-"""
+# Keys without a usable default. The placeholder is too short to be accepted: left unchanged, it cannot become a secret
+# that everyone knows.
+_MUST_SET: Mapping[str, object] = {"webhook.secrets": ["CHANGE-ME"]}
 
 
 def render_docs() -> str:
     """The text of docs/configuration.md."""
-    tables = "\n".join(_table(section) for section in describe())
-    secrets = ", ".join(f"`{dotted}`" for dotted in secret_files().values())
-    profiles = "\n".join(_profile_row(name) for name in profile_names())
-    return f"{_HEAD}\n{tables}\n{_RULES.format(secrets=secrets, profiles=profiles)}"
-
-
-def _table(section: SectionDoc) -> str:
-    rows = "\n".join(_row(key) for key in section.keys)
-    return (
-        f"## `[{section.name}]`\n\n{section.doc}\n\n| key | default | meaning | reload |\n|---|---|---|---|\n{rows}\n"
+    template = resources.files("flexportd.settings").joinpath("configuration.md").read_text("utf-8")
+    profiles = [(name, profile(name)) for name in profile_names()]
+    return template.format(
+        sections="\n".join(_section(name) for name in section_models()),
+        secrets=", ".join(f"`{dotted}`" for dotted in secret_files().values()),
+        profiles="\n".join(
+            f"| `{name}` | {each.base_url} | {each.token_url} | {each.audience} |" for name, each in profiles
+        ),
     )
 
 
-def _row(key: KeyDoc) -> str:
-    shape = key.type_text[0].upper() + key.type_text[1:]
-    secret = " Secret." if key.secret else ""
-    cells = (f"`{key.name}`", key.default_text, f"{key.description} {shape}.{secret}")
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} | {'yes' if key.reloadable else 'no'} |"
+def render_example() -> str:
+    """The text of flexportd.toml.example."""
+    return _render_toml(_MUST_SET)
 
 
-def _profile_row(name: str) -> str:
-    found = profile(name)
-    return f"| `{name}` | {found.base_url} | {found.token_url} | {found.audience} |"
+def render_initial(values: Mapping[str, str]) -> str:
+    """The example file with some dotted keys set; the values are written as in environment variables.
+
+    Keys may also be `section.secret_file`. Raises ConfigError for an unknown key or an invalid value, so that the
+    result can be loaded.
+    """
+    known = (*key_specs(), *secret_files())
+    unknown = [f"{dotted}: unknown key; {suggest(dotted, known)}" for dotted in values if dotted not in known]
+    if unknown:
+        raise ConfigError(unknown)
+    typed = {
+        dotted: parse_variable(key_specs()[dotted], text) if dotted in key_specs() else text
+        for dotted, text in values.items()
+    }
+    given = {dotted: SourcedValue(value, dotted) for dotted, value in typed.items() if dotted in key_specs()}
+    validate(given, Problems())
+    return _render_toml(typed)
+
+
+def _section(name: str) -> str:
+    rows = "\n".join(_row(spec) for spec in key_specs().values() if spec.section == name)
+    return f"## `[{name}]`\n\n{_doc(name)}\n\n| key | default | meaning | reload |\n|---|---|---|---|\n{rows}\n"
+
+
+def _row(spec: KeySpec) -> str:
+    meaning = f"{spec.description} {_type_sentence(spec)}.{' Secret.' if spec.value_type.secret else ''}"
+    cells = (f"`{spec.name}`", spec.default_text, meaning, "yes" if spec.reloadable else "no")
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _render_toml(values: Mapping[str, object]) -> str:
+    lines = [_EXAMPLE_HEAD.format(variable=variable("log.level"))]
+    for name in section_models():
+        lines += [f"[{name}]", *_comment(_doc(name)), ""]
+        for spec in key_specs().values():
+            if spec.section == name:
+                lines += [*_key_lines(spec, values), ""]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _key_lines(spec: KeySpec, values: Mapping[str, object]) -> Iterator[str]:
+    yield from _comment(spec.description)
+    yield from _comment(f"{_type_sentence(spec)}; default: {spec.default_text}.")
+    yield _assignment(spec.dotted, values, spec.extra.get("sample", spec.field.default))
+    if spec.value_type.secret:
+        yield _assignment(f"{spec.dotted}_file", values, f"/etc/flexportd/{spec.section}_{spec.name}")
+
+
+def _assignment(dotted: str, values: Mapping[str, object], sample: object) -> str:
+    mark = "" if dotted in values else "#"
+    return f"{mark}{dotted.partition('.')[2]} = {toml_value(values.get(dotted, sample))}"
+
+
+def _doc(section: str) -> str:
+    return (section_models()[section].__doc__ or "").strip()
+
+
+def _type_sentence(spec: KeySpec) -> str:
+    return spec.type_text[0].upper() + spec.type_text[1:]
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(text, 110, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)

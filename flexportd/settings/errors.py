@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, one sentence each, without a secret in any of them."""
+"""The problems of a configuration: one sentence each, without secrets."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from flexportd.errors import ConfigError
 from flexportd.settings.schema import KeySpec, key_specs
 from flexportd.settings.value_types import RuleError, quote
 
-# A file of ten thousand mistakes is no configuration; beyond this many they are counted only.
+# Further problems are only counted.
 MAX_PROBLEMS = 100
 DEFAULT = "default"
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
@@ -20,7 +20,7 @@ _QUERY = re.compile(r"[?#].*", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class SourcedValue:
-    """A value and where it was found. `line` orders the problems of a file; `stray` is what hardly belongs to it."""
+    """A value and its source. `line` orders the problems of a file; `stray` describes stray characters."""
 
     value: object = field(repr=False)
     source: str
@@ -30,35 +30,35 @@ class SourcedValue:
 
 @dataclass
 class Problems:
-    """Collects all that is wrong, to be reported at once."""
+    """Collects problems, to report all of them at once."""
 
-    _found: list[tuple[int, str]] = field(default_factory=list)
+    _problems: list[tuple[int, str]] = field(default_factory=list)
 
     def add(self, given: SourcedValue | None, sentence: str) -> None:
-        """Note a problem at the place where the value was found."""
-        line, place = (given.line, f"{given.source}: ") if given else (0, "")
-        self._found.append((line, f"{place}{sentence}"))
+        """Add a problem at the source of the value."""
+        line, source = (given.line, f"{given.source}: ") if given else (0, "")
+        self._problems.append((line, f"{source}{sentence}"))
 
     @property
     def full(self) -> bool:
-        """Whether further problems are only counted, so that a suggestion would be wasted time."""
-        return len(self._found) >= MAX_PROBLEMS
+        """Whether further problems are only counted, so that a suggestion would waste time."""
+        return len(self._problems) >= MAX_PROBLEMS
 
     def check(self) -> None:
-        """Raise ConfigError with everything noted, problems of the file in the order of its lines."""
-        if not self._found:
-            return
-        # Problems without a line come after those of the file.
-        ordered = sorted(self._found, key=lambda found: found[0] or 10**9)
+        """Raise ConfigError with all problems, if any: those of the file by line, then the others."""
+        ordered = sorted(self._problems, key=lambda problem: problem[0] or 10**9)
         sentences = list(dict.fromkeys(sentence for _, sentence in ordered))
         more = [f"and {len(sentences) - MAX_PROBLEMS} more problems"] if len(sentences) > MAX_PROBLEMS else []
-        raise ConfigError(sentences[:MAX_PROBLEMS] + more)
+        if sentences:
+            raise ConfigError(sentences[:MAX_PROBLEMS] + more)
 
 
 def format_value(value: object) -> str:
-    """A value that was found, short and on one line; sign-in data and queries of addresses are left out."""
+    """A value, short and on one line, without the credentials and query of a URL."""
     if isinstance(value, str | PurePath):
-        text = _without_credentials(str(value))
+        text = str(value)
+        start, end = text.find("//"), text.rfind("@")
+        text = f"{text[:start]}//***{text[end:]}" if 0 <= start < end else text
         text = _QUERY.sub("?***", text) if "://" in text else text
         return quote(text if len(text) <= 80 else f"{text[:77]}...")
     if isinstance(value, bool):
@@ -73,9 +73,9 @@ def format_value(value: object) -> str:
 
 
 def explain(error: ValidationError, given: Mapping[str, SourcedValue], problems: Problems) -> None:
-    """Turn what pydantic found into sentences with places. A key that was not given points at its neighbour."""
+    """Add pydantic's errors as sentences with their source; for a key that is not set, that of a related key."""
     for detail in error.errors(include_url=False):
-        # Follows from another problem: a default that could not be worked out.
+        # It follows from another problem: a default could not be computed.
         if detail["type"] == "default_factory_not_called":
             continue
         section, *rest = detail["loc"]
@@ -84,55 +84,49 @@ def explain(error: ValidationError, given: Mapping[str, SourcedValue], problems:
             text = str(reason or detail["msg"])
             problems.add(_find_mentioned(str(section), given, text), f"[{section}] {text}")
             continue
-        entry, inner = _spec_at(str(section), rest)
-        found = given.get(entry.dotted)
-        text = str(reason) if isinstance(reason, ValueError) else _expected(entry, detail["type"], detail["input"])
-        if found is not None and not isinstance(reason, RuleError):
-            # What pydantic saw may have been converted already; the user wants to see what they wrote.
-            value = detail["input"] if inner else found.value
-            text = f"found {'***' if entry.value_type.secret else format_value(value)}; {text}"
-            text = f"{text}; the value {found.stray}" if found.stray else text
-        if found is not None and isinstance(found.value, list) and inner and isinstance(inner[0], int):
+        spec, inner = _spec_at(str(section), rest)
+        sourced = given.get(spec.dotted)
+        text = str(reason) if isinstance(reason, ValueError) else _expected(spec, detail["type"], detail["input"])
+        if sourced is not None and not isinstance(reason, RuleError):
+            # pydantic may have converted the value already; the user wants to see what they wrote.
+            value = detail["input"] if inner else sourced.value
+            text = f"found {'***' if spec.value_type.secret else format_value(value)}; {text}"
+            text = f"{text}; the value {sourced.stray}" if sourced.stray else text
+        if sourced is not None and isinstance(sourced.value, list) and inner and isinstance(inner[0], int):
             text = f"item {inner[0] + 1}: {text}"
-        place = found if found and found.source != DEFAULT else _find_mentioned(entry.section, given, text)
-        problems.add(place, _with_label(entry, found, text))
+        source = sourced if sourced and sourced.source != DEFAULT else _find_mentioned(spec.section, given, text)
+        problems.add(source, _with_label(spec, sourced, text))
 
 
-def refuse_stray_path(entry: KeySpec, given: SourcedValue, problems: Problems) -> None:
-    """A path in quotation marks would be a folder of that name beside the configuration."""
+def refuse_stray_path(spec: KeySpec, given: SourcedValue, problems: Problems) -> None:
+    """Refuse a path with stray characters: quotation marks would become part of a folder's name."""
     if given.stray:
         text = f"found {format_value(given.value)}, which {given.stray}; expected only the path"
-        problems.add(given, _with_label(entry, given, text))
+        problems.add(given, _with_label(spec, given, text))
 
 
 def _spec_at(section: str, path: Sequence[int | str]) -> tuple[KeySpec, Sequence[int | str]]:
-    """The key at a place that pydantic names, which may lie in a table within its section, and what is left of it."""
+    """The key at a location of pydantic, perhaps in a table within its section, and the rest of the location."""
     for end in range(1, len(path) + 1):
-        entry = key_specs().get(".".join(map(str, (section, *path[:end]))))
-        if entry is not None:
-            return entry, path[end:]
+        spec = key_specs().get(".".join(map(str, (section, *path[:end]))))
+        if spec is not None:
+            return spec, path[end:]
     raise AssertionError(f"no key at {section} {path}")
 
 
-def _with_label(entry: KeySpec, found: SourcedValue | None, text: str) -> str:
-    named_already = found is not None and found.source.startswith(("environment FLEXPORTD_", entry.dotted))
-    return text if named_already else f"[{entry.section}] {entry.name}: {text}"
+def _with_label(spec: KeySpec, given: SourcedValue | None, text: str) -> str:
+    names_key = given is not None and given.source.startswith(("environment FLEXPORTD_", spec.dotted))
+    return text if names_key else f"[{spec.section}] {spec.name}: {text}"
 
 
 def _find_mentioned(section: str, given: Mapping[str, SourcedValue], text: str) -> SourcedValue | None:
-    """The first given key of the section that the sentence mentions."""
-    found = [key for key in given if key.startswith(f"{section}.") and given[key].source != DEFAULT]
-    return next((given[key] for key in found if re.search(rf"\b{key.partition('.')[2]}\b", text)), None)
+    """The first key of the section that is set and that the sentence mentions."""
+    keys = [key for key in given if key.startswith(f"{section}.") and given[key].source != DEFAULT]
+    return next((given[key] for key in keys if re.search(rf"\b{key.partition('.')[2]}\b", text)), None)
 
 
-def _expected(entry: KeySpec, kind: str, value: object) -> str:
-    if entry.choices and kind == "literal_error":
-        choices = entry.choices if isinstance(value, str) else [quote(choice) for choice in entry.choices]
+def _expected(spec: KeySpec, kind: str, value: object) -> str:
+    if spec.choices and kind == "literal_error":
+        choices = spec.choices if isinstance(value, str) else [quote(choice) for choice in spec.choices]
         return f"expected {'one of ' if len(choices) > 1 else ''}{', '.join(choices)}"
-    return f"expected {entry.value_type.article}{entry.type_text}"
-
-
-def _without_credentials(text: str) -> str:
-    """A URL without the name and the password in it."""
-    start, end = text.find("//"), text.rfind("@")
-    return f"{text[:start]}//***{text[end:]}" if 0 <= start < end else text
+    return f"expected {spec.value_type.article}{spec.type_text}"

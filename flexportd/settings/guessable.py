@@ -1,25 +1,25 @@
-"""Secrets that are long and can be guessed all the same: repetitions, runs of neighbours, common words.
+"""Secrets that are long but easy to guess: repetitions, runs of neighbouring characters, common words.
 
-The check is for what people type when they mean to choose later. It does not measure strength: what passes may still be
-weak.
+The check finds placeholders that people type. It does not measure strength: a secret that passes may still be weak.
 """
 
 import re
+from importlib import resources
 from itertools import pairwise
 
-_MIN_DIFFERENT = 6  # different characters; of 16 random digits nearly all have more
+_MIN_DIFFERENT = 6  # different characters; nearly all texts of 16 random digits have more
 _UNIT = 7  # characters of a text that may be repeated
 _RUN = 4  # characters that make a run of neighbours
-_REST = 4  # characters beside runs that make a difference
-_MOST_DIGITS = 4  # beside common words, as in password1234
-_LONGEST = 256  # characters beyond which nobody types words
+_REST = 4  # characters outside runs that suffice
+_MAX_DIGITS = 4  # in addition to common words, as in password1234
+_MAX_LENGTH = 256  # characters: nobody types more words
 
-# Characters beside each other: in the alphabet, and on keyboards.
+# Neighbouring characters in the alphabet and on keyboards.
 _ROWS = (
     "0123456789", "1234567890", "abcdefghijklmnopqrstuvwxyz", "qwertyuiop", "qwertzuiop", "azertyuiop", "asdfghjkl",
     "qsdfghjklm", "zxcvbnm", "yxcvbnm", "wxcvbn", "!@#$%^&*()_+",
 )  # fmt: skip
-_NEIGHBOURS = frozenset("".join(pair) for row in _ROWS for one in (row, row[::-1]) for pair in pairwise(one))
+_NEIGHBOURS = frozenset("".join(pair) for row in _ROWS for line in (row, row[::-1]) for pair in pairwise(line))
 
 _SEQUENCES = (
     "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p", "zaq12wsxcde34rfvbgt56yhnmju78ik", "qazwsxedcrfvtgbyhnujmikolp",
@@ -28,27 +28,16 @@ _SEQUENCES = (
     "thequickbrownfoxjumpsoverthelazydog", "loremipsumdolorsitametconsecteturadipiscingelit",
 )  # fmt: skip
 
-_PREFIX = re.compile(r"^(whsec|sk|pk|rk)[_-]((live|test)[_-])?", re.IGNORECASE)  # of the secrets of known services
+_PREFIX = re.compile(r"^(whsec|sk|pk|rk)[_-]((live|test)[_-])?", re.IGNORECASE)  # of secrets of known services
 _SYMBOLS = str.maketrans("@$", "as")
 _DIGITS = str.maketrans("013457", "oieast")  # as in passw0rd
 
-_COMMON = """
-    secret secrets password passwort passwords passwd pass phrase passphrase change changeme changethis changeit me
-    this it please replace replaceme webhook webhooks hook flexport flexportd example examples sample default test
-    tests testing token tokens key keys api my your our the an to is not be should must very super top here put
-    insert enter set choose some any random string value placeholder dummy foo bar baz qux admin administrator root
-    user username letmein welcome hello world login client server production prod development dev staging sandbox
-    local localhost signing signature sign hmac sha shared private public access auth todo fixme none null empty
-    undefined unknown qwerty monkey dragon master iloveyou correcthorsebatterystaple deadbeef cafebabe for of and or
-    in on with real long enough minimum characters sixteen do use now later company sunshine princess
-    football baseball trustno summer winter
-"""
-_WORDS = frozenset(_COMMON.split())
+_WORDS = frozenset(resources.files("flexportd.settings").joinpath("common_words.txt").read_text("ascii").split())
 _LONGEST_WORD = max(map(len, _WORDS))
 
 
 def weakness(secret: str) -> str | None:
-    """Why a secret could be guessed, without anything of it; None when nothing is plain to see."""
+    """Why a secret is easy to guess, without any part of it; None if it is not obvious."""
     bare = _PREFIX.sub("", secret)
     return _weakness(secret) or (_weakness(bare) if bare != secret else None)
 
@@ -77,20 +66,20 @@ def _obvious_weakness(secret: str) -> str | None:
 
 
 def _spellings(text: str) -> tuple[str, ...]:
-    """The letters of a text that has few digits, and those that digits may stand for."""
+    """The letters of a text with few digits, and the letters that its digits may stand for."""
     letters = "".join(char for char in text if not char.isdigit())
     without_end = text.rstrip("0123456789")
-    found = (
-        letters if len(text) - len(letters) <= _MOST_DIGITS else "",
-        without_end.translate(_DIGITS) if len(text) - len(without_end) <= _MOST_DIGITS else "",
+    spellings = (
+        letters if len(text) - len(letters) <= _MAX_DIGITS else "",
+        without_end.translate(_DIGITS) if len(text) - len(without_end) <= _MAX_DIGITS else "",
         text.translate(_DIGITS),
     )
-    return tuple(filter(None, found))
+    return tuple(filter(None, spellings))
 
 
 def _unit(text: str) -> str:
-    """The shortest beginning of which the text is a repetition; the last one may be cut."""
-    # The failure function of Knuth, Morris and Pratt: time grows with the length alone.
+    """The shortest beginning that the text repeats; the last repetition may be incomplete."""
+    # The failure function of Knuth, Morris and Pratt: linear time.
     borders, border = [0] * len(text), 0
     for at in range(1, len(text)):
         while border and text[at] != text[border]:
@@ -102,7 +91,7 @@ def _unit(text: str) -> str:
 
 
 def _outside_runs(text: str) -> tuple[str, int]:
-    """The characters that belong to no run of neighbours or of one character, and how many such runs there are."""
+    """The characters outside runs of neighbours or of one character, and the number of such runs."""
     rest, runs, start = list[str](), 0, 0
     for at in range(1, len(text) + 1):
         if at < len(text) and (text[at - 1] == text[at] or text[at - 1 : at + 1] in _NEIGHBOURS):
@@ -116,8 +105,8 @@ def _outside_runs(text: str) -> tuple[str, int]:
 
 
 def _is_words(text: str) -> bool:
-    """Whether a text is made of common words alone."""
-    if not 0 < len(text) <= _LONGEST:
+    """Whether a text consists of common words."""
+    if not 0 < len(text) <= _MAX_LENGTH:
         return False
     ends = {0}
     for end in range(1, len(text) + 1):

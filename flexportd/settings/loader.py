@@ -1,4 +1,4 @@
-"""From file, environment and credentials to settings, or to one error with everything that is wrong."""
+"""Loads the settings from file, environment and credentials, or raises one error with all problems."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -8,12 +8,11 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from flexportd.settings import paths
-from flexportd.settings.addresses import is_loopback
+from flexportd.settings import defaults
+from flexportd.settings.addresses import environment_note, is_loopback
 from flexportd.settings.config_file import ConfigFile, find_file, read_file
 from flexportd.settings.errors import DEFAULT, Problems, SourcedValue, explain, refuse_stray_path
 from flexportd.settings.model import Settings, nest
-from flexportd.settings.proxies import environment_note
 from flexportd.settings.schema import key_specs, value_of
 from flexportd.settings.sources import Sources
 from flexportd.settings.stray_characters import stray_characters
@@ -21,7 +20,7 @@ from flexportd.settings.stray_characters import stray_characters
 
 @dataclass(frozen=True, slots=True)
 class LoadedConfig:
-    """Settings, where each of them came from, and what their owner should know."""
+    """Settings, the origin of each key, and notes for the operator."""
 
     settings: Settings
     path: Path | None
@@ -30,30 +29,34 @@ class LoadedConfig:
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> LoadedConfig:
-    """Read the configuration. Raises ConfigError that holds every problem found.
+    """Read the configuration. Raises ConfigError with all problems.
 
     Args:
-        path: The file to read; without one the usual places are searched, and none there means defaults.
-        environ: Environment variables, those of the process unless given.
+        path: The file to read; by default the usual places are searched, and without any file the defaults apply.
+        environ: Environment variables; by default those of the process.
     """
     environ = os.environ if environ is None else environ
-    place = find_file(path, environ)
-    document = None if place is None else read_file(place)
+    file = find_file(path, environ)
+    document = None if file is None else read_file(file)
     problems = Problems()
     sources = Sources(environ, document, problems)
     given = sources.collect()
-    placed = _environment_defaults(environ)
-    for dotted in placed.keys() - given.keys():
-        refuse_stray_path(key_specs()[dotted], placed[dotted], problems)
-    settings = validate(placed | given, problems)
+    from_environ = _environment_defaults(environ)
+    for dotted in from_environ.keys() - given.keys():
+        refuse_stray_path(key_specs()[dotted], from_environ[dotted], problems)
+    settings = validate(from_environ | given, problems)
     return LoadedConfig(
         settings=settings,
         path=document.path if document else None,
-        origins=_origins(settings, environ, given),
+        origins=_origins(settings, from_environ | given),
         notes=(
             *sources.notes,
-            *_notes(sources, document),
-            *_auth_warnings(settings),
+            *_permission_notes(sources, document),
+            *(
+                [open_access_warning(settings.server.exposures)]
+                if settings.server.exposures and not settings.keys_required
+                else []
+            ),
             *_encryption_warnings(settings),
             *filter(None, [environment_note(settings.flexport.proxy, environ)]),
         ),
@@ -61,8 +64,8 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
 
 
 def validate(given: Mapping[str, SourcedValue], problems: Problems) -> Settings:
-    """Build settings. Raises ConfigError with these problems and all that is wrong with the values."""
-    values: dict[str, object] = {dotted: found.value for dotted, found in given.items()}
+    """Build settings. Raises ConfigError with these problems and those of the values."""
+    values: dict[str, object] = {dotted: sourced.value for dotted, sourced in given.items()}
     settings = None
     try:
         settings = Settings.model_validate(nest(values))
@@ -77,21 +80,21 @@ def validate(given: Mapping[str, SourcedValue], problems: Problems) -> Settings:
 def describe_values(loaded: LoadedConfig) -> list[tuple[str, str, str]]:
     """Every key with its value for people and its origin; secrets are `***`."""
     return [
-        (dotted, entry.display(value_of(loaded.settings, entry)), loaded.origins[dotted])
-        for dotted, entry in key_specs().items()
+        (dotted, spec.display(value_of(loaded.settings, spec)), loaded.origins[dotted])
+        for dotted, spec in key_specs().items()
     ]
 
 
 def _environment_defaults(environ: Mapping[str, str]) -> dict[str, SourcedValue]:
-    """The defaults that depend on the environment we were handed."""
-    found = {
-        "storage.data_dir": _folder(paths.data_folder(environ), environ, "STATE_DIRECTORY"),
-        "storage.cache_dir": _folder(paths.cache_folder(environ), environ, "CACHE_DIRECTORY"),
+    """The defaults that depend on the environment."""
+    result = {
+        "storage.data_dir": _folder(defaults.data_folder(environ), environ, "STATE_DIRECTORY"),
+        "storage.cache_dir": _folder(defaults.cache_folder(environ), environ, "CACHE_DIRECTORY"),
     }
     if environ.get("RUNTIME_DIRECTORY"):
-        socket = paths.control_socket(environ, Path("/"))
-        found["storage.control_socket"] = _folder(socket, environ, "RUNTIME_DIRECTORY")
-    return found
+        socket = defaults.control_socket(environ, Path("/"))
+        result["storage.control_socket"] = _folder(socket, environ, "RUNTIME_DIRECTORY")
+    return result
 
 
 def _folder(path: Path, environ: Mapping[str, str], name: str) -> SourcedValue:
@@ -100,43 +103,37 @@ def _folder(path: Path, environ: Mapping[str, str], name: str) -> SourcedValue:
     return SourcedValue(path, f"environment {name}", stray=stray_characters(environ[name]))
 
 
-def _origins(settings: Settings, environ: Mapping[str, str], given: dict[str, SourcedValue]) -> dict[str, str]:
-    profiled = dict.fromkeys(
+def _origins(settings: Settings, given: Mapping[str, SourcedValue]) -> dict[str, str]:
+    from_profile = dict.fromkeys(
         ("flexport.base_url", "flexport.token_url", "flexport.audience"), f"profile {settings.flexport.environment}"
     )
-    known = {dotted: found.source for dotted, found in (_environment_defaults(environ) | given).items()}
-    return dict.fromkeys(key_specs(), DEFAULT) | profiled | known
+    sources = {dotted: sourced.source for dotted, sourced in given.items()}
+    return dict.fromkeys(key_specs(), DEFAULT) | from_profile | sources
 
 
-def _notes(sources: Sources, document: ConfigFile | None) -> list[str]:
+def _permission_notes(sources: Sources, document: ConfigFile | None) -> list[str]:
     if document and document.readable_by_others and sources.inline_secrets:
         return [f"{document.label} contains secrets and other users can read it; run: chmod 600 {document.label}"]
     return []
 
 
-def _auth_warnings(settings: Settings) -> list[str]:
-    if settings.keys_required or not settings.exposures:
-        return []
-    return [open_access_warning(settings.exposures)]
-
-
 def _encryption_warnings(settings: Settings) -> list[str]:
-    """Where credentials would cross a network in the clear."""
+    """Credentials that are sent over a network unencrypted."""
     flexport = settings.flexport
     if flexport.api_key is None and flexport.client_secret is None:
         return []
-    used = ["base_url"] if flexport.api_key is not None else ["base_url", "token_url"]
-    found = [name for name in used if _is_in_the_clear(getattr(flexport, name))]
-    return [f"[flexport] {name} is not https: the Flexport credentials are sent unencrypted" for name in found]
-
-
-def _is_in_the_clear(url: str) -> bool:
-    parts = urlsplit(url)
-    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
+    urls = {"base_url": urlsplit(flexport.base_url)}
+    if flexport.api_key is None:
+        urls["token_url"] = urlsplit(flexport.token_url)
+    return [
+        f"[flexport] {name} is not https: the Flexport credentials are sent unencrypted"
+        for name, url in urls.items()
+        if url.scheme == "http" and not is_loopback(url.hostname or "")
+    ]
 
 
 def open_access_warning(exposures: Sequence[str]) -> str:
-    """The warning where others can connect and `require_key = false` asks nobody for a key."""
+    """The warning that other machines can connect without a key."""
     return (
         "[api] require_key is false: everyone who can connect can read and administer, and connections are possible "
         f"from outside this machine ([server] {', '.join(exposures)})"

@@ -3,18 +3,19 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from flexportd.settings.cors_origins import ANY
-from flexportd.settings.exceptions import ExceptionsSettings
+from flexportd.settings.addresses import ANY_ORIGIN
 from flexportd.settings.sections import (
     ApiSettings,
     CacheSettings,
     DashboardSettings,
     DocumentsSettings,
+    ExceptionsSettings,
     FlexportSettings,
     LogSettings,
     QueueSettings,
+    SectionModel,
     ServerSettings,
     StorageSettings,
     SyncSettings,
@@ -23,10 +24,8 @@ from flexportd.settings.sections import (
 from flexportd.settings.value_types import RuleError
 
 
-class Settings(BaseModel):
-    """Every section; a part of the daemon is handed the section it uses, never this whole."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+class Settings(SectionModel):
+    """All sections."""
 
     flexport: FlexportSettings = Field(default_factory=FlexportSettings)
     webhook: WebhookSettings = Field(default_factory=WebhookSettings)
@@ -44,26 +43,21 @@ class Settings(BaseModel):
     @field_validator("api")
     @classmethod
     def _any_origin_with_keys_alone(cls, value: ApiSettings, info: ValidationInfo) -> ApiSettings:
-        if ANY in value.cors_origins and "server" in info.data and not _required(value, info.data["server"]):
+        if ANY_ORIGIN in value.cors_origins and "server" in info.data and not value.keys_required(info.data["server"]):
             raise RuleError('cors_origins = ["*"] lets every web page read all data: it requires require_key = true')
         return value
 
     @property
     def keys_required(self) -> bool:
-        """Whether every caller over the network needs a key."""
-        return _required(self.api, self.server)
-
-    @property
-    def exposures(self) -> tuple[str, ...]:
-        """The [server] settings by which callers from elsewhere can come in, directly or through a proxy."""
-        return _exposures(self.server)
+        """Whether every client on the network needs a key."""
+        return self.api.keys_required(self.server)
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Every secret of the configuration, to be kept out of logs and of what is kept."""
-        single = (self.flexport.api_key, self.flexport.client_secret)
-        found = tuple(one.get_secret_value() for one in (*self.webhook.secrets, *single) if one is not None)
-        return found if self.flexport.proxy is None else (*found, *self.flexport.proxy.secrets)
+        """Every secret of the configuration, to be redacted in logs and stored responses."""
+        secrets = (*self.webhook.secrets, self.flexport.api_key, self.flexport.client_secret)
+        values = tuple(secret.get_secret_value() for secret in secrets if secret is not None)
+        return values if self.flexport.proxy is None else (*values, *self.flexport.proxy.secrets)
 
     @classmethod
     def for_tests(cls, directory: Path, **overrides: object) -> "Settings":
@@ -79,17 +73,8 @@ class Settings(BaseModel):
         return cls.model_validate(nest(values | overrides))
 
 
-def _required(api: ApiSettings, server: ServerSettings) -> bool:
-    return bool(_exposures(server)) if api.require_key is None else api.require_key
-
-
-def _exposures(server: ServerSettings) -> tuple[str, ...]:
-    listens = [f"listen {place}" for place in server.listen if not place.is_loopback]
-    return (*listens, *(name for name in ("public_url", "trusted_proxies") if getattr(server, name)))
-
-
 def nest(values: dict[str, object]) -> dict[str, Any]:
-    """Dotted keys as tables of keys."""
+    """Dotted keys as nested tables."""
     root: dict[str, Any] = {}
     for dotted, value in values.items():
         *tables, name = dotted.split(".")

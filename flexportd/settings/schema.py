@@ -1,4 +1,4 @@
-"""Every key by its dotted name: what it takes, whether it is secret, whether it can change while running."""
+"""The schema of the configuration: every key by its dotted name, with its type, documentation and properties."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,75 +9,27 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from flexportd.settings.exceptions import RequiredDocuments
 from flexportd.settings.model import Settings
-from flexportd.settings.profiles import default_lifetimes
 from flexportd.settings.value_types import ValueType
 
-_DAYS = (
-    "eta_slip_days", "free_time_days", "empty_return_days", "silent_days", "invoice_due_days", "booking_days",
-)  # fmt: skip
-
-RELOADABLE = frozenset(
-    {
-        "webhook.secrets",
-        "webhook.allow_sha1",
-        "webhook.allowed_networks",
-        "webhook.max_pending",
-        "server.public_url",
-        "server.trusted_proxies",
-        "storage.event_retention",
-        "storage.history_retention",
-        "queue.max_attempts",
-        "queue.base_delay",
-        "queue.max_delay",
-        "sync.full_interval",
-        "sync.incremental_interval",
-        "sync.events_interval",
-        "sync.overlap",
-        "sync.refresh_after_event",
-        "documents.archive",
-        "documents.max_size",
-        "documents.types",
-        "api.page_size",
-        "api.max_page_size",
-        "api.cors_origins",
-        "api.rate_limit",
-        "api.require_key",
-        "dashboard.title",
-        "dashboard.timezone",
-        "log.level",
-    }
-    | {f"cache.ttl.{kind}" for kind in default_lifetimes()}
-    | {f"exceptions.{name}" for name in _DAYS}
-    | {f"exceptions.required_documents.{mode}" for mode in RequiredDocuments.model_fields}
-)
-
-
-@dataclass(frozen=True, slots=True)
-class KeyDoc:
-    """One key, as documentation shows it."""
-
-    name: str
-    type_text: str
-    default_text: str
-    description: str
-    secret: bool
-    reloadable: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SectionDoc:
-    """One section of the file."""
-
-    name: str
-    doc: str
-    keys: tuple[KeyDoc, ...]
+# The keys that can change while flexportd runs.
+_RELOADABLE = {
+    "webhook": ("secrets", "allow_sha1", "allowed_networks", "max_pending"),
+    "server": ("public_url", "trusted_proxies"),
+    "storage": ("event_retention", "history_retention"),
+    "queue": ("max_attempts", "base_delay", "max_delay"),
+    "sync": ("full_interval", "incremental_interval", "events_interval", "overlap", "refresh_after_event"),
+    "documents": ("archive", "max_size", "types"),
+    "api": ("page_size", "max_page_size", "cors_origins", "rate_limit", "require_key"),
+    "dashboard": ("title", "timezone"),
+    "log": ("level",),
+}
+_RELOADABLE_TABLES = ("cache.ttl.", "exceptions.")
 
 
 @dataclass(frozen=True, slots=True)
 class KeySpec:
-    """One key, as the loader and the writers need it."""
+    """One key; `name` is that within its section, such as `ttl.shipment`."""
 
     section: str
     name: str
@@ -91,13 +43,33 @@ class KeySpec:
         return f"{self.section}.{self.name}"
 
     @property
+    def description(self) -> str:
+        """A sentence or more."""
+        return self.field.description or ""
+
+    @property
     def type_text(self) -> str:
-        """The shape with its bounds: `whole number from 1 to 64`."""
+        """The type with its bounds: `whole number from 1 to 64`."""
         return f"{self.value_type.text}{_bounds(self.field, self.value_type)}"
 
     @property
+    def default_text(self) -> str:
+        """The default for people: text as in the file, or how it is computed."""
+        default = self.field.default
+        if "shown" in self.extra:
+            return str(self.extra["shown"])
+        if default is None:
+            return self.value_type.missing
+        return str(default).lower() if isinstance(default, bool) else str(default)
+
+    @property
+    def reloadable(self) -> bool:
+        """Whether the key can change while flexportd runs."""
+        return self.name in _RELOADABLE.get(self.section, ()) or self.dotted.startswith(_RELOADABLE_TABLES)
+
+    @property
     def extra(self) -> Mapping[str, Any]:
-        """The `shown` and `sample` of the key, where given."""
+        """The `shown` and `sample` of the key, if given."""
         extra = self.field.json_schema_extra
         return extra if isinstance(extra, dict) else {}
 
@@ -110,15 +82,15 @@ class KeySpec:
 
 def section_models() -> dict[str, type[BaseModel]]:
     """The sections in the order of the file."""
-    found = {name: field.annotation for name, field in Settings.model_fields.items()}
-    return {name: model for name, model in found.items() if isinstance(model, type) and issubclass(model, BaseModel)}
+    models = {name: field.annotation for name, field in Settings.model_fields.items()}
+    return {name: model for name, model in models.items() if isinstance(model, type) and issubclass(model, BaseModel)}
 
 
 @cache
 def key_specs() -> Mapping[str, KeySpec]:
     """Every key by its dotted name."""
-    found = (entry for section, model in section_models().items() for entry in _key_specs(section, model, ""))
-    return {entry.dotted: entry for entry in found}
+    specs = (spec for section, model in section_models().items() for spec in _key_specs(section, model, ""))
+    return {spec.dotted: spec for spec in specs}
 
 
 @cache
@@ -129,36 +101,20 @@ def tables() -> frozenset[str]:
 
 @cache
 def secret_files() -> Mapping[str, str]:
-    """Dotted `x_file` by the dotted secret `x` it stands for."""
+    """Dotted `x_file` -> the dotted secret `x` that it sets."""
     return {f"{dotted}_file": dotted for dotted, entry in key_specs().items() if entry.value_type.secret}
-
-
-def describe() -> tuple[SectionDoc, ...]:
-    """What the documentation, the example file and `config show` are made of."""
-    return tuple(
-        SectionDoc(
-            name,
-            (model.__doc__ or "").strip(),
-            tuple(_key_doc(entry) for entry in key_specs().values() if entry.section == name),
-        )
-        for name, model in section_models().items()
-    )
 
 
 def changed_keys(old: Settings, new: Settings) -> tuple[list[str], list[str]]:
     """The keys that differ: those that can change while running, and those that need a restart."""
-    moved = [name for name, before, after in _value_pairs(old, new) if before != after]
-    return [name for name in moved if name in RELOADABLE], [name for name in moved if name not in RELOADABLE]
+    changed = [spec for spec in key_specs().values() if value_of(old, spec) != value_of(new, spec)]
+    reloadable = [spec.dotted for spec in changed if spec.reloadable]
+    return reloadable, [spec.dotted for spec in changed if not spec.reloadable]
 
 
 def value_of(settings: Settings, entry: KeySpec) -> object:
-    """The value that a key has."""
+    """The value of a key."""
     return attrgetter(entry.dotted)(settings)
-
-
-def _value_pairs(old: Settings, new: Settings) -> Iterator[tuple[str, object, object]]:
-    for dotted, entry in key_specs().items():
-        yield dotted, value_of(old, entry), value_of(new, entry)
 
 
 def _key_specs(section: str, model: type[BaseModel], prefix: str) -> Iterator[KeySpec]:
@@ -171,41 +127,20 @@ def _key_specs(section: str, model: type[BaseModel], prefix: str) -> Iterator[Ke
 
 
 def _key_spec(section: str, name: str, field: FieldInfo) -> KeySpec:
-    choices = tuple(choice for choice in get_args(field.annotation) if isinstance(choice, str))
-    # The last form is the outermost, and so the most particular.
-    forms = [part for part in field.metadata if isinstance(part, ValueType)] or [_choice_type(choices)]
-    return KeySpec(section, name, field, forms[-1], choices)
+    arguments = get_args(field.annotation)
+    choices = tuple(choice for choice in arguments if isinstance(choice, str))
+    # An optional type has its own inside; the last one is the outermost, and so the most specific.
+    metadata = [part for argument in arguments for part in getattr(argument, "__metadata__", ())] + field.metadata
+    types = [part for part in metadata if isinstance(part, ValueType)]
+    if not types:
+        text = f"one of {', '.join(choices)}" if len(choices) > 1 else f"only {choices[0]}"
+        types = [ValueType(text, article="")]
+    return KeySpec(section, name, field, types[-1], choices)
 
 
-def _choice_type(choices: tuple[str, ...]) -> ValueType:
-    text = f"one of {', '.join(choices)}" if len(choices) > 1 else f"only {choices[0]}"
-    return ValueType(text, article="")
-
-
-def _key_doc(entry: KeySpec) -> KeyDoc:
-    return KeyDoc(
-        name=entry.name,
-        type_text=entry.type_text,
-        default_text=default_text(entry),
-        description=entry.field.description or "",
-        secret=entry.value_type.secret,
-        reloadable=entry.dotted in RELOADABLE,
-    )
-
-
-def default_text(entry: KeySpec) -> str:
-    """The default as one would read it out: text as in the file, or how it comes about."""
-    if "shown" in entry.extra:
-        return str(entry.extra["shown"])
-    default = entry.field.default
-    if default is None:
-        return entry.value_type.missing
-    return str(default).lower() if isinstance(default, bool) else str(default)
-
-
-def _bounds(field: FieldInfo, form: ValueType) -> str:
+def _bounds(field: FieldInfo, value_type: ValueType) -> str:
     limits = {
-        name: form.show(getattr(part, name))
+        name: value_type.show(getattr(part, name))
         for part in field.metadata
         for name in ("ge", "gt", "le", "lt", "max_length")
         if getattr(part, name, None) is not None

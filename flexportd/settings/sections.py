@@ -1,7 +1,7 @@
-"""The sections of the configuration. Type, default and sentence of each key are also its documentation.
+"""The sections of the configuration. The type, default and sentence of each key are also its documentation.
 
-Rules between keys are checked at the later key, against the earlier ones that are sound: so every problem of a file
-is found at once, and each has a key, and so a line, to point at.
+Rules between keys are checked at the later key, against the earlier ones if these are valid: so all problems of a file
+are reported at once, each with a key and its line.
 """
 
 import os
@@ -12,39 +12,68 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from flexportd.settings import paths
-from flexportd.settings.addresses import AllowedNetworks, Listens, Networks, OptionalUrl, Route, Url, check_socket_path
-from flexportd.settings.cors_origins import Origins
-from flexportd.settings.profiles import default_lifetimes, profile, profile_names
-from flexportd.settings.proxies import OptionalProxy
-from flexportd.settings.rates import RateLimit
-from flexportd.settings.resources import Resources
-from flexportd.settings.units import Duration, Retention, Size, format_duration
+from flexportd.settings import defaults
+from flexportd.settings.addresses import (
+    AllowedNetworks,
+    ForwardProxy,
+    Listens,
+    Networks,
+    Origins,
+    Route,
+    Url,
+    check_socket_path,
+)
+from flexportd.settings.defaults import default_lifetimes, profile, profile_names
 from flexportd.settings.value_types import (
+    Duration,
     FilePath,
     Line,
     Number,
-    OptionalLine,
-    OptionalPath,
-    OptionalSwitch,
+    RateLimit,
+    Retention,
     RuleError,
+    Size,
     Switch,
     Token,
+    ValueType,
     WebhookSecrets,
     Whole,
     Words,
+    format_duration,
     key,
+    show_list,
+    suggest,
 )
 
 _ZERO = timedelta(0)
-_MIN_INTERVAL = timedelta(seconds=10)  # oftener would be a flood, of requests and of runs that overlap
+_MIN_INTERVAL = timedelta(seconds=10)  # more often would flood Flexport, and runs would overlap
 _DAY = timedelta(days=1)
 _BY_PROFILE = {"shown": "by environment", "sample": "https://api.flexport.com"}
 _TOKENS = _BY_PROFILE | {"sample": "https://api.flexport.com/oauth/token"}
 
 
+# `core.resources.registry` has the same names; a test compares them, since settings know nothing of core.
+RESOURCES = (
+    "shipments", "legs", "containers", "container_legs", "products", "invoices", "commercial_invoices",
+    "bookings", "booking_line_items", "purchase_orders", "purchase_order_line_items", "documents",
+    "customs_entries", "companies", "company_entities", "contacts", "locations", "ports",
+)  # fmt: skip
+
+
+def _check_resource(name: str) -> str:
+    if name not in RESOURCES:
+        raise ValueError(f"unknown resource; {suggest(name, RESOURCES)}")
+    return name
+
+
+Resources = Annotated[
+    tuple[Annotated[str, AfterValidator(_check_resource)], ...],
+    ValueType("list of resources", kind="list", show=show_list, missing="all"),
+]
+
+
 class SectionModel(BaseModel):
-    """What all sections share: nothing changes after loading, nothing unknown gets in, no input in error texts."""
+    """The base of all sections: immutable, without unknown keys, and without the input in error messages."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
 
@@ -57,6 +86,11 @@ def _check_environment(value: str) -> str:
 
 def _from_profile(data: dict[str, Any]) -> Any:
     return profile(data.get("environment", "production"))
+
+
+def _require_both(value: object, other: object, name: str) -> None:
+    if (value is None) != (other is None):
+        raise RuleError(f"missing, but {name} requires it" if value is None else f"requires {name}, which is missing")
 
 
 def _check_timezone(value: str) -> str:
@@ -77,14 +111,16 @@ class FlexportSettings(SectionModel):
     )
     base_url: Url = key(lambda data: _from_profile(data).base_url, "The base URL of Flexport's API.", **_BY_PROFILE)
     api_version: Literal["2"] = key("2", "The version of Flexport's API to use.")
-    api_key: Token = key(None, "A Flexport API key. Use either this, or client_id and client_secret.", sample="...")
-    client_id: OptionalLine = key(None, "The client ID of Flexport API credentials (OAuth).", sample="...")
-    client_secret: Token = key(None, "The client secret that belongs to client_id.", sample="...")
+    api_key: Token | None = key(
+        None, "A Flexport API key. Use either this, or client_id and client_secret.", sample="..."
+    )
+    client_id: Line | None = key(None, "The client ID of Flexport API credentials (OAuth).", sample="...")
+    client_secret: Token | None = key(None, "The client secret that belongs to client_id.", sample="...")
     token_url: Url = key(lambda data: _from_profile(data).token_url, "The URL that issues access tokens.", **_TOKENS)
     audience: Line = key(
         lambda data: _from_profile(data).audience, "The audience to request access tokens for.", **_BY_PROFILE
     )
-    proxy: OptionalProxy = key(
+    proxy: ForwardProxy | None = key(
         None,
         "The HTTP proxy for every request to Flexport: API, tokens and files. HTTP_PROXY and HTTPS_PROXY of the "
         "environment are not used.",
@@ -99,13 +135,10 @@ class FlexportSettings(SectionModel):
     def _one_way_to_sign_in(cls, value: object, info: ValidationInfo) -> object:
         if "api_key" not in info.data or "client_id" not in info.data:
             return value
-        name = info.data["client_id"]
-        if info.data["api_key"] is not None and (name is not None or value is not None):
+        client_id = info.data["client_id"]
+        if info.data["api_key"] is not None and (client_id is not None or value is not None):
             raise RuleError("set either api_key, or client_id and client_secret, not both")
-        if (name is None) != (value is None):
-            raise RuleError(
-                "missing, but client_id requires it" if value is None else "requires client_id, which is missing"
-            )
+        _require_both(value, client_id, "client_id")
         return value
 
 
@@ -137,7 +170,7 @@ class ServerSettings(SectionModel):
         "The addresses to listen on. Port 0 chooses a free port. A name means all of its addresses; 0.0.0.0 means "
         "all IPv4 addresses and [::] all IPv6 addresses, and neither includes the other.",
     )
-    public_url: OptionalUrl = key(
+    public_url: Url | None = key(
         None,
         "The URL under which people reach flexportd, used in links and to recognize its own pages.",
         sample="https://freight.example.com",
@@ -147,10 +180,10 @@ class ServerSettings(SectionModel):
         "Trust X-Forwarded-For, -Proto and -Host from these proxies. The peer on a Unix socket is always trusted.",
         shown="[]",
     )
-    tls_cert: OptionalPath = key(
+    tls_cert: FilePath | None = key(
         None, "The certificate chain (PEM), to serve HTTPS without a proxy.", sample="/etc/flexportd/tls/cert.pem"
     )
-    tls_key: OptionalPath = key(
+    tls_key: FilePath | None = key(
         None, "The private key (PEM) that belongs to tls_cert.", sample="/etc/flexportd/tls/key.pem"
     )
 
@@ -162,30 +195,34 @@ class ServerSettings(SectionModel):
     @field_validator("tls_key")
     @classmethod
     def _both_or_none(cls, value: object, info: ValidationInfo) -> object:
-        if "tls_cert" in info.data and (value is None) != (info.data["tls_cert"] is None):
-            raise RuleError(
-                "missing, but tls_cert requires it" if value is None else "requires tls_cert, which is missing"
-            )
+        if "tls_cert" in info.data:
+            _require_both(value, info.data["tls_cert"], "tls_cert")
         return value
+
+    @property
+    def exposures(self) -> tuple[str, ...]:
+        """The settings that let other machines connect, directly or through a proxy."""
+        listens = [f"listen {address}" for address in self.listen if not address.is_loopback]
+        return (*listens, *(name for name in ("public_url", "trusted_proxies") if getattr(self, name)))
 
 
 class StorageSettings(SectionModel):
     """Where data is stored, and for how long."""
 
     data_dir: FilePath = key(
-        lambda: paths.data_folder(os.environ),
+        lambda: defaults.data_folder(os.environ),
         "The directory of the database and of archived files. Back it up.",
         shown="$STATE_DIRECTORY, else ~/.local/share/flexportd",
         sample="/var/lib/flexportd",
     )
     cache_dir: FilePath = key(
-        lambda: paths.cache_folder(os.environ),
+        lambda: defaults.cache_folder(os.environ),
         "The directory of the disk cache. It can be deleted at any time.",
         shown="$CACHE_DIRECTORY, else ~/.cache/flexportd",
         sample="/var/cache/flexportd",
     )
     control_socket: Annotated[FilePath, AfterValidator(check_socket_path)] = key(
-        lambda data: paths.control_socket(os.environ, data.get("data_dir", Path("/"))),
+        lambda data: defaults.control_socket(os.environ, data.get("data_dir", Path("/"))),
         "The Unix socket through which commands reach the daemon.",
         shown="$RUNTIME_DIRECTORY/control.sock, else control.sock in data_dir",
         sample="/run/flexportd/control.sock",
@@ -288,14 +325,14 @@ class CacheSettings(SectionModel):
     ttl: Lifetimes = Field(default_factory=Lifetimes)
 
     def seconds(self) -> dict[str, float]:
-        """The lifetime of each type of answer."""
+        """The lifetime of each type of response."""
         return {kind: span.total_seconds() for kind, span in self.ttl}
 
 
 class ApiSettings(SectionModel):
     """The JSON API."""
 
-    require_key: OptionalSwitch = key(
+    require_key: Switch | None = key(
         None,
         "Require an API key, also for pages and administration. Default: only if other machines can connect, that is, "
         "if listen names anything but loopback addresses (a Unix socket counts, also one from systemd), or if "
@@ -320,6 +357,10 @@ class ApiSettings(SectionModel):
             raise ValueError(f"must be at least page_size, which is {info.data['page_size']}")
         return value
 
+    def keys_required(self, server: ServerSettings) -> bool:
+        """Whether every client on the network needs a key."""
+        return bool(server.exposures) if self.require_key is None else self.require_key
+
 
 class DashboardSettings(SectionModel):
     """The web dashboard."""
@@ -327,6 +368,52 @@ class DashboardSettings(SectionModel):
     enabled: Switch = key(True, "Serve the dashboard.")
     title: Line = key("flexportd", "The title on every page.", max_length=80)
     timezone: Annotated[Line, AfterValidator(_check_timezone)] = key("UTC", "The IANA time zone of times on pages.")
+
+
+DocumentTypes = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,99}(/[a-z0-9][a-z0-9_]{0,99}){0,9}$")], ...],
+    ValueType(
+        "list of lower-case words such as packing_list; a/b means either", kind="list", show=show_list, missing="none"
+    ),
+]
+
+
+def _required_documents(mode: str, *sample: str) -> Any:
+    sentence = f"Document types that a {mode} shipment needs once it has departed (Flexport's names); a/b means either."
+    return key((), sentence, shown="[]", sample=list(sample))
+
+
+class RequiredDocuments(SectionModel):
+    """Required documents by mode. None by default, since the types that Flexport provides differ between clients."""
+
+    ocean: DocumentTypes = _required_documents(
+        "ocean", "flexport_bill_of_lading", "commercial_invoice/commercial_invoice_packing_list"
+    )
+    air: DocumentTypes = _required_documents("air", "commercial_invoice/commercial_invoice_packing_list")
+    truck: DocumentTypes = _required_documents("truck", "trucking_bill_of_lading")
+    rail: DocumentTypes = _required_documents("rail", "commercial_invoice/commercial_invoice_packing_list")
+
+
+class ExceptionsSettings(SectionModel):
+    """When something counts as an exception. Days are local to the place."""
+
+    eta_slip_days: Whole = key(2, "Report an arrival that is this many days later than first estimated.", ge=1, le=365)
+    free_time_days: Whole = key(2, "Warn this many days before a container's last free day.", ge=0, le=60)
+    empty_return_days: Whole = key(
+        5, "Report a container not returned empty more than this many days after its delivery.", ge=1, le=365
+    )
+    silent_days: Whole = key(7, "Report a shipment in transit that had no update for this many days.", ge=1, le=365)
+    invoice_due_days: Whole = key(3, "Warn this many days before a freight invoice is due.", ge=0, le=90)
+    booking_days: Whole = key(3, "Report a booking that Flexport has not answered after this many days.", ge=1, le=90)
+    required_documents: RequiredDocuments = Field(default_factory=RequiredDocuments)
+
+    def required(self) -> dict[str, tuple[tuple[str, ...], ...]]:
+        """The required documents by mode; one of the types of each entry suffices."""
+        return {
+            mode: tuple(tuple(entry.split("/")) for entry in entries)
+            for mode, entries in self.required_documents
+            if entries
+        }
 
 
 class LogSettings(SectionModel):

@@ -1,4 +1,4 @@
-"""Where values come from: environment over file over systemd credential, secrets also by way of files."""
+"""The sources of values: environment over file over systemd credential; secrets also from files."""
 
 import os
 import re
@@ -10,11 +10,11 @@ from typing import TypeGuard
 
 from flexportd.errors import ConfigError
 from flexportd.settings.config_file import ConfigFile, decode_utf8, display_path, read_bytes
-from flexportd.settings.did_you_mean import quote_key, suggest
+from flexportd.settings.defaults import expand_path
 from flexportd.settings.errors import Problems, SourcedValue, format_value, refuse_stray_path
-from flexportd.settings.paths import expand_path
 from flexportd.settings.schema import KeySpec, key_specs, secret_files, section_models, tables
 from flexportd.settings.stray_characters import stray_characters
+from flexportd.settings.value_types import quote_key, suggest
 
 PREFIX = "FLEXPORTD_"
 _SECRET_LIMIT = 2**16
@@ -22,7 +22,7 @@ _SECRET_LIMIT = 2**16
 
 @dataclass
 class Sources:
-    """What was found before it is validated: values by dotted key, each source apart."""
+    """The values of each source by dotted key, before they are validated."""
 
     environ: Mapping[str, str]
     document: ConfigFile | None
@@ -32,7 +32,7 @@ class Sources:
     notes: list[str] = field(default_factory=list)
 
     def collect(self) -> dict[str, SourcedValue]:
-        """Every value given by anyone, the strongest source winning."""
+        """All values, each from the source with the highest priority."""
         if self.document:
             self._read_document(self.document)
         self._read_environ()
@@ -47,24 +47,24 @@ class Sources:
         return {dotted: self._expand_path(known[dotted], given) for dotted, given in merged.items()}
 
     def _note_stray_characters(self, given: Mapping[str, SourcedValue]) -> None:
-        """What hardly belongs to a value is noted, not removed: a secret may be anything. Paths are refused."""
-        for dotted, found in given.items():
-            if found.stray and key_specs()[dotted].value_type.kind != "path":
-                self.notes.append(
-                    f"{found.source}: the value {found.stray}; remove these characters unless they are intended"
-                )
+        """Stray characters are noted, not removed: a secret may contain anything. In paths they are refused."""
+        self.notes += [
+            f"{sourced.source}: the value {sourced.stray}; remove these characters unless they are intended"
+            for dotted, sourced in given.items()
+            if sourced.stray and key_specs()[dotted].value_type.kind != "path"
+        ]
 
     @property
     def inline_secrets(self) -> list[str]:
-        """The secrets that stand in the file itself."""
+        """The secrets in the file itself."""
         return [dotted for dotted in secret_files().values() if dotted in self.from_file]
 
     def _read_document(self, document: ConfigFile) -> None:
         for section, table in document.tables.items():
-            place = document.sourced(section, (), None)
+            source = document.sourced(section, (), None)
             if section not in section_models():
-                self.problems.add(place, "unknown section" if self.problems.full else _unknown_section(section, table))
-            elif self._is_table(table, place, f"[{section}]"):
+                self.problems.add(source, "unknown section" if self.problems.full else _unknown_section(section, table))
+            elif self._is_table(table, source, f"[{section}]"):
                 self._read_table(document, (section,), table)
 
     def _read_table(self, document: ConfigFile, path: tuple[str, ...], table: Mapping[str, object]) -> None:
@@ -72,7 +72,7 @@ class Sources:
         for name, value in table.items():
             inner = (*within, name)
             dotted, given = ".".join((section, *inner)), document.sourced(section, inner, value)
-            # A quoted key may hold dots of its own, which lead nowhere.
+            # A quoted key may contain dots, which separate nothing.
             known = "." not in name
             if known and (dotted in key_specs() or dotted in secret_files()):
                 is_path = dotted in secret_files() or key_specs()[dotted].value_type.kind == "path"
@@ -84,11 +84,11 @@ class Sources:
             else:
                 self.problems.add(given, "unknown key" if self.problems.full else _unknown_key(section, inner))
 
-    def _is_table(self, value: object, place: SourcedValue, label: str) -> TypeGuard[dict[str, object]]:
+    def _is_table(self, value: object, source: SourcedValue, label: str) -> TypeGuard[dict[str, object]]:
         if isinstance(value, dict):
             return True
-        found = "a list" if isinstance(value, list) else "a value"
-        self.problems.add(place, f"{label}: found {found}; expected a table of keys")
+        what = "a list" if isinstance(value, list) else "a value"
+        self.problems.add(source, f"{label}: found {what}; expected a table of keys")
         return False
 
     def _read_environ(self) -> None:
@@ -110,8 +110,7 @@ class Sources:
         for source in (self.from_environ, self.from_file):
             direct, by_file = source.get(entry.dotted), source.get(f"{entry.dotted}_file")
             if direct and by_file:
-                sentence = f"[{entry.section}] set either {entry.name} or {entry.name}_file, not both"
-                self.problems.add(by_file, sentence)
+                self.problems.add(by_file, f"[{entry.section}] set either {entry.name} or {entry.name}_file, not both")
                 return None
             if direct:
                 return direct
@@ -125,8 +124,8 @@ class Sources:
             self.problems.add(given, f"{label}: expected the path of a file")
             return None
         if given.stray:
-            found = f"found {format_value(given.value)}, which {given.stray}"
-            self.problems.add(given, f"{label}: {found}; expected only the path")
+            text = f"found {format_value(given.value)}, which {given.stray}; expected only the path"
+            self.problems.add(given, f"{label}: {text}")
             return None
         path = Path(expand_path(given.value, self._folder(), self.environ))
         return self._read_secret(entry, path, given, f"file {display_path(path)}")
@@ -139,24 +138,26 @@ class Sources:
                 return self._read_secret(entry, path, SourcedValue(None, f"credential {name}"), f"credential {name}")
         return None
 
-    def _read_secret(self, entry: KeySpec, path: Path, place: SourcedValue, origin: str) -> SourcedValue | None:
-        """A secret out of a file; what is wrong is told with the path, never with the content."""
+    def _read_secret(self, entry: KeySpec, path: Path, source: SourcedValue, origin: str) -> SourcedValue | None:
+        """A secret from a file; problems contain the path, never the content."""
+        label = f"[{entry.section}] {entry.name}"
         try:
             text = _text_of(path)
         except ConfigError as error:
-            self.problems.add(place, f"[{entry.section}] {entry.name}: {error}")
+            self.problems.add(source, f"{label}: {error}")
             return None
-        is_list = entry.value_type.kind == "list"
-        value: str | list[str] = _lines_of(text) if is_list else text.removesuffix("\r")
+        value: str | list[str] = text.removesuffix("\r")
+        stray = stray_characters(text, anywhere=True)
+        if entry.value_type.kind == "list":
+            value = [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
+            stray = _stray_lines(text)
         if not value:
-            self.problems.add(place, f"[{entry.section}] {entry.name}: {display_path(path)} is empty")
+            self.problems.add(source, f"{label}: {display_path(path)} is empty")
             return None
-        return SourcedValue(
-            value, origin, place.line, _stray_lines(text) if is_list else stray_characters(text, anywhere=True)
-        )
+        return SourcedValue(value, origin, source.line, stray)
 
     def _expand_path(self, entry: KeySpec, given: SourcedValue) -> SourcedValue:
-        """Paths made independent of the folder the program happens to start in."""
+        """Make paths independent of the working directory."""
         if entry.value_type.kind != "path" or not isinstance(given.value, str):
             return given
         refuse_stray_path(entry, given, self.problems)
@@ -172,7 +173,7 @@ def variable(dotted: str) -> str:
 
 
 def parse_variable(entry: KeySpec, text: str) -> object:
-    """An environment variable's text as the value its key needs; text that does not fit stays text."""
+    """The text of an environment variable as the type of its key; text that does not fit is returned unchanged."""
     kind = entry.value_type.kind
     if kind in {"text", "path"}:
         return text
@@ -185,29 +186,29 @@ def parse_variable(entry: KeySpec, text: str) -> object:
 
 def _toml(text: str) -> object:
     try:
-        found = tomllib.loads(f"value = {text}")
+        table = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
         return None
-    return found["value"] if len(found) == 1 else None
+    return table["value"] if len(table) == 1 else None
 
 
 def _stray_in_variable(text: str, value: object, *, is_secret: bool) -> str | None:
-    """What hardly belongs to the value of a variable, or to an item of its list."""
+    """The stray characters of a variable, or of an item of its list."""
     items = [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
-    found = None if text.strip().startswith("[") and items else stray_characters(text, anywhere=is_secret)
-    described = (
+    whole = None if text.strip().startswith("[") and items else stray_characters(text, anywhere=is_secret)
+    of_items = (
         f"has an item {number} that {stray}"
         for number, item in enumerate(items, 1)
         if (stray := stray_characters(item, anywhere=is_secret))
     )
-    return found or next(described, None)
+    return whole or next(of_items, None)
 
 
 def _stray_lines(text: str) -> str | None:
-    """What hardly belongs to the secrets of a file with one a line."""
+    """The stray characters of a file with one secret per line."""
     lines = ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
-    found = ((number, stray_characters(line, anywhere=True)) for number, line in lines)
-    return next((f"in line {number} {stray}" for number, stray in found if stray), None)
+    described = ((number, stray_characters(line, anywhere=True)) for number, line in lines)
+    return next((f"in line {number} {stray}" for number, stray in described if stray), None)
 
 
 def _text_of(path: Path) -> str:
@@ -215,10 +216,6 @@ def _text_of(path: Path) -> str:
     if len(content) > _SECRET_LIMIT:
         raise ConfigError(f"{display_path(path)} is larger than 64 KiB, too large for a secret")
     return decode_utf8(content, display_path(path)).removesuffix("\n")
-
-
-def _lines_of(text: str) -> list[str]:
-    return [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
 
 
 def _unknown_section(section: str, table: object) -> str:

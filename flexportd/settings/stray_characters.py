@@ -1,7 +1,7 @@
-"""Characters at the ends of a value that hardly belong to it: quotation marks, blanks, line ends, invisible ones.
+"""Stray characters at the ends of a value: quotation marks, blanks, line ends, invisible ones.
 
 `docker run --env-file` keeps the quotation marks that a shell and systemd remove, editors for Windows write CR and byte
-order marks, and what is copied from a page may carry blanks that nobody sees.
+order marks, and text copied from a page may contain invisible blanks.
 """
 
 import unicodedata
@@ -11,27 +11,26 @@ _CURVED = "\u201c\u201d\u201e\u201f\u2018\u2019\u201a\u201b\u00ab\u00bb\u2039\u2
 _NAMES = {
     " ": "a space", "\t": "a tab", "\n": "a newline", "\r": "a carriage return (CR)", "\ufeff": "a byte order mark",
 }  # fmt: skip
-_FILLERS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # letters by their category, and nothing to be seen
+_FILLERS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # letters by their category, but invisible
 _INVISIBLE = {"Cc", "Cf", "Zl", "Zp", "Zs"}
 
 
 def stray_characters(text: str, *, anywhere: bool = False) -> str | None:
-    """What is wrong with a value, as `is in quotation marks`, to follow its name; None when nothing is.
+    """The stray characters of a value, as a predicate such as `is in quotation marks`; None if there are none.
 
-    Args:
-        text: The value as it was found.
-        anywhere: Report invisible characters inside the value too, which no secret has.
+    With `anywhere`, invisible characters inside the value are reported too: no secret has them.
     """
     first, last = (_invisible(text[0]), _invisible(text[-1])) if text else (None, None)
     core = _core(text)
-    found = [f"begins and ends with {first}"] if first and first == last else []
-    if not found:
-        found += [f"begins with {first}"] if first else []
-        found += [f"ends with {last}"] if last else []
-    found += [quotes] if (quotes := _quotes(core)) else []
     inside = next((name for char in core if char != " " and (name := _invisible(char))), None) if anywhere else None
-    found += [f"contains {inside}"] if inside else []
-    return " and ".join(found) or None
+    predicates = (
+        f"begins and ends with {first}" if first and first == last else None,
+        f"begins with {first}" if first and first != last else None,
+        f"ends with {last}" if last and first != last else None,
+        _quotes(core),
+        f"contains {inside}" if inside else None,
+    )
+    return " and ".join(filter(None, predicates)) or None
 
 
 def _core(text: str) -> str:
@@ -54,8 +53,8 @@ def _invisible(char: str) -> str | None:
 def _quotes(core: str) -> str | None:
     if len(core) > 1 and any(core[0] in kind and core[-1] in kind for kind in (*_STRAIGHT, _CURVED)):
         return "is in quotation marks"
-    for place, char in (("begins", core[:1]), ("ends", core[-1:])):
-        # One of several straight ones may belong to a text: Freight "North".
+    for verb, char in (("begins", core[:1]), ("ends", core[-1:])):
+        # One of several straight ones may belong to the text: Freight "North".
         if char and (char in _CURVED or (char in _STRAIGHT and core.count(char) == 1)):
-            return f"{place} with a quotation mark"
+            return f"{verb} with a quotation mark"
     return None

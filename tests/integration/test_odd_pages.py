@@ -6,8 +6,8 @@ import pytest
 
 from flexportd.core.unit_of_work import UnitOfWork
 from flexportd.flexport.errors import MalformedResponseError
+from flexportd.flexport.lists import Pagination
 from flexportd.flexport.models import fast_models
-from flexportd.flexport.pagination import Pagination
 from flexportd.ingest.refetch import RefetchRequest, refetch_item
 from flexportd.outcome import Applied
 from flexportd.queue.handlers import SYNC
@@ -184,7 +184,7 @@ async def test_legs_of_one_shipment_that_come_ten_a_page_are_all_fetched(tmp_pat
 
 
 def test_a_list_of_ever_new_rows_has_a_bound(monkeypatch):
-    monkeypatch.setattr("flexportd.flexport.pagination._MAX_ROWS", 1000)
+    monkeypatch.setattr("flexportd.flexport.lists._MAX_ROWS", 1000)
     pagination = Pagination("/shipments")
     with pytest.raises(MalformedResponseError, match="goes on after 1010 rows"):
         for number in range(1000):

@@ -14,14 +14,13 @@ from yarl import URL
 
 from flexportd.clock import Clock
 from flexportd.flexport.client import Client, ClientRules
+from flexportd.flexport.download import Redirects, RefusedRedirectError
 from flexportd.flexport.errors import FlexportUnavailableError
 from flexportd.flexport.oauth.auth import ApiKeyAuth
-from flexportd.flexport.oauth.client_credentials import ClientCredentials
-from flexportd.flexport.oauth.grant import Credentials
-from flexportd.flexport.proxy import Proxy
-from flexportd.flexport.redirects import Redirects, RefusedRedirectError
+from flexportd.flexport.oauth.client_credentials import ClientCredentials, Credentials
+from flexportd.flexport.transport import Proxy
 from flexportd.settings import Settings
-from flexportd.settings.proxies import parse_proxy
+from flexportd.settings.addresses import parse_proxy
 from tests.flexport_double import FlexportDouble, HurriedClock, answer
 from tests.forward_proxy import ForwardProxy
 from tests.under_test import start
@@ -122,8 +121,8 @@ async def test_what_is_not_encrypted_goes_through_the_proxy_as_well(proxy):
             r"the proxy .* does not connect to localhost:\d+: 403 Not on",
         ),
         (b"HTTP/1.1 502 Bad \x1b[31mGateway\r\n\r\n", SIGN_IN, r"the proxy .* does not connect to localhost:\d+: 502 "),
-        (b"SSH-2.0-OpenSSH\r\n", SIGN_IN, r"the proxy 127.0.0.1:\d+ broke off or is no HTTP proxy"),
-        (b"", SIGN_IN, r"the proxy 127.0.0.1:\d+ broke off or is no HTTP proxy"),
+        (b"SSH-2.0-OpenSSH\r\n", SIGN_IN, r"the proxy 127.0.0.1:\d+ closed the connection or is not an HTTP proxy"),
+        (b"", SIGN_IN, r"the proxy 127.0.0.1:\d+ closed the connection or is not an HTTP proxy"),
         ("hang", SIGN_IN, r"no connection to localhost:\d+ through the proxy 127.0.0.1:\d+ within the time allowed"),
         (b"HTTP/1.1 200 OK\r\n\r\nno TLS here", SIGN_IN, r"no TLS connection to localhost:\d+ through the proxy 127"),
     ],

@@ -72,7 +72,7 @@ async def test_no_error_tells_a_secret(flexport, client, told):
     try:
         page = await client.page("/shipments", {}, 1, "sync")
     except FlexportError as error:
-        whole = repr((str(error), error.body, error.request_id, client.state()))
+        whole = repr((str(error), error.response.body, error.response.request_id, client.state()))
     else:
         whole = repr(page)
     for secret in (KEY, HOOK):

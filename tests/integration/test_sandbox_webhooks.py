@@ -15,6 +15,7 @@ from flexportd.errors import InvalidError, NotFoundError
 from flexportd.flexport.webhook_signature import Verifier
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.sandbox.catalog.kinds import CONTAINER, CONTAINER_LEG, INVOICE, LEG, SHIPMENT
+from tests.under_test import signature_problem
 
 SECRET = "s3cret"
 
@@ -49,7 +50,7 @@ class Receiver:
         self.now += 1
         self.most = max(self.most, self.now)
         body = await request.read()
-        self.problems.append(Verifier([SECRET]).problem(body, request.headers))
+        self.problems.append(signature_problem(Verifier([SECRET]), body, request.headers))
         self.headers.append(request.headers)
         status = self.statuses.pop(0) if self.statuses else 200
         self.events.append((status, json.loads(body)))

@@ -13,7 +13,7 @@ from flexportd.jobs.job import JobRun
 from flexportd.jobs.sync.incremental import IncrementalSync
 from flexportd.jobs.sync.result import confirm_removals
 from flexportd.outcome import Applied
-from flexportd.settings.resources import RESOURCES
+from flexportd.settings.sections import RESOURCES
 from tests.integration.test_convergence_of_everything import Webhooks
 from tests.mirrored import mirrored, world_of
 

@@ -30,8 +30,8 @@ async def first_page(client, path):
     try:
         return await client.page(path, {}, 1, "interactive")
     except FlexportError as error:
-        if error.status in (401, 403, 404):
-            pytest.skip(f"this account may not read {path}: {error.status}")
+        if error.response.status in (401, 403, 404):
+            pytest.skip(f"this account may not read {path}: {error.response.status}")
         raise
 
 

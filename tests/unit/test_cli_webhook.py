@@ -18,6 +18,7 @@ from flexportd.errors import ConfigError, InvalidError
 from flexportd.flexport.webhook_signature import Verifier, sign, sign_sha1
 from flexportd.sandbox import World, WorldPlan
 from flexportd.settings import Settings
+from tests.under_test import signature_problem
 
 SECRET = "configured-secret-0123456789"
 BODY = b'{"id": 1}\n'
@@ -30,7 +31,7 @@ class Receiver(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.taken.append((self.path, body, self.headers.get("X-Hub-Signature-256")))
-        wrong = Verifier([SECRET]).problem(body, dict(self.headers.items()))
+        wrong = signature_problem(Verifier([SECRET]), body, dict(self.headers.items()))
         text = json.dumps({"status": wrong or "accepted"}).encode()
         self.send_response(401 if wrong else 200)
         self.send_header("Content-Length", str(len(text)))

@@ -1,4 +1,4 @@
-"""How Flexport is asked: the pace and its shares, the breaker, patience, the budget book."""
+"""How requests are sent to Flexport: rate and shares, the breaker, deadlines, usage."""
 
 import asyncio
 import itertools
@@ -8,11 +8,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from flexportd.clock import MonotonicClock
 from flexportd.flexport.circuit_breaker import Breaker
-from flexportd.flexport.deadline import Deadline, backoff, http_date, retry_after
 from flexportd.flexport.errors import ErrorDetails, FlexportUnavailableError, RateLimitedError
-from flexportd.flexport.monotonic import MonotonicClock
 from flexportd.flexport.rate_limiter import RateLimiter
+from flexportd.flexport.retry import Deadline, backoff
+from flexportd.flexport.transport import http_date, retry_after
 from flexportd.flexport.usage import PURPOSES, Call, UsageRecorder
 from tests.flexport_double import StillClock
 
@@ -344,7 +345,7 @@ def test_calls_are_added_up_by_hour_purpose_and_resource_and_taken_out_once():
     assert book.totals()["sync"] == {
         "calls": 3, "errors": 1, "retries": 1, "bytes": 111, "seconds": 3.0, "recent_average_seconds": 1.0
     }  # fmt: skip
-    assert book.recent_seconds("events") is None
+    assert book.totals()["events"]["recent_average_seconds"] is None
 
 
 def test_a_book_that_nobody_drains_stays_bounded():

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from flexportd.clock import Clock
-from flexportd.flexport.error_sentences import MESSAGES, FailureKind, status_message
+from flexportd.flexport.error_sentences import FailureKind, status_message
 from flexportd.flexport.parse_response import error_for
 from flexportd.flexport.transport import Reply, Request, translate
 
@@ -65,7 +65,7 @@ KINDS = {
 def test_each_exception_is_a_sentence_and_a_detail(name):
     ours = translate(ERRORS[name], Request("GET", "https://api.flexport.test/shipments?page=1", {}))
     assert not TECHNICAL.search(str(ours)), str(ours)
-    assert str(ours).startswith(MESSAGES[KINDS[name]].format(host="api.flexport.test"))
+    assert str(ours).startswith(KINDS[name].format(host="api.flexport.test"))
     assert ours.detail.startswith("GET api.flexport.test/shipments: ")
     assert type(ERRORS[name]).__name__ in ours.detail
 

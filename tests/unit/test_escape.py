@@ -42,8 +42,8 @@ OWN = ("flexportd.storage.", "flexportd.sandbox.", "flexportd.expose.openapi.") 
 ANCHORED = {
     "flexportd.settings.addresses._ENTRY",
     "flexportd.settings.addresses._HOST",
-    "flexportd.settings.toml_lines._ASSIGNMENT",
-    "flexportd.settings.toml_lines._HEADER",
+    "flexportd.settings.config_file._ASSIGNMENT",
+    "flexportd.settings.config_file._HEADER",
     "flexportd.core.access.expiry._SPAN",
     "flexportd.core.labels._ENUM_VALUE",
     "flexportd.http.client_ip._WITH_PORT",

@@ -15,7 +15,7 @@ from flexportd.core.resources import commercial_invoices, customs, invoices, pro
 from flexportd.core.resources.money import amount, as_json, decimal_text, format_number, sums
 from flexportd.core.resources.registry import RESOURCE_TYPES, Registry
 from flexportd.errors import MalformedError
-from flexportd.flexport.currencies import _MINOR_UNITS, MINOR_UNITS
+from flexportd.flexport.models.money import _MINOR_UNITS, MINOR_UNITS
 from flexportd.ingest.event_store import EVENT, IncomingEvent, store_webhook
 from flexportd.storage.connection import open_writer
 from flexportd.storage.migrate import migrate

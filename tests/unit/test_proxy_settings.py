@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flexportd.cli.main import run
 from flexportd.errors import ConfigError
 from flexportd.settings import describe_values, load
-from flexportd.settings.proxies import parse_proxy
+from flexportd.settings.addresses import parse_proxy
 
 URL = "http://team:correct-horse%2Fbattery@proxy.example.com:3128"
 PASSWORD = "correct-horse/battery"

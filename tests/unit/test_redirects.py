@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from flexportd.flexport import redirects
+from flexportd.flexport import download
+from flexportd.flexport.download import Redirects, RefusedRedirectError, address_kind
 from flexportd.flexport.errors import FlexportError
-from flexportd.flexport.redirects import Redirects, RefusedRedirectError, address_kind
 from flexportd.flexport.transport import Request, open_response
 from tests.flexport_double import FlexportDouble, answer
 
@@ -131,7 +131,7 @@ async def reached(home, url, monkeypatch, addresses=None):
 
         monkeypatch.setattr(socket, "getaddrinfo", lookup)
     async with Redirects(URL(home)).session("GET /x", "flexportd/1") as session:
-        response = await open_response(session, Request("GET", url, {}), redirects.aiohttp.ClientTimeout(total=5))
+        response = await open_response(session, Request("GET", url, {}), download.aiohttp.ClientTimeout(total=5))
         response.close()
         return response.status
 

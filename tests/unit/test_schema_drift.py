@@ -13,8 +13,7 @@ from structlog.testing import capture_logs
 
 from flexportd.core.schema_drift import FUTURE_TIMESTAMP, SchemaDrift, excerpt
 from flexportd.flexport.milestones import milestone
-from flexportd.flexport.object_names import canonical
-from flexportd.flexport.published_schema import FieldKind, ListOf, ObjectShape, OpenEnum, published_schema
+from flexportd.flexport.published_schema import FieldKind, ListOf, ObjectShape, OpenEnum, canonical, published_schema
 from flexportd.storage.connection import open_writer
 from flexportd.storage.migrate import migrate
 from flexportd.storage.queries.list_query import PageRequest

@@ -16,21 +16,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from flexportd.cache.memory import kind_of
 from flexportd.errors import ConfigError
 from flexportd.settings import ListenAddress, LoadedConfig, Settings, changed_keys, describe_values, load
-from flexportd.settings.profiles import default_lifetimes, profile, profile_names
-from flexportd.settings.resources import RESOURCES
+from flexportd.settings.config_file import key_lines
+from flexportd.settings.defaults import default_lifetimes, profile, profile_names
 from flexportd.settings.schema import key_specs, secret_files
-from flexportd.settings.toml_lines import key_lines
-from flexportd.settings.units import (
+from flexportd.settings.sections import RESOURCES
+from flexportd.settings.value_types import (
     Duration,
     Size,
     format_duration,
     format_size,
     parse_duration,
     parse_size,
+    quote,
 )
-from flexportd.settings.value_types import quote
 
 ROOT = Path(__file__).parents[2]
 SECRET = "correct-horse-battery"
@@ -168,7 +169,7 @@ def test_a_duration_is_written_as_short_as_it_can_be(span, text):
 
 @pytest.mark.parametrize("span", [timedelta(microseconds=1), timedelta(seconds=-1)])
 def test_a_span_that_no_text_can_give_back_is_not_written(span):
-    with pytest.raises(ValueError, match="no duration of whole milliseconds"):
+    with pytest.raises(ValueError, match="not a duration of whole milliseconds"):
         format_duration(span)
 
 
@@ -181,7 +182,7 @@ def test_a_size_is_written_as_short_as_it_can_be(size, text):
 
 
 def test_a_negative_size_is_not_written():
-    with pytest.raises(ValueError, match="no size"):
+    with pytest.raises(ValueError, match="not a size"):
         format_size(-1)
 
 
@@ -888,8 +889,9 @@ def test_the_shipped_profiles_are_sound():
 
 def test_the_shipped_lifetimes_are_those_of_every_type(home):
     cache = home.load().settings.cache
+    singular = {kind_of((name,)) for name in RESOURCES}
     assert list(cache.seconds()) == list(default_lifetimes()) == list(type(cache.ttl).model_fields)
-    assert set(default_lifetimes()) == {*RESOURCES.values(), "timeline", "page", "file"}
+    assert set(default_lifetimes()) == {*singular, "timeline", "page", "file"}
     assert cache.seconds()["shipment"] == 300
     assert cache.ttl.file == timedelta(days=7)
 

@@ -18,6 +18,7 @@ from flexportd.flexport.models.shipments import Shipment
 from flexportd.flexport.webhook_signature import Verifier, sign, sign_sha1
 from flexportd.sandbox import World, WorldPlan
 from tests.events import container, leg, shipment
+from tests.under_test import signature_problem
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 RECORDED = {
@@ -161,8 +162,11 @@ def test_milestones_are_found_by_name_whatever_the_prefix():
 @given(st.binary(max_size=200), st.text("abcdefgh0123456789-_", min_size=16, max_size=40))
 def test_what_is_signed_verifies_and_nothing_else_does(body, secret):
     verifier = Verifier(["another-secret-0000", secret])
-    assert verifier.problem(body, {"X-Hub-Signature-256": sign(body, secret)}) is None
-    assert verifier.problem(body + b"x", {"X-Hub-Signature-256": sign(body, secret)}) == "mismatch"
-    assert verifier.problem(body, {"X-Hub-Signature": sign_sha1(body, secret)}) == "sha1_only"
-    assert Verifier([secret], allow_sha1=True).problem(body, {"X-Hub-Signature": sign_sha1(body, secret)}) is None
-    assert Verifier([]).problem(body, {"X-Hub-Signature-256": sign(body, secret)}) == "mismatch"
+    assert signature_problem(verifier, body, {"X-Hub-Signature-256": sign(body, secret)}) is None
+    assert signature_problem(verifier, body + b"x", {"X-Hub-Signature-256": sign(body, secret)}) == "mismatch"
+    assert signature_problem(verifier, body, {"X-Hub-Signature": sign_sha1(body, secret)}) == "sha1_only"
+    assert (
+        signature_problem(Verifier([secret], allow_sha1=True), body, {"X-Hub-Signature": sign_sha1(body, secret)})
+        is None
+    )
+    assert signature_problem(Verifier([]), body, {"X-Hub-Signature-256": sign(body, secret)}) == "mismatch"

@@ -9,8 +9,7 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
 from flexportd.core.resources.values import text
-from flexportd.flexport.currencies import MINOR_UNITS
-from flexportd.flexport.models.money import Money
+from flexportd.flexport.models.money import MINOR_UNITS, Money
 from flexportd.flexport.models.wire import MAX_NUMBER_LENGTH, is_decimal
 
 MAX_LENGTH = MAX_NUMBER_LENGTH

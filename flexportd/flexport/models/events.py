@@ -14,7 +14,7 @@ from flexportd.escape import escape_control
 from flexportd.flexport import json_text
 from flexportd.flexport.models.fast_models import load_fast
 from flexportd.flexport.models.places import ShipmentNode
-from flexportd.flexport.object_names import canonical
+from flexportd.flexport.published_schema import canonical
 from flexportd.json_depth import MAX_DEPTH, nests_too_deep
 
 MAX_EVENTS = 1000  # in one delivery

@@ -1,76 +1,61 @@
-"""How requests are signed: by an API key, or by a token that is fetched with client credentials (`credentials`).
+"""Authentication of requests: a bearer that is an API key, or a token (`client_credentials`).
 
 Source: https://developers.flexport.com/tutorials/using-api-credentials. Keys and tokens are in no repr, log or message.
 """
 
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from typing import Any
 
 from flexportd.clock import Clock
-from flexportd.flexport.oauth.allowance import REQUESTS_ALLOWED
+from flexportd.flexport.oauth.token_store import REQUESTS_ALLOWED
 from flexportd.flexport.transport import HttpSession
 from flexportd.tasks import Tasks
 
 
-class Auth(Protocol):
-    """What the client asks for a bearer."""
+class Auth(ABC):
+    """Supplies the bearer of requests, and records whether Flexport accepted the last one, or why not."""
 
-    async def open(self, session: HttpSession, tasks: Tasks, clock: Clock) -> None:
-        """Make ready; called once, by the client as it opens."""
-
-    async def bearer(self) -> str:
-        """What stands behind `Bearer`. Raises FlexportError when there is none to be had."""
-
-    async def renew_rejected(self, bearer: str, resource: str) -> bool:
-        """A request with this bearer was answered 401; True when another one is there and it is worth another try."""
-
-    def report_result(self, resource: str, problem: str | None, *, renewed: bool = False) -> None:
-        """How a request ended: accepted (None), or 401 for good and why; `renewed`: with a fresh bearer too."""
-
-    def state(self) -> dict[str, Any]:
-        """For the status page."""
-
-
-class AuthStatus:
-    """Whether Flexport accepted the last request, and if not, why."""
+    kind: str
 
     def __init__(self) -> None:
         self.authorised: bool | None = None
         self.reason: str | None = None
 
-    def record(self, problem: str | None) -> None:
-        """Accepted, or refused for this reason."""
-        self.authorised, self.reason = problem is None, problem
+    async def open(self, session: HttpSession, tasks: Tasks, clock: Clock) -> None:  # noqa: B027 (a key needs nothing)
+        """Called once, when the client opens."""
 
-
-class ApiKeyAuth:
-    """A key is the bearer itself and never expires."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key
-        self._status = AuthStatus()
-
-    async def open(self, session: HttpSession, tasks: Tasks, clock: Clock) -> None:
-        """Nothing to do."""
-
+    @abstractmethod
     async def bearer(self) -> str:
-        """The key."""
-        return self._key
+        """The text after `Bearer`. Raises FlexportError if there is none."""
 
-    async def renew_rejected(self, bearer: str, resource: str) -> bool:  # noqa: ARG002 (the protocol's)
-        """There is no other key."""
+    async def renew_rejected(self, bearer: str, resource: str) -> bool:  # noqa: ARG002 (there is no other key)
+        """After a 401 with this bearer: whether there is another one now, so that the request may be sent again."""
         return False
 
-    def report_result(self, resource: str, problem: str | None, *, renewed: bool = False) -> None:  # noqa: ARG002 (the protocol's)
-        """Kept for the status page."""
-        self._status.record(problem)
+    def report_result(self, resource: str, problem: str | None, *, renewed: bool = False) -> None:  # noqa: ARG002
+        """The result of a request: accepted (None), or a final 401 and why; `renewed`: with a fresh bearer too."""
+        self.authorised, self.reason = problem is None, problem
 
     def state(self) -> dict[str, Any]:
-        """Kind, and whether the key is accepted; None before the first answer."""
+        """For the status page; `authorised` is None before the first response."""
         return {
-            "kind": "api_key",
-            "authorised": self._status.authorised,
-            "reason": self._status.reason,
+            "kind": self.kind,
+            "authorised": self.authorised,
+            "reason": self.reason,
             "expires_at": None,
             "token_requests": 0,
             "token_requests_limit": REQUESTS_ALLOWED,
         }
+
+
+class ApiKeyAuth(Auth):
+    """A key is the bearer itself and never expires."""
+
+    kind = "api_key"
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self._key = key
+
+    async def bearer(self) -> str:
+        return self._key

@@ -1,15 +1,13 @@
-"""The token and the count of token requests on disk, because ten a day is all that Flexport gives.
+"""The token and the count of token requests on disk, because Flexport allows only ten requests a day.
 
-Two files, both 0600: the token (`token.json`, replaced as a whole) and beside it the requests (`token.requests`, one
-line each, on the disk before the request is sent). A token file that is damaged or belongs to other credentials is as
-if absent; the requests are counted all the same, those of each credentials apart. Everything here blocks: call it
-through `asyncio.to_thread`.
+Two files, both 0600: the token (`token.json`, replaced as a whole) and the requests (`token.requests`, one line each,
+written before the request is sent). A token file that is damaged or belongs to other credentials is ignored; the
+requests are counted all the same, separately for each credentials. Only the daemon that has locked the data directory
+uses them. Everything here blocks: call it through `asyncio.to_thread`.
 """
 
 import contextlib
-import fcntl
 import os
-import threading
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,10 +16,17 @@ from typing import Literal
 import msgspec
 
 from flexportd.clock import parse, stamp
+from flexportd.flexport.errors import ErrorDetails, FlexportError, FlexportUnavailableError, TokensExhaustedError
 
-RenewalReason = Literal["start", "age", "refused", "person"]  # none there, near its end, answered 401, somebody asked
+RenewalReason = Literal["start", "age", "refused"]  # there is no token, it expires soon, it was answered 401
 
-WINDOW = timedelta(hours=24)
+REQUESTS_ALLOWED = 10  # in any 24 hours
+AUTOMATIC_REQUESTS = 8  # so that a person with the same credentials has two
+# Fewer after a 401: a resource that is refused for good must not use up the requests that the daily renewal needs.
+_LIMITS: dict[RenewalReason, int] = {"start": AUTOMATIC_REQUESTS, "age": AUTOMATIC_REQUESTS, "refused": 6}
+_BETWEEN_REFUSED = timedelta(minutes=10)
+_RETRY_DELAYS = (5, 60, 600, 3_600, 10_800, 10_800, 21_600)  # seconds after one failure, two ...: eight last for a day
+_WINDOW = timedelta(hours=24)
 _KEPT_FOR = timedelta(days=7)
 _MAX_BYTES = 1 << 20  # bytes that are read of either file
 
@@ -35,13 +40,13 @@ class Token:
     expires: datetime
 
     def is_due(self, now: datetime) -> bool:
-        """Whether nine tenths of its life are over."""
+        """Whether nine tenths of its lifetime are over."""
         return now >= self.obtained + (self.expires - self.obtained) * 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """One token request that was counted."""
+    """One counted token request."""
 
     at: datetime
     why: str
@@ -49,15 +54,15 @@ class TokenRequest:
 
 @dataclass(frozen=True, slots=True)
 class TokenState:
-    """What the disk knows: the token if there is a usable one, the body form that worked, requests, oldest first."""
+    """The state on disk: the token if there is a usable one, the body form that worked, the requests, oldest first."""
 
     token: Token | None
     form: str | None
     requests: tuple[TokenRequest, ...]
 
     def requests_within_day(self, now: datetime) -> list[TokenRequest]:
-        """The requests of the last 24 hours; one that is dated in the future counts too."""
-        return [one for one in self.requests if one.at > now - WINDOW]
+        """The requests of the last 24 hours, including any that are dated in the future."""
+        return [request for request in self.requests if request.at > now - _WINDOW]
 
 
 class _Stored(msgspec.Struct):
@@ -69,26 +74,25 @@ class _Stored(msgspec.Struct):
 
 
 class TokenFile:
-    """The two files of one data folder, for the credentials that `bound` (a hash) stands for."""
+    """The two files of a data directory, for the credentials with the fingerprint `bound`."""
 
     def __init__(self, path: Path, bound: str) -> None:
         self.path = path
         self._requests = path.with_suffix(".requests")
-        self._lock = path.with_suffix(".lock")
         self._bound = bound
 
     def load(self, now: datetime) -> TokenState:
-        """What is there. A request dated in the future is dated now, for good: our clock was set back.
+        """Read both files. A request that is dated in the future (our clock was set back) is dated now, for good.
 
-        Raises OSError when the requests exist and cannot be read: then none may be sent.
+        Raises OSError if the requests exist and cannot be read: then none may be sent.
         """
         token, form = self._token()
         lines = self._lines()
-        asked = [(name, min(at, now), why) for name, at, why in lines]
-        if asked != lines:
-            self._write_lines(asked)
-        mine = sorted((TokenRequest(at, why) for name, at, why in asked if name == self._bound), key=lambda one: one.at)
-        return TokenState(token, form, tuple(mine))
+        corrected = [(name, min(at, now), why) for name, at, why in lines]
+        if corrected != lines:
+            self._write_lines(corrected)
+        requests = (TokenRequest(at, why) for name, at, why in corrected if name == self._bound)
+        return TokenState(token, form, tuple(sorted(requests, key=lambda request: request.at)))
 
     def count(self, now: datetime, why: RenewalReason) -> None:
         """Count one request, before it is sent. It is on the disk when this returns; raises OSError otherwise."""
@@ -96,7 +100,7 @@ class TokenFile:
         self._write_lines([*lines, (self._bound, now, why)])
 
     def uncount(self) -> None:
-        """Take the newest request back: it is certain that it never left. Raises OSError."""
+        """Remove the newest request: it certainly never left. Raises OSError."""
         lines = self._lines()
         mine = [number for number, line in enumerate(lines) if line[0] == self._bound]
         if mine:
@@ -107,10 +111,6 @@ class TokenFile:
         """Replace the token; `form` is the body form that worked. Raises OSError."""
         stored = _Stored(self._bound, token.text, stamp(token.obtained), stamp(token.expires), form)
         _replace(self.path, msgspec.json.encode(stored))
-
-    def lock(self) -> "FileLock":
-        """What keeps two processes from asking at once."""
-        return FileLock(self._lock)
 
     def _token(self) -> tuple[Token | None, str | None]:
         try:
@@ -140,51 +140,17 @@ class TokenFile:
         _replace(self._requests, "".join(f"{name} {stamp(at)} {why}\n" for name, at, why in lines).encode("ascii"))
 
 
-class FileLock:
-    """A lock on a file, held by one across processes; safe against a taker that was cancelled while it took it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._guard = threading.Lock()
-        self._held: int | None = None
-        self._over = False
-
-    def acquire(self) -> bool:
-        """Try once; False when somebody else has it. Raises OSError when there can be no lock file."""
-        with self._guard:
-            if self._over:
-                return False
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                os.close(file)
-                if isinstance(error, BlockingIOError):
-                    return False
-                raise
-            self._held = file
-            return True
-
-    def release(self) -> None:
-        """Let go, for good; safe without having it."""
-        with self._guard:
-            self._over = True
-            if self._held is not None:
-                os.close(self._held)
-                self._held = None
-
-
 def is_usable(token: str) -> bool:
-    """Whether a text can stand in an Authorization header."""
+    """Whether a text is valid in an Authorization header."""
     return bool(token) and token.isascii() and all("!" <= char <= "~" for char in token)
 
 
 def _replace(path: Path, text: bytes) -> None:
-    """Put a file of these bytes, 0600, in the place of the old one, whole or not at all, and durably."""
+    """Replace a file (0600) atomically and durably."""
     fresh = path.with_name(path.name + ".new")
     number = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(number, "wb") as file:
-        os.fchmod(number, 0o600)  # one that was left lying may have had other rights
+        os.fchmod(number, 0o600)  # an old file may have had other permissions
         file.write(text)
         file.flush()
         os.fsync(number)
@@ -194,3 +160,32 @@ def _replace(path: Path, text: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def refusal_reason(state: TokenState, why: RenewalReason, now: datetime) -> FlexportError | None:
+    """Why no token may be requested now, with `retry_after`; None if one may."""
+    requests = state.requests_within_day(now)
+    limit = _LIMITS[why]
+    if len(requests) >= limit:
+        free = requests[-limit].at + _WINDOW
+        message = (
+            f"{len(requests)} token requests in the last 24 hours (Flexport allows {REQUESTS_ALLOWED}); "
+            f"the next is possible at {stamp(free)}"
+        )
+        return TokensExhaustedError(message, _retry_details(free - now), sent=False)
+    last = max((request.at for request in requests if request.why == "refused"), default=None)
+    if why == "refused" and last is not None and now < last + _BETWEEN_REFUSED:
+        free = last + _BETWEEN_REFUSED
+        message = f"the token was renewed after a 401 at {stamp(last)}; not again before {stamp(free)}"
+        return FlexportUnavailableError(message, _retry_details(free - now), sent=False)
+    failed = [request.at for request in requests if state.token is None or request.at > state.token.obtained]
+    if failed:
+        free = failed[-1] + timedelta(seconds=_RETRY_DELAYS[min(len(failed), len(_RETRY_DELAYS)) - 1])
+        if now < free:
+            message = f"the token request at {stamp(failed[-1])} failed; the next is due at {stamp(free)}"
+            return FlexportUnavailableError(message, _retry_details(free - now), sent=False)
+    return None
+
+
+def _retry_details(span: timedelta) -> ErrorDetails:
+    return ErrorDetails(retry_after=max(0.0, span / timedelta(seconds=1)))

@@ -15,7 +15,7 @@ from flexportd.core.trusted_time import EARLIEST
 from flexportd.escape import escape_control
 from flexportd.flexport.client import Client
 from flexportd.flexport.errors import FlexportError, ForbiddenAtFlexportError, NotFoundAtFlexportError
-from flexportd.flexport.pagination import Pagination
+from flexportd.flexport.lists import Pagination
 from flexportd.ingest.event_poller.rows import EventFacts, EventRow, parse_rows, read_facts
 from flexportd.ingest.event_poller.window import LOOKBACK, PollResult, PollRun, Window
 from flexportd.ingest.event_store import EVENT, store_polled

@@ -44,7 +44,7 @@ class ListSync:
             raise
         except _ACCESS_ERRORS as error:
             # An error inside a 200 says nothing about what the account may read.
-            is_refused = error.status >= 400
+            is_refused = error.response.status >= 400
             end = await self._unavailable(domain, str(error)) if is_refused else ReceiptEnd("failed", str(error))
         except FlexportdError as error:
             end = ReceiptEnd("failed", str(error))

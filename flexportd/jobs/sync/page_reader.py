@@ -17,8 +17,7 @@ from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.unit_of_work import ChangeCause
 from flexportd.flexport.client import ListPage
 from flexportd.flexport.errors import MalformedResponseError
-from flexportd.flexport.lists import LISTS
-from flexportd.flexport.pagination import Pagination
+from flexportd.flexport.lists import LISTS, Pagination
 from flexportd.jobs.job import JobRun
 from flexportd.jobs.sync.deps import SyncDeps
 from flexportd.storage.queries.table import Key
