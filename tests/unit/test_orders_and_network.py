@@ -15,7 +15,7 @@ from flexportd.core.resources import bookings, documents, network, ports, purcha
 from flexportd.core.resources.registry import Registry
 from flexportd.errors import MalformedError
 from flexportd.flexport.models.documents import COVERS, TYPES
-from flexportd.flexport.models.ports import KINDS
+from flexportd.flexport.models.places import KINDS
 from flexportd.storage.connection import open_writer
 from flexportd.storage.migrate import migrate
 from flexportd.storage.queries.list_query import PageRequest

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import text
@@ -66,6 +66,7 @@ RESOURCE_TYPE = ResourceType(
     computed_fields=computed_fields,
     sources={"release_status": ("release_status", "release_state")},
     ids="text",
+    own_values={"release_state": get_args(ReleaseState)},
     singular="customs entry",
     derived_values=derived_values,
 )

@@ -64,23 +64,14 @@ def type_title(document_type: str | None) -> str:
     return TYPES.get(document_type) or document_type.replace("_", " ").strip().capitalize()
 
 
-def is_archived(document: Record) -> bool:
-    """Whether it is archived: Flexport still has it, but it no longer counts."""
-    return document.fields["archived_at"] is not None
-
-
-def by_type(documents: Iterable[Record]) -> dict[str, list[Record]]:
-    """The documents by type, newest first; archived and removed ones are left out."""
-    found: dict[str, list[Record]] = {}
-    counting = [one for one in documents if not is_archived(one) and one.removed_at is None]
-    for one in sorted(counting, key=lambda one: (one.fields["uploaded_at"] or "", str(one.id)), reverse=True):
-        found.setdefault(one.fields["document_type"] or "unknown", []).append(one)
-    return dict(sorted(found.items()))
-
-
 def missing_types(documents: Iterable[Record], required: Iterable[str]) -> list[str]:
-    """The required types that no document covers, in order; one file may combine two types."""
-    have = {covered for kind in by_type(documents) for covered in (kind, *COVERS.get(kind, ()))}
+    """The required types that no document covers, in order; one file may combine two types.
+
+    Archived documents, which Flexport still has, and removed ones do not count.
+    """
+    counting = (one for one in documents if one.fields["archived_at"] is None and one.removed_at is None)
+    kinds = {one.fields["document_type"] or "unknown" for one in counting}
+    have = {covered for kind in kinds for covered in (kind, *COVERS.get(kind, ()))}
     return [
         kind for kind in dict.fromkeys(required) if kind not in have and not have.issuperset(COVERS.get(kind, (kind,)))
     ]

@@ -8,8 +8,7 @@ from flexportd.core.resources.identifiers import imo_number, is_imo_number
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import leg_end_fields, moment, text, without_placeholder
 from flexportd.flexport.models.legs import Leg
-from flexportd.flexport.models.places import ShipmentNode
-from flexportd.flexport.models.ports import iata
+from flexportd.flexport.models.places import ShipmentNode, iata
 from flexportd.storage.queries.filters import any_of, contains, equals, key
 from flexportd.storage.queries.table import Field, Table, plain_fields
 

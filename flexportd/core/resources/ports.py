@@ -5,8 +5,7 @@ from typing import Any
 
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import json_text, text, texts, without_placeholder
-from flexportd.flexport.models.places import Place, zone_name
-from flexportd.flexport.models.ports import Port, codes, kinds
+from flexportd.flexport.models.places import Place, Port, codes, kinds, zone_name
 from flexportd.storage.queries.filters import contains, equals, list_contains
 from flexportd.storage.queries.table import Field, Table, plain_fields
 

@@ -9,28 +9,16 @@ from typing import Any, Literal, get_type_hints
 from flexportd.core.resources.identifiers import int_id
 from flexportd.core.resources.money import currency, decimal_text
 from flexportd.core.resources.values import day, instant, json_text, moment, quantity, text
+from flexportd.flexport.models import wire as wire_types
 from flexportd.flexport.models.money import Currency
 from flexportd.flexport.models.network import Link
 from flexportd.flexport.models.places import CompanyEntity
-from flexportd.flexport.models.wire import (
-    Amount,
-    Day,
-    FieldDoubt,
-    FieldFault,
-    Flag,
-    Moment,
-    Quantity,
-    Reference,
-    Text,
-    Whole,
-    WireModel,
-    Word,
-)
+from flexportd.flexport.published_schema import OpenEnum, published_schema
 from flexportd.storage.queries.table import MOMENTS, Field, Key, Table
 
 MAX_ID_LENGTH = 200  # characters
 
-_TEXTS = (Text, Word, Moment, Day)  # wire types that are texts in JSON
+_TEXTS = (wire_types.Text, wire_types.Word, wire_types.Moment, wire_types.Day)  # wire types that are texts in JSON
 
 
 def _no_timestamp(_: Any) -> str | None:
@@ -38,15 +26,7 @@ def _no_timestamp(_: Any) -> str | None:
     return None
 
 
-def _no_fields(_: Any) -> Mapping[str, Any]:
-    return {}
-
-
-def _unchanged(value: Any) -> Any:
-    return value
-
-
-def _target_id(reference: Reference | None) -> int | None:
+def _target_id(reference: wire_types.Reference | None) -> int | None:
     return reference.target_id if reference else None
 
 
@@ -59,16 +39,16 @@ def _name_of(party: CompanyEntity | None) -> str | None:
 
 
 _CONVERSIONS: Mapping[Any, Callable[[Any], Any]] = {
-    Text: text,
-    Word: text,
-    Moment: instant,
-    Day: day,
-    Amount: decimal_text,
+    wire_types.Text: text,
+    wire_types.Word: text,
+    wire_types.Moment: instant,
+    wire_types.Day: day,
+    wire_types.Amount: decimal_text,
     Currency: currency,
-    **dict.fromkeys((Flag | None, Whole | None), _unchanged),
-    **dict.fromkeys((Reference | None, Link | None), _target_id),
+    **dict.fromkeys((wire_types.Flag | None, wire_types.Whole | None), lambda value: value),
+    **dict.fromkeys((wire_types.Reference | None, Link | None), _target_id),
     dict[str, Any] | None: json_text,
-    Quantity | None: quantity,
+    wire_types.Quantity | None: quantity,
     CompanyEntity | None: _name_of,
 }
 """Wire types, each with what makes a field of it."""
@@ -76,7 +56,7 @@ _CONVERSIONS: Mapping[Any, Callable[[Any], Any]] = {
 
 def _conversion(ours: Field, wire_type: Any) -> Callable[[Any], Any] | None:
     """What makes a field of a wire value; None for a type that needs more than a conversion."""
-    if wire_type == Moment and (ours.kind in MOMENTS or ours.internal):  # internal ones become moments at their place
+    if wire_type == wire_types.Moment and (ours.kind in MOMENTS or ours.internal):  # an internal one becomes a moment
         return moment
     if wire_type == Link | None and ours.kind == "text":
         return _target_text
@@ -93,10 +73,10 @@ class ResourceType:
     object_name: str
     """Flexport's canonical `_object`."""
 
-    wire: type[WireModel]
+    wire: type[wire_types.WireModel]
     table: Table
 
-    computed_fields: Callable[[Any], Mapping[str, Any]] = _no_fields
+    computed_fields: Callable[[Any], Mapping[str, Any]] = lambda _: {}
     """Wire model -> the fields that are more than one converted wire field. Pure."""
 
     timestamp: Callable[[Any], str | None] = _no_timestamp
@@ -122,6 +102,9 @@ class ResourceType:
 
     derived: tuple[str, ...] = ()
     """Fields that come from other resources."""
+
+    own_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Our fields with enumerated values of ours, not Flexport's -> these values."""
 
     has_details: bool = False
     """Whether list entries may lack data of the object's own response; see `core.importer.shipment_details`."""
@@ -172,9 +155,16 @@ class ResourceType:
         fields.update(self.computed_fields(model))
         return fields
 
-    def retained_fields(self, fields: Mapping[str, Any], faults: Iterable[FieldFault]) -> dict[str, Any]:
+    def known_values(self, name: str) -> tuple[str, ...]:
+        """The published values of a field, in alphabetical order; empty if none are. Flexport may add values."""
+        shape = published_schema().shapes.get(self.object_name)
+        specs = [spec for source, spec in shape.fields.items() if name in self.fields_from(source)] if shape else []
+        words = {word for spec in specs if isinstance(spec, OpenEnum) for word in spec.known}
+        return tuple(sorted(self.own_values.get(name, words)))
+
+    def retained_fields(self, fields: Mapping[str, Any], faults: Iterable[wire_types.FieldFault]) -> dict[str, Any]:
         """Our fields that faulty wire fields feed: they keep their stored values. A doubt is not a fault."""
-        faulty = (fault.field for fault in faults if not isinstance(fault, FieldDoubt))
+        faulty = (fault.field for fault in faults if not isinstance(fault, wire_types.FieldDoubt))
         return {name: fields[name] for field in faulty for name in self.fields_from(field)}
 
     @property
