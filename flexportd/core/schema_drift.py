@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 import structlog
 
-from flexportd.core.resources.plausibility import anomalies
 from flexportd.escape import escape_control
 from flexportd.flexport.milestones import milestone
 from flexportd.flexport.models.wire import FieldFault
@@ -30,7 +29,7 @@ from flexportd.flexport.published_schema import (
     canonical,
     published_schema,
 )
-from flexportd.storage.queries.table import Table
+from flexportd.storage.queries.table import Table, is_plausible
 from flexportd.storage.repositories.schema_drift import TOO_MANY, DriftRecord
 from flexportd.storage.transaction import Transaction
 
@@ -168,9 +167,10 @@ class SchemaDrift:
         self._note(("response", object_name, name), shown.encode("utf-8", "replace"))
 
     def report_implausible(self, object_name: str, table: Table, fields: Mapping[str, Any]) -> None:
-        """Record implausible values of our fields of an object."""
-        for sentence, value in anomalies(table, fields):
-            self.report(object_name, sentence, value)
+        """Record implausible dates of our fields of an object, such as one in 1970; they are stored all the same."""
+        for name in table.date_names:
+            if (value := fields.get(name)) and not is_plausible(value):
+                self.report(object_name, f"{name.removeprefix('own_')} is not a plausible date", value)
 
     def report_faults(self, object_name: str, faults: Sequence[FieldFault], fields: Mapping[str, msgspec.Raw]) -> None:
         """Record known fields that cannot be parsed; `fields` are those of the object."""

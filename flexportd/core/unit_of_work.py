@@ -12,7 +12,6 @@ from flexportd.core.access import audiences
 from flexportd.core.merge import is_link_only
 from flexportd.core.resources import bookings, containers, legs, shipments
 from flexportd.core.resources.itinerary import ShipmentRoute, container_numbers, route_fields
-from flexportd.core.resources.plausibility import route_anomalies
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import is_same_moment
 from flexportd.core.search.fields import READ_FROM_RAW
@@ -250,7 +249,7 @@ class UnitOfWork:
             fields = {**shipment.fields, **route_fields(route, boxes)}
             fields.update(shipments.best_known(fields))
             departure = fields["own_actual_departure"] or fields["own_estimated_departure"]
-            self.anomalies += [(legs.RESOURCE_TYPE.object_name, *odd) for odd in route_anomalies(route, departure)]
+            self.anomalies += [(legs.RESOURCE_TYPE.object_name, *odd) for odd in route.anomalies(departure)]
         else:  # no leg changed: the rest of the route is as it was
             fields = {**shipment.fields, "container_numbers": container_numbers(boxes)}
         if fields != shipment.fields:

@@ -7,7 +7,6 @@ import pytest
 
 from flexportd.cli.main import run
 from flexportd.cli.resource_specs import RESOURCES
-from flexportd.core.resources.known_values import known_values
 from flexportd.core.resources.registry import Registry
 from tests.events import shipment
 from tests.small_flexport import SmallFlexport, mirroring, one_of_each
@@ -87,9 +86,8 @@ async def test_every_filter_is_taken(daemon, terminal):
         for name, takes, _ in resource.filters:
             option = name.replace("_", "-")
             if takes == "words":
-                known = known_values(
-                    REGISTRY[resource.route.replace("-", "_")], WORDS.get((resource.route, name), name)
-                )
+                domain = REGISTRY[resource.route.replace("-", "_")]
+                known = domain.known_values(WORDS.get((resource.route, name), name))
                 options += [f"--{option}", ",".join(known[:2])]
             else:
                 options += [f"--{option}"] if takes == "boolean" else [f"--{option}", examples[takes]]

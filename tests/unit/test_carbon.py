@@ -30,12 +30,12 @@ def record(number, fields, raw="{}"):
 
 def a_leg(number=1, **fields):
     found = leg(number, **fields)
-    return record(number, legs.normalise(Leg.model_validate(found)), json.dumps(found))
+    return record(number, legs.RESOURCE_TYPE.normalise(Leg.model_validate(found)), json.dumps(found))
 
 
 def a_shipment(**fields):
     found = Shipment.model_validate(shipment(**{"calculated_weight": KILOS, **fields}))
-    return record(910_233, dict.fromkeys(ROUTE_FIELDS) | shipments.normalise(found))
+    return record(910_233, dict.fromkeys(ROUTE_FIELDS) | shipments.RESOURCE_TYPE.normalise(found))
 
 
 def door(**fields):

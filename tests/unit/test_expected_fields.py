@@ -200,7 +200,7 @@ def test_a_negative_weight_is_unknown_and_noted(value):
     model, (problem,) = fast_models.load_fast(shipments.RESOURCE_TYPE.wire, text)
     assert problem == "calculated_weight: value: is negative"
     assert isinstance(problem, FieldDoubt)
-    found = shipments.normalise(model)
+    found = shipments.RESOURCE_TYPE.normalise(model)
     assert (found["weight"], json.loads(found["volume"])) == (None, {"value": 3, "unit": "cbm"})
     assert shipments.RESOURCE_TYPE.retained_fields({"weight": "old"}, [problem]) == {}
 
@@ -208,7 +208,7 @@ def test_a_negative_weight_is_unknown_and_noted(value):
 def test_negative_pieces_are_unknown_and_noted_by_both_readers():
     for given in ({"pieces": -3}, {"pieces": -3, "transportation_mode": None, "name": 7}):
         model, (problem,) = fast_models.load_fast(shipments.RESOURCE_TYPE.wire, json.dumps(shipment(**given)).encode())
-        assert (problem, shipments.normalise(model)["pieces"]) == ("pieces: is negative", None)
+        assert (problem, shipments.RESOURCE_TYPE.normalise(model)["pieces"]) == ("pieces: is negative", None)
 
 
 def test_what_cannot_be_is_kept_and_noted_in_schema_drift(tmp_path):
@@ -247,7 +247,7 @@ def test_a_booking_leaves_negative_weights_out_of_its_sum():
     text = json.dumps({"_object": "/booking", "id": 1, "cargo": {"weight": kg(-1), "shipping_units": units}}).encode()
     model, problems = fast_models.load_fast(bookings.RESOURCE_TYPE.wire, text)
     assert problems == ["cargo: weight: value: is negative"]
-    found = bookings.normalise(model)
+    found = bookings.RESOURCE_TYPE.normalise(model)
     assert json.loads(found["weight"]) == {"value": 20, "unit": "kg"}
     assert [sorted(unit) for unit in json.loads(found["shipping_units"])] == [["count", "weight"], ["count"]]
 

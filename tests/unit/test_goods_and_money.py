@@ -287,7 +287,7 @@ def test_a_field_that_is_set_aside_does_not_blur_the_others():
     text = json.dumps(invoice(total=money("@"), items=7)).replace('"@"', "12345678901234567.891")
     model, problems = invoices.RESOURCE_TYPE.wire.load(text.encode())
     assert [problem.split(":")[0] for problem in problems] == ["items"]
-    assert invoices.normalise(model)["total_amount"] == "12345678901234567.891"
+    assert invoices.RESOURCE_TYPE.normalise(model)["total_amount"] == "12345678901234567.891"
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_a_currency_that_does_not_exist_is_kept_and_noted():
     text = json.dumps(invoice(total=money("1.005", "qqq"), items=[invoice_item(amount=None)]))
     model, problems = invoices.RESOURCE_TYPE.wire.load(text.encode())
     assert problems == ["total: currency_code: is no known currency"]
-    fields = invoices.normalise(model)
+    fields = invoices.RESOURCE_TYPE.normalise(model)
     assert (fields["total_amount"], fields["total_currency"]) == ("1.005", "QQQ")
     assert invoices.RESOURCE_TYPE.retained_fields({"total_amount": "1", "total_currency": "EUR"}, problems) == {}
 
@@ -341,7 +341,7 @@ def test_a_weight_of_a_line_that_is_none_is_unknown(weight, expected):
     measure = {"_object": "/quantity/weight", "value": weight, "unit": "kg"}
     given = commercial_invoice(line_items=[line(weight=measure)], total_weight=measure)
     model, _ = commercial_invoices.RESOURCE_TYPE.wire.load(json.dumps(given).encode())
-    fields = commercial_invoices.normalise(model)
+    fields = commercial_invoices.RESOURCE_TYPE.normalise(model)
     (found,) = json.loads(fields["lines"])
     assert (found["weight"], found["weight_unit"]) == (expected, "kg" if expected else None)
     assert (fields["total_weight"] is None) == (expected is None)

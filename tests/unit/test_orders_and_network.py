@@ -15,7 +15,7 @@ from flexportd.core.resources import bookings, documents, network, ports, purcha
 from flexportd.core.resources.registry import Registry
 from flexportd.errors import MalformedError
 from flexportd.flexport.models.documents import COVERS, TYPES
-from flexportd.flexport.models.ports import KINDS
+from flexportd.flexport.models.places import KINDS
 from flexportd.storage.connection import open_writer
 from flexportd.storage.migrate import migrate
 from flexportd.storage.queries.list_query import PageRequest
@@ -452,7 +452,7 @@ def test_a_line_tells_its_product_and_day():
 def test_money_is_a_decimal_to_the_last_digit(amount, kept):
     body = json.dumps(wire.purchase_order_line()).replace('"121.00"', amount)
     model, _ = purchase_orders.LINE_ITEMS_RESOURCE_TYPE.wire.load(body.encode())
-    found = purchase_orders.normalise_line(model)
+    found = purchase_orders.LINE_ITEMS_RESOURCE_TYPE.normalise(model)
     assert found["unit_cost_amount"] == kept
     assert found["unit_cost_currency"] == "USD"
 
@@ -462,13 +462,13 @@ def test_money_as_a_number_or_a_text_is_the_same_amount(amount):
     for written in (str(amount), f'"{amount}"'):
         body = json.dumps(wire.purchase_order_line()).replace('"121.00"', written)
         model, _ = purchase_orders.LINE_ITEMS_RESOURCE_TYPE.wire.load(body.encode())
-        assert Decimal(purchase_orders.normalise_line(model)["unit_cost_amount"]) == amount
+        assert Decimal(purchase_orders.LINE_ITEMS_RESOURCE_TYPE.normalise(model)["unit_cost_amount"]) == amount
 
 
 def test_units_that_are_no_whole_number_are_reported():
     value = wire.purchase_order_line(units=2.5)
     model, problems = purchase_orders.LINE_ITEMS_RESOURCE_TYPE.wire.load(json.dumps(value).encode())
-    assert purchase_orders.normalise_line(model)["units"] is None
+    assert purchase_orders.LINE_ITEMS_RESOURCE_TYPE.normalise(model)["units"] is None
     assert ["units" in problem for problem in problems] == [True]
 
 
@@ -761,7 +761,7 @@ def test_recorded_bookings_load_without_loss():
     for value in recorded("bookings"):
         model = load(bookings.RESOURCE_TYPE, value)
         assert (model.raw(), model.key) == (value, value["id"])
-        found.append(bookings.normalise(model))
+        found.append(bookings.RESOURCE_TYPE.normalise(model))
     assert len(found) == 42
     assert all(one["shipment_id"] and one["flex_id"] == f"FLEX-{one['shipment_id']}" for one in found)
     assert all(one["weight"] and one["volume"] and one["origin"] and one["created_at"] for one in found)
@@ -776,7 +776,7 @@ def test_recorded_documents_load_without_loss():
     for value in recorded("documents"):
         model = load(documents.RESOURCE_TYPE, value)
         assert (model.raw(), model.key) == (value, value["id"])
-        found.append(documents.normalise(model))
+        found.append(documents.RESOURCE_TYPE.normalise(model))
     assert len(found) == 163
     assert all(
         one["shipment_id"] and one["size"] and one["uploaded_at"] and one["archived_at"] is None for one in found

@@ -128,7 +128,7 @@ def parse_event(registry: Registry, kept: PendingEvent) -> ParsedEvent:
 def _identify(domain: ResourceType, part: EventObject, moment: _EventTime) -> ParsedObject:
     """Identify the object and its age. Raises MalformedError."""
     seq, event_id = moment.event.seq, moment.event.id
-    if domain.wire_fields:
+    if domain.is_parsed_by_field:
         try:
             number, told = _NUMBER.decode(part.fields["id"]), _TEXT.decode(part.fields["updated_at"])
             stamp = instant(told)
@@ -171,7 +171,7 @@ def merged_fields(
     The stored value of such a field stays. Raises MalformedError for an object that cannot be parsed.
     """
     domain, changed = found.domain, merged.changed
-    if current is None or changed is None or not domain.wire_fields:
+    if current is None or changed is None or not domain.is_parsed_by_field:
         if found.fields is not None and (changed is not None or current is None):
             fields, faults = dict(found.fields), found.faults
         else:

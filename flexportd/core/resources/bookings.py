@@ -10,7 +10,7 @@ from flexportd.core.resources.money import amount
 from flexportd.core.resources.network import address_line, party
 from flexportd.core.resources.ports import port_of
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.core.resources.values import day, instant, json_text, quantity, text, texts
+from flexportd.core.resources.values import json_text, quantity, text, texts
 from flexportd.flexport.models.bookings import (
     STATUSES,
     Booking,
@@ -24,52 +24,28 @@ from flexportd.flexport.models.bookings import (
 )
 from flexportd.flexport.models.wire import Quantity
 from flexportd.storage.queries.filters import any_of, before_day, contains, from_day, is_true, key, since
-from flexportd.storage.queries.table import Field, Table
+from flexportd.storage.queries.table import Field, Table, plain_fields
 
 TABLE = Table(
     name="bookings",
     fields=(
-        Field("name"),
-        Field("flex_id"),
-        Field("status"),
+        *plain_fields("name", "flex_id", "status"),
         Field("shipment_id", "integer"),
-        Field("mode"),
-        Field("incoterm"),
-        Field("is_lcl", "boolean"),
-        Field("is_ftl", "boolean"),
+        *plain_fields("mode", "incoterm"),
+        *plain_fields("is_lcl", "is_ftl", kind="boolean"),
         Field("payment_terms"),
         Field("container_counts", "json"),
-        Field("shipper"),
-        Field("shipper_ref"),
-        Field("consignee"),
-        Field("consignee_ref"),
-        Field("notify_party"),
-        Field("origin"),
-        Field("origin_ref"),
-        Field("origin_port"),
-        Field("origin_port_code"),
-        Field("destination_port"),
-        Field("destination_port_code"),
-        Field("destination"),
+        *plain_fields("shipper", "shipper_ref", "consignee", "consignee_ref", "notify_party", "origin", "origin_ref"),
+        *plain_fields("origin_port", "origin_port_code", "destination_port", "destination_port_code", "destination"),
         Field("destination_ref"),
-        Field("cargo_ready_date", "day"),
-        Field("delivery_date", "day"),
-        Field("wants_pickup", "boolean"),
-        Field("wants_delivery", "boolean"),
-        Field("wants_export_customs", "boolean"),
-        Field("wants_import_customs", "boolean"),
-        Field("products", "list"),
-        Field("shipping_units", "list"),
+        *plain_fields("cargo_ready_date", "delivery_date", kind="day"),
+        *plain_fields("wants_pickup", "wants_delivery", "wants_export_customs", "wants_import_customs", kind="boolean"),
+        *plain_fields("products", "shipping_units", kind="list"),
         Field("unit_count", "integer"),
-        Field("weight", "json"),
-        Field("volume", "json"),
+        *plain_fields("weight", "volume", kind="json"),
         Field("is_dangerous", "boolean"),
-        Field("dangerous_goods", "list"),
-        Field("battery_packing", "list"),
-        Field("marks_and_numbers"),
-        Field("special_instructions"),
-        Field("created_at"),
-        Field("updated_at"),
+        *plain_fields("dangerous_goods", "battery_packing", kind="list"),
+        *plain_fields("marks_and_numbers", "special_instructions", "created_at", "updated_at"),
         Field("metadata", "json"),
     ),
     sorts={"updated_at": "as_of", "created_at": "created_at", "id": "id"},
@@ -87,29 +63,15 @@ TABLE = Table(
 )
 
 
-def normalise(booking: Booking) -> Mapping[str, Any]:
-    """Our fields of a booking."""
+def computed_fields(booking: Booking) -> Mapping[str, Any]:
+    """The fields of a booking from its parties, addresses, cargo and the mode's own part."""
     return {
-        "name": text(booking.name),
-        "flex_id": text(booking.flex_id),
-        "status": text(booking.status),
-        "shipment_id": booking.shipment.target_id if booking.shipment else None,
-        "mode": text(booking.transportation_mode),
         **party(booking.shipper_entity, "shipper"),
         **party(booking.consignee_entity, "consignee"),
-        "notify_party": text(booking.notify_party),
         "origin": address_line(booking.origin_address),
         "origin_ref": text(booking.origin_address.ref) if booking.origin_address else None,
         "destination": address_line(booking.destination_address),
         "destination_ref": text(booking.destination_address.ref) if booking.destination_address else None,
-        "cargo_ready_date": day(booking.cargo_ready_date),
-        "delivery_date": day(booking.delivery_date),
-        "wants_export_customs": booking.wants_export_customs_service,
-        "wants_import_customs": booking.wants_import_customs_service,
-        "special_instructions": text(booking.special_instructions),
-        "created_at": instant(booking.created_at),
-        "updated_at": instant(booking.updated_at),
-        "metadata": json_text(booking.metadata),
         **_carriage(booking),
         **_cargo(booking.cargo or Cargo()),
     }
@@ -268,9 +230,8 @@ RESOURCE_TYPE = ResourceType(
     object_name="/booking",
     wire=Booking,
     table=TABLE,
-    normalise=normalise,
+    computed_fields=computed_fields,
     sources={
-        "shipment": ("shipment_id",),
         "transportation_mode": ("mode",),
         "shipper_entity": ("shipper", "shipper_ref"),
         "consignee_entity": ("consignee", "consignee_ref"),

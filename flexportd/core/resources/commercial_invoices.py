@@ -19,7 +19,7 @@ from flexportd.core.resources.money import (
     sums,
 )
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.core.resources.values import decode_list, json_text, quantity, text, texts
+from flexportd.core.resources.values import decode_list, json_text, text, texts
 from flexportd.flexport.models.commercial_invoices import (
     CommercialInvoice,
     CommercialInvoiceLine,
@@ -30,31 +30,21 @@ from flexportd.flexport.models.money import ExactQuantity
 from flexportd.flexport.models.places import Address
 from flexportd.storage.queries.filters import any_of, contains, equals, has_entry, is_true, key, since
 from flexportd.storage.queries.freight_filters import COMMERCIAL_INVOICES_WITH_SKU
-from flexportd.storage.queries.table import Field, Table
+from flexportd.storage.queries.table import Field, Table, plain_fields
 
 TABLE = Table(
     name="commercial_invoices",
     fields=(
         Field("shipment_id", "integer"),
-        Field("invoice_number"),
-        Field("digitization_status"),
+        *plain_fields("invoice_number", "digitization_status"),
         Field("is_related_parties", "boolean"),
-        Field("total_value_amount"),
-        Field("total_value_currency"),
-        Field("lines_value_amount"),
-        Field("lines_value_currency"),
+        *plain_fields("total_value_amount", "total_value_currency", "lines_value_amount", "lines_value_currency"),
         Field("adds_up", "boolean"),
         Field("total_units"),
-        Field("total_weight", "json"),
-        Field("total_volume", "json"),
+        *plain_fields("total_weight", "total_volume", kind="json"),
         Field("seller"),
-        Field("parties", "list"),
-        Field("manufacturers", "list"),
-        Field("skus", "list"),
-        Field("product_ids", "list"),
-        Field("purchase_orders", "list"),
-        Field("container_numbers", "list"),
-        Field("lines", "list"),
+        *plain_fields("parties", "manufacturers", "skus", "product_ids", "purchase_orders", kind="list"),
+        *plain_fields("container_numbers", "lines", kind="list"),
         Field("metadata", "json"),
     ),
     sorts={"updated_at": "as_of", "id": "id", "invoice_number": "invoice_number"},
@@ -73,22 +63,15 @@ TABLE = Table(
 )
 
 
-def normalise(invoice: CommercialInvoice) -> Mapping[str, Any]:
-    """Our fields of a commercial invoice."""
+def computed_fields(invoice: CommercialInvoice) -> Mapping[str, Any]:
+    """The total, the lines and the parties of a commercial invoice."""
     lines = [_line(one) for one in invoice.line_items or ()]
     parties = [_party(one) for one in invoice.involved_parties or ()]
     products = (one["product_id"] for one in lines if one["product_id"] is not None)
     total = money("total_value", invoice.total_value)
     return {
-        "shipment_id": invoice.shipment.target_id if invoice.shipment else None,
-        "invoice_number": text(invoice.invoice_number),
-        "digitization_status": text(invoice.digitization_status),
-        "is_related_parties": invoice.is_related_parties,
         **total,
         **_lines_value(lines, total),
-        "total_units": decimal_text(invoice.total_unit_count),
-        "total_weight": quantity(invoice.total_weight),
-        "total_volume": quantity(invoice.total_volume),
         "seller": next((one["name"] for one in parties if (one["type"] or "").casefold() == "seller"), None),
         "parties": json_text(parties),
         "manufacturers": json_text([_place(one) for one in invoice.manufacturer_addresses or ()]),
@@ -97,7 +80,6 @@ def normalise(invoice: CommercialInvoice) -> Mapping[str, Any]:
         "purchase_orders": texts(one["purchase_order"] for one in lines),
         "container_numbers": texts(one["container_number"] for one in lines),
         "lines": json_text(lines),
-        "metadata": json_text(invoice.metadata),
     }
 
 
@@ -200,9 +182,8 @@ RESOURCE_TYPE = ResourceType(
     object_name="/commercial_invoice",
     wire=CommercialInvoice,
     table=TABLE,
-    normalise=normalise,
+    computed_fields=computed_fields,
     sources={
-        "shipment": ("shipment_id",),
         "total_value": ("total_value_amount", "total_value_currency", "adds_up"),
         "total_unit_count": ("total_units",),
         "line_items": (

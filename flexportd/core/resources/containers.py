@@ -6,10 +6,10 @@ from typing import Any
 from flexportd.core.resources.identifiers import is_container_number, iso_type
 from flexportd.core.resources.itinerary import RoutePlace, ShipmentRoute, place_at, place_descriptions
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.core.resources.values import at_place, day, json_text, moment, text
+from flexportd.core.resources.values import at_place, moment, text
 from flexportd.flexport.models.containers import Container, ContainerLeg, ContainerLegDates
 from flexportd.storage.queries.filters import any_of, contains, equals, key
-from flexportd.storage.queries.table import Field, Key, Table
+from flexportd.storage.queries.table import Field, Key, Table, plain_fields
 from flexportd.storage.repositories.resources import Record
 
 TERMINAL = ("terminal", "terminal_code", "terminal_timezone")
@@ -30,25 +30,19 @@ CONTAINERS = Table(
             "boolean",
             description="Whether the number is one of ISO 6346, by its form and check digit. Null without a number.",
         ),
-        Field("container_type"),
-        Field("container_size"),
+        *plain_fields("container_type", "container_size"),
         Field(
             "container_iso_type", description="Size-type code of ISO 6346, such as 45G1; null where it is not known."
         ),
         Field("seal_number"),
-        Field("estimated_departure", "moment"),
-        Field("actual_departure", "moment"),
+        *plain_fields("estimated_departure", "actual_departure", kind="moment"),
         Field("estimated_arrival", "moment", zone="terminal_timezone"),
         Field("actual_arrival", "moment", zone="terminal_timezone"),
-        Field("estimated_pickup", "moment"),
-        Field("actual_pickup", "moment"),
-        Field("estimated_delivery", "moment"),
-        Field("actual_delivery", "moment"),
+        *plain_fields("estimated_pickup", "actual_pickup", "estimated_delivery", "actual_delivery", kind="moment"),
         Field("estimated_available_for_pickup", "moment", zone="terminal_timezone"),
         Field("available_for_pickup", "moment", zone="terminal_timezone"),
         Field("last_free_day", "deadline", zone="terminal_timezone"),
-        Field("empty_returned_date", "day"),
-        Field("cargo_ready_date", "day"),
+        *plain_fields("empty_returned_date", "cargo_ready_date", kind="day"),
         Field("metadata", "json"),
         *(Field(name, description=about) for name, about in place_descriptions("terminal", _ABOUT_TERMINAL).items()),
     ),
@@ -66,9 +60,7 @@ LAST_FREE_DAY = next(field for field in CONTAINERS.fields if field.name == "last
 CONTAINER_LEGS = Table(
     name="container_legs",
     fields=(
-        Field("shipment_id", "integer"),
-        Field("container_id", "integer"),
-        Field("leg_id", "integer"),
+        *plain_fields("shipment_id", "container_id", "leg_id", kind="integer"),
         Field("actual_loaded_on_board", "moment", zone="origin_timezone"),
         Field("actual_discharge", "moment", zone="destination_timezone"),
         Field("origin_timezone", description="Time zone of the leg's origin (IANA name)."),
@@ -79,36 +71,20 @@ CONTAINER_LEGS = Table(
 )
 
 
-_MOMENTS = tuple(field.name for field in CONTAINERS.moment_fields)
-
-
-def normalise(container: Container) -> Mapping[str, Any]:
-    """Our fields of a container. Sizes are spelt as Flexport spells them (`fourty_ft_hc`)."""
-    number, kind = text(container.container_number), text(container.container_type)
-    size = text(container.container_size)
+def computed_fields(container: Container) -> Mapping[str, Any]:
+    """The checks of a container's number and type."""
     return {
-        "shipment_id": container.shipment.target_id if container.shipment else None,
-        "container_number": number,
-        "container_number_valid": is_container_number(number),
-        "container_type": kind,
-        "container_size": size,
-        "container_iso_type": iso_type(size, kind),
-        "seal_number": text(container.seal_number),
-        **{name: moment(getattr(container, f"{name}_date")) for name in _MOMENTS},
-        "empty_returned_date": day(container.empty_returned_date),
-        "cargo_ready_date": day(container.cargo_ready_date),
-        "metadata": json_text(container.metadata),
+        "container_number_valid": is_container_number(text(container.container_number)),
+        "container_iso_type": iso_type(text(container.container_size), text(container.container_type)),
     }
 
 
-def normalise_leg(container_leg: ContainerLeg) -> Mapping[str, Any]:
-    """Our fields of a container leg. It does not name its shipment: that comes from the event or the container."""
+def computed_leg_fields(container_leg: ContainerLeg) -> Mapping[str, Any]:
+    """The dates of a container leg. It does not name its shipment: that comes from the event or the container."""
     dates = container_leg.dates
     found = dates if isinstance(dates, ContainerLegDates) else ContainerLegDates()
     return {
         "shipment_id": None,
-        "container_id": container_leg.shipment_container.target_id if container_leg.shipment_container else None,
-        "leg_id": container_leg.leg.target_id if container_leg.leg else None,
         "actual_loaded_on_board": moment(found.actual_loaded_on_board_date),
         "actual_discharge": moment(found.actual_discharge_date),
     }
@@ -181,9 +157,8 @@ RESOURCE_TYPE = ResourceType(
     object_name="/ocean/shipment_container",
     wire=Container,
     table=CONTAINERS,
-    normalise=normalise,
+    computed_fields=computed_fields,
     sources={
-        "shipment": ("shipment_id",),
         "container_number": ("container_number", "container_number_valid"),
         "container_type": ("container_type", "container_iso_type"),
         "container_size": ("container_size", "container_iso_type"),
@@ -196,10 +171,9 @@ LEGS_RESOURCE_TYPE = ResourceType(
     object_name="/ocean/shipment_container_leg",
     wire=ContainerLeg,
     table=CONTAINER_LEGS,
-    normalise=normalise_leg,
+    computed_fields=computed_leg_fields,
     sources={
         "shipment_container": ("container_id",),
-        "leg": ("leg_id",),
         "dates": ("actual_loaded_on_board", "actual_discharge"),
     },
     singular="container leg",

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.core.resources.values import day, text
+from flexportd.core.resources.values import text
 from flexportd.flexport.models.customs import CustomsEntry
 from flexportd.storage.queries.filters import any_of, before_day, contains, equals, from_day, key, since
-from flexportd.storage.queries.table import Field, Table
+from flexportd.storage.queries.table import Field, Table, plain_fields
 
 ReleaseState = Literal["pending", "hold", "cleared", "unknown"]
 
@@ -24,9 +24,7 @@ TABLE = Table(
     name="customs_entries",
     fields=(
         Field("shipment_id", "integer"),
-        Field("entry_number"),
-        Field("release_status"),
-        Field("release_state"),
+        *plain_fields("entry_number", "release_status", "release_state"),
         Field("release_date", "day"),
     ),
     sorts={"updated_at": "as_of", "id": "id", "release_date": "release_date", "entry_number": "entry_number"},
@@ -48,15 +46,9 @@ def release_state(status: str | None) -> ReleaseState:
     return _STATES.get((text(status) or "").casefold(), "unknown")
 
 
-def normalise(entry: CustomsEntry) -> Mapping[str, Any]:
-    """Our fields of a customs entry: Flexport's status and the state that it means."""
-    return {
-        "shipment_id": entry.shipment.target_id if entry.shipment else None,
-        "entry_number": text(entry.entry_number),
-        "release_status": text(entry.release_status),
-        "release_state": release_state(entry.release_status),
-        "release_date": day(entry.release_date),
-    }
+def computed_fields(entry: CustomsEntry) -> Mapping[str, Any]:
+    """The state that Flexport's status means."""
+    return {"release_state": release_state(entry.release_status)}
 
 
 def derived_values(fields: Mapping[str, Any], today: date) -> dict[str, Any]:
@@ -71,12 +63,10 @@ RESOURCE_TYPE = ResourceType(
     object_name="/customs_entry",
     wire=CustomsEntry,
     table=TABLE,
-    normalise=normalise,
-    sources={
-        "shipment": ("shipment_id",),
-        "release_status": ("release_status", "release_state"),
-    },
+    computed_fields=computed_fields,
+    sources={"release_status": ("release_status", "release_state")},
     ids="text",
+    own_values={"release_state": get_args(ReleaseState)},
     singular="customs entry",
     derived_values=derived_values,
 )

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.core.resources.values import instant, text
+from flexportd.core.resources.values import instant
 from flexportd.flexport.models.documents import COVERS, TYPES, Document
 from flexportd.storage.queries.filters import any_of, before, contains, is_one_of, is_present, key, since
-from flexportd.storage.queries.table import Field, Table
+from flexportd.storage.queries.table import Field, Table, plain_fields
 from flexportd.storage.repositories.resources import Record
 
 CUSTOMER_TYPES = frozenset(
@@ -28,12 +28,9 @@ TABLE = Table(
     name="documents",
     fields=(
         Field("shipment_id", "integer"),
-        Field("document_type"),
-        Field("file_name"),
-        Field("memo"),
+        *plain_fields("document_type", "file_name", "memo"),
         Field("size", "integer"),
-        Field("uploaded_at"),
-        Field("archived_at"),
+        *plain_fields("uploaded_at", "archived_at"),
     ),
     sorts={"updated_at": "as_of", "uploaded_at": "uploaded_at", "id": "id"},
     filters={
@@ -49,18 +46,10 @@ TABLE = Table(
 )
 
 
-def normalise(document: Document) -> Mapping[str, Any]:
-    """Our fields of a document; `size` in bytes."""
+def computed_fields(document: Document) -> Mapping[str, Any]:
+    """The fields from the metadata of the file; `size` in bytes."""
     file = document.file_metadata
-    return {
-        "shipment_id": document.shipment.target_id if document.shipment else None,
-        "document_type": text(document.document_type),
-        "file_name": text(document.file_name),
-        "memo": text(document.memo),
-        "size": file.size if file else None,
-        "uploaded_at": instant(file.uploaded_at) if file else None,
-        "archived_at": instant(document.archived_at),
-    }
+    return {"size": file.size if file else None, "uploaded_at": instant(file.uploaded_at) if file else None}
 
 
 def is_for_customers(fields: Mapping[str, Any]) -> bool:
@@ -75,23 +64,14 @@ def type_title(document_type: str | None) -> str:
     return TYPES.get(document_type) or document_type.replace("_", " ").strip().capitalize()
 
 
-def is_archived(document: Record) -> bool:
-    """Whether it is archived: Flexport still has it, but it no longer counts."""
-    return document.fields["archived_at"] is not None
-
-
-def by_type(documents: Iterable[Record]) -> dict[str, list[Record]]:
-    """The documents by type, newest first; archived and removed ones are left out."""
-    found: dict[str, list[Record]] = {}
-    counting = [one for one in documents if not is_archived(one) and one.removed_at is None]
-    for one in sorted(counting, key=lambda one: (one.fields["uploaded_at"] or "", str(one.id)), reverse=True):
-        found.setdefault(one.fields["document_type"] or "unknown", []).append(one)
-    return dict(sorted(found.items()))
-
-
 def missing_types(documents: Iterable[Record], required: Iterable[str]) -> list[str]:
-    """The required types that no document covers, in order; one file may combine two types."""
-    have = {covered for kind in by_type(documents) for covered in (kind, *COVERS.get(kind, ()))}
+    """The required types that no document covers, in order; one file may combine two types.
+
+    Archived documents, which Flexport still has, and removed ones do not count.
+    """
+    counting = (one for one in documents if one.fields["archived_at"] is None and one.removed_at is None)
+    kinds = {one.fields["document_type"] or "unknown" for one in counting}
+    have = {covered for kind in kinds for covered in (kind, *COVERS.get(kind, ()))}
     return [
         kind for kind in dict.fromkeys(required) if kind not in have and not have.issuperset(COVERS.get(kind, (kind,)))
     ]
@@ -102,10 +82,7 @@ RESOURCE_TYPE = ResourceType(
     object_name="/document",
     wire=Document,
     table=TABLE,
-    normalise=normalise,
-    sources={
-        "shipment": ("shipment_id",),
-        "file_metadata": ("size", "uploaded_at"),
-    },
+    computed_fields=computed_fields,
+    sources={"file_metadata": ("size", "uploaded_at")},
     ids="text",
 )

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from flexportd.core.resources.money import amount, as_json, currency, decimal_text, money, sums
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.core.resources.values import day, decode_list, instant, json_text, text, texts
+from flexportd.core.resources.values import decode_list, instant, json_text, text, texts
 from flexportd.flexport.models.invoices import CreditMemo, Invoice, InvoiceItem
 from flexportd.flexport.models.money import ChargeNumber
 from flexportd.storage.queries.filters import (
@@ -21,7 +21,7 @@ from flexportd.storage.queries.filters import (
     has_entry,
     since,
 )
-from flexportd.storage.queries.table import Field, Table, plausible_or_none
+from flexportd.storage.queries.table import Field, Table, plain_fields, plausible_or_none
 
 DUE_SOON = timedelta(days=7)
 
@@ -34,28 +34,12 @@ TABLE = Table(
             "shipment_id", "integer", description="The shipment; of several, the one in the invoice's name, else null."
         ),
         Field("shipment_ids", "list", description="All shipments that the invoice is for."),
-        Field("name"),
-        Field("type"),
-        Field("invoice_type"),
-        Field("service_level"),
-        Field("status"),
-        Field("issued_at"),
+        *plain_fields("name", "type", "invoice_type", "service_level", "status", "issued_at"),
         Field("due_date", "day"),
-        Field("voided_at"),
-        Field("last_updated_at"),
-        Field("total_amount"),
-        Field("total_currency"),
-        Field("balance_amount"),
-        Field("balance_currency"),
-        Field("outstanding_amount"),
-        Field("outstanding_currency"),
-        Field("quote_currency"),
-        Field("exchange_rate"),
-        Field("recipient"),
-        Field("issuer"),
-        Field("items", "list"),
-        Field("credit_memos", "list"),
-        Field("notes", "list"),
+        *plain_fields("voided_at", "last_updated_at", "total_amount", "total_currency", "balance_amount"),
+        *plain_fields("balance_currency", "outstanding_amount", "outstanding_currency", "quote_currency"),
+        *plain_fields("exchange_rate", "recipient", "issuer"),
+        *plain_fields("items", "credit_memos", "notes", kind="list"),
     ),
     sorts={"updated_at": "as_of", "id": "id", "due_date": "due_date", "issued_at": "issued_at", "name": "name"},
     filters={
@@ -77,33 +61,21 @@ TABLE = Table(
 _NAME = re.compile(r"FLEX-([0-9]{1,18})-[0-9]+", re.IGNORECASE)
 
 
-def normalise(invoice: Invoice) -> Mapping[str, Any]:
-    """Our fields of a freight invoice. `outstanding` is the balance, or 0 once it is void or paid."""
-    status, voided_at = text(invoice.status), instant(invoice.voided_at)
-    shipment = shipment_of(invoice)
-    fields = {
+def computed_fields(invoice: Invoice) -> Mapping[str, Any]:
+    """The shipments, amounts and lists of a freight invoice. `outstanding` is the balance, or 0 once void or paid."""
+    shipment, total, balance = shipment_of(invoice), money("total", invoice.total), money("balance", invoice.balance)
+    is_settled = instant(invoice.voided_at) is not None or text(invoice.status) in ("void", "paid")
+    return {
         "shipment_id": shipment,
         "shipment_ids": json_text(invoice.shipment_ids or ([] if shipment is None else [shipment])),
-        "name": text(invoice.name),
-        "type": text(invoice.type),
-        "invoice_type": text(invoice.invoice_type),
-        "service_level": text(invoice.service_level),
-        "status": status,
-        "issued_at": instant(invoice.issued_at),
-        "due_date": day(invoice.due_date),
-        "voided_at": voided_at,
-        "last_updated_at": instant(invoice.last_updated_at),
-        **money("total", invoice.total),
-        **money("balance", invoice.balance),
-        "quote_currency": currency(invoice.quote_currency_code),
-        "exchange_rate": decimal_text(invoice.exchange_rate),
-        "recipient": text(invoice.recipient.name) if invoice.recipient else None,
-        "issuer": text(invoice.issuer.name) if invoice.issuer else None,
+        **total,
+        **balance,
+        "outstanding_amount": "0" if is_settled else balance["balance_amount"],
+        "outstanding_currency": balance["balance_currency"] or total["total_currency"],
         "items": json_text([_item(one) for one in invoice.items or ()]),
         "credit_memos": json_text([_credit_memo(one) for one in invoice.credit_memos or ()]),
         "notes": texts(_as_list(invoice.notes)),
     }
-    return {**fields, **_outstanding(fields)}
 
 
 def shipment_of(invoice: Invoice) -> int | None:
@@ -116,12 +88,6 @@ def shipment_of(invoice: Invoice) -> int | None:
     by_name = int(named[1]) if named and (invoice.type or "").strip().casefold() == "shipment" else None
     linked = invoice.shipment_ids
     return linked[0] if len(linked) == 1 else by_name if not linked or by_name in linked else None
-
-
-def _outstanding(fields: Mapping[str, Any]) -> dict[str, Any]:
-    unit = fields["balance_currency"] or fields["total_currency"]
-    settled = fields["voided_at"] is not None or fields["status"] in ("void", "paid")
-    return {"outstanding_amount": "0" if settled else fields["balance_amount"], "outstanding_currency": unit}
 
 
 def _item(item: InvoiceItem) -> dict[str, Any]:
@@ -208,7 +174,7 @@ RESOURCE_TYPE = ResourceType(
     object_name="/invoice",
     wire=Invoice,
     table=TABLE,
-    normalise=normalise,
+    computed_fields=computed_fields,
     sources={
         "shipments": ("shipment_id", "shipment_ids"),
         "name": ("name", "shipment_id", "shipment_ids"),

@@ -7,10 +7,12 @@ without a tag: a rail ramp may be the port of unloading, and rail or road the ma
 import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import msgspec
 
+from flexportd.clock import parse
 from flexportd.core.resources.values import texts
 from flexportd.storage.queries.table import instant, plausible_or_none
 from flexportd.storage.repositories.resources import Record
@@ -19,6 +21,8 @@ _OVER_WATER_OR_AIR = frozenset({"ocean", "air", "ocean_air", "barge"})
 _BY_ROAD = frozenset({"truck", "truck_intl", "warehouse_storage"})
 _INLAND = frozenset({"rail", "barge"})
 _NO_TIME = "9999"
+_MAX_EARLY = timedelta(days=30)  # by which an arrival may be before a departure without a report
+_MAX_LEGS = 200  # legs of a shipment without a report
 
 PLACES = ("origin", "port_of_loading", "port_of_unloading", "inland_ramp", "place_of_delivery", "destination")
 """The places of a route that a shipment names, in order of travel."""
@@ -171,6 +175,25 @@ class ShipmentRoute:
                 if given and len(given) == len(legs):
                     found[f"{kind}_{name}"] = max(given, key=lambda date: instant(date.moment))
         return found
+
+    def anomalies(self, departure: str | None) -> Iterator[tuple[str, str]]:
+        """Implausible data of the legs, as (a sentence, an example); `departure` is the shipment's own."""
+        for leg in self.ordered:
+            for end in ("origin", "destination"):
+                if not _is_given(leg, end):
+                    yield f"{end} of a leg is not given", f"leg {leg.id}"
+        for tag in ("port_of_loading", "port_of_unloading"):
+            places = dict.fromkeys(place.name or place.code or "" for place in self.tagged(tag))
+            if len(places) > 1:
+                yield f"{tag} is the tag of different places", ", ".join(places)
+        left, come = (
+            self.dates.get(f"actual_{name}") or self.dates.get(f"estimated_{name}") for name in ("departure", "arrival")
+        )
+        departed = plausible_or_none(departure) or (left and left.moment)
+        if departed and come and parse(come.moment) < parse(departed) - _MAX_EARLY:
+            yield "the arrival of a leg lies long before the departure", f"{come.moment[:10]} before {departed[:10]}"
+        if len(self.ordered) > _MAX_LEGS:
+            yield f"a shipment has more than {_MAX_LEGS} legs", str(len(self.ordered))
 
     def _parallel(self, at: int, end: str, place: RoutePlace) -> list[Record]:
         """A leg and the parallel ones of its mode with the same end, if that is this place (if any)."""

@@ -1,64 +1,51 @@
 """Legs: sections of a shipment's route by one vehicle."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from flexportd.core.resources.identifiers import imo_number, is_imo_number
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.core.resources.values import day, instant, leg_end_fields, moment, text, without_placeholder
+from flexportd.core.resources.values import leg_end_fields, moment, text, without_placeholder
 from flexportd.flexport.models.legs import Leg
-from flexportd.flexport.models.places import ShipmentNode
-from flexportd.flexport.models.ports import iata
+from flexportd.flexport.models.places import ShipmentNode, iata
 from flexportd.storage.queries.filters import any_of, contains, equals, key
-from flexportd.storage.queries.table import Field, Table
+from flexportd.storage.queries.table import Field, Table, plain_fields
+
+_ENDS = ("origin", "destination")
+
+
+def _end_fields(end: str) -> Iterator[Field]:
+    yield from plain_fields(end, f"{end}_code")
+    for part, description in {
+        "iata": f"IATA code of `{end}`, if it is an airport.",
+        "city": f"City of `{end}`.",
+        "state": f"State or province of `{end}`.",
+        "country": f"Country of `{end}`.",
+        "country_code": f"Country of `{end}` (ISO 3166-1 alpha-2).",
+        "terminal": "Terminal within the port.",
+        "timezone": f"Time zone of `{end}` (IANA name).",
+    }.items():
+        yield Field(f"{end}_{part}", description=description)
+    yield Field(f"{end}_ref")
+    yield Field(f"{end}_tags", "list", description=f"Flexport's tags of `{end}`, such as port_of_loading.")
+    yield Field(f"{end}_kinds", "list", description=f"Kinds of `{end}`: seaport, airport, railport, roadport.")
+
 
 TABLE = Table(
     name="legs",
     fields=(
         Field("shipment_id", "integer"),
-        Field("mode"),
-        Field("carrier"),
-        Field("scac"),
-        Field("vessel"),
-        Field("vessel_imo"),
-        Field(
-            "vessel_imo_valid",
-            "boolean",
-            description="Whether its check digit is right. Null without a number.",
-        ),
+        *plain_fields("mode", "carrier", "scac", "vessel", "vessel_imo"),
+        Field("vessel_imo_valid", "boolean", description="Whether its check digit is right. Null without a number."),
         Field("voyage"),
         Field("airline", description="Name of the airline."),
         Field("airline_code", description="IATA code of the airline."),
         Field("airline_icao", description="ICAO code of the airline."),
         Field("flight_number", description="Flight number without the airline's code."),
         Field("flight", description="Flight designator, such as BR 652; null without a flight number."),
-        Field("service_type"),
-        Field("tracking_number"),
-        Field("origin"),
-        Field("origin_code"),
-        Field("origin_iata", description="IATA code of `origin`, if it is an airport."),
-        Field("origin_city", description="City of `origin`."),
-        Field("origin_state", description="State or province of `origin`."),
-        Field("origin_country", description="Country of `origin`."),
-        Field("origin_country_code", description="Country of `origin` (ISO 3166-1 alpha-2)."),
-        Field("origin_terminal", description="Terminal within the port."),
-        Field("origin_timezone", description="Time zone of `origin` (IANA name)."),
-        Field("origin_ref"),
-        Field("origin_tags", "list", description="Flexport's tags of `origin`, such as port_of_loading."),
-        Field("origin_kinds", "list", description="Kinds of `origin`: seaport, airport, railport, roadport."),
-        Field("destination"),
-        Field("destination_code"),
-        Field("destination_iata", description="IATA code of `destination`, if it is an airport."),
-        Field("destination_city", description="City of `destination`."),
-        Field("destination_state", description="State or province of `destination`."),
-        Field("destination_country", description="Country of `destination`."),
-        Field("destination_country_code", description="Country of `destination` (ISO 3166-1 alpha-2)."),
-        Field("destination_terminal", description="Terminal within the port."),
-        Field("destination_timezone", description="Time zone of `destination` (IANA name)."),
-        Field("destination_ref"),
-        Field("destination_tags", "list", description="Flexport's tags of `destination`, such as port_of_loading."),
-        Field("destination_kinds", "list", description="Kinds of `destination`: seaport, airport, railport, roadport."),
+        *plain_fields("service_type", "tracking_number"),
+        *(field for end in _ENDS for field in _end_fields(end)),
         Field("estimated_departure", "moment", zone="origin_timezone"),
         Field("actual_departure", "moment", zone="origin_timezone"),
         Field("estimated_arrival", "moment", zone="destination_timezone"),
@@ -78,20 +65,17 @@ TABLE = Table(
     },
 )
 
-_ENDS = ("origin", "destination")
 _FLIGHT_FIELDS = ("airline", "airline_code", "airline_icao", "flight_number", "flight")
 _DESIGNATOR = re.compile(r"(?=[0-9]?[A-Z])[A-Z0-9]{2}[A-Z]? ?[0-9]{1,4}[A-Z]?", re.IGNORECASE)
 
 
-def normalise(leg: Leg) -> Mapping[str, Any]:
-    """Our fields of a leg."""
+def computed_fields(leg: Leg) -> Mapping[str, Any]:
+    """The fields of a leg from its carrier, vehicle and ends, and its appointment."""
     ocean, truck, dates = leg.ocean_leg, leg.trucking_leg, leg.additional_dates
     scheduled_for = dates.delivery_appointment_scheduled_for_date if dates else None
     appointment = scheduled_for or (dates.delivery_appointment_scheduled_date if dates else None)
     imo = imo_number(text(ocean.vessel_imo)) if ocean else None
     return {
-        "shipment_id": leg.shipment.target_id if leg.shipment else None,
-        "mode": text(leg.transportation_mode),
         "carrier": _carrier(leg.carrier_name),
         "scac": without_placeholder(ocean.scac_code) if ocean else None,
         "vessel": text(ocean.vessel_name) if ocean else None,
@@ -105,14 +89,8 @@ def normalise(leg: Leg) -> Mapping[str, Any]:
         **_location_fields(leg.origin, "origin"),
         **leg_end_fields(leg.destination, "destination"),
         **_location_fields(leg.destination, "destination"),
-        "estimated_departure": moment(leg.estimated_departure_date),
-        "actual_departure": moment(leg.actual_departure_date),
-        "estimated_arrival": moment(leg.estimated_arrival_date),
-        "actual_arrival": moment(leg.actual_arrival_date),
         "delivery_appointment": moment(appointment),
         "delivery_completed": moment(dates.delivery_completed) if dates else None,
-        "cargo_ready_date": day(leg.cargo_ready_date),
-        "deleted_at": instant(leg.deleted_at),
     }
 
 
@@ -180,9 +158,8 @@ RESOURCE_TYPE = ResourceType(
     object_name="/shipment_leg",
     wire=Leg,
     table=TABLE,
-    normalise=normalise,
+    computed_fields=computed_fields,
     sources={
-        "shipment": ("shipment_id",),
         "transportation_mode": ("mode",),
         "carrier_name": ("carrier", "airline"),
         "ocean_leg": ("scac", "vessel", "vessel_imo", "vessel_imo_valid", "voyage"),

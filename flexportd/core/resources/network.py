@@ -10,29 +10,18 @@ from flexportd.flexport.models.places import CompanyEntity, zone_name
 from flexportd.flexport.models.wire import Reference
 from flexportd.storage.queries.filters import contains, equals, key
 from flexportd.storage.queries.freight_filters import ENTITIES_OF_COMPANY
-from flexportd.storage.queries.table import Field, Table
+from flexportd.storage.queries.table import Field, Table, plain_fields
 
 _BY_NAME = {"name": "name", "id": "id"}
 
-_ADDRESS = (
-    Field("address"),
-    Field("city"),
-    Field("state"),
-    Field("zip"),
-    Field("country_code"),
-    Field("timezone"),
-    Field("unlocode"),
-)
+_ADDRESS = (*plain_fields("address", "city", "state", "zip", "country_code", "timezone", "unlocode"),)
 
 COMPANIES_TABLE = Table(
     name="companies",
     fields=(
-        Field("name"),
-        Field("ref"),
+        *plain_fields("name", "ref"),
         Field("editable", "boolean"),
-        Field("entities", "list"),
-        Field("entity_ids", "list"),
-        Field("vat_numbers", "list"),
+        *plain_fields("entities", "entity_ids", "vat_numbers", kind="list"),
         Field("metadata", "json"),
     ),
     sorts=_BY_NAME,
@@ -61,9 +50,7 @@ CONTACTS_TABLE = Table(
 LOCATIONS_TABLE = Table(
     name="locations",
     fields=(
-        Field("name"),
-        Field("ref"),
-        Field("company_id"),
+        *plain_fields("name", "ref", "company_id"),
         *_ADDRESS,
         Field("editable", "boolean"),
         Field("metadata", "json"),
@@ -78,52 +65,31 @@ LOCATIONS_TABLE = Table(
 )
 
 
-def normalise_company(company: Company) -> Mapping[str, Any]:
-    """Our fields of a company; `entities` are the names of its legal entities, `vat_numbers` those of all of them."""
+def computed_company_fields(company: Company) -> Mapping[str, Any]:
+    """The legal entities of a company: `entities` are their names, `vat_numbers` those of all of them."""
     entities = company.entities or []
     ids = [found for entity in entities if (found := Reference(id=entity.id).target) is not None]
     return {
-        "name": text(company.name),
-        "ref": text(company.ref),
-        "editable": company.editable,
         "entities": texts([entity.name for entity in entities]),
         "entity_ids": json_text(list(dict.fromkeys(ids))),
         "vat_numbers": texts([vat for entity in entities for vat in vat_lines(entity.vat_numbers)]),
-        "metadata": json_text(company.metadata),
     }
 
 
-def normalise_entity(entity: Entity) -> Mapping[str, Any]:
-    """Our fields of a legal entity."""
-    return {
-        "name": text(entity.name),
-        "ref": text(entity.ref),
-        **_address(entity.mailing_address),
-        "vat_numbers": texts(vat_lines(entity.vat_numbers)),
-    }
+def computed_entity_fields(entity: Entity) -> Mapping[str, Any]:
+    """The address and the tax numbers of a legal entity."""
+    return {**_address(entity.mailing_address), "vat_numbers": texts(vat_lines(entity.vat_numbers))}
 
 
-def normalise_contact(contact: Contact) -> Mapping[str, Any]:
-    """Our fields of a contact."""
-    return {
-        "name": text(contact.name),
-        "email": text(contact.email),
-        "phone": text(contact.phone) or text(contact.phone_number),
-        "company_id": contact.company.target_text if contact.company else None,
-    }
+def computed_contact_fields(contact: Contact) -> Mapping[str, Any]:
+    """The phone number of a contact."""
+    return {"phone": text(contact.phone) or text(contact.phone_number)}
 
 
-def normalise_location(location: Location) -> Mapping[str, Any]:
-    """Our fields of a location; its reference may be that of its address."""
+def computed_location_fields(location: Location) -> Mapping[str, Any]:
+    """The address of a location, and its reference, which may be that of its address."""
     address = location.address
-    return {
-        "name": text(location.name),
-        "ref": text(location.ref) or (text(address.ref) if address else None),
-        "company_id": location.company.target_text if location.company else None,
-        **_address(address),
-        "editable": location.editable,
-        "metadata": json_text(location.metadata),
-    }
+    return {**_address(address), "ref": text(location.ref) or (text(address.ref) if address else None)}
 
 
 def address_line(address: PostalAddress | None) -> str | None:
@@ -177,7 +143,7 @@ COMPANIES_RESOURCE_TYPE = ResourceType(
     object_name="/network/company",
     wire=Company,
     table=COMPANIES_TABLE,
-    normalise=normalise_company,
+    computed_fields=computed_company_fields,
     sources={"entities": ("entities", "entity_ids", "vat_numbers")},
     ids="text",
     singular="company",
@@ -188,7 +154,7 @@ ENTITIES_RESOURCE_TYPE = ResourceType(
     object_name="/company_entity",
     wire=Entity,
     table=ENTITIES_TABLE,
-    normalise=normalise_entity,
+    computed_fields=computed_entity_fields,
     sources={"mailing_address": ("address", "city", "state", "zip", "country_code", "timezone", "unlocode")},
     ids="any",
     singular="company entity",
@@ -199,8 +165,8 @@ CONTACTS_RESOURCE_TYPE = ResourceType(
     object_name="/network/contact",
     wire=Contact,
     table=CONTACTS_TABLE,
-    normalise=normalise_contact,
-    sources={"phone_number": ("phone",), "company": ("company_id",)},
+    computed_fields=computed_contact_fields,
+    sources={"phone_number": ("phone",)},
     ids="text",
 )
 
@@ -209,10 +175,7 @@ LOCATIONS_RESOURCE_TYPE = ResourceType(
     object_name="/network/location",
     wire=Location,
     table=LOCATIONS_TABLE,
-    normalise=normalise_location,
-    sources={
-        "company": ("company_id",),
-        "address": ("address", "city", "state", "zip", "country_code", "timezone", "unlocode", "ref"),
-    },
+    computed_fields=computed_location_fields,
+    sources={"address": ("address", "city", "state", "zip", "country_code", "timezone", "unlocode", "ref")},
     ids="text",
 )

@@ -5,26 +5,18 @@ from typing import Any
 
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import json_text, text, texts, without_placeholder
-from flexportd.flexport.models.places import Place, zone_name
-from flexportd.flexport.models.ports import Port, codes, kinds
+from flexportd.flexport.models.places import Place, Port, codes, kinds, zone_name
 from flexportd.storage.queries.filters import contains, equals, list_contains
-from flexportd.storage.queries.table import Field, Table
+from flexportd.storage.queries.table import Field, Table, plain_fields
 
 TABLE = Table(
     name="ports",
     fields=(
         Field("name"),
         Field("kinds", "list"),
-        Field("unlocode"),
-        Field("iata"),
-        Field("icao"),
-        Field("cbp"),
+        *plain_fields("unlocode", "iata", "icao", "cbp"),
         Field("codes", "json"),
-        Field("city"),
-        Field("state"),
-        Field("country"),
-        Field("country_code"),
-        Field("timezone"),
+        *plain_fields("city", "state", "country", "country_code", "timezone"),
     ),
     sorts={"name": "name", "id": "id"},
     filters={
@@ -37,16 +29,12 @@ TABLE = Table(
 )
 
 
-def normalise(port: Port) -> Mapping[str, Any]:
-    """Our fields of a port; `codes` holds them by kind: `unlocode`, `iata`, `icao`, `cbp` (of US customs)."""
+def computed_fields(port: Port) -> Mapping[str, Any]:
+    """The fields from the details and the address of a port; `codes` holds its codes by kind (`cbp`: of US customs)."""
     found, address = codes(port), port.address
     return {
-        "name": text(port.name),
         "kinds": texts(kinds(port)),
-        "unlocode": found.get("unlocode"),
-        "iata": found.get("iata"),
-        "icao": found.get("icao"),
-        "cbp": found.get("cbp"),
+        **{kind: found.get(kind) for kind in ("unlocode", "iata", "icao", "cbp")},
         "codes": json_text(found),
         "city": text(address.city) if address else None,
         "state": text(address.state) if address else None,
@@ -69,7 +57,7 @@ RESOURCE_TYPE = ResourceType(
     object_name="/place",
     wire=Port,
     table=TABLE,
-    normalise=normalise,
+    computed_fields=computed_fields,
     sources={
         "address": ("unlocode", "codes", "city", "state", "country", "country_code", "timezone"),
         "details": ("kinds", "unlocode", "iata", "icao", "cbp", "codes"),

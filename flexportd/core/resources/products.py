@@ -5,10 +5,10 @@ from datetime import date
 from typing import Any
 
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.core.resources.values import decode_list, instant, json_text, text, texts
+from flexportd.core.resources.values import decode_list, json_text, text, texts
 from flexportd.flexport.models.products import Product
 from flexportd.storage.queries.filters import contains, equals, has_entry, is_present, since
-from flexportd.storage.queries.table import Field, Table
+from flexportd.storage.queries.table import Field, Table, plain_fields
 
 NO_REGION = "unknown"  # the region of codes without one
 
@@ -16,17 +16,10 @@ NO_REGION = "unknown"  # the region of codes without one
 TABLE = Table(
     name="products",
     fields=(
-        Field("name"),
-        Field("sku"),
-        Field("description"),
-        Field("category"),
-        Field("country_of_origin"),
+        *plain_fields("name", "sku", "description", "category", "country_of_origin"),
         Field("client_verified", "boolean"),
         Field("archived_at"),
-        Field("properties", "list"),
-        Field("classifications", "list"),
-        Field("hs_codes", "list"),
-        Field("suppliers", "list"),
+        *plain_fields("properties", "classifications", "hs_codes", "suppliers", kind="list"),
     ),
     sorts={"updated_at": "as_of", "id": "id", "sku": "sku", "name": "name"},
     filters={
@@ -40,17 +33,10 @@ TABLE = Table(
 )
 
 
-def normalise(product: Product) -> Mapping[str, Any]:
-    """Our fields of a product. `hs_codes` are those of all regions; countries stay as they were given."""
+def computed_fields(product: Product) -> Mapping[str, Any]:
+    """The lists of a product. `hs_codes` are those of all regions; countries stay as they were given."""
     classes = _classifications(product)
     return {
-        "name": text(product.name),
-        "sku": text(product.sku),
-        "description": text(product.description),
-        "category": text(product.product_category),
-        "country_of_origin": text(product.country_of_origin),
-        "client_verified": product.client_verified,
-        "archived_at": instant(product.archived_at),
         "properties": json_text(
             [{"type": text(one.type), "value": text(one.value)} for one in product.product_properties or ()]
         ),
@@ -103,7 +89,7 @@ RESOURCE_TYPE = ResourceType(
     object_name="/product",
     wire=Product,
     table=TABLE,
-    normalise=normalise,
+    computed_fields=computed_fields,
     sources={
         "product_category": ("category",),
         "product_properties": ("properties",),

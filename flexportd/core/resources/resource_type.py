@@ -4,18 +4,63 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 from flexportd.core.resources.identifiers import int_id
-from flexportd.flexport.models.wire import FieldDoubt, FieldFault, WireModel
-from flexportd.storage.queries.table import Key, Table
+from flexportd.core.resources.money import currency, decimal_text
+from flexportd.core.resources.values import day, instant, json_text, moment, quantity, text
+from flexportd.flexport.models import wire as wire_types
+from flexportd.flexport.models.money import Currency
+from flexportd.flexport.models.network import Link
+from flexportd.flexport.models.places import CompanyEntity
+from flexportd.flexport.published_schema import OpenEnum, published_schema
+from flexportd.storage.queries.table import MOMENTS, Field, Key, Table
 
 MAX_ID_LENGTH = 200  # characters
+
+_TEXTS = (wire_types.Text, wire_types.Word, wire_types.Moment, wire_types.Day)  # wire types that are texts in JSON
 
 
 def _no_timestamp(_: Any) -> str | None:
     """For resources without a timestamp."""
     return None
+
+
+def _target_id(reference: wire_types.Reference | None) -> int | None:
+    return reference.target_id if reference else None
+
+
+def _target_text(link: Link | None) -> str | None:
+    return link.target_text if link else None
+
+
+def _name_of(party: CompanyEntity | None) -> str | None:
+    return text(party.name) if party else None
+
+
+_CONVERSIONS: Mapping[Any, Callable[[Any], Any]] = {
+    wire_types.Text: text,
+    wire_types.Word: text,
+    wire_types.Moment: instant,
+    wire_types.Day: day,
+    wire_types.Amount: decimal_text,
+    Currency: currency,
+    **dict.fromkeys((wire_types.Flag | None, wire_types.Whole | None), lambda value: value),
+    **dict.fromkeys((wire_types.Reference | None, Link | None), _target_id),
+    dict[str, Any] | None: json_text,
+    wire_types.Quantity | None: quantity,
+    CompanyEntity | None: _name_of,
+}
+"""Wire types, each with what makes a field of it."""
+
+
+def _conversion(ours: Field, wire_type: Any) -> Callable[[Any], Any] | None:
+    """What makes a field of a wire value; None for a type that needs more than a conversion."""
+    if wire_type == wire_types.Moment and (ours.kind in MOMENTS or ours.internal):  # an internal one becomes a moment
+        return moment
+    if wire_type == Link | None and ours.kind == "text":
+        return _target_text
+    return _CONVERSIONS.get(wire_type)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,23 +73,20 @@ class ResourceType:
     object_name: str
     """Flexport's canonical `_object`."""
 
-    wire: type[WireModel]
+    wire: type[wire_types.WireModel]
     table: Table
 
-    normalise: Callable[[Any], Mapping[str, Any]]
-    """Wire model -> our fields. Pure."""
+    computed_fields: Callable[[Any], Mapping[str, Any]] = lambda _: {}
+    """Wire model -> the fields that are more than one converted wire field. Pure."""
 
     timestamp: Callable[[Any], str | None] = _no_timestamp
     """Wire model -> its own `updated_at` as sent, where the resource has one."""
 
-    wire_fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Wire field -> our fields that it feeds. If given, only changed wire fields are parsed and normalised again."""
-
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Without `wire_fields`: the same, only for wire fields that feed other fields than the one of their name."""
+    """Wire field -> our fields that it feeds, if not the one of its name. The first is the converted wire field."""
 
-    text_fields: Mapping[str, tuple[str, Callable[[str | None], Any]]] = field(default_factory=dict)
-    """Text wire fields that feed one of our fields: (our field, conversion). Read without the complete wire model."""
+    is_parsed_by_field: bool = False
+    """Whether only the changed wire fields of a stored object are parsed and normalised again."""
 
     field_groups: tuple[frozenset[str], ...] = ()
     """Wire fields that feed one of our fields jointly: if one changed, all are read."""
@@ -59,7 +101,10 @@ class ResourceType:
     """(our field, resource type) through which an object without a shipment belongs to one."""
 
     derived: tuple[str, ...] = ()
-    """Fields that `normalise` does not set: they come from other resources."""
+    """Fields that come from other resources."""
+
+    own_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Our fields with enumerated values of ours, not Flexport's -> these values."""
 
     has_details: bool = False
     """Whether list entries may lack data of the object's own response; see `core.importer.shipment_details`."""
@@ -77,15 +122,49 @@ class ResourceType:
 
     def fields_from(self, wire_field: str) -> tuple[str, ...]:
         """Our fields that a wire field feeds."""
-        known = self.wire_fields.get(wire_field) or self.sources.get(wire_field)
-        if known is not None or self.wire_fields:
-            return known or ()
-        names = self.table.names
-        return tuple(name for name in (wire_field, wire_field.removesuffix("_date")) if name in names)[:1]
+        if known := self.sources.get(wire_field):
+            return known
+        given = (wire_field, wire_field.removesuffix("_date"), f"{wire_field}_id")
+        return tuple(name for name in given if name in self.table.names and name not in self.derived)[:1]
 
-    def retained_fields(self, fields: Mapping[str, Any], faults: Iterable[FieldFault]) -> dict[str, Any]:
+    @functools.cached_property
+    def wire_fields(self) -> Mapping[str, tuple[str, ...]]:
+        """Wire field -> our fields that it feeds."""
+        return {name: ours for name in self.wire.model_fields if (ours := self.fields_from(name))}
+
+    @functools.cached_property
+    def text_fields(self) -> Mapping[str, tuple[str, Callable[[str | None], Any]]]:
+        """Wire fields that are texts and feed one field: (our field, conversion). Read without the wire model."""
+        hints = get_type_hints(self.wire, include_extras=True)
+        single = {name: ours for name, ours in self._converted.items() if self.fields_from(name) == ours[:1]}
+        return {name: ours for name, ours in single.items() if hints[name] in _TEXTS}
+
+    @functools.cached_property
+    def _converted(self) -> Mapping[str, tuple[str, Callable[[Any], Any]]]:
+        """Wire field -> (our field, conversion) of those that need no more."""
+        hints, by_name = get_type_hints(self.wire, include_extras=True), {one.name: one for one in self.table.fields}
+        found = {}
+        for name, (ours, *_) in self.wire_fields.items():
+            if (convert := _conversion(by_name[ours], hints[name])) is not None:
+                found[name] = ours, convert
+        return found
+
+    def normalise(self, model: Any) -> dict[str, Any]:
+        """Our fields of a wire model. Pure."""
+        fields = {ours: convert(getattr(model, name)) for name, (ours, convert) in self._converted.items()}
+        fields.update(self.computed_fields(model))
+        return fields
+
+    def known_values(self, name: str) -> tuple[str, ...]:
+        """The published values of a field, in alphabetical order; empty if none are. Flexport may add values."""
+        shape = published_schema().shapes.get(self.object_name)
+        specs = [spec for source, spec in shape.fields.items() if name in self.fields_from(source)] if shape else []
+        words = {word for spec in specs if isinstance(spec, OpenEnum) for word in spec.known}
+        return tuple(sorted(self.own_values.get(name, words)))
+
+    def retained_fields(self, fields: Mapping[str, Any], faults: Iterable[wire_types.FieldFault]) -> dict[str, Any]:
         """Our fields that faulty wire fields feed: they keep their stored values. A doubt is not a fault."""
-        faulty = (fault.field for fault in faults if not isinstance(fault, FieldDoubt))
+        faulty = (fault.field for fault in faults if not isinstance(fault, wire_types.FieldDoubt))
         return {name: fields[name] for field in faulty for name in self.fields_from(field)}
 
     @property

@@ -16,10 +16,7 @@ from flexportd.core.resources.itinerary import ROUTE_FIELDS, place_descriptions
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import (
     at_place,
-    day,
-    instant,
     json_text,
-    moment,
     quantity,
     split_joined,
     text,
@@ -31,7 +28,7 @@ from flexportd.flexport.models.shipments import Shipment
 from flexportd.flexport.models.wire import Quantity, is_decimal
 from flexportd.storage.queries.filters import Filter, any_of, before, before_day, from_day, is_present, since
 from flexportd.storage.queries.freight_filters import WITH_OPEN_EXCEPTION, contains_or_reference, has_reference
-from flexportd.storage.queries.table import Field, Table, plausible_or_none
+from flexportd.storage.queries.table import Field, Table, plain_fields, plausible_or_none
 from flexportd.storage.search_index import FILTERS as FOUND
 
 _KINDS = ("estimated", "actual")
@@ -108,12 +105,7 @@ _ABOUT = {
 TABLE = Table(
     name="shipments",
     fields=(
-        Field("name"),
-        Field("mode"),
-        Field("status"),
-        Field("freight_type"),
-        Field("incoterm"),
-        Field("priority"),
+        *plain_fields("name", "mode", "status", "freight_type", "incoterm", "priority"),
         Field("pieces", "integer"),
         Field("weight", "json", description='Gross weight; null for 0, which is Flexport\'s "unknown", and below.'),
         Field("volume", "json", description='Null for 0, which is Flexport\'s "unknown", and below.'),
@@ -135,19 +127,12 @@ TABLE = Table(
             for name in BEST_KNOWN
         ),
         Field("cargo_ready_date", "day"),
-        Field("created_at"),
-        Field("archived_at"),
+        *plain_fields("created_at", "archived_at"),
         Field("house_bills", "list"),
-        Field("master_bill"),
-        Field("carrier_booking_number"),
+        *plain_fields("master_bill", "carrier_booking_number"),
         Field("is_lcl", "boolean"),
         Field("it_number"),
-        Field("purchase_orders", "list"),
-        Field("skus", "list"),
-        Field("shippers", "list"),
-        Field("consignees", "list"),
-        Field("buyers", "list"),
-        Field("sellers", "list"),
+        *plain_fields("purchase_orders", "skus", "shippers", "consignees", "buyers", "sellers", kind="list"),
         Field("importers_of_record", "list"),
         Field("booking_id", "integer"),
         Field("metadata", "json"),
@@ -186,35 +171,15 @@ TABLE = Table(
 )
 
 
-TEXT_FIELDS: Mapping[str, tuple[str, Callable[[str | None], Any]]] = {
-    "name": ("name", text),
-    "status": ("status", text),
-    "freight_type": ("freight_type", text),
-    "incoterm": ("incoterm", text),
-    "priority": ("priority", text),
-    "it_number": ("it_number", text),
-    "created_date": ("created_at", instant),
-    "archived_at": ("archived_at", instant),
-    "cargo_ready_date": ("cargo_ready_date", day),
-    **{f"{name}_date": (f"own_{name}", moment) for name in OWN_DATES},
-}
+_PARTIES = ("shippers", "consignees", "buyers", "sellers", "importers_of_record")
 
 
-def normalise(shipment: Shipment) -> dict[str, Any]:
-    """Our fields of a shipment, those of its route left out."""
+def computed_fields(shipment: Shipment) -> dict[str, Any]:
+    """The fields of a shipment from its pieces, parties, bills and goods."""
     return {
-        **{ours: how(getattr(shipment, wire)) for wire, (ours, how) in TEXT_FIELDS.items()},
-        "mode": text(shipment.transportation_mode),
         "pieces": shipment.pieces if shipment.pieces and shipment.pieces > 0 else None,  # 0 is Flexport's "unknown"
-        "weight": quantity(shipment.calculated_weight),
-        "volume": quantity(shipment.calculated_volume),
         "chargeable_weight": _chargeable_weight(shipment),
-        "shippers": _names(shipment.shippers),
-        "consignees": _names(shipment.consignees),
-        "buyers": _names(shipment.buyers),
-        "sellers": _names(shipment.sellers),
-        "importers_of_record": _names(shipment.importers_of_record),
-        "metadata": json_text(shipment.metadata),
+        **{name: _names(getattr(shipment, name)) for name in _PARTIES},
         **_bill_fields(shipment),
         **_goods_fields(shipment),
     }
@@ -253,7 +218,7 @@ def _in_base_unit(value: Quantity | None, units: Mapping[str, Decimal]) -> Decim
 
 
 def _bill_fields(shipment: Shipment) -> dict[str, Any]:
-    ocean, air, booking = shipment.ocean_shipment, shipment.air_shipment, shipment.booking
+    ocean, air = shipment.ocean_shipment, shipment.air_shipment
     house = (ocean.house_bill_number if ocean else None) or (air.house_airway_bill if air else None)
     master = (ocean.master_bill_number if ocean else None) or (air.master_airway_bill if air else None)
     return {
@@ -261,7 +226,6 @@ def _bill_fields(shipment: Shipment) -> dict[str, Any]:
         "master_bill": text(master),
         "carrier_booking_number": text(ocean.carrier_booking_number) if ocean else None,
         "is_lcl": ocean.is_lcl if ocean else None,
-        "booking_id": booking.target_id if booking else None,
     }
 
 
@@ -411,34 +375,25 @@ def references(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(kind, value) for kind, values in by_kind for value in values]
 
 
-# Our fields by Flexport's; tests/unit/test_convergence.py compares this with `normalise`.
-WIRE_FIELDS: Mapping[str, tuple[str, ...]] = {
-    **{wire: (ours,) for wire, (ours, _) in TEXT_FIELDS.items()},
-    "transportation_mode": ("mode", "chargeable_weight"),
-    "pieces": ("pieces",),
-    "calculated_weight": ("weight", "chargeable_weight"),
-    "calculated_volume": ("volume", "chargeable_weight"),
-    "ocean_shipment": ("house_bills", "master_bill", "carrier_booking_number", "is_lcl"),
-    "air_shipment": ("house_bills", "master_bill"),
-    "shippers": ("shippers",),
-    "consignees": ("consignees",),
-    "buyers": ("buyers",),
-    "sellers": ("sellers",),
-    "importers_of_record": ("importers_of_record",),
-    "items": ("purchase_orders", "skus"),
-    "metadata": ("metadata", "purchase_orders", "skus"),
-    "booking": ("booking_id",),
-}
-
 RESOURCE_TYPE = ResourceType(
     name="shipments",
     object_name="/shipment",
     wire=Shipment,
     table=TABLE,
-    normalise=normalise,
+    computed_fields=computed_fields,
     timestamp=lambda shipment: shipment.updated_at,
-    wire_fields=WIRE_FIELDS,
-    text_fields=TEXT_FIELDS,
+    sources={
+        **{f"{name}_date": (f"own_{name}",) for name in OWN_DATES},
+        "created_date": ("created_at",),
+        "transportation_mode": ("mode", "chargeable_weight"),
+        "calculated_weight": ("weight", "chargeable_weight"),
+        "calculated_volume": ("volume", "chargeable_weight"),
+        "ocean_shipment": ("house_bills", "master_bill", "carrier_booking_number", "is_lcl"),
+        "air_shipment": ("house_bills", "master_bill"),
+        "items": ("purchase_orders", "skus"),
+        "metadata": ("metadata", "purchase_orders", "skus"),
+    },
+    is_parsed_by_field=True,
     field_groups=(
         frozenset({"items", "metadata"}),
         frozenset({"ocean_shipment", "air_shipment"}),

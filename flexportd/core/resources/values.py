@@ -11,8 +11,7 @@ from typing import Any
 import msgspec
 
 from flexportd.clock import parse, stamp, zone_of
-from flexportd.flexport.models.places import ShipmentNode, zone_name
-from flexportd.flexport.models.ports import kinds
+from flexportd.flexport.models.places import ShipmentNode, kinds, zone_name
 from flexportd.flexport.models.wire import MAX_MOMENT_LENGTH, Quantity, is_decimal, parse_day, parse_moment
 from flexportd.storage.queries.table import Table
 

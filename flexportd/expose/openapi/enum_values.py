@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from flexportd.core.resources.known_values import event_types, known_values
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import InvalidError
 from flexportd.escape import closest_match
 from flexportd.expose.context import DB
+from flexportd.flexport.milestones import CATALOGUE
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.queries.table import Table
 from flexportd.storage.transaction import Transaction
@@ -57,7 +57,7 @@ def column_vocabulary(domain: ResourceType, table: Table, name: str, column: str
         return tx.resources.has_any(table, {**filters, name: (msgspec.json.encode([word]).decode(),)})
 
     return Vocabulary(
-        lambda: known_values(domain, column),
+        lambda: domain.known_values(column),
         is_stored,
         lambda tx: tx.resources.distinct_values(table, column, _MAX_LISTED),
         lambda tx, word: tx.changes.had_value(domain.name, column, msgspec.json.encode(word).decode()),
@@ -65,7 +65,7 @@ def column_vocabulary(domain: ResourceType, table: Table, name: str, column: str
 
 
 EVENT_TYPES = Vocabulary(
-    event_types,
+    lambda: tuple(milestone.type for milestone in CATALOGUE),
     lambda tx, word, _: bool(tx.events.page(PageRequest(1, "seq", filters={"type": (word,)}))),
     lambda tx: tx.events.types(_MAX_LISTED),
 )

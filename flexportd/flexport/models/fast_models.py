@@ -16,31 +16,19 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 import msgspec
 from pydantic import BeforeValidator
 
-from flexportd.flexport.models.wire import (
-    MAX_ID,
-    AnyId,
-    Check,
-    Count,
-    FieldFault,
-    Flag,
-    Id,
-    TextId,
-    Whole,
-    WireModel,
-    value_faults,
-)
+from flexportd.flexport.models import wire
 
-M = TypeVar("M", bound=WireModel)
+M = TypeVar("M", bound=wire.WireModel)
 
 _UNREADABLE = (ValueError, RecursionError)
 _LARGEST = 2**63 - 1
 _STRUCT_TYPES: dict[Any, Any] = {
     **{scalar: scalar for scalar in (str, int, float, bool, type(None), Any)},
-    Id: Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)],
-    AnyId: Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)],
-    TextId: Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")],
-    Flag: bool,
-    **dict.fromkeys((Whole, Count), Annotated[int, msgspec.Meta(ge=-_LARGEST - 1, le=_LARGEST)]),
+    wire.Id: Annotated[int, msgspec.Meta(ge=0, le=wire.MAX_ID)],
+    wire.AnyId: Annotated[int, msgspec.Meta(ge=0, le=wire.MAX_ID)],
+    wire.TextId: Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")],
+    wire.Flag: bool,
+    **dict.fromkeys((wire.Whole, wire.Count), Annotated[int, msgspec.Meta(ge=-_LARGEST - 1, le=_LARGEST)]),
 }
 """What a type that is no container and no model is in a plain form."""
 
@@ -49,7 +37,7 @@ class _NoStructError(Exception):
     """A model makes more of what comes than a struct can."""
 
 
-def load_fast(model: type[M], text: bytes) -> tuple[M, list[FieldFault]]:
+def load_fast(model: type[M], text: bytes) -> tuple[M, list[wire.FieldFault]]:
     """One JSON object, to be looked at by its declared attributes alone; as `model.load`, whose errors it raises.
 
     What is returned has the attributes and properties of the model, but may be its plain form.
@@ -61,12 +49,12 @@ def load_fast(model: type[M], text: bytes) -> tuple[M, list[FieldFault]]:
         except _UNREADABLE:
             pass  # not as documented: the model says what is wrong, or makes sense of it
         else:
-            return found, value_faults(model, found)
+            return found, wire.value_faults(model, found)
     return model.load(text)
 
 
 @functools.cache
-def _decoder(model: type[WireModel]) -> Callable[[bytes], Any] | None:
+def _decoder(model: type[wire.WireModel]) -> Callable[[bytes], Any] | None:
     """Decodes the plain form of a model; None where it has none."""
     try:
         return msgspec.json.Decoder(_struct(model)).decode
@@ -75,10 +63,10 @@ def _decoder(model: type[WireModel]) -> Callable[[bytes], Any] | None:
 
 
 @functools.cache
-def _struct(model: type[WireModel]) -> type[msgspec.Struct]:
-    lineage = [parent for parent in reversed(model.__mro__) if issubclass(parent, WireModel)]
+def _struct(model: type[wire.WireModel]) -> type[msgspec.Struct]:
+    lineage = [parent for parent in reversed(model.__mro__) if issubclass(parent, wire.WireModel)]
     decorators, loads = model.__pydantic_decorators__, [parent for parent in lineage if "load" in vars(parent)]
-    if decorators.model_validators or decorators.field_validators or loads != [WireModel]:
+    if decorators.model_validators or decorators.field_validators or loads != [wire.WireModel]:
         raise _NoStructError
     hints = get_type_hints(model, include_extras=True)
     fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
@@ -104,10 +92,10 @@ def _struct_type(hint: Any) -> Any:
     """The type of a struct's field for that of a model's. Raises _NoFormError where there is none."""
     if hint in _STRUCT_TYPES:
         return _STRUCT_TYPES[hint]
-    if isinstance(hint, type) and issubclass(hint, WireModel):
+    if isinstance(hint, type) and issubclass(hint, wire.WireModel):
         return _struct(hint)
     origin, inner = get_origin(hint), get_args(hint)
-    if origin is Annotated and all(isinstance(one, BeforeValidator | Check) for one in hint.__metadata__):
+    if origin is Annotated and all(isinstance(one, BeforeValidator | wire.Check) for one in hint.__metadata__):
         return _struct_type(inner[0])
     if origin in (list, dict):
         return origin[tuple(_struct_type(one) for one in inner)]

@@ -67,6 +67,11 @@ class Field:
     description: str = ""
 
 
+def plain_fields(*names: str, kind: Kind = "text") -> tuple[Field, ...]:
+    """Fields of one kind without anything more."""
+    return tuple(Field(name, kind) for name in names)
+
+
 @dataclass(frozen=True, eq=False)  # compared by identity
 class Table:
     """A resource's table, with the sort orders and filters of its list."""
