@@ -222,7 +222,7 @@ class Client:
         reply = await exchange(
             self._open_session, request, self._clock, seconds=rules.timeout, max_size=rules.max_answer
         )
-        stats.status, stats.bytes = reply.status, len(reply.body)
+        stats.bytes = len(reply.body)
         date = self.server_clock.observe(reply.headers.get("Date"), reply.received)
         # A response may repeat the request, and its bytes are stored.
         if len(reply.body) > _THREAD_THRESHOLD:

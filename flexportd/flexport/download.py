@@ -142,7 +142,6 @@ class StreamedDownload:
         started = self.clock.now()
         response = await open_response(session, request, limits)
         try:
-            stats.status = response.status
             head = Reply(response.status, response.headers, b"", started, self.clock.now())
             if response.status in (301, 302, 303, 307, 308):
                 return response.headers.get("Location", "")

@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TypeVar
 
 import structlog
@@ -51,8 +50,6 @@ class OutgoingRequest:
 class AttemptStats:
     """The result of one attempt, filled in by its sender. `final`: a failure of it must not be retried."""
 
-    started: datetime
-    status: int = 0
     bytes: int = 0
     final: bool = False
 
@@ -125,7 +122,7 @@ class RetryingSender:
         attempts = _Attempts(request, Deadline(self._monotonic, timeout))
         while True:
             attempts.tries += 1
-            stats = AttemptStats(self._clock.now())
+            stats = AttemptStats()
             attempts.bearer = ""
             try:
                 attempts.bearer = await self._auth.bearer()
@@ -194,8 +191,7 @@ class RetryingSender:
 
     async def _run_attempt(self, attempts: _Attempts, attempt: Awaitable[T], stats: AttemptStats, *, probe: bool) -> T:
         request, retried = attempts.request, attempts.tries > 1
-        begun = self._monotonic.seconds()
-        stats.started = self._clock.now()
+        begun, started = self._monotonic.seconds(), self._clock.now()
         slug: str | None = "cancelled"
         failure: str | None = None
         detail = ""
@@ -206,7 +202,7 @@ class RetryingSender:
         except FlexportError as error:
             slug = error.slug
             if isinstance(error, RateLimitedError):
-                self.limiter.slow_down(stats.started)
+                self.limiter.slow_down(started)
             if isinstance(error, FlexportUnavailableError | MalformedResponseError) and not error.permanent:
                 failure, detail = str(error), error.detail
             answered = failure is None
@@ -217,7 +213,7 @@ class RetryingSender:
             self.limiter.release(request.purpose)
             self.breaker.leave(request.resource, probe=probe, failure=failure, answered=answered, detail=detail)
             seconds = self._monotonic.seconds() - begun
-            self._usage.add(Call(request.purpose, request.resource, stats.status, seconds, stats.bytes, retried, slug))
+            self._usage.add(Call(request.purpose, request.resource, seconds, stats.bytes, retried, slug))
 
 
 def _log_failure(attempts: _Attempts, error: FlexportError) -> None:

@@ -18,11 +18,10 @@ _RECENT = 50
 
 
 class Call(msgspec.Struct, frozen=True):
-    """One HTTP request: `resource` is a path template (`/shipments`), `status` 0 without a response."""
+    """One HTTP request: `resource` is a path template (`/shipments`), `error` the slug of its failure."""
 
     purpose: Purpose
     resource: str
-    status: int
     seconds: float
     bytes: int
     retried: bool

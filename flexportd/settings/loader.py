@@ -45,6 +45,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     for dotted in from_environ.keys() - given.keys():
         refuse_stray_path(key_specs()[dotted], from_environ[dotted], problems)
     settings = validate(from_environ | given, problems)
+    exposures = () if settings.keys_required else settings.server.exposures
     return LoadedConfig(
         settings=settings,
         path=document.path if document else None,
@@ -52,11 +53,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         notes=(
             *sources.notes,
             *_permission_notes(sources, document),
-            *(
-                [open_access_warning(settings.server.exposures)]
-                if settings.server.exposures and not settings.keys_required
-                else []
-            ),
+            *([open_access_warning(exposures)] if exposures else []),
             *_encryption_warnings(settings),
             *filter(None, [environment_note(settings.flexport.proxy, environ)]),
         ),

@@ -105,7 +105,7 @@ async def test_a_page_asks_for_a_hundred_and_gives_each_object_as_it_came(flexpo
         ("/shipments?page=1", "back to page 1"),
         ("/shipments?page=9", "skips to page 9"),
         ("/shipments", "names no page"),
-        ("http://[bad", "no URL"),
+        ("http://[bad", "not a URL"),
     ],
 )
 async def test_odd_links_are_noted_and_never_followed(flexport, client, link, words):

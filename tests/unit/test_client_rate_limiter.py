@@ -331,11 +331,11 @@ def test_what_began_before_it_opened_neither_closes_it_nor_prolongs_the_pause():
 def test_calls_are_added_up_by_hour_purpose_and_resource_and_taken_out_once():
     clock = StillClock()
     book = UsageRecorder(clock)
-    book.add(Call("sync", "/shipments", 200, 0.5, 100, False, None))
-    book.add(Call("sync", "/shipments", 500, 1.5, 10, True, "flexport-unavailable"))
-    book.add(Call("interactive", "/shipments", 200, 0.1, 5, False, None))
+    book.add(Call("sync", "/shipments", 0.5, 100, False, None))
+    book.add(Call("sync", "/shipments", 1.5, 10, True, "flexport-unavailable"))
+    book.add(Call("interactive", "/shipments", 0.1, 5, False, None))
     clock.turn(hours=1)
-    book.add(Call("sync", "/shipments", 200, 1.0, 1, False, None))
+    book.add(Call("sync", "/shipments", 1.0, 1, False, None))
     assert book.take() == {
         ("2026-03-04T12:00:00.000Z", "sync", "/shipments"): (2, 1, 1, 110, 2.0),
         ("2026-03-04T12:00:00.000Z", "interactive", "/shipments"): (1, 0, 0, 5, 0.1),
@@ -353,7 +353,7 @@ def test_a_book_that_nobody_drains_stays_bounded():
     book = UsageRecorder(clock)
     for _ in range(5_100):
         clock.turn(hours=1)
-        book.add(Call("sync", "/shipments", 200, 0.5, 100, False, None))
+        book.add(Call("sync", "/shipments", 0.5, 100, False, None))
     kept = book.take()
     assert len(kept) == 5_000
     assert max(kept)[0] == clock.stamp()[:13] + ":00:00.000Z"
