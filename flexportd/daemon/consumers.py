@@ -20,7 +20,6 @@ from flexportd.expose.streaming.broadcaster import Broadcaster
 from flexportd.ingest.event_store import EVENT
 from flexportd.queue.queue import Queue
 from flexportd.settings import Settings
-from flexportd.storage import substring_index
 from flexportd.tasks import Tasks
 
 _POLL_INTERVAL, _MAX_POLLS = 0.05, 100  # seconds, and how often
@@ -69,8 +68,7 @@ class ChangeConsumers:
         self._queue = queue
         self._load = load
         self.hub = Broadcaster(db, registry)
-        parts = substring_index.supported_index()
-        self.indexer = None if parts is None else Indexer(db, registry, clock, parts, self._wait_for_idle_queue)
+        self.indexer = Indexer(db, registry, clock, self._wait_for_idle_queue)
         self.examiner = ExceptionWorker(
             db,
             clock,
@@ -81,8 +79,6 @@ class ChangeConsumers:
         )
         self.freshness = Freshness(db, clock, registry)
         self._index_wake, self._exceptions_wake = asyncio.Event(), asyncio.Event()
-        if parts is None:
-            log.warning("search_disabled", reason="this SQLite has no FTS5: nothing can be searched")
 
     def wake(self) -> None:
         """Look at the change log; to be called on the event loop."""
@@ -129,9 +125,7 @@ class ChangeConsumers:
         tasks.start("stream", self.hub.run)
         tasks.start("freshness", self.freshness.run)
         tasks.start("exceptions", evaluate, vital=False)
-        indexer = self.indexer
-        if indexer is not None:
-            tasks.start("search_index", lambda: run_consumer(indexer, self._index_wake, self._clock), vital=False)
+        tasks.start("search_index", lambda: run_consumer(self.indexer, self._index_wake, self._clock), vital=False)
 
 
 async def _rebuild_fields(rebuild: FieldRebuild) -> bool:

@@ -168,9 +168,8 @@ class _Snapshot(Collector):
         yield CounterMetricFamily(
             "flexportd_streams_dropped", "Slow stream clients disconnected since the start.", value=broadcaster.dropped
         )
-        if indexer is not None:
-            yield _gauge("flexportd_search_index_lag_commits", "Commits not in the search index yet.", indexer.lag)
-            yield _gauge("flexportd_search_index_complete", "1 if the search index is complete.", indexer.is_complete)
+        yield _gauge("flexportd_search_index_lag_commits", "Commits not in the search index yet.", indexer.lag)
+        yield _gauge("flexportd_search_index_complete", "1 if the search index is complete.", indexer.is_complete)
 
     def _upstream(self) -> Iterable[Metric]:
         drift = CounterMetricFamily(

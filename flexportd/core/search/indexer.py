@@ -17,11 +17,11 @@ from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.search.fields import SEARCH_FIELDS, VERSION, columns, index_entry
 from flexportd.errors import UnavailableError
 from flexportd.escape import escape_control
+from flexportd.storage import substring_index
 from flexportd.storage.connection import is_data_error
 from flexportd.storage.database import Database
 from flexportd.storage.queries.table import Key
 from flexportd.storage.search_index import IndexChange, IndexedObject, IndexState, IndexUpdate
-from flexportd.storage.substring_index import SubstringIndex
 from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
@@ -54,16 +54,13 @@ class Indexer:
     name = "search_index"
     debounce = 0.1
 
-    def __init__(
-        self, db: Database, registry: Registry, clock: Clock, parts: SubstringIndex, calm: IdleWait | None = None
-    ) -> None:
-        """`parts`: how parts are indexed, usually `storage.trigrams.best()`; `calm` is waited for before each step."""
+    def __init__(self, db: Database, registry: Registry, clock: Clock, calm: IdleWait | None = None) -> None:
+        """`calm` is waited for before each step."""
         self._wait_for_idle = calm
         self._db = db
         self._domains = {domain.name: domain for domain in registry if domain.name in SEARCH_FIELDS}
         self._depends_on = {name: frozenset(columns(domain)) for name, domain in self._domains.items()}
         self._clock = clock
-        self._parts = parts
         self._state: IndexState | None = None
         self._saved_entry = 0  # entries of the journal up to which it is written down that they were read
         self._newest = 0
@@ -116,10 +113,10 @@ class Indexer:
             await self._save_state(self._state)
 
     async def _load_state(self) -> IndexState:
-        """Where it left off, or the beginning; with the index over parts as this SQLite can have it."""
+        """Where it left off, or the beginning; with an empty index over parts if it was another."""
         found = await self._db.read(lambda tx: tx.search.state())
-        if found is None or found.way != self._parts.name or found.version != VERSION:
-            empty = found is None or found.way != self._parts.name
+        if found is None or found.way != substring_index.NAME or found.version != VERSION:
+            empty = found is None or found.way != substring_index.NAME
             await self._db.writer.wait_for_quiet(MAX_YIELD)
             found = await self._db.write(lambda tx: self._reset_index(tx, empty=empty))
         self._saved_entry = found.journal
@@ -127,14 +124,16 @@ class Indexer:
 
     def _reset_index(self, tx: Transaction, *, empty: bool) -> IndexState:
         if empty:
-            tx.search.clear(self._parts)
+            tx.search.clear()
         state = self._restart(tx)
         tx.search.put_state(state)
         return state
 
     def _restart(self, tx: Transaction) -> IndexState:
         """The beginning of a pass over everything; what is written from now on is in the journal."""
-        return IndexState(VERSION, self._parts.name, tx.journal.last(), self._clock.stamp(), next(iter(self._domains)))
+        return IndexState(
+            VERSION, substring_index.NAME, tx.journal.last(), self._clock.stamp(), next(iter(self._domains))
+        )
 
     # --- on a reader's thread ---
 
@@ -230,11 +229,11 @@ class Indexer:
         begin, more = True, True
         while more:
             await self._db.writer.wait_for_quiet(MAX_YIELD)
-            more = await self._db.write(lambda tx: tx.search.merge(self._parts, begin=begin))  # noqa: B023 (awaited)
+            more = await self._db.write(lambda tx: tx.search.merge(begin=begin))  # noqa: B023 (awaited)
             begin = False
 
     def _save(self, tx: Transaction, changes: Sequence[IndexChange], state: IndexState | None) -> None:
-        tx.search.write(self._parts, changes)
+        tx.search.write(changes)
         if state is not None:
             tx.search.put_state(state)
 
