@@ -8,13 +8,14 @@ import msgspec
 
 from flexportd.storage import substring_index
 from flexportd.storage.bulk_insert import bulk_insert
+from flexportd.storage.change_log import ConsumerState
 from flexportd.storage.named_sql import queries
 from flexportd.storage.queries.filters import any_of, expression
 from flexportd.storage.queries.table import Key, Table
 from flexportd.storage.repositories.audiences import Audience
 from flexportd.storage.repositories.meta import Meta
 
-_STATE = "search_index"
+STATE = "search_index"
 KIND_BITS = 40  # of an entry's id that number it within its kind
 _ANY_POSITION = 1 << 20  # a place behind the end of any text
 
@@ -93,24 +94,10 @@ class IndexHit(NamedTuple):
         return self.entry >> KIND_BITS
 
 
-class IndexState(msgspec.Struct, frozen=True):
-    """How far the index is: it holds all that the journal tells of up to entry `journal`, written at `at`.
+class IndexState(ConsumerState, frozen=True, kw_only=True):
+    """How far the index is. `version` is that of the contents, `way` the name of the index over parts."""
 
-    While everything is read anew, `resource` and `after` tell how far that is, and `journal` is where it goes on then.
-    `version` is that of the contents, `way` the name of the index over parts.
-    """
-
-    version: str
-    way: str
-    journal: int
-    at: str
-    resource: str | None = None
-    after: Key | None = None
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether everything has been read once."""
-        return self.resource is None
+    way: str = substring_index.NAME
 
 
 class SearchTerm(NamedTuple):
@@ -167,13 +154,8 @@ class SearchIndex:
 
     def state(self) -> IndexState | None:
         """How far the index is; None before it was begun, and for one that an earlier version has made in its way."""
-        found = self._meta.get(_STATE)
-        state = None if found is None else msgspec.json.decode(found, type=IndexState)
+        state = self._meta.load(STATE, IndexState)
         return state if state is not None and state.way == substring_index.NAME else None
-
-    def put_state(self, state: IndexState) -> None:
-        """Note how far it is."""
-        self._meta.put(_STATE, msgspec.json.encode(state).decode())
 
     def clear(self) -> None:
         """Forget all that is indexed."""
@@ -183,17 +165,8 @@ class SearchIndex:
 
     def rows(self, table: Table, columns: Sequence[str], keys: Sequence[Key]) -> list[dict[str, Any]]:
         """These columns of the objects that exist among these ids."""
-        where, values = "id IN (SELECT value FROM json_each(?))", (_json(keys),)
-        return self._read(table, columns, where, values)
-
-    def rows_after(self, table: Table, columns: Sequence[str], after: Key | None, limit: int) -> list[dict[str, Any]]:
-        """These columns of the next objects in the order of their ids."""
-        where, values = ("id > ?", (after,)) if after is not None else ("1", ())
-        return self._read(table, columns, f"{where} ORDER BY id LIMIT ?", (*values, limit))
-
-    def _read(self, table: Table, columns: Sequence[str], where: str, values: Sequence[Any]) -> list[dict[str, Any]]:
-        sql = f"SELECT {', '.join(columns)} FROM {table.name} WHERE {where}"  # noqa: S608 (declared names)
-        return [dict(zip(columns, row, strict=True)) for row in self._raw.execute(sql, values)]
+        sql = f"SELECT {', '.join(columns)} FROM {table.name} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 (declared names)
+        return [dict(zip(columns, row, strict=True)) for row in self._raw.execute(sql, (_json(keys),))]
 
     def stored(self, resource: str, keys: Sequence[Key]) -> dict[Key, IndexedObject]:
         """What is indexed of these objects."""

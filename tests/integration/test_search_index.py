@@ -86,7 +86,7 @@ async def test_an_object_that_moves_to_a_shipment_takes_its_texts_along(db):
 
 
 async def test_a_pass_that_is_broken_off_goes_on_where_it_was(db, monkeypatch):
-    monkeypatch.setattr(indexing, "_BATCH_SIZE", 10)
+    monkeypatch.setattr(Indexer, "read_batch", 10)
     await db.write(put(*(record("shipments", number, name=f"Lot {number}") for number in range(95))))
     indexer, reads = follower(db), []
     plain = db.read
@@ -209,10 +209,10 @@ async def test_an_event_is_indexed_by_what_it_moved_alone(daemon):
 
 @asynccontextmanager
 async def running(indexer):
-    wake, tasks = asyncio.Event(), Tasks()
-    tasks.start("search-index", lambda: run_consumer(indexer, wake, Hasty()))
+    tasks = Tasks()
+    tasks.start("search-index", lambda: run_consumer(indexer, Hasty()))
     try:
-        yield wake
+        yield indexer.wake
     finally:
         await tasks.stop()
     assert not tasks.dead
@@ -301,7 +301,7 @@ async def test_an_object_that_cannot_be_written_keeps_no_other_out(db, monkeypat
 
 async def test_an_error_does_not_end_it(db, monkeypatch):
     indexer, calls = follower(db, clock=Hasty()), []
-    plain = indexer._read
+    plain = indexer.read
 
     def once(*given):
         calls.append(1)
@@ -309,7 +309,7 @@ async def test_an_error_does_not_end_it(db, monkeypatch):
             raise ValueError("odd")
         return plain(*given)
 
-    monkeypatch.setattr(indexer, "_read", once)
+    monkeypatch.setattr(indexer, "read", once)
     await db.write(put(record("shipments", 1, name="Lamps")))
     async with running(indexer):
         await until(db, "lamps", {("shipments", 1)})  # nobody has to wake it

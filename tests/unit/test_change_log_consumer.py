@@ -29,6 +29,7 @@ class Scripted:
     def __init__(self, *script):
         self.script = list(script)
         self.error = None
+        self.wake = asyncio.Event()
         self.seen, self.forgot = [], 0
 
     async def process(self):
@@ -47,10 +48,10 @@ class Scripted:
 
 
 async def following(*script):
-    one, clock, wake = Scripted(*script), CountingClock(), asyncio.Event()
-    wake.set()  # commits go on
+    one, clock = Scripted(*script), CountingClock()
+    one.wake.set()  # commits go on
     with pytest.raises(asyncio.CancelledError):
-        await run_consumer(one, wake, clock)
+        await run_consumer(one, clock)
     return one, clock.slept
 
 

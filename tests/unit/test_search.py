@@ -442,7 +442,7 @@ async def test_an_index_of_an_earlier_version_is_made_anew(searched):
     def back(tx):
         state = tx.search.state()
         tx.raw.execute("ALTER TABLE search_spaced_trigrams RENAME TO search_trigrams")
-        tx.search.put_state(msgspec.structs.replace(state, way="trigrams"))
+        tx.meta.save("search_index", msgspec.structs.replace(state, way="trigrams"))
 
     await searched.db.write(back)
     assert (await searched.find("上海"))["complete"] is False

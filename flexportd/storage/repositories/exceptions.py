@@ -6,15 +6,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from flexportd.storage.change_log import ConsumerState
 from flexportd.storage.named_sql import queries
 from flexportd.storage.queries.filters import any_of, before, expression, is_null, is_present, since
 from flexportd.storage.queries.freight_filters import EXCEPTIONS_OF_SHIPMENT, for_audience
 from flexportd.storage.queries.list_query import ListQuery, PageRequest
-from flexportd.storage.queries.table import Key, Table
+from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.audiences import membership_start_column
-from flexportd.storage.repositories.meta import Meta
-
-_STATE = "exceptions"
 
 COLUMNS = (
     "id", "kind", "severity", "resource", "resource_id", "shipment_id", "since", "opened_at", "updated_at",
@@ -78,23 +76,13 @@ class ExceptionFields(NamedTuple):
     since: str | None
 
 
-class EvaluationState(msgspec.Struct, frozen=True):
-    """How far judging is: it knows all that the journal tells of up to entry `journal`.
+class EvaluationState(ConsumerState, frozen=True, kw_only=True):
+    """How far exceptions are evaluated. `version` is that of the rules and their thresholds.
 
-    While everything is looked at anew, `resource` and `after` tell how far that is. `version` is that of the rules and
-    their thresholds; `is_loud`: what opens and closes from now on is told.
+    `is_loud`: what opens and closes from now on is told.
     """
 
-    version: str
-    journal: int
     is_loud: bool
-    resource: str | None = None
-    after: Key | None = None
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether everything has been looked at once."""
-        return self.resource is None
 
 
 class Exceptions:
@@ -102,18 +90,8 @@ class Exceptions:
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self._raw = raw
-        self._meta = Meta(raw)
         found = queries("exceptions")
         self._sql = {name: sql.replace("{columns}", ", ".join(COLUMNS)) for name, sql in found.items()}
-
-    def state(self) -> EvaluationState | None:
-        """How far judging is; None before it was begun."""
-        found = self._meta.get(_STATE)
-        return None if found is None else msgspec.json.decode(found, type=EvaluationState)
-
-    def put_state(self, state: EvaluationState) -> None:
-        """Note how far it is."""
-        self._meta.put(_STATE, msgspec.json.encode(state).decode())
 
     # --- exceptions ---
 
@@ -141,9 +119,9 @@ class Exceptions:
         """The open one of a kind about an object; none or one."""
         return self._rows("about", (kind, resource, resource_id))
 
-    def open_of_object(self, resource: str, resource_id: str) -> list[ExceptionRow]:
-        """The open ones about an object."""
-        return self._rows("concerning", (resource, resource_id))
+    def open_of_objects(self, resource: str, keys: Sequence[Key]) -> list[ExceptionRow]:
+        """The open ones about these objects."""
+        return self._rows("concerning", (resource, _json([str(key) for key in keys]))) if keys else []
 
     def open_of_severity(self, severity: str, limit: int) -> list[ExceptionRow]:
         """The open ones of one severity, the oldest first."""
@@ -208,12 +186,6 @@ class Exceptions:
         self._raw.execute(self._sql["tell"], (topic, str(key), at))
 
     # --- what judging reads ---
-
-    def keys_after(self, table: Table, after: Key | None, limit: int) -> list[Key]:
-        """The next ids of a table, in order."""
-        where, values = ("id > ?", (after,)) if after is not None else ("1", ())
-        sql = f"SELECT id FROM {table.name} WHERE {where} ORDER BY id LIMIT ?"  # noqa: S608 (a declared name)
-        return [row[0] for row in self._raw.execute(sql, (*values, limit))]
 
     def milestones(self, shipment: int, limit: int) -> list[dict[str, Any]]:
         """The newest milestones of a shipment that had their effect."""

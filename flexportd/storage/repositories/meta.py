@@ -1,8 +1,13 @@
 """Small facts about the store itself: whether the queue is paused, when it was made."""
 
 import sqlite3
+from typing import Any, TypeVar
+
+import msgspec
 
 from flexportd.storage.named_sql import queries
+
+T = TypeVar("T")
 
 
 class Meta:
@@ -20,3 +25,12 @@ class Meta:
     def put(self, name: str, value: str) -> None:
         """Set the value."""
         self._raw.execute(self._sql["put"], (name, value))
+
+    def load(self, name: str, kind: type[T]) -> T | None:
+        """A value that is kept as JSON, or None when it was never saved."""
+        text = self.get(name)
+        return None if text is None else msgspec.json.decode(text, type=kind)
+
+    def save(self, name: str, value: Any) -> None:
+        """Keep a value as JSON."""
+        self.put(name, msgspec.json.encode(value).decode())
