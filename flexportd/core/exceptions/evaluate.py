@@ -10,9 +10,24 @@ import structlog
 from flexportd.core.changes.consumer import DATA_ERRORS, Subject
 from flexportd.core.evidence import CargoStage
 from flexportd.core.exceptions.billing_rules import evaluate_booking, evaluate_invoice
-from flexportd.core.exceptions.journey_rules import estimate_history
-from flexportd.core.exceptions.model import Evaluation, ExceptionRules, Finding, ShipmentFacts, is_closed
-from flexportd.core.exceptions.rules import evaluate_shipment
+from flexportd.core.exceptions.cargo_rules import (
+    customs_hold,
+    empty_return,
+    flexport_reported,
+    free_time,
+    missing_documents,
+)
+from flexportd.core.exceptions.journey_rules import estimate_history, eta_slipped, late_pickup, late_step, silent
+from flexportd.core.exceptions.model import (
+    SEVERITY,
+    Evaluation,
+    ExceptionRules,
+    Finding,
+    Rule,
+    ShipmentFacts,
+    TimeTriggers,
+    is_closed,
+)
 from flexportd.core.resources import bookings, containers, customs, documents, invoices, legs, shipments
 from flexportd.storage.queries.table import Key, Table
 from flexportd.storage.repositories.exceptions import ExceptionRow
@@ -20,6 +35,19 @@ from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
+
+VERSION = "2"
+"""The version of the rules; a new one evaluates everything again."""
+
+_RULES: tuple[Rule, ...] = (
+    late_pickup, late_step, eta_slipped, customs_hold, free_time, empty_return, silent, missing_documents,
+    flexport_reported,
+)  # fmt: skip
+"""The rules of a shipment: all are applied.
+
+Findings depend on the present state, the milestones, the thresholds and the time, never on the order of arrival; only
+`eta_slipped` also depends on the history, which has the earlier estimates.
+"""
 
 _RETRY_AFTER = timedelta(hours=1)
 
@@ -87,6 +115,13 @@ def _evaluators(
         yield ("invoices", key), partial(evaluate_invoice, invoice, rules, now)
 
 
+def evaluate_shipment(case: ShipmentFacts, rules: ExceptionRules, now: datetime) -> Evaluation:
+    """Apply all rules to a shipment."""
+    watch = TimeTriggers(now)
+    found = [finding for rule in _RULES for finding in rule(case, rules, watch)]
+    return Evaluation(found, watch.next_check)
+
+
 def open_exceptions(tx: Transaction, subjects: Sequence[Subject], findings: Iterable[Finding]) -> list[ExceptionRow]:
     """The open exceptions of these subjects, and those with the key of a finding."""
     rows: dict[int, ExceptionRow] = {}
@@ -102,6 +137,25 @@ def open_exceptions(tx: Transaction, subjects: Sequence[Subject], findings: Iter
         if finding.key not in found:
             rows.update((row.id, row) for row in tx.exceptions.open_of_kind(*finding.key))
     return list(rows.values())
+
+
+def diff(
+    rows: Iterable[ExceptionRow], findings: Iterable[Finding]
+) -> tuple[list[Finding], list[tuple[ExceptionRow, Finding]], list[ExceptionRow]]:
+    """What opens, what has other evidence, and what closes, so that the open exceptions match the findings."""
+    stored: dict[tuple[str, str, str], ExceptionRow] = {(row.kind, row.resource, row.resource_id): row for row in rows}
+    found = {finding.key: finding for finding in findings}
+    both = [(stored[key], finding) for key, finding in found.items() if key in stored]
+    return (
+        [finding for key, finding in found.items() if key not in stored],
+        [(row, finding) for row, finding in both if not _is_unchanged(row, finding)],
+        [row for key, row in stored.items() if key not in found],
+    )
+
+
+def _is_unchanged(row: ExceptionRow, finding: Finding) -> bool:
+    said = (row.severity, row.shipment_id) == (SEVERITY[finding.kind], finding.shipment_id)
+    return said and row.evidence == finding.evidence and finding.since in (None, row.since)
 
 
 def _facts_loaders(tx: Transaction, keys: Sequence[Key]) -> Iterator[tuple[Key, Callable[[], ShipmentFacts]]]:

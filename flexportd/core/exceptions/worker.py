@@ -15,9 +15,8 @@ import structlog
 
 from flexportd.clock import Clock, parse, stamp
 from flexportd.core.changes.consumer import ChangeLogConsumer, IdleWait, Step, Subject
-from flexportd.core.exceptions.evaluate import DEPENDS_ON, TABLES, affected, evaluate, open_exceptions
-from flexportd.core.exceptions.model import SEVERITY, ExceptionRules, Finding, OneTimeNotice
-from flexportd.core.exceptions.rules import VERSION, diff
+from flexportd.core.exceptions.evaluate import DEPENDS_ON, TABLES, VERSION, affected, diff, evaluate, open_exceptions
+from flexportd.core.exceptions.model import ExceptionRules, Finding, OneTimeNotice
 from flexportd.escape import escape_control
 from flexportd.storage.database import Database
 from flexportd.storage.queries.table import Key
@@ -150,11 +149,11 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
         findings = [finding for one in evaluations.values() for finding in one.findings]
         is_told = state.is_loud and state.is_whole
         known = [subject for subject in subjects if evaluations[subject].succeeded]
-        found = diff(open_exceptions(tx, known, findings), findings)
+        opened, updated, closed = diff(open_exceptions(tx, known, findings), findings)
         writes: list[Write] = [
-            *(partial(_close, row, is_told) for row in found.closed),
-            *(partial(_update, row, finding) for row, finding in found.updated),
-            *(partial(_open, finding, is_told and finding.is_news) for finding in found.opened),
+            *(partial(_close, row, is_told) for row in closed),
+            *(partial(_update, row, finding) for row, finding in updated),
+            *(partial(_open, finding, is_told and finding.is_news) for finding in opened),
         ]
         for (_, key), one in evaluations.items():
             new = [notice for notice in one.notices if not tx.exceptions.was_notified(notice.topic, key)]
@@ -179,14 +178,13 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
 
 
 def _open(finding: Finding, is_told: bool, tx: Transaction, at: str) -> Notice | None:
-    fields = _exception_fields(finding)
-    number = tx.exceptions.open(fields, at)
-    return _notice("exception.opened", number, fields) if is_told else None
+    number = tx.exceptions.open(finding.fields, at)
+    return _notice("exception.opened", number, finding.fields) if is_told else None
 
 
 def _update(row: ExceptionRow, finding: Finding, tx: Transaction, at: str) -> None:
     """New evidence of an exception that stays open; without a notice."""
-    tx.exceptions.update(row.id, _exception_fields(finding), at)
+    tx.exceptions.update(row.id, finding.fields, at)
 
 
 def _close(row: ExceptionRow, is_told: bool, tx: Transaction, at: str) -> Notice | None:
@@ -205,26 +203,6 @@ def _schedule(resource: str, key: Key, due_at: str | None, tx: Transaction, _at:
     tx.exceptions.schedule(resource, key, due_at)
 
 
-def _exception_fields(finding: Finding) -> ExceptionFields:
-    return ExceptionFields(
-        finding.kind,
-        SEVERITY[finding.kind],
-        finding.resource,
-        finding.resource_id,
-        finding.shipment_id,
-        finding.evidence,
-        finding.since,
-    )
-
-
-def _notice(topic: str, number: int, fields: ExceptionFields | ExceptionRow) -> Notice:
-    return {
-        "topic": topic,
-        "resource": fields.resource,
-        "resource_id": fields.resource_id,
-        "shipment_id": fields.shipment_id,
-        "exception_id": str(number),
-        "kind": fields.kind,
-        "severity": fields.severity,
-        "evidence": fields.evidence,
-    }
+def _notice(topic: str, number: int, of: ExceptionFields | ExceptionRow) -> Notice:
+    names = ("resource", "resource_id", "shipment_id", "kind", "severity", "evidence")
+    return {"topic": topic, "exception_id": str(number), **{name: getattr(of, name) for name in names}}
