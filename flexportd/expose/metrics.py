@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from flexportd import __version__
 from flexportd.clock import parse
-from flexportd.core.events.counts import by_milestone
+from flexportd.core.events.applier import by_milestone
 from flexportd.expose.api.health import not_ready_reasons
 from flexportd.expose.context import (
     BODIES,

@@ -29,10 +29,7 @@ _WITH_TERM = expression(
     "OR instr(entry.folded, ?) AND entry.id >> 40 IN (SELECT value FROM json_each(?))))",
     tables=("search_entries",),
 )
-FILTERS = {
-    "found": any_of("id").internal(),
-    **{f"holding_{number}": _WITH_TERM for number in range(1, MAX_TERMS + 1)},
-}
+FILTERS = {"found": any_of("id").internal(), **{f"holding_{number}": _WITH_TERM for number in range(1, MAX_TERMS + 1)}}
 """Filters of a list of shipments; `Search.filters_of` says which of them, with which values."""
 
 

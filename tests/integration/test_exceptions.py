@@ -150,6 +150,24 @@ async def test_children_alone_are_enough(judged):
     assert await judged.kinds() == set()
 
 
+async def test_a_state_without_a_moved_field_is_evaluated_for_shipments_alone(judged, monkeypatch):
+    box = record("containers", 5, shipment_id=1, container_number="MSCU1234567")
+    await judged.put(record("shipments", 1, mode="ocean"), box)
+    looked, plain = [], worker.evaluate
+
+    def noting(tx, subjects, *others):
+        looked.extend(subjects)
+        return plain(tx, subjects, *others)
+
+    monkeypatch.setattr(worker, "evaluate", noting)
+    await judged.put(box)
+    assert looked == []
+    await judged.put(record("shipments", 1, mode="ocean"))  # Flexport sent it again: it is not silent
+    assert looked == [("shipments", 1)]
+    await judged.put(record("containers", 5, shipment_id=1, container_number="MSCU1234560"))
+    assert looked == [("shipments", 1)] * 2
+
+
 # --- what follows from the time alone ---
 
 

@@ -31,14 +31,7 @@ _SAVE_EVERY = 500  # entries that changed nothing, after which the position is s
 _RETRY_DELAY = 2.0  # seconds; twice as many after each further failure
 _MAX_RETRY_DELAY = 600.0
 
-DATA_ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
+DATA_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What an object that is not as it should be makes a consumer raise. It is left out, and the others are not."""
 
 IdleWait = Callable[[], Awaitable[None]]

@@ -53,11 +53,7 @@ _RETRY_AFTER = timedelta(hours=1)
 
 MAX_MILESTONES = 500  # of one shipment, the newest
 
-TABLES: Mapping[str, Table] = {
-    "shipments": shipments.TABLE,
-    "bookings": bookings.TABLE,
-    "invoices": invoices.TABLE,
-}
+TABLES: Mapping[str, Table] = {"shipments": shipments.TABLE, "bookings": bookings.TABLE, "invoices": invoices.TABLE}
 """The evaluated resources, in the order of a complete evaluation."""
 
 _OWNED: Mapping[str, Table] = {
