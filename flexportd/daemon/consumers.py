@@ -1,6 +1,5 @@
 """The consumers of the change log: stream, search index, exceptions; and the freshness of all data."""
 
-import asyncio
 import time
 from collections.abc import Callable
 
@@ -20,7 +19,6 @@ from flexportd.expose.streaming.broadcaster import Broadcaster
 from flexportd.ingest.event_store import EVENT
 from flexportd.queue.queue import Queue
 from flexportd.settings import Settings
-from flexportd.storage import substring_index
 from flexportd.tasks import Tasks
 
 _POLL_INTERVAL, _MAX_POLLS = 0.05, 100  # seconds, and how often
@@ -69,8 +67,7 @@ class ChangeConsumers:
         self._queue = queue
         self._load = load
         self.hub = Broadcaster(db, registry)
-        parts = substring_index.supported_index()
-        self.indexer = None if parts is None else Indexer(db, registry, clock, parts, self._wait_for_idle_queue)
+        self.indexer = Indexer(db, registry, clock, self._wait_for_idle_queue)
         self.examiner = ExceptionWorker(
             db,
             clock,
@@ -80,15 +77,13 @@ class ChangeConsumers:
             on_written=lambda: bus.after_commit(WriteSet({"exceptions": frozenset()})),
         )
         self.freshness = Freshness(db, clock, registry)
-        self._index_wake, self._exceptions_wake = asyncio.Event(), asyncio.Event()
-        if parts is None:
-            log.warning("search_disabled", reason="this SQLite has no FTS5: nothing can be searched")
+        self._consumers = (self.indexer, self.examiner)
 
     def wake(self) -> None:
         """Look at the change log; to be called on the event loop."""
         self.hub.wake()
-        self._index_wake.set()
-        self._exceptions_wake.set()
+        for consumer in self._consumers:
+            consumer.wake.set()
 
     def after_commit(self, _written: WriteSet) -> None:
         """Look at the change log."""
@@ -97,7 +92,7 @@ class ChangeConsumers:
     def reload(self, settings: Settings) -> None:
         """Apply the settings that can change while running."""
         self.examiner.rules = ExceptionRules.from_settings(settings)
-        self._exceptions_wake.set()
+        self.examiner.wake.set()
 
     async def _wait_for_idle_queue(self) -> None:
         """Wait before each step while events are to be applied: what they change is better processed once.
@@ -124,14 +119,12 @@ class ChangeConsumers:
                     await self._clock.sleep(_RETRY_DELAY)
             except Exception:
                 log.exception("field_rebuild_failed")  # exceptions must be evaluated nevertheless
-            await run_consumer(self.examiner, self._exceptions_wake, self._clock)
+            await run_consumer(self.examiner, self._clock)
 
         tasks.start("stream", self.hub.run)
         tasks.start("freshness", self.freshness.run)
         tasks.start("exceptions", evaluate, vital=False)
-        indexer = self.indexer
-        if indexer is not None:
-            tasks.start("search_index", lambda: run_consumer(indexer, self._index_wake, self._clock), vital=False)
+        tasks.start("search_index", lambda: run_consumer(self.indexer, self._clock), vital=False)
 
 
 async def _rebuild_fields(rebuild: FieldRebuild) -> bool:

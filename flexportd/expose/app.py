@@ -53,7 +53,7 @@ class AppContext:
     authenticator: KeyAuthenticator
     freshness: Freshness
     broadcaster: Broadcaster
-    indexer: Indexer | None
+    indexer: Indexer
     exception_worker: ExceptionWorker
     connections: ConnectionPools
     bodies: BodyBudget

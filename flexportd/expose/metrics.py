@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from flexportd import __version__
 from flexportd.clock import parse
-from flexportd.core.events.counts import by_milestone
+from flexportd.core.events.applier import by_milestone
 from flexportd.expose.api.health import not_ready_reasons
 from flexportd.expose.context import (
     BODIES,
@@ -168,9 +168,8 @@ class _Snapshot(Collector):
         yield CounterMetricFamily(
             "flexportd_streams_dropped", "Slow stream clients disconnected since the start.", value=broadcaster.dropped
         )
-        if indexer is not None:
-            yield _gauge("flexportd_search_index_lag_commits", "Commits not in the search index yet.", indexer.lag)
-            yield _gauge("flexportd_search_index_complete", "1 if the search index is complete.", indexer.is_complete)
+        yield _gauge("flexportd_search_index_lag_commits", "Commits not in the search index yet.", indexer.lag)
+        yield _gauge("flexportd_search_index_complete", "1 if the search index is complete.", indexer.is_complete)
 
     def _upstream(self) -> Iterable[Metric]:
         drift = CounterMetricFamily(

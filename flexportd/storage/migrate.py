@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 from flexportd.errors import SchemaError
+from flexportd.storage import substring_index
 from flexportd.storage.connection import open_writer
 
 _FILE = re.compile(r"^(\d{4})_(\w+)\.sql$")
@@ -55,9 +56,13 @@ def initial_schema() -> Migration:
 def migrate(path: Path) -> int:
     """Bring the database up to this program; its schema version. A copy is kept from before.
 
-    Raises SchemaError for a database from a newer program, one that is not ours, or a step that fails: the database
-    is then as it was.
+    Raises SchemaError for a database from a newer program, one that is not ours, a step that fails, or an SQLite
+    without what flexportd needs: the database is then as it was.
     """
+    if not substring_index.is_supported():
+        raise SchemaError(
+            f"Python uses SQLite {sqlite3.sqlite_version}; flexportd needs SQLite 3.34 or newer, built with FTS5"
+        )
     try:
         with contextlib.closing(open_writer(path)) as raw:
             return _migrate(raw, path)

@@ -1,20 +1,20 @@
 """The search index: which objects there are to find, by which texts, and the index over parts of those."""
 
-import contextlib
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
+from flexportd.storage import substring_index
+from flexportd.storage.change_log import ConsumerState
 from flexportd.storage.queries.filters import any_of, expression
 from flexportd.storage.queries.table import Key, Table
 from flexportd.storage.repositories.audiences import Audience
 from flexportd.storage.repositories.repository import Meta
 from flexportd.storage.statements import bulk_insert, queries
-from flexportd.storage.substring_index import FORMER_INDEXES, INDEXES, SubstringIndex, Text, is_short
 
-_STATE = "search_index"
+STATE = "search_index"
 KIND_BITS = 40  # of an entry's id that number it within its kind
 _ANY_POSITION = 1 << 20  # a place behind the end of any text
 
@@ -28,10 +28,7 @@ _WITH_TERM = expression(
     "OR instr(entry.folded, ?) AND entry.id >> 40 IN (SELECT value FROM json_each(?))))",
     tables=("search_entries",),
 )
-FILTERS = {
-    "found": any_of("id").internal(),
-    **{f"holding_{number}": _WITH_TERM for number in range(1, MAX_TERMS + 1)},
-}
+FILTERS = {"found": any_of("id").internal(), **{f"holding_{number}": _WITH_TERM for number in range(1, MAX_TERMS + 1)}}
 """Filters of a list of shipments; `Search.filters_of` says which of them, with which values."""
 
 
@@ -93,29 +90,10 @@ class IndexHit(NamedTuple):
         return self.entry >> KIND_BITS
 
 
-class IndexState(msgspec.Struct, frozen=True):
-    """How far the index is: it holds all that the journal tells of up to entry `journal`, written at `at`.
+class IndexState(ConsumerState, frozen=True, kw_only=True):
+    """How far the index is. `version` is that of the contents, `way` the name of the index over parts."""
 
-    While everything is read anew, `resource` and `after` tell how far that is, and `journal` is where it goes on then.
-    `version` is that of the contents, `way` the name of the index over parts.
-    """
-
-    version: str
-    way: str
-    journal: int
-    at: str
-    resource: str | None = None
-    after: Key | None = None
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether everything has been read once."""
-        return self.resource is None
-
-    @property
-    def substring_index(self) -> SubstringIndex:
-        """The index over parts."""
-        return next(way for way in INDEXES if way.name == self.way)
+    way: str = substring_index.NAME
 
 
 class SearchTerm(NamedTuple):
@@ -172,37 +150,19 @@ class SearchIndex:
 
     def state(self) -> IndexState | None:
         """How far the index is; None before it was begun, and for one that an earlier version has made in its way."""
-        found = self._meta.get(_STATE)
-        state = None if found is None else msgspec.json.decode(found, type=IndexState)
-        return state if state is not None and any(way.name == state.way for way in INDEXES) else None
+        state = self._meta.load(STATE, IndexState)
+        return state if state is not None and state.way == substring_index.NAME else None
 
-    def put_state(self, state: IndexState) -> None:
-        """Note how far it is."""
-        self._meta.put(_STATE, msgspec.json.encode(state).decode())
-
-    def clear(self, parts: SubstringIndex) -> None:
-        """Forget all that is indexed, and have the index over parts made in this way."""
-        for way in (*INDEXES, *FORMER_INDEXES):
-            # One that this SQLite cannot open stays behind; nobody looks into it.
-            with contextlib.suppress(sqlite3.OperationalError):
-                way.drop(self._raw)
+    def clear(self) -> None:
+        """Forget all that is indexed."""
         self._raw.execute(self._sql["clear_entries"])
         self._raw.execute(self._sql["clear_objects"])
-        parts.create(self._raw)
+        substring_index.create(self._raw)
 
     def rows(self, table: Table, columns: Sequence[str], keys: Sequence[Key]) -> list[dict[str, Any]]:
         """These columns of the objects that exist among these ids."""
-        where, values = "id IN (SELECT value FROM json_each(?))", (_json(keys),)
-        return self._read(table, columns, where, values)
-
-    def rows_after(self, table: Table, columns: Sequence[str], after: Key | None, limit: int) -> list[dict[str, Any]]:
-        """These columns of the next objects in the order of their ids."""
-        where, values = ("id > ?", (after,)) if after is not None else ("1", ())
-        return self._read(table, columns, f"{where} ORDER BY id LIMIT ?", (*values, limit))
-
-    def _read(self, table: Table, columns: Sequence[str], where: str, values: Sequence[Any]) -> list[dict[str, Any]]:
-        sql = f"SELECT {', '.join(columns)} FROM {table.name} WHERE {where}"  # noqa: S608 (declared names)
-        return [dict(zip(columns, row, strict=True)) for row in self._raw.execute(sql, values)]
+        sql = f"SELECT {', '.join(columns)} FROM {table.name} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 (declared names)
+        return [dict(zip(columns, row, strict=True)) for row in self._raw.execute(sql, (_json(keys),))]
 
     def stored(self, resource: str, keys: Sequence[Key]) -> dict[Key, IndexedObject]:
         """What is indexed of these objects."""
@@ -215,7 +175,7 @@ class SearchIndex:
             entries[IndexEntry(entry >> KIND_BITS, *texts)] = entry  # type: ignore[index]
         return found
 
-    def write(self, parts: SubstringIndex, changes: Sequence[IndexChange]) -> None:
+    def write(self, changes: Sequence[IndexChange]) -> None:
         """Bring the index up to what it should hold of these objects."""
         touched = self._touched(changes)
         before = self._indexed_texts(touched)
@@ -224,8 +184,8 @@ class SearchIndex:
         new = [row for change in changes for row in self._write_object(change, numbers)]
         bulk_insert(self._raw, self._sql["add_entry"], new)
         after = self._indexed_texts([*touched, *(row[0] for row in new)])
-        parts.remove(self._raw, before.items() - after.items())
-        parts.add(self._raw, after.items() - before.items())
+        substring_index.remove(self._raw, before.items() - after.items())
+        substring_index.add(self._raw, after.items() - before.items())
 
     def _touched(self, changes: Sequence[IndexChange]) -> list[int]:
         """The entries that go, or come to another shipment, and all that belong to a shipment whose marks change."""
@@ -238,13 +198,13 @@ class SearchIndex:
         found.update(row[0] for row in self._raw.execute(self._sql["belonging"], (_json(marked),)))
         return list(found)
 
-    def _indexed_texts(self, entries: Sequence[int]) -> dict[int, Text]:
+    def _indexed_texts(self, entries: Sequence[int]) -> dict[int, substring_index.Text]:
         """What the index over parts should hold of these entries, as they are stored now."""
         return {number: tuple(text) for number, *text in self._raw.execute(self._sql["texts"], (_json(entries),))}
 
-    def merge(self, parts: SubstringIndex, *, begin: bool) -> bool:
+    def merge(self, *, begin: bool) -> bool:
         """A step of making the index over parts quicker; whether more are to come."""
-        return parts.merge(self._raw, begin=begin)
+        return substring_index.merge(self._raw, begin=begin)
 
     def _write_object(self, change: IndexChange, numbers: dict[int, int]) -> Iterator[tuple[Any, ...]]:
         """Write one object; the rows of its new entries. `numbers`: kind -> the newest entry of this transaction."""
@@ -277,12 +237,10 @@ class SearchIndex:
             numbers[kind] = first if newest is None else int(newest) + 1
         return numbers[kind]
 
-    def newest_matches(
-        self, parts: SubstringIndex, sought: SearchTerm, ids: tuple[int, int], limit: int, marks: str = ""
-    ) -> list[int]:
+    def newest_matches(self, sought: SearchTerm, ids: tuple[int, int], limit: int, marks: str = "") -> list[int]:
         """The ids of the newest entries within a range of ids that may hold this text, and bear one of these marks."""
-        phrase = parts.phrase(sought.folded, begins=sought.begins, ends=sought.ends, marks=marks)
-        return parts.newest(self._raw, phrase, ids, limit)
+        phrase = substring_index.match_phrase(sought.folded, begins=sought.begins, ends=sought.ends, marks=marks)
+        return substring_index.newest(self._raw, phrase, ids, limit)
 
     def hits(
         self,
@@ -301,14 +259,12 @@ class SearchIndex:
         values = (*values, *audience.parameters, _json(list(document_types)))
         return [IndexHit(*row) for row in self._raw.execute(self._sql["hits_of_audience"], values)]
 
-    def entries_with(
-        self, parts: SubstringIndex, term: Term, limit: int, marks: str = "", upto: int | None = None
-    ) -> list[int]:
+    def entries_with(self, term: Term, limit: int, marks: str = "", upto: int | None = None) -> list[int]:
         """The ids of the newest entries, up to one, that may hold a term, from the highest down.
 
         Of a short term only those that begin with it, unless it is found as it is spelt.
         """
-        begins = is_short(term.folded)
+        begins = substring_index.is_short(term.folded)
         asked = [(SearchTerm(term.folded, begins), term.kinds)]
         if not term.is_plain:
             asked.append((SearchTerm(term.literal), term.all_kinds))
@@ -318,7 +274,7 @@ class SearchIndex:
                 continue
             first, last = id_range(kinds)
             ids = (first, last if upto is None else min(last, upto))
-            found.update(self.newest_matches(parts, sought, ids, limit, marks))
+            found.update(self.newest_matches(sought, ids, limit, marks))
         return sorted(found, reverse=True)[:limit]
 
     def groups_with(self, ids: Sequence[int], term: Term) -> list[MatchGroup]:
@@ -349,15 +305,15 @@ class SearchIndex:
             else []
         )
 
-    def filters_of(self, parts: SubstringIndex, terms: Sequence[Term]) -> dict[str, tuple[Any, ...]]:
+    def filters_of(self, terms: Sequence[Term]) -> dict[str, tuple[Any, ...]]:
         """How a list of shipments finds those that hold every term, by themselves or by what belongs to them.
 
         A term that is rare gives the shipments; where all are common they are looked for in one shipment after the
         other, as the list comes to it: the page is then soon full.
         """
         for term in terms:
-            found = self.entries_with(parts, term, MAX_LISTED_ENTRIES + 1)
-            if len(found) <= MAX_LISTED_ENTRIES and (len(terms) == 1 or not is_short(term.folded)):
+            found = self.entries_with(term, MAX_LISTED_ENTRIES + 1)
+            if len(found) <= MAX_LISTED_ENTRIES and (len(terms) == 1 or not substring_index.is_short(term.folded)):
                 units = [unit for unit in self.groups_with(found, term) if unit[0] is not None]
                 kept = self.groups_with_all(units, [other for other in terms if other is not term])
                 return {"found": (_json(_split_groups(kept)[0]),)}

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from flexportd.flexport.webhook_signature import sign
+from flexportd.storage.repositories.exceptions import EvaluationState
 from flexportd.storage.transaction import Transaction
 from tests.events import event, shipment
 from tests.under_test import SECRET, look_again
@@ -271,7 +272,7 @@ def is_judging(path):
     """Whether exceptions that open from now on are told."""
     raw = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:
-        state = Transaction(raw).exceptions.state()
+        state = Transaction(raw).meta.load("exceptions", EvaluationState)
         return state is not None and state.is_loud
     finally:
         raw.close()

@@ -27,7 +27,7 @@ from flexportd.jobs.retention import RetentionJob, RetentionPeriods
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
 from flexportd.storage.database import Database
-from flexportd.storage.repositories.exceptions import Exceptions
+from flexportd.storage.repositories.exceptions import EvaluationState, Exceptions
 from tests.events import container, event, leg, shipment
 from tests.integration.test_daemon_sync import configured, ended
 from tests.integration.test_middleware import ask, new_key
@@ -150,6 +150,24 @@ async def test_children_alone_are_enough(judged):
     assert await judged.kinds() == set()
 
 
+async def test_a_state_without_a_moved_field_is_evaluated_for_shipments_alone(judged, monkeypatch):
+    box = record("containers", 5, shipment_id=1, container_number="MSCU1234567")
+    await judged.put(record("shipments", 1, mode="ocean"), box)
+    looked, plain = [], worker.evaluate
+
+    def noting(tx, subjects, *others):
+        looked.extend(subjects)
+        return plain(tx, subjects, *others)
+
+    monkeypatch.setattr(worker, "evaluate", noting)
+    await judged.put(box)
+    assert looked == []
+    await judged.put(record("shipments", 1, mode="ocean"))  # Flexport sent it again: it is not silent
+    assert looked == [("shipments", 1)]
+    await judged.put(record("containers", 5, shipment_id=1, container_number="MSCU1234560"))
+    assert looked == [("shipments", 1)] * 2
+
+
 # --- what follows from the time alone ---
 
 
@@ -245,8 +263,8 @@ async def test_other_thresholds_are_taken_over_at_once(judged):
 
 
 async def test_what_breaks_off_goes_on_where_it_was(tmp_path, monkeypatch):
-    monkeypatch.setattr(worker, "_SUBJECT_BATCH", 10)
-    monkeypatch.setattr(worker, "_WRITE_BATCH", 7)
+    monkeypatch.setattr(ExceptionWorker, "read_batch", 10)
+    monkeypatch.setattr(ExceptionWorker, "write_batch", 7)
     async with Database.open(tmp_path / "data") as db:
         await db.write(put(*(record("shipments", number, **LATE) for number in range(95))))
         judged, writes, plain = Judged(db, StoodClock()), [], db.write
@@ -656,9 +674,9 @@ async def test_an_upgrade_checks_everything_again_and_tells_nobody_since_when(ju
     before = await judged.db.read(lambda tx: tx.exceptions.by_id(1))
     assert before.since == "2026-03-10T16:00:00.000Z"  # the end of the 10th at its place
     await judged.db.write(lambda tx: tx.raw.execute("UPDATE exceptions SET since = opened_at"))  # as migrated
-    state = await judged.db.read(lambda tx: tx.exceptions.state())
-    old = type(state)(version="of an older release", journal=state.journal, is_loud=True)
-    await judged.db.write(lambda tx: tx.exceptions.put_state(old))
+    state = await judged.db.read(lambda tx: tx.meta.load("exceptions", EvaluationState))
+    old = EvaluationState(version="of an older release", journal=state.journal, is_loud=True)
+    await judged.db.write(lambda tx: tx.meta.save("exceptions", old))
     judged.examiner.reset()
     await judged.examiner.process()
     after = await judged.db.read(lambda tx: tx.exceptions.by_id(1))

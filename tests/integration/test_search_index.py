@@ -14,17 +14,17 @@ from flexportd.core.search.fields import columns
 from flexportd.core.search.indexer import Indexer
 from flexportd.core.search.query import search
 from flexportd.errors import UnavailableError
+from flexportd.storage import substring_index
 from flexportd.storage.database import Database
 from flexportd.storage.search_index import SearchIndex
-from flexportd.storage.substring_index import SPELLED_OUT, TRIGRAM
 from flexportd.tasks import Tasks
 from tests.events import event, shipment
 from tests.stored import AT, REGISTRY, put, record
 from tests.under_test import look_again
 
 
-def follower(db, parts=TRIGRAM, clock=None):
-    return Indexer(db, REGISTRY, clock or Clock(), parts)
+def follower(db, clock=None):
+    return Indexer(db, REGISTRY, clock or Clock())
 
 
 async def found(db, text):
@@ -38,12 +38,13 @@ def contents(tx):
         "SELECT o.resource, o.key, o.shipment_id, o.title, o.removed_at, e.shipment_id, e.id >> 40, e.field, e.value, e.folded "
         "FROM search_entries e JOIN search_objects o ON o.id = e.object"
     ).fetchall()
-    parts = tx.search.state().substring_index
+    parts = substring_index
     for number, folded in tx.raw.execute("SELECT id, folded FROM search_entries"):
-        ids = parts.newest(tx.raw, parts.phrase(folded, begins=True, ends=True), (number, number), 2)
+        ids = parts.newest(tx.raw, parts.match_phrase(folded, begins=True, ends=True), (number, number), 2)
         assert ids == [number]
     assert tx.raw.execute(
-        f"SELECT count(*) FROM {parts.table} WHERE {parts.table} MATCH ?", (parts.phrase("", begins=True, ends=True),)
+        f"SELECT count(*) FROM {parts.TABLE} WHERE {parts.TABLE} MATCH ?",
+        (parts.match_phrase("", begins=True, ends=True),),
     ).fetchone() == (0,)
     lone = tx.raw.execute("SELECT count(*) FROM search_objects WHERE id NOT IN (SELECT object FROM search_entries)")
     assert lone.fetchone() == (0,)
@@ -85,7 +86,7 @@ async def test_an_object_that_moves_to_a_shipment_takes_its_texts_along(db):
 
 
 async def test_a_pass_that_is_broken_off_goes_on_where_it_was(db, monkeypatch):
-    monkeypatch.setattr(indexing, "_BATCH_SIZE", 10)
+    monkeypatch.setattr(Indexer, "read_batch", 10)
     await db.write(put(*(record("shipments", number, name=f"Lot {number}") for number in range(95))))
     indexer, reads = follower(db), []
     plain = db.read
@@ -143,21 +144,6 @@ async def test_what_it_cannot_follow_is_read_anew(db, monkeypatch, why):
         assert await found(db, "chairs") == {("shipments", 1)}
         assert await found(db, "lamps") == set()
     await db.read(contents)
-
-
-@pytest.mark.parametrize(("before", "after"), [(TRIGRAM, SPELLED_OUT), (SPELLED_OUT, TRIGRAM)], ids=["older", "newer"])
-async def test_another_sqlite_makes_its_own_index(db, before, after):
-    await db.write(put(record("shipments", 1, name="Lamps")))
-    await follower(db, before).process()
-    entries = await db.read(contents)
-    await db.write(put(record("shipments", 2, name="Lamps too")))
-    await follower(db, after).process()
-    assert await found(db, "lamp") == {("shipments", 1), ("shipments", 2)}
-    assert set(entries) < set(await db.read(contents))
-    tables = await db.read(
-        lambda tx: tx.raw.execute("SELECT name FROM sqlite_schema WHERE name = ?", (before.table,)).fetchall()
-    )
-    assert tables == []
 
 
 async def test_nothing_holds_the_writer_for_long(db):
@@ -223,10 +209,10 @@ async def test_an_event_is_indexed_by_what_it_moved_alone(daemon):
 
 @asynccontextmanager
 async def running(indexer):
-    wake, tasks = asyncio.Event(), Tasks()
-    tasks.start("search-index", lambda: run_consumer(indexer, wake, Hasty()))
+    tasks = Tasks()
+    tasks.start("search-index", lambda: run_consumer(indexer, Hasty()))
     try:
-        yield wake
+        yield indexer.wake
     finally:
         await tasks.stop()
     assert not tasks.dead
@@ -297,10 +283,10 @@ async def test_an_object_that_cannot_be_written_keeps_no_other_out(db, monkeypat
     await db.write(put(*(record("shipments", number, name=f"Lamps {number}") for number in range(1, 6))))
     write = SearchIndex.write
 
-    def refuse(self, parts, changes):
+    def refuse(self, changes):
         if any(one.key == bad for _, _, one in changes):
             raise OverflowError("Python int too large to convert to SQLite INTEGER")
-        return write(self, parts, changes)
+        return write(self, changes)
 
     monkeypatch.setattr(SearchIndex, "write", refuse)
     indexer = follower(db)
@@ -315,7 +301,7 @@ async def test_an_object_that_cannot_be_written_keeps_no_other_out(db, monkeypat
 
 async def test_an_error_does_not_end_it(db, monkeypatch):
     indexer, calls = follower(db, clock=Hasty()), []
-    plain = indexer._read
+    plain = indexer.read
 
     def once(*given):
         calls.append(1)
@@ -323,7 +309,7 @@ async def test_an_error_does_not_end_it(db, monkeypatch):
             raise ValueError("odd")
         return plain(*given)
 
-    monkeypatch.setattr(indexer, "_read", once)
+    monkeypatch.setattr(indexer, "read", once)
     await db.write(put(record("shipments", 1, name="Lamps")))
     async with running(indexer):
         await until(db, "lamps", {("shipments", 1)})  # nobody has to wake it
@@ -356,17 +342,17 @@ _STEPS = st.lists(
 )  # fmt: skip
 
 
-@given(steps=_STEPS, parts=st.sampled_from([TRIGRAM, SPELLED_OUT]))
+@given(steps=_STEPS)
 @settings(max_examples=25)
-def test_however_it_came_about_the_index_is_that_of_what_is_stored(tmp_path_factory, steps, parts):
+def test_however_it_came_about_the_index_is_that_of_what_is_stored(tmp_path_factory, steps):
     async def check():
         async with Database.open(tmp_path_factory.mktemp("search")) as db:
-            indexer = follower(db, parts)
+            indexer = follower(db)
             for step in steps:
                 if step == "catch up":
                     await indexer.process()
                 elif step == "restart":
-                    indexer = follower(db, parts)
+                    indexer = follower(db)
                 elif step == "cut the journal":
                     await db.write(lambda tx: tx.retention.delete_journal("2027", 200))
                 else:
@@ -374,7 +360,7 @@ def test_however_it_came_about_the_index_is_that_of_what_is_stored(tmp_path_fact
             await indexer.process()
             followed = await db.read(contents)
             await db.write(lambda tx: tx.raw.execute("DELETE FROM meta WHERE name = 'search_index'"))
-            await follower(db, parts).process()
+            await follower(db).process()
             assert followed == await db.read(contents)
 
     asyncio.run(check())

@@ -5,9 +5,12 @@ import asyncio
 import pytest
 
 from flexportd.clock import Clock
-from flexportd.core.changes.consumer import run_consumer
+from flexportd.core.changes.consumer import ChangeLogConsumer, run_consumer
 from flexportd.daemon.consumers import RequestLoad
 from flexportd.errors import UnavailableError
+from flexportd.storage.change_log import ConsumerState
+from flexportd.storage.database import Database
+from tests.stored import REGISTRY, put, record
 
 
 class CountingClock(Clock):
@@ -29,6 +32,7 @@ class Scripted:
     def __init__(self, *script):
         self.script = list(script)
         self.error = None
+        self.wake = asyncio.Event()
         self.seen, self.forgot = [], 0
 
     async def process(self):
@@ -47,10 +51,10 @@ class Scripted:
 
 
 async def following(*script):
-    one, clock, wake = Scripted(*script), CountingClock(), asyncio.Event()
-    wake.set()  # commits go on
+    one, clock = Scripted(*script), CountingClock()
+    one.wake.set()  # commits go on
     with pytest.raises(asyncio.CancelledError):
-        await run_consumer(one, wake, clock)
+        await run_consumer(one, clock)
     return one, clock.slept
 
 
@@ -71,6 +75,105 @@ async def test_a_disk_that_refuses_is_asked_again_at_the_same_pace_and_nothing_i
     one, slept = await following(*[UnavailableError("the disk is full")] * 4)
     assert slept == [2, 2, 2, 2]
     assert (one.error, one.forgot) == ("the disk is full", 0)
+
+
+# --- a further consumer ---
+
+
+class NameCounter(ChangeLogConsumer):
+    """Counts in `meta` how often each shipment was read because its name may have changed."""
+
+    name = "names"
+
+    def __init__(self, db, refused=()):
+        tables = {"shipments": REGISTRY["shipments"].table}
+        depends_on = {"shipments": frozenset({"name"})}
+        super().__init__(
+            db, Clock(), state_type=ConsumerState, tables=tables, depends_on=depends_on, wait_for_idle=None
+        )
+        self.refused, self.skipped = refused, []
+
+    def restart(self, tx):
+        return ConsumerState(version="1", journal=tx.journal.last(), resource="shipments")
+
+    def plan(self, tx, subjects, state):
+        return [key for _, key in subjects]
+
+    def write(self, tx, writes):
+        for key in writes:
+            tx.meta.put(f"read {key}", str(int(tx.meta.get(f"read {key}") or 0) + 1))
+            if key in self.refused:
+                raise OverflowError(key)
+
+    def skip(self, write, error):
+        self.skipped.append(write)
+
+
+async def counts(db, *keys):
+    return await db.read(lambda tx: [int(tx.meta.get(f"read {key}") or 0) for key in keys])
+
+
+@pytest.fixture
+async def db(tmp_path):
+    async with Database.open(tmp_path / "data") as opened:
+        yield opened
+
+
+async def test_an_object_is_read_once_however_many_commits_wrote_it_and_not_for_other_fields(db):
+    await db.write(put(record("shipments", 1, name="A"), record("shipments", 2, name="B")))
+    consumer = NameCounter(db)
+    await consumer.process()
+    assert await counts(db, 1, 2) == [1, 1]
+    for number in range(120):  # several pages of entries
+        await db.write(
+            put(record("shipments", 1, name=f"A {number}"), record("shipments", 2, name="B", status=f"{number}"))
+        )
+    await consumer.process()
+    assert await counts(db, 1, 2) == [2, 1]
+    last = await db.read(lambda tx: tx.journal.last())
+    assert (consumer.lag, consumer.has_processed(last)) == (0, True)
+    await NameCounter(db).process()  # as after a restart
+    assert await counts(db, 1, 2) == [2, 1]
+
+
+@pytest.mark.parametrize("bad", [1, 2, 3])
+async def test_what_cannot_be_written_is_skipped_alone_and_leaves_nothing(db, bad):
+    consumer = NameCounter(db, refused={bad})
+    await consumer.process()
+    await db.write(put(*(record("shipments", number, name="A") for number in (1, 2, 3))))
+    await consumer.process()
+    assert await counts(db, 1, 2, 3) == [number != bad for number in (1, 2, 3)]
+    assert consumer.skipped == [bad]
+    await NameCounter(db).process()
+    assert await counts(db, 1, 2, 3) == [number != bad for number in (1, 2, 3)]
+
+
+async def test_a_position_is_stored_with_its_effect_or_not_at_all(db):
+    await NameCounter(db).process()
+    await db.write(put(record("shipments", 1, name="A")))
+    consumer = NameCounter(db)
+    save = consumer._save
+
+    def fail(*given):
+        save(*given)
+        raise UnavailableError("the disk is full")
+
+    consumer._save = fail
+    with pytest.raises(UnavailableError):
+        await consumer.process()
+    assert await counts(db, 1) == [0]
+    await NameCounter(db).process()
+    assert await counts(db, 1) == [1]
+
+
+async def test_consumers_share_a_decoded_entry_but_not_one_of_another_database(db, tmp_path):
+    await db.write(put(record("shipments", 1, name="A")))
+    (one,), (other,) = [await db.read(lambda tx: tx.journal.after(0, 5)) for _ in range(2)]
+    assert one is other
+    async with Database.open(tmp_path / "other") as second:
+        await second.write(put(record("shipments", 1, name="A")))
+        (foreign,) = await second.read(lambda tx: tx.journal.after(0, 5))
+    assert foreign.mark != one.mark
 
 
 def test_a_step_waits_while_many_requests_are_served_and_no_longer():

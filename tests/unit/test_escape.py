@@ -44,7 +44,7 @@ ANCHORED = {
     "flexportd.settings.addresses._HOST",
     "flexportd.settings.config_file._ASSIGNMENT",
     "flexportd.settings.config_file._HEADER",
-    "flexportd.core.access.expiry._SPAN",
+    "flexportd.core.access.keys._SPAN",
     "flexportd.core.labels._ENUM_VALUE",
     "flexportd.http.client_ip._WITH_PORT",
     "flexportd.escape._FORMULA",

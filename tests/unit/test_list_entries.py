@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.core.importer.list_entries import combine, is_less_complete
-from flexportd.core.importer.shipment_details import SAMPLE
+from flexportd.core.importer.list_entries import SAMPLE, combine, is_less_complete
 from tests.events import event, shipment
 from tests.unit.test_equal_times import KEY
 from tests.unit.test_response_order import Mirror

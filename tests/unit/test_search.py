@@ -18,25 +18,21 @@ from flexportd.core.search.indexer import Indexer
 from flexportd.core.search.normalise import MAX_LENGTH, locate, normalise
 from flexportd.core.search.query import SearchResults, search, shipment_filters
 from flexportd.storage import search_index as storage
-from flexportd.storage import substring_index
 from flexportd.storage.connection import open_writer
 from flexportd.storage.database import Database
 from flexportd.storage.migrate import migrate
 from flexportd.storage.repositories.audiences import Audience
 from flexportd.storage.search_index import FILTERS
 from flexportd.storage.statements import queries
-from flexportd.storage.substring_index import SPELLED_OUT, TRIGRAM
 from tests.stored import AT, REGISTRY, put, record
-
-WAYS = pytest.mark.parametrize("parts", [TRIGRAM, SPELLED_OUT], ids=lambda parts: parts.name)
 
 
 class Searched:
     """A store with its index."""
 
-    def __init__(self, db, parts=TRIGRAM):
+    def __init__(self, db):
         self.db = db
-        self.indexer = Indexer(db, REGISTRY, Clock(), parts)
+        self.indexer = Indexer(db, REGISTRY, Clock())
 
     async def put(self, *records):
         await self.db.write(put(*records))
@@ -256,11 +252,10 @@ async def test_a_kind_with_a_better_match_comes_first(searched):
     assert list(await searched.ids("po77")) == ["po", "shipment"]
 
 
-@WAYS
-async def test_the_best_are_found_among_very_many(tmp_path, parts):
+async def test_the_best_are_found_among_very_many(tmp_path):
     """What is common is not read whole: the best of each kind still come first, and others are said to be there."""
     async with Database.open(tmp_path) as db:
-        searched = Searched(db, parts)
+        searched = Searched(db)
         await searched.put(record("shipments", 1, name="Lot"), record("shipments", 2, name="Lot a"))
         await searched.put(*(record("shipments", n, name=f"no lot {n}") for n in range(10, 400)))
         await searched.put(*(record("documents", f"d{n}", file_name=f"lot {n}.pdf") for n in range(300)))
@@ -308,15 +303,14 @@ async def test_before_the_index_is_begun_nothing_is_found_and_it_says_so(searche
 _WORDS = st.text("ab1-é 上海", min_size=1, max_size=12)
 
 
-@WAYS
 @given(names=st.lists(_WORDS, min_size=1, max_size=12), text=st.text("ab1-é上海", min_size=1, max_size=12))
 @settings(max_examples=15)
-def test_exactly_those_are_found_that_hold_the_text(tmp_path_factory, parts, names, text):
+def test_exactly_those_are_found_that_hold_the_text(tmp_path_factory, names, text):
     import asyncio
 
     async def check():
         async with Database.open(tmp_path_factory.mktemp("search")) as db:
-            searched = Searched(db, parts)
+            searched = Searched(db)
             await searched.put(*(record("products", n, sku=name) for n, name in enumerate(names)))
             await searched.put(*(record("shipments", n, name=name) for n, name in enumerate(names)))
             found = await searched.ids(text, limit=50, kinds=["sku"])
@@ -369,11 +363,10 @@ def test_several_words_find_the_shipments_that_hold_all_of_them(tmp_path_factory
     assert seen == ({n for n in holding if n % 2} if audience else holding)
 
 
-@WAYS
-async def test_long_texts_are_compared_whole(tmp_path, parts):
+async def test_long_texts_are_compared_whole(tmp_path):
     """The index is asked for the ends of a long text alone."""
     async with Database.open(tmp_path) as db:
-        searched = Searched(db, parts)
+        searched = Searched(db)
         middle = "0123456789abcdef" * 3
         await searched.put(
             record("products", 1, sku=f"begins {middle} ends"), record("products", 2, sku=f"begins {middle[::-1]} ends")
@@ -383,7 +376,6 @@ async def test_long_texts_are_compared_whole(tmp_path, parts):
         assert await searched.ids("b" * 2000) == {}
 
 
-@WAYS
 @pytest.mark.parametrize(
     ("text", "ids"),
     [
@@ -397,9 +389,9 @@ async def test_long_texts_are_compared_whole(tmp_path, parts):
         ("부산", [5]),
     ],
 )
-async def test_two_characters_of_a_language_without_blanks_are_a_word(tmp_path, parts, text, ids):
+async def test_two_characters_of_a_language_without_blanks_are_a_word(tmp_path, text, ids):
     async with Database.open(tmp_path) as db:
-        searched = Searched(db, parts)
+        searched = Searched(db)
         names = ("中国上海港", "东京都", "A上海", "さとう電気", "주식회사 부산")
         await searched.put(*(record("products", n, name=name) for n, name in enumerate(names, 1)))
         assert sorted((await searched.ids(text)).get("sku", [])) == ids
@@ -450,7 +442,7 @@ async def test_an_index_of_an_earlier_version_is_made_anew(searched):
     def back(tx):
         state = tx.search.state()
         tx.raw.execute("ALTER TABLE search_spaced_trigrams RENAME TO search_trigrams")
-        tx.search.put_state(msgspec.structs.replace(state, way="trigrams"))
+        tx.meta.save("search_index", msgspec.structs.replace(state, way="trigrams"))
 
     await searched.db.write(back)
     assert (await searched.find("上海"))["complete"] is False
@@ -548,18 +540,6 @@ def test_named_queries_scan_no_table(tmp_path):
             scans = row[3].startswith("SCAN") and "VIRTUAL TABLE" not in row[3]
             assert not scans or row[3].startswith("SCAN (subquery"), (name, row[3])
     raw.close()
-
-
-# --- an SQLite without a tokenizer for trigrams ---
-
-
-def test_where_sqlite_has_no_trigrams_they_are_spelt(monkeypatch):
-    assert substring_index.supported_index() is TRIGRAM
-    old = substring_index.SubstringIndex("trigrams", "no_such_tokenizer", spelled_out=False)
-    monkeypatch.setattr(substring_index, "INDEXES", (old, SPELLED_OUT))
-    assert substring_index.supported_index.__wrapped__() is SPELLED_OUT
-    monkeypatch.setattr(substring_index, "INDEXES", (old,))
-    assert substring_index.supported_index.__wrapped__() is None
 
 
 # --- the command ---

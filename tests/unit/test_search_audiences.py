@@ -12,13 +12,13 @@ from flexportd.core.search import fields, indexer, query
 from flexportd.core.search import normalise as normaliser
 from flexportd.core.search.fields import INTERNAL_KINDS, KIND_NUMBERS, KINDS
 from flexportd.core.search.normalise import normalise
+from flexportd.storage import substring_index
 from flexportd.storage.database import Database
 from flexportd.storage.repositories import audiences
 from flexportd.storage.repositories.audiences import Audience, encode_tags
 from flexportd.storage.search_index import SearchIndex
-from flexportd.storage.substring_index import SPELLED_OUT, TRIGRAM
 from tests.stored import record
-from tests.unit.test_search import WAYS, Searched
+from tests.unit.test_search import Searched
 
 CUSTOMERS = ("Acme", "Borg", "Ceres")
 AUDIENCES = [
@@ -91,10 +91,10 @@ def told(found):
     ]  # fmt: skip
 
 
-def parts_of(path, parts):
+def parts_of(path):
     """What the index over parts holds, and what it should: (word, entry, place)."""
     raw = sqlite3.connect(path)
-    raw.execute(f"CREATE VIRTUAL TABLE temp.words USING fts5vocab('main', '{parts.table}', 'instance')")
+    raw.execute(f"CREATE VIRTUAL TABLE temp.words USING fts5vocab('main', '{substring_index.TABLE}', 'instance')")
     holds = sorted(raw.execute("SELECT term, doc, offset FROM temp.words"))
     should = []
     for number, folded, marks in raw.execute(
@@ -103,19 +103,18 @@ def parts_of(path, parts):
     ):
         text = f"__{folded}." + "".join(f"{mark}." for mark in marks)
         pieces = [text[at : at + 3] for at in range(len(text) - 2)]
-        should += [(one.encode().hex() if parts.spelled_out else one, number, at) for at, one in enumerate(pieces)]
+        should += [(one, number, at) for at, one in enumerate(pieces)]
     raw.close()
     return holds, sorted(should)
 
 
-@WAYS
 @pytest.mark.parametrize("coding", ["as it is", "all share a few", "too many"])
 @given(
     steps=st.lists(st.lists(made, min_size=1, max_size=8), min_size=1, max_size=4), texts=st.lists(words, max_size=5)
 )
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_an_audience_finds_what_it_would_if_nothing_else_were_there(
-    tmp_path_factory, monkeypatch, parts, coding, steps, texts
+    tmp_path_factory, monkeypatch, coding, steps, texts
 ):
     """Whatever came, moved and changed hands before; the best first, and `more` only for what it may see."""
     monkeypatch.setattr(query, "_BATCH_SIZE", 3)
@@ -126,7 +125,7 @@ def test_an_audience_finds_what_it_would_if_nothing_else_were_there(
     async def check():
         folder = tmp_path_factory.mktemp("search")
         async with Database.open(folder) as db:
-            searched = Searched(db, parts)
+            searched = Searched(db)
             for step in steps:
                 await searched.put(*step)
             for text in (*texts, "a", "b1", "acme", "fle", "flex"):
@@ -137,7 +136,7 @@ def test_an_audience_finds_what_it_would_if_nothing_else_were_there(
                         should = await db.read(lambda tx, asked=asked: expected(tx, *asked))
                         assert told(found) == should, (text, limit, audience)
             await db.writer.checkpoint_if_idle()
-        holds, should = parts_of(folder / "flexportd.db", parts)
+        holds, should = parts_of(folder / "flexportd.db")
         assert holds == should
 
     asyncio.run(check())
@@ -195,8 +194,7 @@ async def test_what_moves_to_another_shipment_is_found_by_who_may_see_that(searc
         assert [await searched.ids("mscu", audience=one) != {} for one in AUDIENCES[:3]] == sees
 
 
-@WAYS
-async def test_an_index_of_before_audiences_is_brought_up_in_its_place(tmp_path, monkeypatch, parts):
+async def test_an_index_of_before_audiences_is_brought_up_in_its_place(tmp_path, monkeypatch):
     """Nobody else misses anything meanwhile."""
     async with Database.open(tmp_path) as db:
         with monkeypatch.context() as before:
@@ -206,18 +204,18 @@ async def test_an_index_of_before_audiences_is_brought_up_in_its_place(tmp_path,
                 "VERSION",
                 f"{normaliser.VERSION}:{zlib.crc32(repr((KIND_NUMBERS, fields.SEARCH_FIELDS)).encode()):08x}",
             )
-            await Searched(db, parts).put(
+            await Searched(db).put(
                 record("shipments", 1, name="lamp", consignees=["Acme"]),
                 record("documents", "d", shipment_id=1, file_name="lamp", document_type="packing_list"),
             )
-        searched = Searched(db, parts)
+        searched = Searched(db)
         assert await searched.ids("lamp") == {"shipment": [1], "document": ["d"]}
         assert await searched.ids("lamp", audience=AUDIENCES[0]) == {}
         monkeypatch.setattr(SearchIndex, "clear", None)
         await searched.indexer.process()
         assert await searched.ids("lamp", audience=AUDIENCES[0]) == {"shipment": [1], "document": ["d"]}
         await db.writer.checkpoint_if_idle()
-    holds, should = parts_of(tmp_path / "flexportd.db", parts)
+    holds, should = parts_of(tmp_path / "flexportd.db")
     assert holds == should
 
 
@@ -244,10 +242,9 @@ def test_the_marks_of_a_shipment_are_a_character_each_and_its_audience_has_one_o
 
 
 def test_all_values_of_the_largest_audience_are_one_question(tmp_path):
-    for parts in (TRIGRAM, SPELLED_OUT):
-        raw = sqlite3.connect(tmp_path / parts.name)
-        parts.create(raw)
-        audience = Audience("consignee", tuple(f"Customer {n}" for n in range(200)))
-        parts.add(raw, [(1, ("lamp", encode_tags([("consignee", "customer 199")]))), (2, ("lamp", ""))])
-        assert parts.newest(raw, parts.phrase("lam", marks=audience.code), (0, 9), 5) == [1]
-        raw.close()
+    raw = sqlite3.connect(tmp_path / "index.db")
+    substring_index.create(raw)
+    audience = Audience("consignee", tuple(f"Customer {n}" for n in range(200)))
+    substring_index.add(raw, [(1, ("lamp", encode_tags([("consignee", "customer 199")]))), (2, ("lamp", ""))])
+    assert substring_index.newest(raw, substring_index.match_phrase("lam", marks=audience.code), (0, 9), 5) == [1]
+    raw.close()

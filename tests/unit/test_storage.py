@@ -13,6 +13,7 @@ from flexportd import storage
 from flexportd.core.resources.registry import Registry
 from flexportd.errors import InUseError, SchemaError, StorageError, UnavailableError
 from flexportd.storage import migrate as migrate_module
+from flexportd.storage import substring_index
 from flexportd.storage.connection import open_reader, open_writer
 from flexportd.storage.data_dir import DataDir
 from flexportd.storage.database import Database
@@ -89,6 +90,13 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
     (tmp_path / "x.db").write_bytes(b"no database at all" * 100)
     with pytest.raises(SchemaError):
         migrate(tmp_path / "x.db")
+
+
+def test_an_sqlite_without_trigrams_is_refused_by_its_version(tmp_path, monkeypatch):
+    monkeypatch.setattr(substring_index, "_COLUMNS", "fts5(folded, tokenize='no_such_tokenizer')")
+    with pytest.raises(SchemaError, match=f"SQLite {sqlite3.sqlite_version}; flexportd needs SQLite 3.34 or newer"):
+        migrate(tmp_path / "x.db")
+    assert not (tmp_path / "x.db").exists()
 
 
 def test_a_failing_migration_undoes_itself_and_keeps_a_copy(tmp_path, monkeypatch):

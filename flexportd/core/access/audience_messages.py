@@ -8,7 +8,7 @@ import msgspec
 from flexportd.core.access.audiences import AudienceObject, hidden_documents, is_for_customers, visible_from
 from flexportd.core.changes.stream_messages import EncodedMessage
 from flexportd.core.changes.topics import topic_prefix
-from flexportd.core.exceptions.rules import HIDDEN_KINDS
+from flexportd.core.exceptions.model import HIDDEN_KINDS
 from flexportd.storage.repositories.audiences import Audience
 from flexportd.storage.transaction import Transaction
 

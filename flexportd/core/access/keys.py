@@ -8,17 +8,16 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal, TypedDict
 
 import msgspec
 
 from flexportd.clock import stamp
-from flexportd.core.access.expiry import parse_expiry
 from flexportd.core.access.signatures import Signer, random_text
 from flexportd.core.json_types import document_of
 from flexportd.errors import ConflictError, InvalidError, not_found
-from flexportd.settings import Rate, parse_rate
+from flexportd.settings import Rate, format_duration, parse_duration, parse_rate
 from flexportd.storage.repositories.audiences import CONSIGNEE, METADATA, Audience
 from flexportd.storage.repositories.keys import StoredKey
 from flexportd.storage.transaction import Transaction
@@ -37,6 +36,8 @@ _ID, _SECRET = 8, 43  # characters: 47 and 256 bits
 KEY_PATTERN = re.compile(rf"fxd_([0-9A-Za-z]{{{_ID}}})_[0-9A-Za-z]{{{_SECRET}}}")
 FEED_PATTERN = re.compile(rf"fxc_([0-9A-Za-z]{{{_ID}}})_([0-9A-Za-z_-]{{32}})")
 _FEED_BYTES = 24
+_EXPIRIES = "a duration (90d, 12h), a day (2027-01-31, the last one on which it works) or a time (2027-01-31T12:00:00Z)"
+_SPAN = re.compile(r"[0-9]+[a-z]")
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 """Not allowed in a line of text."""
 
@@ -208,3 +209,26 @@ def _rate(text: str | None) -> str | None:
         return str(parse_rate(text))
     except ValueError as error:
         raise InvalidError(f"rate_limit is {text[:50]!r}; {error}", "rate_limit") from None
+
+
+def parse_expiry(text: str, now: datetime, most: timedelta) -> str:
+    """Parse an expiry to a stamp of whole seconds. Raises InvalidError unless it is in the future, within `most`."""
+    try:
+        at = now + parse_duration(text) if _SPAN.match(text) and len(text) < 100 else _moment(text)
+        at = at.astimezone(UTC).replace(microsecond=0)
+    except (ValueError, OverflowError):
+        raise InvalidError(f"expires is {text[:50]!r}; allowed is {_EXPIRIES}", "expires") from None
+    if at <= now:
+        raise InvalidError(f"expires is {text[:50]!r}, which is not in the future; now it is {stamp(now)}", "expires")
+    if at > now + most:
+        longest = format_duration(most)
+        raise InvalidError(f"expires is {text[:50]!r}; at most {longest} from now is allowed", "expires")
+    return stamp(at)
+
+
+def _moment(text: str) -> datetime:
+    if len(text) == 10:
+        day = date.fromisoformat(text) + timedelta(days=1)
+        return datetime(day.year, day.month, day.day, tzinfo=UTC)
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

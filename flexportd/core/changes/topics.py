@@ -29,14 +29,6 @@ class Topic:
     meaning: str
 
 
-def _always(_old: Any, _new: Any) -> bool:
-    return True
-
-
-def _no_details(_old: Any, _new: Any) -> Mapping[str, Any]:
-    return {}
-
-
 @dataclass(frozen=True, slots=True)
 class FieldTopic:
     """A topic that follows from a changed field of a resource; `id` changes when an object is new.
@@ -47,8 +39,8 @@ class FieldTopic:
     topic: Topic
     resource: str
     field: str
-    condition: Callable[[Any, Any], bool] = _always
-    details: Callable[[Any, Any], Mapping[str, Any]] = _no_details
+    condition: Callable[[Any, Any], bool] = lambda _old, _new: True
+    details: Callable[[Any, Any], Mapping[str, Any]] = lambda _old, _new: {}
 
 
 def _is_set(old: Any, new: Any) -> bool:
@@ -124,6 +116,9 @@ MILESTONES = tuple(
     .values()
 )  # fmt: skip
 """The milestones that Flexport documents."""
+
+EVENT_TYPES = tuple(milestone_of.type for milestone_of in CATALOGUE)
+"""The event types that Flexport documents, and others that were recorded."""
 
 _TOPIC_NAMES = tuple(topic.name for topic in (*TOPICS, *MILESTONES))
 _NOT_A_WORD = re.compile(r"[^a-z0-9_]+")

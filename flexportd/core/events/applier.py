@@ -5,7 +5,7 @@ bytes ─ parser.parse_event ─▶ objects ─ merge.merge ─▶ states ─ Un
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
@@ -38,6 +38,7 @@ _stdlib_log = logging.getLogger(__name__)
 REDELIVERED = "it was received and applied before, and deleted since by [storage] event_retention"
 """Why an event is ignored that retention has deleted: it took effect before."""
 
+OTHER_TYPES = "(other)"
 _READ_BATCH = 64  # events whose bytes are in memory at once, however large the batch
 
 
@@ -315,6 +316,18 @@ def event_title(event_type: str | None) -> str:
 def is_known_type(event_type: str | None) -> bool:
     """Whether the catalogue of milestones has this type."""
     return milestone(event_type) is not None
+
+
+def by_milestone(counts: Iterable[tuple[str, str, int]]) -> Mapping[tuple[str, str], int]:
+    """Counts of (type, state) by the type of the milestone catalogue; all types outside it count as `(other)`.
+
+    Senders choose the names of types, so there can be any number of them, and the prefix of a documented type varies.
+    """
+    sums: Counter[tuple[str, str]] = Counter()
+    for event_type, state, count in counts:
+        known = milestone(event_type)
+        sums[OTHER_TYPES if known is None else known.type, state] += count
+    return sums
 
 
 def _needs_fetch(found: ParsedObject, current: Record | None, *, is_news: bool) -> bool:

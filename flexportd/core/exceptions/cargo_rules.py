@@ -77,10 +77,7 @@ def customs_hold(case: ShipmentFacts, _: ExceptionRules, __: TimeTriggers) -> It
 
 # --- free time ---
 
-_FREE_TIME: Mapping[str, Kind] = {
-    "free_time_to_expire": "free_time_expiring",
-    "free_time_expired": "free_time_expired",
-}
+_FREE_TIME: Mapping[str, Kind] = {"free_time_to_expire": "free_time_expiring", "free_time_expired": "free_time_expired"}
 
 
 def free_time(case: ShipmentFacts, rules: ExceptionRules, watch: TimeTriggers) -> Iterator[Finding]:

@@ -7,14 +7,28 @@ from functools import partial
 
 import structlog
 
-from flexportd.core.changes.consumer import DATA_ERRORS
+from flexportd.core.changes.consumer import DATA_ERRORS, Subject
 from flexportd.core.evidence import CargoStage
 from flexportd.core.exceptions.billing_rules import evaluate_booking, evaluate_invoice
-from flexportd.core.exceptions.journey_rules import estimate_history
-from flexportd.core.exceptions.model import Evaluation, ExceptionRules, Finding, ShipmentFacts, is_closed
-from flexportd.core.exceptions.rules import evaluate_shipment
+from flexportd.core.exceptions.cargo_rules import (
+    customs_hold,
+    empty_return,
+    flexport_reported,
+    free_time,
+    missing_documents,
+)
+from flexportd.core.exceptions.journey_rules import estimate_history, eta_slipped, late_pickup, late_step, silent
+from flexportd.core.exceptions.model import (
+    SEVERITY,
+    Evaluation,
+    ExceptionRules,
+    Finding,
+    Rule,
+    ShipmentFacts,
+    TimeTriggers,
+    is_closed,
+)
 from flexportd.core.resources import bookings, containers, customs, documents, invoices, legs, shipments
-from flexportd.storage.change_log import JournalEntry
 from flexportd.storage.queries.table import Key, Table
 from flexportd.storage.repositories.exceptions import ExceptionRow
 from flexportd.storage.repositories.resources import Record
@@ -22,15 +36,24 @@ from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 
+VERSION = "2"
+"""The version of the rules; a new one evaluates everything again."""
+
+_RULES: tuple[Rule, ...] = (
+    late_pickup, late_step, eta_slipped, customs_hold, free_time, empty_return, silent, missing_documents,
+    flexport_reported,
+)  # fmt: skip
+"""The rules of a shipment: all are applied.
+
+Findings depend on the present state, the milestones, the thresholds and the time, never on the order of arrival; only
+`eta_slipped` also depends on the history, which has the earlier estimates.
+"""
+
 _RETRY_AFTER = timedelta(hours=1)
 
 MAX_MILESTONES = 500  # of one shipment, the newest
 
-TABLES: Mapping[str, Table] = {
-    "shipments": shipments.TABLE,
-    "bookings": bookings.TABLE,
-    "invoices": invoices.TABLE,
-}
+TABLES: Mapping[str, Table] = {"shipments": shipments.TABLE, "bookings": bookings.TABLE, "invoices": invoices.TABLE}
 """The evaluated resources, in the order of a complete evaluation."""
 
 _OWNED: Mapping[str, Table] = {
@@ -38,24 +61,22 @@ _OWNED: Mapping[str, Table] = {
     for table in (legs.TABLE, containers.CONTAINERS, containers.CONTAINER_LEGS, documents.TABLE, customs.TABLE)
 }
 
-Subject = tuple[str, Key]
-"""(resource, id) of a shipment, a booking or a freight invoice."""
+DEPENDS_ON: Mapping[str, frozenset[str] | None] = {
+    **{name: frozenset({*table.names, "removed_at"}) for name, table in {**TABLES, **_OWNED}.items()},
+    "shipments": None,  # that Flexport sent a newer state, even the same, ends silence
+}
+"""By resource: the fields that exceptions depend on; None for every write."""
 
 
-def affected(tx: Transaction, entries: Iterable[JournalEntry]) -> list[Subject]:
-    """The subjects that these commits may affect, each once; including the shipment that an object left."""
-    found: dict[Subject, None] = {}
-    for entry in entries:
-        for name, states in entry.states.items():
-            keys = [one.key for one in states]
-            if name in TABLES:
-                found.update(dict.fromkeys((name, key) for key in keys))
-            elif name in _OWNED:
-                owners = {where.shipment_id for where in tx.resources.object_states(_OWNED[name], keys).values()}
-                owners.update(row.shipment_id for key in keys for row in tx.exceptions.open_of_object(name, str(key)))
-                found.update(dict.fromkeys(("shipments", number) for number in owners if number is not None))
-        found.update(dict.fromkeys(("shipments", number) for number in tx.journal.shipments_of(entry.events)))
-    return list(found)
+def affected(tx: Transaction, written: Mapping[str, Sequence[Key]], events: Sequence[int]) -> list[Subject]:
+    """The subjects that these objects and events may affect; including the shipment that an object left."""
+    shipments_of: set[int | None] = {*tx.journal.shipments_of(events)}
+    for name, table in _OWNED.items():
+        keys = written[name]
+        shipments_of.update(where.shipment_id for where in tx.resources.object_states(table, keys).values())
+        shipments_of.update(row.shipment_id for row in tx.exceptions.open_of_objects(name, keys))
+    own = [(name, key) for name in TABLES for key in written[name]]
+    return [*own, *(("shipments", number) for number in sorted(filter(None, shipments_of)))]
 
 
 def evaluate(
@@ -90,6 +111,13 @@ def _evaluators(
         yield ("invoices", key), partial(evaluate_invoice, invoice, rules, now)
 
 
+def evaluate_shipment(case: ShipmentFacts, rules: ExceptionRules, now: datetime) -> Evaluation:
+    """Apply all rules to a shipment."""
+    watch = TimeTriggers(now)
+    found = [finding for rule in _RULES for finding in rule(case, rules, watch)]
+    return Evaluation(found, watch.next_check)
+
+
 def open_exceptions(tx: Transaction, subjects: Sequence[Subject], findings: Iterable[Finding]) -> list[ExceptionRow]:
     """The open exceptions of these subjects, and those with the key of a finding."""
     rows: dict[int, ExceptionRow] = {}
@@ -97,12 +125,33 @@ def open_exceptions(tx: Transaction, subjects: Sequence[Subject], findings: Iter
     for row in tx.exceptions.of_shipments([int(key) for key in of]):
         if row.resource not in ("bookings", "invoices"):
             rows[row.id] = row
-    for resource, key in subjects:
-        if resource != "shipments":
-            rows.update((row.id, row) for row in tx.exceptions.open_of_object(resource, str(key)))
+    for resource in ("bookings", "invoices"):
+        keys = [key for name, key in subjects if name == resource]
+        rows.update((row.id, row) for row in tx.exceptions.open_of_objects(resource, keys))
+    found = {(row.kind, row.resource, row.resource_id) for row in rows.values()}
     for finding in findings:
-        rows.update((row.id, row) for row in tx.exceptions.open_of_kind(*finding.key))
+        if finding.key not in found:
+            rows.update((row.id, row) for row in tx.exceptions.open_of_kind(*finding.key))
     return list(rows.values())
+
+
+def diff(
+    rows: Iterable[ExceptionRow], findings: Iterable[Finding]
+) -> tuple[list[Finding], list[tuple[ExceptionRow, Finding]], list[ExceptionRow]]:
+    """What opens, what has other evidence, and what closes, so that the open exceptions match the findings."""
+    stored: dict[tuple[str, str, str], ExceptionRow] = {(row.kind, row.resource, row.resource_id): row for row in rows}
+    found = {finding.key: finding for finding in findings}
+    both = [(stored[key], finding) for key, finding in found.items() if key in stored]
+    return (
+        [finding for key, finding in found.items() if key not in stored],
+        [(row, finding) for row, finding in both if not _is_unchanged(row, finding)],
+        [row for key, row in stored.items() if key not in found],
+    )
+
+
+def _is_unchanged(row: ExceptionRow, finding: Finding) -> bool:
+    said = (row.severity, row.shipment_id) == (SEVERITY[finding.kind], finding.shipment_id)
+    return said and row.evidence == finding.evidence and finding.since in (None, row.since)
 
 
 def _facts_loaders(tx: Transaction, keys: Sequence[Key]) -> Iterator[tuple[Key, Callable[[], ShipmentFacts]]]:

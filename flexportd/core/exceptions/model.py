@@ -18,6 +18,7 @@ from flexportd.core.resources.itinerary import NO_PLACE, LegDate, RoutePlace, Sh
 from flexportd.core.resources.values import at_place
 from flexportd.settings import Settings
 from flexportd.storage.queries.table import plausible_or_none
+from flexportd.storage.repositories.exceptions import ExceptionFields
 from flexportd.storage.repositories.resources import Record
 
 Kind = Literal[
@@ -32,21 +33,13 @@ SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 """Most severe first: costing money or blocked now; off plan; worth a look."""
 
 SEVERITY: Mapping[Kind, Severity] = {
-    "late_pickup": "warning",
-    "late_departure": "warning",
-    "late_arrival": "warning",
-    "late_delivery": "warning",
-    "eta_slipped": "warning",
-    "customs_hold": "critical",
-    "free_time_expiring": "warning",
-    "free_time_expired": "critical",
-    "empty_return": "warning",
-    "silent": "notice",
-    "missing_documents": "warning",
-    "invoice_overdue": "warning",
-    "booking_unanswered": "notice",
-    "flexport_reported": "warning",
+    **dict.fromkeys(KINDS, "warning"),
+    **dict.fromkeys(("customs_hold", "free_time_expired"), "critical"),
+    **dict.fromkeys(("silent", "booking_unanswered"), "notice"),
 }
+
+HIDDEN_KINDS = frozenset({"booking_unanswered", "invoice_overdue", "missing_documents"})
+"""Kinds hidden from customers: they concern bookings, freight costs and documents."""
 
 _LATEST_ZONE = timezone(timedelta(hours=-12))  # the zone where a day ends last
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -66,16 +59,8 @@ class ExceptionRules(msgspec.Struct, frozen=True):
     @classmethod
     def from_settings(cls, settings: Settings) -> "ExceptionRules":
         """What `[exceptions]` says."""
-        section = settings.exceptions
-        return cls(
-            eta_slip_days=section.eta_slip_days,
-            free_time_days=section.free_time_days,
-            empty_return_days=section.empty_return_days,
-            silent_days=section.silent_days,
-            invoice_due_days=section.invoice_due_days,
-            booking_days=section.booking_days,
-            required=section.required(),
-        )
+        section, names = settings.exceptions, [name for name in cls.__struct_fields__ if name != "required"]
+        return cls(**{name: getattr(section, name) for name in names}, required=section.required())
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -97,6 +82,13 @@ class Finding(msgspec.Struct, frozen=True):
     def key(self) -> tuple[str, str, str]:
         """At most one exception with the same key is open."""
         return self.kind, self.resource, self.resource_id
+
+    @property
+    def fields(self) -> ExceptionFields:
+        """What is stored of it."""
+        return ExceptionFields(
+            self.kind, SEVERITY[self.kind], self.resource, self.resource_id, self.shipment_id, self.evidence, self.since
+        )
 
 
 class TimeTriggers:

@@ -11,19 +11,12 @@ DayFormat = Callable[[str | None], str]
 """Writes the day of a stored date or time."""
 
 TITLES: Mapping[Kind, str] = {
-    "late_pickup": "Late pickup",
-    "late_departure": "Late departure",
-    "late_arrival": "Late arrival",
-    "late_delivery": "Late delivery",
+    **{kind: kind.replace("_", " ").capitalize() for kind in KINDS},
     "eta_slipped": "ETA slipped",
-    "customs_hold": "Customs hold",
     "free_time_expiring": "Free time ends soon",
     "free_time_expired": "Free time ended",
     "empty_return": "Empty not returned",
     "silent": "No update",
-    "missing_documents": "Missing documents",
-    "invoice_overdue": "Invoice overdue",
-    "booking_unanswered": "Booking unanswered",
     "flexport_reported": "Reported by Flexport",
 }
 

@@ -7,8 +7,7 @@ import msgspec
 
 from flexportd.core.events.applier import add_derived_fields
 from flexportd.core.importer.compare import ChangedObject, Comparison, content_hash
-from flexportd.core.importer.list_entries import combine
-from flexportd.core.importer.shipment_details import DetailTracker, DetailVersion
+from flexportd.core.importer.list_entries import DetailTracker, DetailVersion, combine
 from flexportd.core.merge import TieBreaker, age_of, is_at_least_as_new, requested_at, tie_breaker
 from flexportd.core.resources import shipments
 from flexportd.core.resources.resource_type import ResourceType
@@ -56,17 +55,11 @@ class ImportResult(msgspec.Struct):
         return len(self.comparison.failures)
 
     def __add__(self, other: "ImportResult") -> "ImportResult":
-        return ImportResult(
-            self.comparison,
-            self.applied + other.applied,
-            self.changed + other.changed,
-            self.new + other.new,
-            self.unchanged + other.unchanged,
-            self.skips + other.skips,
-            [*self.went_back, *other.went_back],
-            [*self.anomalies, *other.anomalies],
-            merge_keys(self.written, other.written),
-        )
+        sums = {name: getattr(self, name) + getattr(other, name) for name in _SUMMED}
+        return ImportResult(self.comparison, written=merge_keys(self.written, other.written), **sums)
+
+
+_SUMMED = ("applied", "changed", "new", "unchanged", "skips", "went_back", "anomalies")
 
 
 def merge_keys(one: dict[str, set[Key]], other: dict[str, set[Key]]) -> dict[str, set[Key]]:

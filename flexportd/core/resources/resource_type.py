@@ -107,7 +107,7 @@ class ResourceType:
     """Our fields with enumerated values of ours, not Flexport's -> these values."""
 
     has_details: bool = False
-    """Whether list entries may lack data of the object's own response; see `core.importer.shipment_details`."""
+    """Whether list entries may lack data of the object's own response; see `core.importer.list_entries`."""
 
     derived_values: Callable[[Mapping[str, Any], date], Mapping[str, Any]] | None = None
     """Our fields and the present UTC day -> derived values, shown with the fields. Pure; has the same names for every

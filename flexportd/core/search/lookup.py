@@ -51,11 +51,7 @@ def lookup(tx: Transaction, domain: ResourceType, text: str, audience: Audience 
         return []
     sought = SearchTerm(folded, begins=True, ends=True)
     marks = "" if audience is None else audience.code
-    ids = [
-        entry
-        for kind in kinds
-        for entry in tx.search.newest_matches(state.substring_index, sought, id_range((kind,)), MAX_ENTRIES, marks)
-    ]
+    ids = [entry for kind in kinds for entry in tx.search.newest_matches(sought, id_range((kind,)), MAX_ENTRIES, marks)]
     best: dict[str, tuple[tuple[bool, bool, int], IndexHit]] = {}
     for hit in tx.search.hits(ids, kinds, audience, CUSTOMER_TYPES):
         if hit.resource == domain.name and hit.field in fields and hit.folded == folded:

@@ -13,7 +13,7 @@ from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.audiences import Audience
 from flexportd.storage.search_index import KIND_BITS, IndexHit, MatchGroup, SearchTerm, Term, id_range
-from flexportd.storage.substring_index import SubstringIndex, is_short
+from flexportd.storage.substring_index import is_short
 from flexportd.storage.transaction import Transaction
 
 Match = Literal["exact", "prefix", "partial"]
@@ -88,7 +88,7 @@ def search(
     groups: list[SearchGroup] = []
     meanings = interpretations(text)
     if state is not None and meanings and shown:
-        caller = _Caller(tx, state.substring_index, limit, audience)
+        caller = _Caller(tx, limit, audience)
         groups = _search_meanings(_QuerySearch(caller, visible, shown), normalise(text[:MAX_TEXT_LENGTH]), meanings)
     return {
         "query": text,
@@ -150,7 +150,7 @@ def shipment_filters(tx: Transaction, text: str, *, audience: bool = False) -> d
     visible = [number for kind, number in KIND_NUMBERS.items() if kind not in hidden]
     filters: dict[str, tuple[Any, ...]] = {}
     for words in meanings:
-        filters = tx.search.filters_of(state.substring_index, terms_of(words, visible))
+        filters = tx.search.filters_of(terms_of(words, visible))
         if "found" not in filters or filters["found"] != ("[]",):
             break
     return filters
@@ -172,7 +172,6 @@ class _Caller:
     """The caller of a search: the transaction, the limit per kind, and the audience."""
 
     tx: Transaction
-    parts: SubstringIndex
     limit: int
     audience: Audience | None
 
@@ -286,7 +285,7 @@ class _MultiTermSearch:
         return term, ids
 
     def _newest(self, term: Term, most: int, upto: int | None = None) -> list[int]:
-        return self._search.entries_with(self._caller.parts, term, most, self._caller.tags, upto)
+        return self._search.entries_with(term, most, self._caller.tags, upto)
 
     def _visible(self, units: Sequence[MatchGroup]) -> Sequence[MatchGroup]:
         """Those that the caller may see."""
@@ -408,7 +407,7 @@ class _TextSearch:
         return self._objects(kind) <= self._limit and self._seen[kind] < _MAX_ENTRIES
 
     def _newest(self, sought: SearchTerm, ids: tuple[int, int], limit: int) -> list[int]:
-        return self._caller.tx.search.newest_matches(self._caller.parts, sought, ids, limit, self._caller.tags)
+        return self._caller.tx.search.newest_matches(sought, ids, limit, self._caller.tags)
 
     @property
     def _anywhere(self) -> SearchTerm:

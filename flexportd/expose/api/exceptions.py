@@ -8,8 +8,7 @@ from typing import Annotated, Any, TypedDict
 import msgspec
 from aiohttp import web
 
-from flexportd.core.exceptions.model import KINDS, SEVERITIES, Kind, Severity
-from flexportd.core.exceptions.rules import HIDDEN_KINDS
+from flexportd.core.exceptions.model import HIDDEN_KINDS, KINDS, SEVERITIES, Kind, Severity
 from flexportd.core.exceptions.sentences import sentence, title
 from flexportd.core.json_types import Stamp, doc
 from flexportd.core.resources import shipments

@@ -105,8 +105,8 @@ def _consumer_warnings(app: web.Application) -> list[str]:
         "Document files may be missing": app[FILES].requester.error,
         "Exceptions may be out of date": worker.error,
         "Exceptions are incomplete": worker.skipped_reason,
-        "Search may miss recent changes": None if indexer is None else indexer.error,
-        "Search is incomplete": None if indexer is None else indexer.skipped_reason,
+        "Search may miss recent changes": indexer.error,
+        "Search is incomplete": indexer.skipped_reason,
     }
     return [f"{consequence}: {cause}" for consequence, cause in causes.items() if cause]
 

@@ -9,8 +9,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from flexportd.core.exceptions.model import KINDS
-from flexportd.core.exceptions.rules import HIDDEN_KINDS
+from flexportd.core.exceptions.model import HIDDEN_KINDS, KINDS
 from flexportd.core.history.as_of import AsOfList
 from flexportd.core.resources import containers, legs, shipments
 from flexportd.core.resources.itinerary import sort_legs

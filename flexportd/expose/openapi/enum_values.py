@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from flexportd.core.changes import topics
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import InvalidError
 from flexportd.escape import closest_match
 from flexportd.expose.context import DB
-from flexportd.flexport.milestones import CATALOGUE
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.queries.table import Table
 from flexportd.storage.transaction import Transaction
@@ -65,7 +65,7 @@ def column_vocabulary(domain: ResourceType, table: Table, name: str, column: str
 
 
 EVENT_TYPES = Vocabulary(
-    lambda: tuple(milestone.type for milestone in CATALOGUE),
+    lambda: topics.EVENT_TYPES,
     lambda tx, word, _: bool(tx.events.page(PageRequest(1, "seq", filters={"type": (word,)}))),
     lambda tx: tx.events.types(_MAX_LISTED),
 )

@@ -1,6 +1,6 @@
 """Fetching shipments one by one, since their own responses hold more than list entries: once, and when they change.
 
-What is due is stored (`core.importer.shipment_details`), so a restart loses nothing; the requests have lowest priority.
+What is due is stored (`core.importer.list_entries`), so a restart loses nothing; the requests have lowest priority.
 """
 
 import asyncio

@@ -1,20 +1,18 @@
 """Exceptions: what is wrong with an object, when to evaluate it again, and which notices were sent."""
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
+from flexportd.storage.change_log import ConsumerState
 from flexportd.storage.queries.filters import any_of, before, expression, is_null, is_present, since
 from flexportd.storage.queries.freight_filters import EXCEPTIONS_OF_SHIPMENT, for_audience
 from flexportd.storage.queries.list_query import ListQuery, PageRequest
 from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.audiences import membership_start_column
-from flexportd.storage.repositories.repository import ListRepository, Meta
+from flexportd.storage.repositories.repository import ListRepository
 from flexportd.storage.statements import json_text
-
-_STATE = "exceptions"
 
 COLUMNS = (
     "id", "kind", "severity", "resource", "resource_id", "shipment_id", "since", "opened_at", "updated_at",
@@ -78,42 +76,19 @@ class ExceptionFields(NamedTuple):
     since: str | None
 
 
-class EvaluationState(msgspec.Struct, frozen=True):
-    """The progress of evaluation: everything up to entry `journal` of the change log is evaluated.
+class EvaluationState(ConsumerState, frozen=True, kw_only=True):
+    """The progress of evaluation. `version` is that of the rules and their thresholds.
 
-    While all objects are evaluated again, `resource` and `after` are the progress of that. `version` is that of the
-    rules and their thresholds; `is_loud`: exceptions that open and close from now on send notices.
+    `is_loud`: exceptions that open and close from now on send notices.
     """
 
-    version: str
-    journal: int
     is_loud: bool
-    resource: str | None = None
-    after: Key | None = None
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every object was evaluated once."""
-        return self.resource is None
 
 
 class Exceptions(ListRepository):
     """Reads and writes `exceptions`, `exception_checks` and `exception_notices`."""
 
     family, listing, columns = "exceptions", LISTING, COLUMNS
-
-    def __init__(self, raw: sqlite3.Connection) -> None:
-        super().__init__(raw)
-        self._meta = Meta(raw)
-
-    def state(self) -> EvaluationState | None:
-        """The progress of evaluation; None before it began."""
-        state = self._meta.get(_STATE)
-        return None if state is None else msgspec.json.decode(state, type=EvaluationState)
-
-    def put_state(self, state: EvaluationState) -> None:
-        """Store the progress."""
-        self._meta.put(_STATE, json_text(state))
 
     # --- exceptions ---
 
@@ -137,9 +112,9 @@ class Exceptions(ListRepository):
         """The open one of a kind about an object; none or one."""
         return self._all(_row, "about", kind, resource, resource_id)
 
-    def open_of_object(self, resource: str, resource_id: str) -> list[ExceptionRow]:
-        """The open ones about an object."""
-        return self._all(_row, "concerning", resource, resource_id)
+    def open_of_objects(self, resource: str, keys: Sequence[Key]) -> list[ExceptionRow]:
+        """The open ones about these objects."""
+        return self._all(_row, "concerning", resource, json_text([str(key) for key in keys])) if keys else []
 
     def open_of_severity(self, severity: str, limit: int) -> list[ExceptionRow]:
         """The open ones of one severity, the oldest first."""

@@ -4,9 +4,11 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
+import msgspec
+
 from flexportd.storage.queries.list_query import ListQuery, PageRequest
 from flexportd.storage.queries.stable_pagination import TableWithoutHistory
-from flexportd.storage.statements import queries
+from flexportd.storage.statements import json_text, queries
 
 T = TypeVar("T")
 
@@ -72,6 +74,15 @@ class Meta(Repository):
     def put(self, name: str, value: str) -> None:
         """Set the value."""
         self._run("put", name, value)
+
+    def load(self, name: str, kind: type[T]) -> T | None:
+        """A value that is stored as JSON, or None if it was never saved."""
+        text = self.get(name)
+        return None if text is None else msgspec.json.decode(text, type=kind)
+
+    def save(self, name: str, value: Any) -> None:
+        """Store a value as JSON."""
+        self.put(name, json_text(value))
 
 
 def plain_names(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

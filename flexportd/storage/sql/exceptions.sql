@@ -12,8 +12,9 @@ SELECT {columns} FROM exceptions WHERE id IN (
 -- about: the open one of a kind about an object
 SELECT {columns} FROM exceptions WHERE closed_at IS NULL AND kind = ? AND resource = ? AND resource_id = ?;
 
--- concerning: the open ones about an object, of whatever kind
-SELECT {columns} FROM exceptions WHERE closed_at IS NULL AND resource = ? AND resource_id = ?;
+-- concerning: the open ones about some objects, of whatever kind
+SELECT {columns} FROM exceptions WHERE closed_at IS NULL AND resource = ?
+AND resource_id IN (SELECT value FROM json_each(?));
 
 -- worst: the open ones of one severity, the longest-standing problem first
 SELECT {columns} FROM exceptions WHERE closed_at IS NULL AND severity = ? ORDER BY since, id LIMIT ?;

@@ -108,7 +108,7 @@ class RecordPages:
             related.links(request, tx, registry, record),
             _shipment(request, tx, domain, record),
             related.read(request, tx, registry, (domain, record.id)),
-            visible_rows(request, tx, tx.exceptions.open_of_object(domain.name, str(record.id))),
+            visible_rows(request, tx, tx.exceptions.open_of_objects(domain.name, [record.id])),
             changes,
             related.event_types(request, tx, {row["event_id"] for row in changes}),
         )
