@@ -337,6 +337,8 @@ BODIES = (
     ("/sync/pending-removals/accept", {}, "resource"),
     ("/documents/fetch", {"ids": ["a"] * 501}, "ids"),
     ("/documents/fetch", {"shipment": -1}, "shipment"),
+    ("/documents/fetch", {"shipment": 1.5}, "shipment"),
+    ("/documents/fetch", {"shipment": 1e300}, "shipment"),
     ("/documents/fetch", {"all": "yes"}, "all"),
     ("/documents/fetch", {"idz": []}, "idz"),
     ("/documents/fetch", {}, None),
@@ -348,6 +350,17 @@ BODIES = (
 async def test_a_body_that_does_not_fit_is_refused_and_named(daemon, path, body, parameter):
     found = await daemon.call(path, body, status=400)
     assert found.get("parameter") == parameter
+
+
+async def test_an_integer_may_be_written_with_a_point_or_an_exponent(daemon):
+    """JSON Schema counts `1.0` as an integer: several clients write every number as a float."""
+    for literal in ("4005710", "4005710.0", "4.00571e6"):
+        answer = await daemon.http.post(
+            f"{daemon.url}/api/v1/documents/fetch",
+            data=f'{{"shipment": {literal}}}',
+            headers={"Content-Type": "application/json"},
+        )
+        assert answer.status == 409, await answer.text()  # the body is right; no Flexport is configured
 
 
 @pytest.mark.parametrize("path", ["/dead-letters/1/discard", "/sync/pending-removals/accept", "/documents/fetch"])

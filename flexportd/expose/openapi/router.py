@@ -1,5 +1,6 @@
 """Registration of routes: query and body are parsed as declared before the handler is called."""
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
@@ -20,6 +21,18 @@ from flexportd.expose.security.access_policy import read_body
 T = TypeVar("T")
 
 MAX_BODY = 1 << 20  # bytes of a JSON body
+_EXACT = 2**53  # a float below is the integer that was written
+
+
+def _number(literal: str) -> int | float:
+    """A number without a fraction is an integer however it is written, as in JSON Schema: `1.0`, `1e3`."""
+    value = float(literal)
+    if math.isinf(value):
+        raise ValueError(f"the number {literal[:40]} is out of range")
+    return int(value) if value.is_integer() and abs(value) < _EXACT else value
+
+
+_BODY_DECODER = msgspec.json.Decoder(float_hook=_number)
 
 _BODY: web.RequestKey[object] = web.RequestKey("body")  # the decoded body
 
@@ -148,7 +161,7 @@ async def _read_body(request: web.Request, route: Route) -> Any:
         )
     assert route.body is not None
     try:
-        return msgspec.json.decode(text, type=route.body)
+        return msgspec.convert(_BODY_DECODER.decode(text), route.body)
     except msgspec.ValidationError as error:
         sentence, _, place = str(error).partition(" - at `")
         name = place.rstrip("`").removeprefix("$.") or _field_in_message(sentence) or "body"
