@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 
 from flexportd.errors import ExpiredError, InvalidError
-from flexportd.storage.queries.table import Key
 from flexportd.storage.statements import queries
 
 
@@ -73,7 +72,7 @@ class ConsumerState(msgspec.Struct, frozen=True, kw_only=True):
     journal: int
     at: str = ""
     resource: str | None = None
-    after: Key | None = None
+    after: int | str | None = None
 
     @property
     def is_whole(self) -> bool:

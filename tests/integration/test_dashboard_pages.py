@@ -332,7 +332,7 @@ async def test_while_flexport_is_down_every_page_says_so_and_how_old_it_is(mirro
     await synced(daemon)
     assert "data-attention></p>" in await page(daemon, "/shipments")
     for name in ("shipments", "legs"):
-        breaker = daemon.daemon.flexport.client._breaker
+        breaker = daemon.daemon.flexport.client._sender.breaker
         for _ in range(3):
             breaker.enter()
             breaker.leave(name, probe=False, failure="<i>GET /legs</i>: HTTP 503", answered=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from flexportd.core.importer import shipment_details
+from flexportd.core.importer import list_entries
 from flexportd.settings import Settings
 from tests.events import shipment
 from tests.flexport_double import listing
@@ -103,7 +103,7 @@ async def test_details_are_fetched_once_and_when_a_shipment_changes_and_later_li
 async def test_lists_as_complete_as_details_end_the_fetches_until_an_entry_leaves_something_out(
     tmp_path, clock, monkeypatch
 ):
-    monkeypatch.setattr(shipment_details, "SAMPLE", 2)
+    monkeypatch.setattr(list_entries, "SAMPLE", 2)
     flexport = PoorLists(*(rich(number) for number in NUMBERS[:2]))
     flexport.lists_are_poor = False
     async with mirroring(flexport, tmp_path, clock) as daemon:

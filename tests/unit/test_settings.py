@@ -12,11 +12,11 @@ from operator import attrgetter
 from pathlib import Path
 
 import pytest
-from flexportd.cache.memory import kind_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from flexportd.cache.tiered import kind_of
 from flexportd.errors import ConfigError
 from flexportd.settings import ListenAddress, LoadedConfig, Settings, changed_keys, describe_values, load
 from flexportd.settings.config_file import key_lines
