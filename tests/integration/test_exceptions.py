@@ -30,9 +30,9 @@ from flexportd.settings import Settings
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.exceptions import Exceptions
 from tests.events import container, event, leg, shipment
+from tests.flexport_double import listing
 from tests.integration.test_daemon_sync import configured, ended
 from tests.integration.test_middleware import ask, new_key
-from tests.flexport_double import listing
 from tests.mirrored import KEY
 from tests.small_flexport import SmallFlexport, mirroring
 from tests.stored import AT, REGISTRY, put, record
