@@ -22,7 +22,6 @@ from flexportd.flexport.redaction import Secrets
 from flexportd.ingest.carbon import CarbonCalculator
 from flexportd.ingest.event_poller.poller import EventPoller
 from flexportd.ingest.event_poller.window import Window
-from flexportd.ingest.event_store import EVENT
 from flexportd.ingest.refetch import REFRESH, Refetcher, RefetchRequest, refetch_item, shipment_refetch
 from flexportd.jobs.job import JobFunction, JobRun
 from flexportd.jobs.scheduler import Scheduler
@@ -44,7 +43,6 @@ from flexportd.storage.transaction import Transaction
 from flexportd.tasks import Tasks
 
 _USAGE_INTERVAL = 10.0  # seconds between writes of the counts of requests
-_HISTORY_INTERVAL, _MAX_HISTORY_CHECKS = 0.1, 600  # seconds between checks of old events, and how many at most
 
 
 class FlexportService:
@@ -70,7 +68,7 @@ class FlexportService:
         self._scheduler = scheduler
         self._sync_deps = SyncDeps(db, client, registry, self.intake, clock)
         self.options = SyncOptions(settings.sync.resources, settings.sync.overlap)
-        self.full = FullSync(self._sync_deps, self.options.resources, self._apply_history)
+        self.full = FullSync(self._sync_deps, self.options.resources)
         self.incremental = IncrementalSync(self._sync_deps, self.options, _queue_leg_refetch)
         self.details = ShipmentDetailsJob(self._sync_deps, self.options.resources)
         self.refetcher = Refetcher(client, self.intake, registry, clock, lambda: client.server_clock.at(clock.now()))
@@ -108,17 +106,6 @@ class FlexportService:
                 self._scheduler.start_if_idle(DETAILS)
                 with contextlib.suppress(FlexportdError):  # it is running, or the daemon stops
                     await self._scheduler.run_now("cache_warm")
-
-    async def _apply_history(self, job: JobRun) -> None:
-        """Before the first full sync is complete, apply what happened in the last weeks: it is no news afterwards."""
-        self._scheduler.start_if_idle("events_deep")
-        checks = 0
-        while (polls := self._scheduler.is_running("events_deep")) or (
-            self._queue.waiting(EVENT) and not self._queue.paused and checks < _MAX_HISTORY_CHECKS
-        ):
-            job.check_stop()
-            checks += not polls
-            await self._clock.sleep(_HISTORY_INTERVAL)
 
     async def _incremental_sync(self, job: JobRun) -> str:
         try:

@@ -154,10 +154,6 @@ class Scheduler:
             elif entry.due > self._latest(entry.job, now):
                 self._set_due(entry, next_time(entry.job.schedule, now, entry.job.jitter))
 
-    def is_running(self, name: str) -> bool:
-        """Whether this job is running. Raises NotFoundError."""
-        return self._entry(name).running is not None
-
     async def wait_until_idle(self, name: str) -> None:
         """Wait until this job is not running. Raises NotFoundError."""
         entry = self._entry(name)

@@ -1,7 +1,7 @@
 """The full sync: reads every list completely, several concurrently, in one run that survives restarts."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import structlog
@@ -27,15 +27,8 @@ _KEPT_RUNS = 200  # runs whose receipts are kept
 class FullSync:
     """The job `full_sync`. `selected` returns the resources that the settings name; none: all."""
 
-    def __init__(
-        self,
-        deps: SyncDeps,
-        selected: Callable[[], Sequence[str]],
-        apply_history: Callable[[JobRun], Awaitable[None]] | None = None,
-    ) -> None:
-        """`apply_history` is called at the end of a run until one was complete: what comes after that is news."""
+    def __init__(self, deps: SyncDeps, selected: Callable[[], Sequence[str]]) -> None:
         self._deps = deps
-        self._apply_history = apply_history
         self._selected = selected
         self._number = 0
         self._running = asyncio.Event()
@@ -78,11 +71,9 @@ class FullSync:
             self._running.clear()
 
     async def _execute(self, run: Run, job: JobRun) -> str:
-        receipts, last = await self._deps.db.read(lambda tx: (tx.sync.receipts(run.id), tx.sync.last("full")))
+        receipts = await self._deps.db.read(lambda tx: tx.sync.receipts(run.id))
         wanted = {receipt.resource for receipt in receipts}
         await self._read_all(run, [domain for domain in self._deps.registry if domain.name in wanted], job)
-        if self._apply_history is not None and (last is None or last.state != "complete"):
-            await self._apply_history(job)
         return await finish(self._deps, run)
 
     async def _begin(self, job: JobRun) -> Run:
