@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aiohttp
 import pytest
 
-from flexportd.daemon import acceptor, control_socket
+from flexportd.daemon import server, sockets
 from flexportd.errors import ConfigError
 from flexportd.http import connections, responses
 from flexportd.http.connections import ConnectionLimits, ConnectionPool, ConnectionPools, Timeouts
@@ -233,7 +233,7 @@ async def test_the_operator_is_answered_while_clients_keep_the_readers_of_the_da
 async def test_a_control_socket_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError):
-        control_socket.bind(tmp_path / "file" / "control.sock")
+        sockets.bind_control_socket(tmp_path / "file" / "control.sock")
 
 
 # --- files ---
@@ -254,7 +254,7 @@ async def test_a_low_limit_of_open_files_is_a_warning(daemon):
 
 
 async def test_accepting_goes_on_after_descriptors_ran_out(crowded, monkeypatch):
-    monkeypatch.setattr(acceptor, "_PAUSE", 0.05)
+    monkeypatch.setattr(server, "_PAUSE", 0.05)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     pool = pool_of(crowded)
     host, port = crowded.daemon.addresses[0].rsplit(":", 1)

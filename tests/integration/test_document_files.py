@@ -26,7 +26,7 @@ from flexportd.core.importer.importer import Importer, ImportObserver, RequestSt
 from flexportd.core.resources import documents, shipments
 from flexportd.core.resources.registry import Registry
 from flexportd.core.unit_of_work import ChangeCause
-from flexportd.daemon import control_socket
+from flexportd.daemon import sockets
 from flexportd.errors import FlexportdError
 from flexportd.expose.api import file_requests as archive_api
 from flexportd.expose.api import files as files_api
@@ -151,7 +151,7 @@ class House:
         await site.start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/api/v1"
         self.socket = self.folder / "control.sock"
-        await web.SockSite(runner, control_socket.bind(self.socket)).start()
+        await web.SockSite(runner, sockets.bind_control_socket(self.socket)).start()
 
     async def take(self, *rows, watcher=None):
         """Have documents of these JSON objects, and their shipment."""

@@ -32,7 +32,7 @@ from flexportd.flexport.errors import (
     NotFoundAtFlexportError,
 )
 from flexportd.flexport.oauth.auth import ApiKeyAuth
-from flexportd.ingest.event_poller.poller import EventPoller
+from flexportd.ingest.event_poller import EventPoller
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
 from tests.conftest import TurnedClock
