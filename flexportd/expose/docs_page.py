@@ -12,7 +12,7 @@ from flexportd.expose.openapi.document import DESCRIPTION, parameters_of, proble
 from flexportd.expose.openapi.route import API, Parameter, Response, Route
 from flexportd.expose.openapi.schemas import PREFIX, Components, model_name, schema_of
 from flexportd.expose.openapi.tags import TAGS
-from flexportd.http.problem_types import AUTH_PROBLEMS, COMMON_PROBLEMS, PROBLEMS
+from flexportd.http.problems import AUTH_PROBLEMS, COMMON_PROBLEMS, PROBLEMS
 
 Schemas = Mapping[str, Mapping[str, Any]]
 """Name -> JSON schema of a component."""

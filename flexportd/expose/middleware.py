@@ -27,7 +27,7 @@ from flexportd.http.access_log import AccessLogEntry, has_token
 from flexportd.http.client_ip import client_of
 from flexportd.http.compression import cache_key
 from flexportd.http.connections import PendingResponse
-from flexportd.http.problems import FAILURE_PAGE, REQUEST_ID, answer_of, as_problem, problem
+from flexportd.http.problems import FAILURE_PAGE, REQUEST_ID, as_problem, problem
 from flexportd.http.responses import HTML, LARGE, NO_REFERRER, PreparedResponse, PreparedStreamResponse, whole
 from flexportd.storage.readers import FOR_OPERATOR
 
@@ -127,7 +127,7 @@ class RequestPipeline:
             try:
                 answer = delivery.answer()
             except Exception as error:  # noqa: BLE001 (the sender gets the error, and sends the webhook again)
-                answer = answer_of(as_problem(None, error), None)
+                answer = as_problem(None, error).response(None)
             return whole(answer, request_headers)
 
         return PendingResponse(delivery.stored, render)
@@ -314,7 +314,7 @@ async def error_middleware(request: web.Request, handler: Handler, *, as_pages: 
         body = await request.app[FAILURE_PAGE](request, document.status, document.detail)
         answer = PreparedResponse(document.status, body, HTML, **document.headers)
     else:
-        answer = answer_of(document, request.get(REQUEST_ID))
+        answer = document.response(request.get(REQUEST_ID))
     # The unread rest of a body cannot be distinguished from a next request.
     return PreparedStreamResponse(answer, close=not request.content.is_eof())
 

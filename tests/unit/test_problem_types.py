@@ -13,7 +13,7 @@ from flexportd.core.resources.registry import Registry
 from flexportd.errors import FlexportdError, RefusedError
 from flexportd.expose.api.files import _STATE_PROBLEMS
 from flexportd.expose.routes import routes
-from flexportd.http.problem_types import (
+from flexportd.http.problems import (
     AUTH_PROBLEMS,
     COMMON_PROBLEMS,
     FLEXPORT_PROBLEMS,

@@ -12,7 +12,7 @@ from flexportd.expose.context import DB, READS, UPSTREAM
 from flexportd.expose.interfaces import require_flexport
 from flexportd.expose.openapi.declaration import route
 from flexportd.expose.serialize import json_document
-from flexportd.http.problem_types import UPSTREAM_PROBLEMS
+from flexportd.http.problems import UPSTREAM_PROBLEMS
 from flexportd.storage.transaction import Transaction
 
 

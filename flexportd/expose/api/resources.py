@@ -33,7 +33,7 @@ from flexportd.expose.openapi.schemas import json_response, page_response, resou
 from flexportd.expose.openapi.tags import TAGS
 from flexportd.expose.security import authorization
 from flexportd.expose.security.opaque_values import codec_of
-from flexportd.http.problem_types import UPSTREAM_PROBLEMS
+from flexportd.http.problems import UPSTREAM_PROBLEMS
 from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories import changes
 from flexportd.storage.repositories.resources import Record

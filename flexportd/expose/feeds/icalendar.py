@@ -27,7 +27,7 @@ from flexportd.expose.openapi.route import Parameter, Response
 from flexportd.expose.openapi.router import param
 from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.access_policy import ACCESS_POLICY
-from flexportd.http.problem_types import AUTH_PROBLEMS
+from flexportd.http.problems import AUTH_PROBLEMS
 from flexportd.storage.database import Database
 from flexportd.storage.queries.list_query import PageRequest
 

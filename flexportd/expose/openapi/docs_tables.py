@@ -14,7 +14,7 @@ from flexportd.core.changes.topics import (
     topic_prefix,
 )
 from flexportd.core.resources.registry import RESOURCE_TYPES
-from flexportd.http.problem_types import PROBLEMS
+from flexportd.http.problems import PROBLEMS
 
 
 def render_tables(text: str) -> str:

@@ -8,7 +8,7 @@ from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.route import JSON, Parameter, Response, Route
 from flexportd.expose.openapi.schemas import PREFIX, Components, schema_of
 from flexportd.expose.openapi.tags import TAGS
-from flexportd.http.problem_types import AUTH_PROBLEMS, COMMON_PROBLEMS, PROBLEMS
+from flexportd.http.problems import AUTH_PROBLEMS, COMMON_PROBLEMS, PROBLEMS
 from flexportd.http.problems import TITLES
 
 DESCRIPTION = """\

@@ -64,7 +64,7 @@ class Route:
 
     `name` is the operation id, `tag` its section in the documentation. `scope`: the scope that a key needs; None: no
     key. `body`: the type of the JSON body. `problems`: slugs of possible problems besides those that follow from the
-    other fields (see `problem_types`). `audience_allowed`: a key limited to some shipments may use it; the handler then
+    other fields (see `http.problems`). `audience_allowed`: a key limited to some shipments may use it; the handler then
     limits what it returns. `any_query`: unknown query parameters are ignored. `any_slashes`: the path may end with
     slashes.
     """
