@@ -18,9 +18,10 @@ from flexportd.http.problems import (
     COMMON_PROBLEMS,
     FLEXPORT_PROBLEMS,
     PROBLEMS,
+    STATUS_OF,
+    TITLES,
     UPSTREAM_PROBLEMS,
 )
-from flexportd.http.problems import STATUS_OF, TITLES
 
 ROOT = Path(flexportd.__file__).parent
 SERVED = [path for path in ROOT.rglob("*.py") if path.relative_to(ROOT).parts[0] not in ("cli", "sandbox", "_config")]

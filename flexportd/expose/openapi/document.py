@@ -8,8 +8,7 @@ from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.route import JSON, Parameter, Response, Route
 from flexportd.expose.openapi.schemas import PREFIX, Components, schema_of
 from flexportd.expose.openapi.tags import TAGS
-from flexportd.http.problems import AUTH_PROBLEMS, COMMON_PROBLEMS, PROBLEMS
-from flexportd.http.problems import TITLES
+from flexportd.http.problems import AUTH_PROBLEMS, COMMON_PROBLEMS, PROBLEMS, TITLES
 
 DESCRIPTION = """\
 Your own copy of your Flexport data. Read it here instead of calling Flexport's API.
