@@ -33,7 +33,7 @@ from flexportd.http.request_bodies import BodyBudget
 from flexportd.ingest.event_store import EVENT, store_webhook
 from flexportd.ingest.webhook import WebhookReceiver, WebhookRules
 from flexportd.ingest.webhook_refusals import WebhookRefusalLog
-from flexportd.jobs.cache_warm import CacheWarmer, LoopbackClient
+from flexportd.jobs.cache_warm import CacheWarmer, loopback_client
 from flexportd.jobs.definitions import define_jobs
 from flexportd.jobs.job import JobFunction
 from flexportd.jobs.retention import RetentionJob, RetentionPeriods
@@ -150,7 +150,7 @@ async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]
         documents = DocumentsService(settings, queue, cache, tasks, flexport.client if flexport else None)
         consumers = ChangeConsumers(
             settings, queue, registry, bus,
-            load=RequestLoad(connections.requests_so_far), reads_lists=flexport is not None,
+            load=RequestLoad(lambda: connections.network.requests), reads_lists=flexport is not None,
         )  # fmt: skip
         bus.subscribe(cache_invalidation(cache), documents.after_commit, consumers.after_commit)
         if flexport is not None:
@@ -158,7 +158,7 @@ async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]
         events = _event_handler(EventApplier(registry, clock, flexport.follow_up if flexport else None), bus)
         queue.add(events)
         retention = RetentionJob(db, clock, RetentionPeriods.from_settings(settings), trusted_time)
-        warmer = CacheWarmer(db, LoopbackClient(settings.storage.control_socket))
+        warmer = CacheWarmer(db, loopback_client(settings.storage.control_socket))
         jobs = {"cache_warm": warmer.run, "retention": retention.run} | (flexport.jobs() if flexport else {})
         scheduler.add(*define_jobs(settings, jobs))
         bodies = BodyBudget(settings.webhook.max_body)

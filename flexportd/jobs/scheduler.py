@@ -1,4 +1,4 @@
-"""Runs jobs when they are due or requested, and none concurrently with itself."""
+"""Runs jobs when they are due or requested, and none concurrently with itself; a run's start and result are on disk."""
 
 import asyncio
 import contextlib
@@ -12,11 +12,10 @@ import structlog
 from apscheduler.triggers.cron import CronTrigger
 
 from flexportd.clock import Clock, parse, stamp
-from flexportd.errors import ConflictError, NotFoundError, UnavailableError
+from flexportd.errors import ConflictError, FlexportdError, NotFoundError, UnavailableError
 from flexportd.escape import closest_match
-from flexportd.jobs.job import Cause, Every, Job, Schedule
-from flexportd.jobs.job_store import FAILING, JobStore, serialize_job, serialize_run
-from flexportd.jobs.run import ActiveRun
+from flexportd.jobs.job import Cause, Every, Job, JobRun, Schedule, StoppedError, duration, unexpected_message
+from flexportd.jobs.job_store import FAILING, JobStore, RunResult, serialize_job, serialize_run
 from flexportd.storage.database import Database
 from flexportd.tasks import Tasks
 
@@ -29,7 +28,83 @@ _LATE = timedelta(seconds=30)  # after which a run that was due counts as missed
 _POLL_INTERVAL = 5.0  # seconds between checks of the clock, at most: it may jump
 _FAST_POLL_INTERVAL = 0.5  # with a simulated clock
 _MIN_WAIT = 0.02  # seconds: a simulated clock moves in steps
+_CANCELLED = RunResult("cancelled", "The daemon was stopped during the run")
 _MIN_INTERVAL = 15.0  # real seconds between two runs with a faster clock
+
+
+class ActiveRun:
+    """A running job. `started` is set once its start is on disk or `error` says why it is not; `ended` at its end."""
+
+    def __init__(self, job: Job, cause: Cause, store: JobStore) -> None:
+        self.row = store.begin(job.name, cause)
+        self.started = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.error: UnavailableError | None = None
+        self._job = job
+        self._store = store
+        self._run = JobRun(job.name, self.row.id, cause)
+        self._task: asyncio.Task[Any] | None = None
+
+    async def execute(self) -> None:
+        """Run the job to its end, however it ends; only a cancellation is raised."""
+        self._task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        began, before, ending = loop.time(), self._store[self._job.name], _CANCELLED
+        try:
+            await self._store.save(self._job.name)
+            self.started.set()
+            ending = await self._attempt()
+        except UnavailableError as error:
+            # A run that would leave no trace after a crash does not start; its work needs the disk as well.
+            self.error, ending = error, RunResult("failed", str(error))
+        finally:
+            self._store.end(self.row, ending, loop.time() - began)
+            _log_result(self._job.name, before.consecutive_failures, ending)
+            try:
+                await asyncio.shield(self._save())
+            finally:
+                self.started.set()
+                self.ended.set()
+
+    def request_stop(self) -> None:
+        """Let the job end early, at a point of its choice."""
+        self._run.stopping.set()
+
+    def cancel(self) -> None:
+        """Cancel it where it is."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _save(self) -> None:
+        with contextlib.suppress(UnavailableError):  # the store keeps it, and tries again
+            await self._store.save(self._job.name)
+
+    async def _attempt(self) -> RunResult:
+        limit = asyncio.timeout(self._job.limit)
+        try:
+            async with limit:
+                return RunResult("done", await self._job.run(self._run))
+        except StoppedError as error:
+            return RunResult("cancelled", str(error))
+        except FlexportdError as error:
+            return RunResult("failed", str(error))
+        except asyncio.CancelledError:
+            if self._task is not None and self._task.cancelling():
+                raise
+            return RunResult("failed", "The job was cancelled internally")
+        except Exception as error:
+            if limit.expired():
+                return RunResult("timed_out", f"The job exceeded its time limit of {duration(self._job.limit)}")
+            log.exception("job_crashed", job=self._job.name)
+            return RunResult("failed", unexpected_message(error))
+
+
+def _log_result(job: str, failures: int, ending: RunResult) -> None:
+    """Log the first failure and the recovery, not each of many."""
+    if ending.outcome in ("failed", "timed_out") and not failures:
+        log.warning("job_failed", job=job, outcome=ending.outcome, reason=ending.message)
+    elif ending.outcome == "done" and failures:
+        log.info("job_recovered", job=job, failures=failures)
 
 
 @dataclass(slots=True)
