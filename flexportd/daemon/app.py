@@ -3,9 +3,8 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from flexportd import __version__, file_limit
@@ -35,7 +34,6 @@ from flexportd.ingest.webhook import WebhookReceiver, WebhookRules
 from flexportd.ingest.webhook_refusals import WebhookRefusalLog
 from flexportd.jobs.cache_warm import CacheWarmer, loopback_client
 from flexportd.jobs.definitions import define_jobs
-from flexportd.jobs.job import JobFunction
 from flexportd.jobs.retention import RetentionJob, RetentionPeriods
 from flexportd.jobs.scheduler import Scheduler
 from flexportd.queue.handlers import BatchHandler, Policy
@@ -50,35 +48,60 @@ from flexportd.tasks import Tasks
 _CLEAN_SHUTDOWN = "cache_seal"
 
 
-@dataclass(kw_only=True)
 class Daemon:
     """A running daemon: its parts, each built from the settings and the parts before it."""
 
-    settings: Settings
-    clock: Clock
-    tasks: Tasks
-    db: Database
-    cache: Cache
-    security: HttpSecurity
-    refusals: WebhookRefusalLog
-    connections: ConnectionPools
-    queue: Queue
-    scheduler: Scheduler
-    flexport: FlexportService | None
-    trusted_time: TrustedTime
-    documents: DocumentsService
-    consumers: ChangeConsumers
-    events: BatchHandler
-    receiver: WebhookReceiver
-    bodies: BodyBudget
-    retention: RetentionJob
-    jobs: Mapping[str, JobFunction]
-    rebuild: FieldRebuild
-    addresses: list[str] = field(default_factory=list)
-    parts: AppContext = field(init=False)
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.tasks = Tasks()
+        self.addresses: list[str] = []
 
-    def __post_init__(self) -> None:
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Build the parts; the stack closes those that have files or connections. Raises FlexportdError."""
+        settings, clock, tasks, enter = self.settings, self.clock, self.tasks, stack.enter_async_context
+        bus = CommitBus()
+        recorder = ImportRecorder(bus)
+        self.db = db = await enter(Database.open(settings.storage.data_dir))
+        self.cache = await enter(_cache(settings, db, clock))  # closed after the last commit
+        self.security = await enter(HttpSecurity.open(settings, db, clock))
+        self.refusals = await enter(WebhookRefusalLog.open(db, clock))
+        self.queue = queue = Queue(db, clock, Policy.from_settings(settings))
+        self.scheduler = scheduler = Scheduler(db, clock, tasks)
+        self.flexport = flexport = await enter(
+            open_flexport(settings, queue, registry=REGISTRY, observer=recorder, scheduler=scheduler)
+        )
+        stack.push_async_callback(tasks.stop)  # before the client closes: no task may still be sending a request
+        server = settings.server
+        limits = ConnectionLimits(server.max_connections, server.max_connections_per_address, server.trusted_proxies)
+        self.connections = connections = ConnectionPools.create(limits, file_limit.current()[0])
+        self.trusted_time = TrustedTime(db, clock, _flexport_clock(settings, flexport))
+        client = flexport.client if flexport else None
+        self.documents = DocumentsService(settings, queue, self.cache, tasks, client)
+        self.consumers = ChangeConsumers(
+            settings, queue, REGISTRY, bus,
+            load=RequestLoad(lambda: connections.network.requests), reads_lists=flexport is not None,
+        )  # fmt: skip
+        bus.subscribe(cache_invalidation(self.cache), self.documents.after_commit, self.consumers.after_commit)
+        if flexport is not None:
+            bus.subscribe(flexport.after_commit)
+        self.events = _event_handler(EventApplier(REGISTRY, clock, flexport.follow_up if flexport else None), bus)
+        queue.add(self.events)
+        self.retention = RetentionJob(db, clock, RetentionPeriods.from_settings(settings), self.trusted_time)
+        warmer = CacheWarmer(db, loopback_client(settings.storage.control_socket))
+        self.jobs = {"cache_warm": warmer.run, "retention": self.retention.run} | (flexport.jobs() if flexport else {})
+        scheduler.add(*define_jobs(settings, self.jobs))
+        self.bodies = BodyBudget(settings.webhook.max_body)
+        self.receiver = WebhookReceiver(
+            db.writer.batched(store_webhook), queue, clock, WebhookRules.from_settings(settings), self.bodies,
+            refusals=self.refusals,
+        )  # fmt: skip
+        self.rebuild = FieldRebuild(db, REGISTRY, clock, recorder)
         self.parts = _app_context(self)
+        with contextlib.suppress(UnavailableError):  # the writer logs it, and the next check does it
+            await self.trusted_time.check()
+        await queue.load()
+        stack.push_async_callback(scheduler.stop)
 
     async def start(self) -> None:
         """Start the loops in the background and the jobs."""
@@ -132,52 +155,11 @@ class Daemon:
 async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
     """A daemon from its first open file to its last closed one. Raises FlexportdError when it cannot start."""
     await asyncio.to_thread(_check_permissions, settings)
+    daemon = Daemon(settings, clock)
     async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        tasks, bus, registry = Tasks(), CommitBus(), REGISTRY
-        recorder = ImportRecorder(bus)
-        db = await enter(Database.open(settings.storage.data_dir))
-        cache = await enter(_cache(settings, db, clock))  # closed after the last commit
-        security = await enter(HttpSecurity.open(settings, db, clock))
-        refusals = await enter(WebhookRefusalLog.open(db, clock))
-        queue, scheduler = Queue(db, clock, Policy.from_settings(settings)), Scheduler(db, clock, tasks)
-        flexport = await enter(
-            open_flexport(settings, queue, registry=registry, observer=recorder, scheduler=scheduler)
-        )
-        stack.push_async_callback(tasks.stop)  # before the client closes: no task may still be sending a request
-        connections = _connections(settings)
-        trusted_time = TrustedTime(db, clock, _flexport_clock(settings, flexport))
-        documents = DocumentsService(settings, queue, cache, tasks, flexport.client if flexport else None)
-        consumers = ChangeConsumers(
-            settings, queue, registry, bus,
-            load=RequestLoad(lambda: connections.network.requests), reads_lists=flexport is not None,
-        )  # fmt: skip
-        bus.subscribe(cache_invalidation(cache), documents.after_commit, consumers.after_commit)
-        if flexport is not None:
-            bus.subscribe(flexport.after_commit)
-        events = _event_handler(EventApplier(registry, clock, flexport.follow_up if flexport else None), bus)
-        queue.add(events)
-        retention = RetentionJob(db, clock, RetentionPeriods.from_settings(settings), trusted_time)
-        warmer = CacheWarmer(db, loopback_client(settings.storage.control_socket))
-        jobs = {"cache_warm": warmer.run, "retention": retention.run} | (flexport.jobs() if flexport else {})
-        scheduler.add(*define_jobs(settings, jobs))
-        bodies = BodyBudget(settings.webhook.max_body)
-        receiver = WebhookReceiver(
-            db.writer.batched(store_webhook), queue, clock, WebhookRules.from_settings(settings), bodies,
-            refusals=refusals,
-        )  # fmt: skip
-        daemon = Daemon(
-            settings=settings, clock=clock, tasks=tasks, db=db, cache=cache, security=security, refusals=refusals,
-            connections=connections, queue=queue, scheduler=scheduler, flexport=flexport, trusted_time=trusted_time,
-            documents=documents, consumers=consumers, events=events, receiver=receiver, bodies=bodies,
-            retention=retention, jobs=jobs, rebuild=FieldRebuild(db, registry, clock, recorder),
-        )  # fmt: skip
-        with contextlib.suppress(UnavailableError):  # the writer logs it, and the next check does it
-            await trusted_time.check()
-        await queue.load()
-        stack.push_async_callback(scheduler.stop)
+        await daemon.open(stack)
         await daemon.start()
-        daemon.addresses += await listen(stack, settings, daemon.parts, security)
+        daemon.addresses += await listen(stack, settings, daemon.parts, daemon.security)
         yield daemon
         await daemon.wind_down()
         # Now the stack closes: first the web servers, which finish the requests that they have.
@@ -224,12 +206,6 @@ def _check_permissions(settings: Settings) -> None:
     problems = list(permissions.problems(storage.data_dir, storage.cache_dir, storage.control_socket))
     if problems:
         raise ConfigError(problems)
-
-
-def _connections(settings: Settings) -> ConnectionPools:
-    server = settings.server
-    limits = ConnectionLimits(server.max_connections, server.max_connections_per_address, server.trusted_proxies)
-    return ConnectionPools.create(limits, file_limit.current()[0])
 
 
 def _task_failures(tasks: Tasks) -> dict[str, str]:

@@ -12,7 +12,7 @@ from aiohttp import web
 from flexportd.cli.command import Invocation
 from flexportd.cli.commands.jobs import jobs as jobs_command
 from flexportd.cli.exit_codes import Exit
-from flexportd.daemon import control_socket
+from flexportd.daemon import sockets
 from flexportd.errors import ConflictError, FlexportdError, NotFoundError
 from flexportd.expose.api import jobs
 from flexportd.expose.context import JOBS
@@ -85,7 +85,7 @@ async def served_from(parts, clock, folder: Path):
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        await web.SockSite(runner, control_socket.bind(place)).start()
+        await web.SockSite(runner, sockets.bind_control_socket(place)).start()
         one = Served(scheduler, http, f"http://127.0.0.1:{runner.addresses[0][1]}", config)
         scheduler.add(Job(name="full_sync", title="Read every list.", run=one.work, schedule=Every(3600), limit=60))
         scheduler.add(
