@@ -13,12 +13,11 @@ from flexportd.core.resources.registry import Registry
 from flexportd.core.search.indexer import Indexer
 from flexportd.core.trusted_time import TrustedTime
 from flexportd.expose import context
-from flexportd.expose.context import DisplaySettings, ServerInfo
+from flexportd.expose.context import DisplaySettings, FileServices, JobControl, ServerInfo, Upstream, WebhookEndpoint
 from flexportd.expose.dashboard import assets, render
 from flexportd.expose.dashboard.error_pages import public_error_page
 from flexportd.expose.dashboard.routes import add_routes
 from flexportd.expose.data_age import Freshness
-from flexportd.expose.interfaces import FileServices, JobControl, Upstream, WebhookEndpoint
 from flexportd.expose.middleware import auth_middleware
 from flexportd.expose.openapi.route import SERVED_ROUTES, Route
 from flexportd.expose.openapi.router import register

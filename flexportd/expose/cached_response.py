@@ -9,9 +9,8 @@ import msgspec
 from aiohttp import hdrs, web
 
 from flexportd.cache import kind_of
-from flexportd.expose.context import CACHE
+from flexportd.expose.context import CACHE, CANONICAL_PATH, PRINCIPAL
 from flexportd.expose.openapi.route import Route
-from flexportd.expose.request_keys import CANONICAL_PATH, PRINCIPAL
 from flexportd.http.compression import cache_key, compress, negotiate
 from flexportd.http.responses import JSON, PreparedResponse, PreparedStreamResponse, if_none_match, not_modified
 

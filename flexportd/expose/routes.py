@@ -12,8 +12,7 @@ from flexportd.expose.api import nested_lists, resources, webhooks
 from flexportd.expose.dashboard.pages import share
 from flexportd.expose.feeds import icalendar
 from flexportd.expose.openapi.declaration import routes_of
-from flexportd.expose.openapi.route import API, Route
-from flexportd.expose.openapi.tags import TAGS
+from flexportd.expose.openapi.route import API, TAGS, Route
 from flexportd.expose.streaming import sse
 
 _MODULES = [importlib.import_module(f"{api.__name__}.{found.name}") for found in pkgutil.iter_modules(api.__path__)]

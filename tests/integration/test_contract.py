@@ -12,8 +12,8 @@ import pytest
 
 from flexportd.clock import Clock
 from flexportd.core.resources.registry import RESOURCE_TYPES
-from flexportd.expose.openapi.blanks import NOT_BLANK, strip
 from flexportd.expose.openapi.document import openapi_document
+from flexportd.expose.openapi.parameters import NOT_BLANK, strip
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
 from flexportd.storage.repositories.exceptions import ExceptionFields

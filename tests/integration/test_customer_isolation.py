@@ -15,7 +15,7 @@ from aiohttp import web
 from flexportd.core.resources.documents import CUSTOMER_TYPES
 from flexportd.expose.dashboard.routes import add_routes
 from flexportd.expose.openapi.document import openapi_document as description
-from flexportd.expose.security.opaque_values import OpaqueCodec
+from flexportd.expose.security.authorization import OpaqueCodec
 from flexportd.flexport.models.documents import TYPES
 from flexportd.settings import Settings
 from tests.crawling import crawl

@@ -34,8 +34,7 @@ from flexportd.expose.api import queue as queue_api
 from flexportd.expose.api import resources as resources_api
 from flexportd.expose.api import shipments as shipments_api
 from flexportd.expose.app import AppContext
-from flexportd.expose.context import ServerInfo
-from flexportd.expose.interfaces import FileServices
+from flexportd.expose.context import FileServices, ServerInfo
 from flexportd.expose.middleware import auth_middleware
 from flexportd.expose.openapi.declaration import routes_of
 from flexportd.expose.openapi.router import register

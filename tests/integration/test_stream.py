@@ -22,18 +22,17 @@ from flexportd.core.events.applier import WriteSet
 from flexportd.core.exceptions.worker import ExceptionWorker
 from flexportd.daemon.after_commit import CommitBus
 from flexportd.errors import RefusedError, UnavailableError
+from flexportd.expose.context import PRINCIPAL
 from flexportd.expose.middleware import error_middleware
 from flexportd.expose.openapi.declaration import routes_of
 from flexportd.expose.openapi.router import register
-from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
-from flexportd.expose.security.authentication import MAX_CACHED_KEYS, KeyAuthenticator
-from flexportd.expose.security.opaque_values import OpaqueCodec
+from flexportd.expose.security.authentication import MAX_CACHED_KEYS, KeyAuthenticator, UsageCounter
+from flexportd.expose.security.authorization import OpaqueCodec
 from flexportd.expose.streaming import broadcaster as hubs
 from flexportd.expose.streaming import sse
 from flexportd.expose.streaming.broadcaster import BROADCASTER, Broadcaster
 from flexportd.expose.streaming.sse import end_streams
-from flexportd.expose.usage_counters import UsageCounter
 from flexportd.http.connections import Timeouts
 from flexportd.settings import Settings
 from flexportd.storage.repositories.audiences import Audience

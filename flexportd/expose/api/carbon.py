@@ -8,8 +8,7 @@ from flexportd.core.resources import shipments
 from flexportd.errors import not_found
 from flexportd.expose.api.shipments import shipment_id, visible_shipment_id
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import DB, READS, UPSTREAM
-from flexportd.expose.interfaces import require_flexport
+from flexportd.expose.context import DB, READS, UPSTREAM, require_flexport
 from flexportd.expose.openapi.declaration import route
 from flexportd.expose.serialize import json_document
 from flexportd.http.problem_types import UPSTREAM_PROBLEMS

@@ -24,7 +24,7 @@ from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.security import authorization
-from flexportd.expose.security.opaque_values import MAX_NUMBER, OpaqueCodec, codec_of
+from flexportd.expose.security.authorization import MAX_NUMBER, OpaqueCodec, codec_of
 from flexportd.expose.serialize import serialize_fields
 from flexportd.storage.queries.filters import choice_of_filters
 from flexportd.storage.repositories.audiences import FROM_BEGINNING

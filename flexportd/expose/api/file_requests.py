@@ -17,9 +17,7 @@ from flexportd.core.resources import documents, shipments
 from flexportd.core.resources.resource_type import MAX_ID_LENGTH
 from flexportd.errors import ConflictError, InvalidError, not_found
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CLOCK, DB, FILES
-from flexportd.expose.file_response import file_headers
-from flexportd.expose.interfaces import require_flexport
+from flexportd.expose.context import CLOCK, DB, FILES, require_flexport
 from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import parse_object_id
 from flexportd.expose.openapi.route import Response
@@ -27,7 +25,7 @@ from flexportd.expose.openapi.router import json_body
 from flexportd.expose.openapi.schemas import json_response
 from flexportd.expose.security import authorization
 from flexportd.expose.serialize import json_document
-from flexportd.expose.streamed_response import StreamedResponse, send_chunks
+from flexportd.expose.streamed_response import StreamedResponse, file_headers, send_chunks
 from flexportd.http.responses import PreparedStreamResponse
 from flexportd.storage.repositories.document_files import DocumentFile
 from flexportd.storage.repositories.resources import Record

@@ -14,9 +14,7 @@ from flexportd.core.resources import documents
 from flexportd.errors import NotFoundError, not_found
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CLOCK, DB, FILES
-from flexportd.expose.file_response import FileBody, send
-from flexportd.expose.interfaces import FileServices, require_flexport
+from flexportd.expose.context import CLOCK, DB, FILES, FileServices, require_flexport
 from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.parameters import text
 from flexportd.expose.openapi.query_params import ListRules
@@ -24,8 +22,9 @@ from flexportd.expose.openapi.route import Parameter, Response
 from flexportd.expose.openapi.router import param
 from flexportd.expose.openapi.schemas import json_response, list_schema
 from flexportd.expose.security import authorization
-from flexportd.expose.security.opaque_values import codec_of
+from flexportd.expose.security.authorization import codec_of
 from flexportd.expose.serialize import json_document
+from flexportd.expose.streamed_response import FileBody, send_file
 from flexportd.http.problems import problem
 from flexportd.http.responses import PreparedStreamResponse
 from flexportd.storage.repositories.document_files import LISTING, DocumentFile
@@ -149,7 +148,7 @@ async def get_document_file(request: web.Request) -> web.StreamResponse:
             return await _send(request, found)
     cached = None if document is None else await services.cache.get(document)
     if cached is not None:
-        return await send(request, _cached_body(cached))
+        return await send_file(request, _cached_body(cached))
     if document is None:
         raise not_found("document", key)
     return await _request_file(request, services, document, row)
@@ -227,7 +226,7 @@ async def _open_archived(request: web.Request, row: DocumentFile) -> _OpenFile |
 async def _send(request: web.Request, opened: _OpenFile) -> web.StreamResponse:
     body, file = opened
     try:
-        return await send(request, body)
+        return await send_file(request, body)
     finally:
         file.close()
 

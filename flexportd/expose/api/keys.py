@@ -15,14 +15,12 @@ from flexportd.core.json_types import doc
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.base_url import base_url
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CLOCK, DB
-from flexportd.expose.openapi.blanks import NOT_BLANK
+from flexportd.expose.context import CLOCK, DB, PRINCIPAL
 from flexportd.expose.openapi.declaration import list_route, route
-from flexportd.expose.openapi.parameters import identifier
+from flexportd.expose.openapi.parameters import NOT_BLANK, identifier
 from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.router import json_body
 from flexportd.expose.openapi.schemas import json_response
-from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.authentication import AUTHENTICATOR, MAX_CACHED_KEYS, KeyAuthenticator
 from flexportd.expose.serialize import json_document
 from flexportd.expose.streaming.broadcaster import BROADCASTER

@@ -13,16 +13,14 @@ from flexportd.core.history.as_of import check_filters, check_includes
 from flexportd.expose import cursors
 from flexportd.expose.api.as_of import AsOfListFactory, open_as_of
 from flexportd.expose.cached_response import EncodedPage, encode_page, respond
-from flexportd.expose.context import DB, DISPLAY
+from flexportd.expose.context import DB, DISPLAY, QUERY
 from flexportd.expose.cursors import Cursor
 from flexportd.expose.feeds.export import ROWS_AT_ONCE, CsvRowWriter, Export, send_export
 from flexportd.expose.openapi.enum_values import check_words
 from flexportd.expose.openapi.query_params import ListRequest, ListRules
-from flexportd.expose.request_keys import QUERY
 from flexportd.expose.security import authorization
+from flexportd.expose.security.authorization import OpaqueCodec, codec_of, deny_list
 from flexportd.expose.security.authorization import check_includes as check_own_includes
-from flexportd.expose.security.authorization import deny_list
-from flexportd.expose.security.opaque_values import OpaqueCodec, codec_of
 from flexportd.expose.serialize import select_fields
 from flexportd.storage.database import Database
 from flexportd.storage.queries.list_query import PageRequest

@@ -23,16 +23,14 @@ from flexportd.expose.api.resource_filters import list_definition
 from flexportd.expose.api.shipments import LIST as SHIPMENT_LIST
 from flexportd.expose.api.shipments import TABLE as SHIPMENT_TABLE
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CLOCK, DB, READS, UPSTREAM
-from flexportd.expose.interfaces import require_flexport
+from flexportd.expose.context import CLOCK, DB, READS, UPSTREAM, require_flexport
 from flexportd.expose.openapi.parameters import id_param, parse_object_id
 from flexportd.expose.openapi.query_params import ListRules, list_params, object_params
-from flexportd.expose.openapi.route import API, Route
+from flexportd.expose.openapi.route import API, TAGS, Route
 from flexportd.expose.openapi.router import param
 from flexportd.expose.openapi.schemas import json_response, page_response, resource_schema
-from flexportd.expose.openapi.tags import TAGS
 from flexportd.expose.security import authorization
-from flexportd.expose.security.opaque_values import codec_of
+from flexportd.expose.security.authorization import codec_of
 from flexportd.http.problem_types import UPSTREAM_PROBLEMS
 from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories import changes

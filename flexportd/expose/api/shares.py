@@ -19,13 +19,12 @@ from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.shipments import shipment_id
 from flexportd.expose.base_url import NO_BASE_URL, base_url
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CLOCK, DB, READS
+from flexportd.expose.context import CLOCK, DB, PRINCIPAL, READS
 from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.router import json_body
 from flexportd.expose.openapi.schemas import json_response
-from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.authentication import AUTHENTICATOR
 from flexportd.expose.serialize import json_document
 from flexportd.storage.repositories.shares import LISTING

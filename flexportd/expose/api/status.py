@@ -27,8 +27,9 @@ from flexportd.expose.context import (
     UPSTREAM,
     WEBHOOK_REFUSALS,
     WEBHOOKS,
+    FlexportState,
+    SyncForecast,
 )
-from flexportd.expose.interfaces import FlexportState, SyncForecast
 from flexportd.expose.openapi.declaration import route
 from flexportd.expose.streaming.broadcaster import BROADCASTER
 from flexportd.expose.webhook_refusals import hint, refusal_warnings

@@ -14,8 +14,7 @@ from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import InvalidError, not_found
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CLOCK, DB, REGISTRY, UPSTREAM
-from flexportd.expose.interfaces import FlexportState, SyncForecast, require_flexport
+from flexportd.expose.context import CLOCK, DB, REGISTRY, UPSTREAM, FlexportState, SyncForecast, require_flexport
 from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.enum_values import not_allowed_message
 from flexportd.expose.openapi.parameters import identifier

@@ -12,8 +12,7 @@ from flexportd.core.resources.registry import RESOURCE_TYPES
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.sync import resource_by_name
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import DB, UPSTREAM
-from flexportd.expose.interfaces import require_flexport
+from flexportd.expose.context import DB, UPSTREAM, require_flexport
 from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.parameters import choice
 from flexportd.expose.openapi.query_params import ListRules

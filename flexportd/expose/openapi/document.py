@@ -5,9 +5,8 @@ from typing import Any
 
 from flexportd import __version__
 from flexportd.expose.openapi.parameters import identifier
-from flexportd.expose.openapi.route import JSON, Parameter, Response, Route
+from flexportd.expose.openapi.route import JSON, TAGS, Parameter, Response, Route
 from flexportd.expose.openapi.schemas import PREFIX, Components, schema_of
-from flexportd.expose.openapi.tags import TAGS
 from flexportd.http.problem_types import AUTH_PROBLEMS, COMMON_PROBLEMS, PROBLEMS
 from flexportd.http.problems import TITLES
 

@@ -13,11 +13,31 @@ from flexportd.core.resources.resource_type import MAX_ID_LENGTH, ResourceType
 from flexportd.core.search.lookup import IDENTIFYING
 from flexportd.errors import InvalidError
 from flexportd.expose.cursors import MAX_CURSOR
-from flexportd.expose.openapi.blanks import NOT_BLANK, NOT_BLANK_WORD, strip
 from flexportd.expose.openapi.enum_values import Vocabulary, not_allowed_message
 from flexportd.expose.openapi.route import Parameter
 from flexportd.storage.queries.filters import Filter
 from flexportd.storage.queries.table import Key
+
+# Blank characters, the same in our JSON schemas and in our code. Python and ECMAScript, whose rules JSON Schema follows,
+# differ on characters such as U+001D and U+FEFF, so they are listed here.
+_BLANK = r"\s\u0001-\u001f\u0085\ufeff"
+
+# Both name the first non-blank character, so that a text matches in one way only (no backtracking).
+NOT_BLANK = rf"^[{_BLANK}]*[^{_BLANK}\u0000][^\u0000]*$"
+"""At least one non-blank character, and no NUL."""
+
+NOT_BLANK_WORD = rf"^[{_BLANK}]*[^,{_BLANK}\u0000][^,\u0000]*$"
+"""The same without commas: one word of a list."""
+
+_BLANKS = "\0" + "".join(
+    char for char in map(chr, (*range(1, 0x3001), 0xFEFF)) if re.fullmatch(f"[{_BLANK}]", char)
+)  # fmt: skip
+
+
+def strip(text: str) -> str:
+    """The text without leading and trailing blanks."""
+    return text.strip(_BLANKS)
+
 
 MAX_VALUE = 1000  # characters of one value
 MAX_VALUES = 50

@@ -2,15 +2,45 @@
 
 import functools
 import inspect
+import json
 from collections.abc import Iterable, Mapping
+from datetime import date
+from importlib import resources
 from typing import Any
 
 import msgspec
 
+from flexportd.core.resources import values
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.expose.openapi.examples import example_of
+from flexportd.expose import serialize
 from flexportd.expose.openapi.route import JSON, Response, Route, Schema
 from flexportd.storage.queries.table import MOMENTS, Field
+
+_TODAY = date(2026, 3, 10)
+_AT = "2026-03-04T02:41:10.512Z"
+
+
+@functools.cache
+def _objects() -> dict[str, Any]:
+    """Resource -> an invented object as Flexport sends it, by the published schema."""
+    text = resources.files("flexportd.expose.openapi").joinpath("examples.json").read_text(encoding="utf-8")
+    objects: dict[str, Any] = json.loads(text)
+    return objects
+
+
+def example_of(domain: ResourceType) -> Any:
+    """An example object of a resource, serialised by the code of the API; None without one."""
+    wire = _objects().get(domain.name)
+    if wire is None:
+        return None
+    model, _ = domain.wire.load(json.dumps(wire).encode())
+    fields = dict.fromkeys(domain.table.names) | dict(domain.normalise(model))
+    stamp = values.instant(domain.timestamp(model)) or _AT
+    row: dict[str, Any] = {"id": model.key, **fields}
+    row |= {f"{name}_at": at for name, at in zip(domain.table.moments, domain.table.instants(fields), strict=True)}
+    row |= {"as_of": stamp, "source": "webhook", "synced_at": _AT, "first_seen_at": _AT, "removed_at": None}
+    return msgspec.json.decode(msgspec.json.encode(serialize.serialize_resource(domain, row, _TODAY)))
+
 
 _TIME = {"type": ["string", "null"], "format": "date-time"}
 _DAY = {"type": ["string", "null"], "format": "date"}
