@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from flexportd import __version__
 from flexportd.clock import parse
 from flexportd.core.events.counts import by_milestone
-from flexportd.expose.api.health import not_ready_reasons
+from flexportd.expose.api.status import not_ready_reasons
 from flexportd.expose.context import (
     BODIES,
     CACHE,

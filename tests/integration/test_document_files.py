@@ -28,7 +28,6 @@ from flexportd.core.resources.registry import Registry
 from flexportd.core.unit_of_work import ChangeCause
 from flexportd.daemon import control_socket
 from flexportd.errors import FlexportdError
-from flexportd.expose.api import file_requests as archive_api
 from flexportd.expose.api import files as files_api
 from flexportd.expose.api import queue as queue_api
 from flexportd.expose.api import resources as resources_api
@@ -141,7 +140,7 @@ class House:
         self.parts.add_to(app)
         app[ACCESS_POLICY] = AccessPolicy(self.clock, checks_hosts=False)
         own = resources_api.resources(Registry())["shipments"].routes()
-        routes = [*routes_of(archive_api, files_api, shipments_api, queue_api), *own]
+        routes = [*routes_of(files_api, shipments_api, queue_api), *own]
         register(app, literal_first(routes))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()

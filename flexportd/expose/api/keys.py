@@ -18,7 +18,6 @@ from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CLOCK, DB, PRINCIPAL
 from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.parameters import NOT_BLANK, identifier
-from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.router import json_body
 from flexportd.expose.openapi.schemas import json_response
 from flexportd.expose.security.authentication import AUTHENTICATOR, MAX_CACHED_KEYS, KeyAuthenticator
@@ -26,8 +25,6 @@ from flexportd.expose.serialize import json_document
 from flexportd.expose.streaming.broadcaster import BROADCASTER
 from flexportd.storage.repositories.keys import LISTING, StoredKey
 from flexportd.storage.transaction import Transaction
-
-FIELDS = tuple(AccessKey.__annotations__)
 
 # One line, not blank.
 _LINE = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
@@ -67,16 +64,13 @@ class CreatedAccessKey(AccessKey):
     shipments: int | None
 
 
-LIST = ListEndpoint(
-    rules=ListRules(
-        sorts={"created_at": "created_at", "id": "id"},
-        filters=LISTING.filters,
-        fields=FIELDS,
-        text_keys=True,
-    ),
+LIST = ListEndpoint.of(
+    AccessKey,
+    {"created_at": "created_at", "id": "id"},
+    LISTING.filters,
     read=lambda tx, page: tx.keys.page(page),
-    document=dict,
     as_of=lambda tx: tx.keys.changed_at(),
+    text_keys=True,
 )
 
 

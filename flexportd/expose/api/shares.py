@@ -22,7 +22,6 @@ from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CLOCK, DB, PRINCIPAL, READS
 from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.parameters import identifier
-from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.router import json_body
 from flexportd.expose.openapi.schemas import json_response
 from flexportd.expose.security.authentication import AUTHENTICATOR
@@ -63,16 +62,13 @@ class SharedShipmentView(TypedDict):
     expires_at: str
 
 
-LIST = ListEndpoint(
-    rules=ListRules(
-        sorts={"created_at": "created_at", "id": "id"},
-        filters=LISTING.filters,
-        fields=tuple(ShareLink.__annotations__),
-        text_keys=True,
-    ),
+LIST = ListEndpoint.of(
+    ShareLink,
+    {"created_at": "created_at", "id": "id"},
+    LISTING.filters,
     read=lambda tx, page: tx.shares.page(page),
-    document=dict,
     as_of=lambda tx: tx.shares.changed_at(),
+    text_keys=True,
 )
 
 

@@ -18,8 +18,8 @@ from flexportd.expose.openapi.route import Parameter
 from flexportd.storage.queries.filters import Filter
 from flexportd.storage.queries.table import Key
 
-# Blank characters, the same in our JSON schemas and in our code. Python and ECMAScript, whose rules JSON Schema follows,
-# differ on characters such as U+001D and U+FEFF, so they are listed here.
+# Blank characters, the same in our JSON schemas and in our code. Python and ECMAScript, whose rules JSON Schema
+# follows, differ on characters such as U+001D and U+FEFF, so they are listed here.
 _BLANK = r"\s\u0001-\u001f\u0085\ufeff"
 
 # Both name the first non-blank character, so that a text matches in one way only (no backtracking).
