@@ -13,6 +13,7 @@ from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.search.lookup import lookup
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError
 from flexportd.expose.context import CANONICAL_PATH, DB, QUERY, READS
+from flexportd.expose.openapi.parameters import parse_object_id
 from flexportd.expose.openapi.query_params import parse_unique
 from flexportd.expose.openapi.route import Handler, Route
 from flexportd.expose.security import authorization
@@ -36,7 +37,7 @@ async def resolve_reference(request: web.Request, domain: ResourceType, text: st
     reference. Raises AmbiguousError, which lists the ids.
     """
     seen = authorization.audience_of(request)
-    key = domain.parse_id(text.upper().removeprefix("FLEX-") if domain.name == "shipments" else text)
+    key = parse_object_id(domain, text)
 
     def read(tx: Transaction) -> list[tuple[Key, str]]:
         record = None if key is None else request.app[READS].get(tx, domain, key)
@@ -137,16 +138,11 @@ async def resolve_path_reference(request: web.Request, name: str, domain: Resour
     if key is None:
         return False
     request.match_info[name] = str(key)
-    request[CANONICAL_PATH] = _canonical_path(request)
-    return True
-
-
-def _canonical_path(request: web.Request) -> str:
-    """The path with the id in place of the reference."""
     resource = request.match_info.route.resource
     assert resource is not None
     parts = {name: quote(value, safe="") for name, value in request.match_info.items()}
-    return re.sub(r"\{(\w+)[^{}]*\}", lambda found: parts[found[1]], resource.canonical)
+    request[CANONICAL_PATH] = re.sub(r"\{(\w+)[^{}]*\}", lambda found: parts[found[1]], resource.canonical)
+    return True
 
 
 def _query(request: web.Request) -> MultiMapping[str]:
@@ -175,7 +171,9 @@ def json_body(request: web.Request, kind: type[T]) -> T:
 
 async def _read_body(request: web.Request, route: Route) -> Any:
     media = request.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
-    text = await _uncompressed_body(request)
+    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() not in ("", "identity"):
+        raise RefusedError(415, "unsupported-media-type", "The body must not be compressed.")
+    text = await read_body(request, MAX_BODY)
     if not text and not route.body_required:
         text = b"{}"
     elif media != "application/json" and not media.endswith("+json"):
@@ -187,18 +185,8 @@ async def _read_body(request: web.Request, route: Route) -> Any:
         return msgspec.json.decode(text, type=route.body)
     except msgspec.ValidationError as error:
         sentence, _, place = str(error).partition(" - at `")
-        name = place.rstrip("`").removeprefix("$.") or _field_in_message(sentence) or "body"
+        # Some messages name the field themselves, such as "Object contains unknown field `x`".
+        name = place.rstrip("`").removeprefix("$.") or sentence.partition(" field `")[2].partition("`")[0] or "body"
         raise InvalidError(f"the body is invalid: {sentence} (at {name[:100]})", name[:100]) from None
     except (ValueError, RecursionError) as error:
         raise InvalidError(f"the body is not JSON: {error}", "body") from None
-
-
-def _field_in_message(sentence: str) -> str | None:
-    """The field that a sentence such as "Object contains unknown field `x`" names."""
-    return sentence.partition(" field `")[2].partition("`")[0] or None
-
-
-async def _uncompressed_body(request: web.Request) -> bytes:
-    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() not in ("", "identity"):
-        raise RefusedError(415, "unsupported-media-type", "The body must not be compressed.")
-    return await read_body(request, MAX_BODY)
