@@ -67,6 +67,15 @@ async def respond(
     return PreparedStreamResponse(answer)
 
 
+async def respond_with(request: web.Request, document: Any) -> web.StreamResponse:
+    """Respond with a document that is ready, such as the result of an action."""
+
+    async def build() -> Any:
+        return document
+
+    return await respond(request, build)
+
+
 def _is_shareable(request: web.Request) -> bool:
     """Whether all callers with the scope `read` get the same response: the cache fast path gives it to each of them."""
     route: Route | None = getattr(request.match_info.handler, "route", None)

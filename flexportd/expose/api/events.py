@@ -9,7 +9,7 @@ from aiohttp import web
 from flexportd.core.events.applier import event_title
 from flexportd.errors import not_found
 from flexportd.expose.api.list_endpoint import ListEndpoint
-from flexportd.expose.cached_response import respond
+from flexportd.expose.cached_response import respond, respond_with
 from flexportd.expose.context import CLOCK, DB, QUEUE, WEBHOOKS
 from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.enum_values import EVENT_TYPES
@@ -143,14 +143,7 @@ async def replay_event(request: web.Request) -> web.StreamResponse:
         return 1
 
     request.app[QUEUE].added("event", await request.app[DB].write(work))
-
-    async def build() -> dict[str, Any]:
-        return {"id": event_id, "state": "ready"}
-
-    return await respond(request, build)
-
-
-_SIGNATURE = {"type": "string", "pattern": "^sha256=[0-9a-fA-F]{64}$"}
+    return await respond_with(request, {"id": event_id, "state": "ready"})
 
 
 class WebhookAcknowledgement(TypedDict):
@@ -171,9 +164,9 @@ class WebhookAcknowledgement(TypedDict):
     any_slashes=True,
     headers=(
         Parameter(
-            name="X-Hub-Signature-256",
-            description="sha256= followed by the signature in hexadecimal digits.",
-            schema=_SIGNATURE,
+            "X-Hub-Signature-256",
+            "sha256= followed by the signature in hexadecimal digits.",
+            {"type": "string", "pattern": "^sha256=[0-9a-fA-F]{64}$"},
             where="header",
         ),
     ),

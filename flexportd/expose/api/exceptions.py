@@ -17,7 +17,7 @@ from flexportd.core.resources.identifiers import int_id
 from flexportd.errors import not_found
 from flexportd.expose.api.list_endpoint import ListEndpoint, restrict_as_of
 from flexportd.expose.api.shipments import record_of, visible_shipment_id
-from flexportd.expose.cached_response import respond
+from flexportd.expose.cached_response import respond_with
 from flexportd.expose.context import DB
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.declaration import list_route, route
@@ -173,9 +173,5 @@ def load_visible(request: web.Request, tx: Transaction) -> ExceptionRow:
 async def get_exception(request: web.Request) -> web.StreamResponse:
     """Get an exception, open or closed."""
     query_params.parse_unique(request.query, ())
-
-    async def build() -> dict[str, Any]:
-        row = await request.app[DB].read(lambda tx: load_visible(request, tx))
-        return _document(codec_of(request), msgspec.structs.asdict(row))
-
-    return await respond(request, build)
+    row = await request.app[DB].read(lambda tx: load_visible(request, tx))
+    return await respond_with(request, _document(codec_of(request), msgspec.structs.asdict(row)))

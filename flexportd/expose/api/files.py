@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import AsyncGenerator, Generator
 from datetime import timedelta
-from typing import Annotated, Any, BinaryIO, Literal, TypedDict
+from typing import Annotated, BinaryIO, Literal, TypedDict
 
 import msgspec
 from aiohttp import web
@@ -26,7 +26,7 @@ from flexportd.core.resources import documents, shipments
 from flexportd.core.resources.resource_type import MAX_ID_LENGTH
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, not_found
 from flexportd.expose.api.list_endpoint import ListEndpoint
-from flexportd.expose.cached_response import respond
+from flexportd.expose.cached_response import respond, respond_with
 from flexportd.expose.context import CLOCK, DB, FILES, FileServices, require_flexport
 from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.parameters import parse_object_id, text
@@ -93,17 +93,13 @@ async def document_id(request: web.Request) -> str:
 )
 async def list_files_of_document(request: web.Request) -> web.StreamResponse:
     """List all versions of a document's file."""
-    key = await document_id(request)
-
-    async def build() -> dict[str, object]:
-        document, rows = await _load_document(request, key)
-        codec = codec_of(request)
-        data = [file_version(msgspec.structs.asdict(row)) for row in rows]
-        if codec is not None:  # file ids count the files of all documents
-            data = [{**one, "id": str(codec.encode_number(int(one["id"])))} for one in data]
-        return {"data": data, "next": None, "as_of": (document.as_of or None) if document else None}
-
-    return await respond(request, build)
+    document, rows = await _load_document(request, await document_id(request))
+    codec = codec_of(request)
+    data = [file_version(msgspec.structs.asdict(row)) for row in rows]
+    if codec is not None:  # file ids count the files of all documents
+        data = [{**one, "id": str(codec.encode_number(int(one["id"])))} for one in data]
+    as_of = (document.as_of or None) if document else None
+    return await respond_with(request, {"data": data, "next": None, "as_of": as_of})
 
 
 @route(
@@ -315,21 +311,18 @@ class FileRequestsResponse(TypedDict):
 async def get_document_archive(request: web.Request) -> web.StreamResponse:
     """Get the archive summary: archived, pending and unavailable files."""
     services = request.app[FILES]
-
-    async def build() -> dict[str, Any]:
-        counts, (files, size) = await request.app[DB].read(lambda tx: (tx.files.counts(), tx.files.total_size()))
-        rules = services.requester.rules
-        return {
-            "archive": rules.archive,
-            "max_size": rules.max_size,
-            "types": list(rules.types),
-            "documents": counts,
-            "files": files,
-            "bytes": size,
-            "verification": await services.verification.report(),
-        }
-
-    return await respond(request, build)
+    counts, (files, size) = await request.app[DB].read(lambda tx: (tx.files.counts(), tx.files.total_size()))
+    rules = services.requester.rules
+    document = {
+        "archive": rules.archive,
+        "max_size": rules.max_size,
+        "types": list(rules.types),
+        "documents": counts,
+        "files": files,
+        "bytes": size,
+        "verification": await services.verification.report(),
+    }
+    return await respond_with(request, document)
 
 
 @route(
@@ -390,19 +383,13 @@ async def verify_documents(request: web.Request) -> web.StreamResponse:
 
     Missing or damaged files are fetched again. If a verification is already running, it is returned.
     """
-    report = request.app[FILES].verification.begin()
-    return json_document(report, 202, location=request.path)
+    return json_document(request.app[FILES].verification.begin(), 202, location=request.path)
 
 
 @route("GET", "/documents/verify", returns=VerificationReport)
 async def get_document_verification(request: web.Request) -> web.StreamResponse:
     """Get the current or last verification."""
-    services = request.app[FILES]
-
-    async def build() -> VerificationReport:
-        return await services.verification.report()
-
-    return await respond(request, build)
+    return await respond(request, request.app[FILES].verification.report)
 
 
 @route(
@@ -444,11 +431,6 @@ async def _iterate_in_threads(packed: Generator[bytes, None, None]) -> AsyncGene
         await asyncio.shield(asyncio.to_thread(close))
 
 
-def _without_former_file(document: Record, file: DocumentFile | None) -> ZipItem:
-    """For limited keys: without an earlier file, which may date from when the document belonged to someone else."""
-    return document, (file if file is not None and file.current else None)
-
-
 def _parse_shipment_id(text: str) -> int:
     key = parse_object_id(shipments.RESOURCE_TYPE, text.strip())
     if not isinstance(key, int):
@@ -466,7 +448,8 @@ async def _shipment_documents(request: web.Request, number: int) -> list[ZipItem
         files = tx.files.of_shipment(number, MAX_DOCUMENTS + 1, documents.CUSTOMER_TYPES if restricted else None)
         stored = tx.resources.load(documents.TABLE, [key for key, _ in files])
         entries = [(stored[key], file) for key, file in files]
-        return [_without_former_file(*entry) for entry in entries] if restricted else entries
+        # A limited key gets no earlier file, which may date from when the document belonged to someone else.
+        return [(one, file if file and (file.current or not restricted) else None) for one, file in entries]
 
     entries = await request.app[DB].read(read)
     if entries is None:

@@ -13,7 +13,7 @@ from flexportd.core.resources.identifiers import int_id
 from flexportd.errors import not_found
 from flexportd.expose.api.events import Attempt, RequeuedItem, payload
 from flexportd.expose.api.list_endpoint import ListEndpoint
-from flexportd.expose.cached_response import respond
+from flexportd.expose.cached_response import respond, respond_with
 from flexportd.expose.context import DB, QUEUE
 from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.enum_values import EVENT_TYPES, UnknownWords, check_words
@@ -47,17 +47,12 @@ class QueueItem(TypedDict):
     error: Annotated[str | None, doc("Error of the last failed attempt.")]
 
 
-def item(row: Mapping[str, Any]) -> dict[str, Any]:
-    """An unfinished item as a document."""
-    return serialize_fields(QueueItem, row, priority=_PRIORITIES[row["priority"]])
-
-
 ITEMS = ListEndpoint.of(
     QueueItem,
     {"enqueued_at": "id"},
     UNFINISHED.filters,
     read=lambda tx, page: tx.items.unfinished(page),
-    document=item,
+    document=lambda row: serialize_fields(QueueItem, row, priority=_PRIORITIES[row["priority"]]),
     fixed_filters={"unfinished": ()},
 )
 
@@ -203,11 +198,8 @@ async def retry_dead_letter(request: web.Request) -> web.StreamResponse:
     queue, number = request.app[QUEUE], item_id(request)
     if not await queue.retry([number]):
         raise not_found("dead letter", number)
-
-    async def build() -> RequeuedItem:
-        return {"id": str(number), "state": "ready"}
-
-    return await respond(request, build)
+    requeued: RequeuedItem = {"id": str(number), "state": "ready"}
+    return await respond_with(request, requeued)
 
 
 @route(
@@ -227,11 +219,8 @@ async def retry_dead_letters(request: web.Request) -> web.StreamResponse:
         await check_words(request, (UnknownWords("type", EVENT_TYPES, filters["type"]),), {}, None)
     rows = await queue.dead_letters(PageRequest(MAX_RETRIED, "id", descending=False, filters=filters))
     retried = await queue.retry([row["id"] for row in rows[:MAX_RETRIED]])
-
-    async def build() -> RetriedDeadLetters:
-        return {"retried": len(retried), "has_more": len(rows) > MAX_RETRIED}
-
-    return await respond(request, build)
+    document: RetriedDeadLetters = {"retried": len(retried), "has_more": len(rows) > MAX_RETRIED}
+    return await respond_with(request, document)
 
 
 @route(

@@ -16,7 +16,7 @@ from flexportd.core.resources.registry import RESOURCE_TYPES
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import InvalidError, not_found
 from flexportd.expose.api.list_endpoint import ListEndpoint
-from flexportd.expose.cached_response import respond
+from flexportd.expose.cached_response import respond, respond_with
 from flexportd.expose.context import CLOCK, DB, REGISTRY, UPSTREAM, FlexportState, SyncForecast, require_flexport
 from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.enum_values import not_allowed_message
@@ -163,13 +163,21 @@ async def document(app: web.Application) -> dict[str, Any]:
 
     def read(tx: Transaction) -> dict[str, Any]:
         runs = {kind: tx.sync.running(kind) or tx.sync.last(kind) for kind in ("full", "incremental")}
+        richness = tx.shipment_details.richness()
         states, held, unreadable = tx.sync.list_states(), tx.sync.held_counts(), tx.unreadable.counts()
         return {
             "full": _run(app, tx, runs["full"]),
             "incremental": _run(app, tx, runs["incremental"]),
             "states": states,
             "resources": [_list(domain, states, held, unreadable) for domain in app[REGISTRY]],
-            "shipment_details": _details(tx),
+            "shipment_details": {
+                "pending": tx.shipment_details.count_pending(),
+                "fetched": tx.shipment_details.count_fetched(),
+                "lists_complete": richness.is_rich,
+                "consecutive_matches": richness.alike,
+                "mismatches": richness.poorer,
+                "decided_at": richness.decided_at,
+            },
             "api_calls": {"last_24_hours": tx.api_usage.since(stamp(now - _DAY)[:13])},
         }
 
@@ -177,18 +185,6 @@ async def document(app: web.Application) -> dict[str, Any]:
     states, upstream = state.pop("states"), app[UPSTREAM]
     state["forecast"] = upstream.forecast(states) if upstream else None
     return {"configured": upstream is not None, **state, "flexport": upstream.state() if upstream else None}
-
-
-def _details(tx: Transaction) -> dict[str, Any]:
-    richness = tx.shipment_details.richness()
-    return {
-        "pending": tx.shipment_details.count_pending(),
-        "fetched": tx.shipment_details.count_fetched(),
-        "lists_complete": richness.is_rich,
-        "consecutive_matches": richness.alike,
-        "mismatches": richness.poorer,
-        "decided_at": richness.decided_at,
-    }
 
 
 def _run(app: web.Application, tx: Transaction, run: Run | None) -> dict[str, Any] | None:
@@ -230,15 +226,10 @@ async def list_sync_runs(request: web.Request) -> web.StreamResponse:
 async def get_sync_run(request: web.Request) -> web.StreamResponse:
     """Get a sync run with the counts of each list."""
     text = request.match_info["id"]
-
-    async def build() -> dict[str, Any]:
-        number = int_id(text) or 0
-        run = await request.app[DB].read(lambda tx: _run(request.app, tx, tx.sync.run(number)))
-        if run is None:
-            raise not_found("sync run", text)
-        return run
-
-    return await respond(request, build)
+    run = await request.app[DB].read(lambda tx: _run(request.app, tx, tx.sync.run(int_id(text) or 0)))
+    if run is None:
+        raise not_found("sync run", text)
+    return await respond_with(request, run)
 
 
 @route(
@@ -335,13 +326,9 @@ async def list_unreadable_objects(request: web.Request) -> web.StreamResponse:
 async def list_pending_removals(request: web.Request) -> web.StreamResponse:
     """List objects missing from Flexport's list that need review."""
     domain = resource_by_name(request.app, param(request, "resource"))
-
-    async def build() -> dict[str, object]:
-        keys = await request.app[DB].read(lambda tx: tx.sync.held_keys(domain.name, _MAX_PENDING))
-        data: list[PendingRemoval] = [{"resource": domain.route, "id": str(key)} for key in keys]
-        return {"data": data, "next": None, "as_of": None}
-
-    return await respond(request, build)
+    keys = await request.app[DB].read(lambda tx: tx.sync.held_keys(domain.name, _MAX_PENDING))
+    data: list[PendingRemoval] = [{"resource": domain.route, "id": str(key)} for key in keys]
+    return await respond_with(request, {"data": data, "next": None, "as_of": None})
 
 
 @route(
@@ -359,11 +346,8 @@ async def accept_removals(request: web.Request) -> web.StreamResponse:
     """
     domain = resource_by_name(request.app, json_body(request, AcceptRemovalsRequest).resource)
     removed = await require_flexport(request.app[UPSTREAM]).confirm_removals(domain)
-
-    async def build() -> AcceptedRemovals:
-        return {"resource": domain.route, "removed": removed}
-
-    return await respond(request, build)
+    accepted: AcceptedRemovals = {"resource": domain.route, "removed": removed}
+    return await respond_with(request, accepted)
 
 
 class DriftFinding(TypedDict):
