@@ -7,12 +7,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 
+from aiohttp import web
+
 from flexportd import __version__, file_limit
 from flexportd.cache import Cache, DiskCache
 from flexportd.clock import Clock
 from flexportd.core.events.applier import EventApplier, WriteSet
 from flexportd.core.field_rebuild import VERSION as FIELDS_VERSION
 from flexportd.core.field_rebuild import FieldRebuild
+from flexportd.core.reads import Reads
 from flexportd.core.resources.registry import REGISTRY
 from flexportd.core.trusted_time import TrustedTime
 from flexportd.daemon import malloc, permissions
@@ -23,10 +26,13 @@ from flexportd.daemon.flexport_service import FlexportService, open_flexport
 from flexportd.daemon.http_security import HttpSecurity
 from flexportd.daemon.server import listen
 from flexportd.errors import ConfigError, UnavailableError
-from flexportd.expose.app import AppContext
+from flexportd.expose import context
 from flexportd.expose.context import DisplaySettings, ServerInfo
+from flexportd.expose.openapi.route import SERVED_ROUTES
 from flexportd.expose.routes import routes
-from flexportd.expose.streamed_response import SpoolFiles
+from flexportd.expose.security.authentication import AUTHENTICATOR
+from flexportd.expose.streamed_response import SPOOL_FILES, SpoolFiles
+from flexportd.expose.streaming.broadcaster import BROADCASTER
 from flexportd.http.connections import ConnectionLimits, ConnectionPools
 from flexportd.http.request_bodies import BodyBudget
 from flexportd.ingest.event_store import EVENT, store_webhook
@@ -56,6 +62,9 @@ class Daemon:
         self.clock = clock
         self.tasks = Tasks()
         self.addresses: list[str] = []
+        self.display = DisplaySettings.from_settings(settings)
+        self.server = ServerInfo(clock.stamp(), lambda: _task_failures(self.tasks), _start_warnings(settings))
+        self.spool_files = SpoolFiles(settings.storage.cache_dir)
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Build the parts; the stack closes those that have files or connections. Raises FlexportdError."""
@@ -97,11 +106,37 @@ class Daemon:
             refusals=self.refusals,
         )  # fmt: skip
         self.rebuild = FieldRebuild(db, REGISTRY, clock, recorder)
-        self.parts = _app_context(self)
         with contextlib.suppress(UnavailableError):  # the writer logs it, and the next check does it
             await self.trusted_time.check()
         await queue.load()
         stack.push_async_callback(scheduler.stop)
+
+    def add_parts(self, app: web.Application) -> None:
+        """Set the parts that the handlers of a web server use."""
+        app[context.DB] = self.db
+        app[context.READS] = Reads(REGISTRY)
+        app[context.REGISTRY] = REGISTRY
+        app[context.QUEUE] = self.queue
+        app[context.CACHE] = self.cache
+        app[context.CLOCK] = self.clock
+        app[context.DISPLAY] = self.display
+        app[context.SERVER_INFO] = self.server
+        app[context.WEBHOOKS] = self.receiver
+        app[context.WEBHOOK_REFUSALS] = self.refusals.all
+        app[context.JOBS] = self.scheduler
+        app[context.FILES] = self.documents.files
+        app[context.UPSTREAM] = self.flexport
+        app[context.EXCEPTION_WORKER] = self.consumers.examiner
+        app[context.INDEXER] = self.consumers.indexer
+        app[context.TRUSTED_TIME] = self.trusted_time
+        app[context.FRESHNESS] = self.consumers.freshness
+        app[context.CONNECTIONS] = self.connections
+        app[context.BODIES] = self.bodies
+        app[context.ACCESS_LOG] = self.security.access_log
+        app[AUTHENTICATOR] = self.security.authenticator
+        app[BROADCASTER] = self.consumers.hub
+        app[SERVED_ROUTES] = routes(REGISTRY, self.settings.webhook.path)
+        app[SPOOL_FILES] = self.spool_files
 
     async def start(self) -> None:
         """Start the loops in the background and the jobs."""
@@ -124,7 +159,7 @@ class Daemon:
         """Apply what can change while running: the changed keys, and those that need a restart."""
         changed, needs_restart = changed_keys(self.settings, settings)
         for part in (
-            self.receiver, self.queue, self.retention, self.flexport, self.parts.display, self.documents,
+            self.receiver, self.queue, self.retention, self.flexport, self.display, self.documents,
             self.consumers, self.security,
         ):  # fmt: skip
             if part is not None:
@@ -159,39 +194,10 @@ async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]
     async with AsyncExitStack() as stack:
         await daemon.open(stack)
         await daemon.start()
-        daemon.addresses += await listen(stack, settings, daemon.parts, daemon.security)
+        daemon.addresses += await listen(stack, settings, daemon.add_parts, daemon.security)
         yield daemon
         await daemon.wind_down()
         # Now the stack closes: first the web servers, which finish the requests that they have.
-
-
-def _app_context(daemon: Daemon) -> AppContext:
-    settings, consumers = daemon.settings, daemon.consumers
-    return AppContext(
-        db=daemon.db,
-        queue=daemon.queue,
-        cache=daemon.cache,
-        registry=REGISTRY,
-        clock=daemon.clock,
-        server=ServerInfo(daemon.clock.stamp(), lambda: _task_failures(daemon.tasks), _start_warnings(settings)),
-        webhooks=daemon.receiver,
-        jobs=daemon.scheduler,
-        files=daemon.documents.files,
-        authenticator=daemon.security.authenticator,
-        freshness=consumers.freshness,
-        broadcaster=consumers.hub,
-        indexer=consumers.indexer,
-        exception_worker=consumers.examiner,
-        connections=daemon.connections,
-        bodies=daemon.bodies,
-        upstream=daemon.flexport,
-        display=DisplaySettings.from_settings(settings),
-        routes=routes(REGISTRY, settings.webhook.path),
-        access_log=daemon.security.access_log,
-        webhook_refusals=daemon.refusals.all,
-        spool_files=SpoolFiles(settings.storage.cache_dir),
-        trusted_time=daemon.trusted_time,
-    )
 
 
 def _event_handler(applier: EventApplier, bus: CommitBus) -> BatchHandler:

@@ -29,7 +29,8 @@ from flexportd.daemon.sockets import (
 )
 from flexportd.daemon.systemd import activated_sockets, is_already_bound, is_bound_to
 from flexportd.errors import ConfigError
-from flexportd.expose.app import AppContext, create_app
+from flexportd.expose.app import AddParts, create_app
+from flexportd.expose.context import CONNECTIONS, SERVER_INFO
 from flexportd.expose.middleware import RequestPipeline
 from flexportd.expose.security.access_policy import AccessPolicy
 from flexportd.http.connections import ClientConnection, ConnectionPool, ImmediateHandler
@@ -153,14 +154,15 @@ class Acceptor(web.BaseSite):
             raise
 
 
-async def listen(stack: AsyncExitStack, settings: Settings, context: AppContext, security: HttpSecurity) -> list[str]:
+async def listen(stack: AsyncExitStack, settings: Settings, add_parts: AddParts, security: HttpSecurity) -> list[str]:
     """Serve until the stack is left; the addresses. Raises ConfigError for an address that cannot be used.
 
     An address that this machine does not have is only a warning if there is another.
     """
-    runner, server = await _runner(stack, settings, context, security.network)
+    runner, server = await _runner(stack, settings, add_parts, security.network)
     tls = await asyncio.to_thread(_tls, settings)
-    served, context.server.has_tls = context.server.addresses, tls is not None
+    info, connections = runner.app[SERVER_INFO], runner.app[CONNECTIONS]
+    served, info.has_tls = info.addresses, tls is not None
     held = activated_sockets()
     exposures, unavailable = list[str](), list[str]()
     # One after the other: each socket belongs to a runner, which closes it, before binding the next can fail.
@@ -169,11 +171,11 @@ async def listen(stack: AsyncExitStack, settings: Settings, context: AppContext,
             exposures.append(name)
             security.set_bound(exposures)  # before anything is accepted
         is_unix = sock.family.name == "AF_UNIX"
-        await Acceptor(runner, server, context.connections.network, sock, None if is_unix else tls).start()
+        await Acceptor(runner, server, connections.network, sock, None if is_unix else tls).start()
         served.append(address)
     if not served:
         raise ConfigError(unavailable)
-    context.server.start_warnings += unavailable
+    info.start_warnings += unavailable
     for warning in unavailable:
         log.warning("listen_address_unavailable", reason=warning)
     if security.authenticator.exposures != settings.exposures and not security.authenticator.required:
@@ -181,8 +183,8 @@ async def listen(stack: AsyncExitStack, settings: Settings, context: AppContext,
     path = settings.storage.control_socket
     if any(is_bound_to(sock, path) for sock, _, _ in held):
         raise ConfigError(f"[storage] control_socket: systemd uses {path} for the web server; choose another path")
-    runner, server = await _runner(stack, settings, context, security.control, for_operator=True)
-    await Acceptor(runner, server, context.connections.control, bind_control_socket(path), None).start()
+    runner, server = await _runner(stack, settings, add_parts, security.control, for_operator=True)
+    await Acceptor(runner, server, connections.control, bind_control_socket(path), None).start()
     stack.callback(remove_socket, path)
     return served
 
@@ -251,9 +253,9 @@ def _bind(address: ListenAddress, place: ListenAddress, port: int) -> BoundSocke
 
 
 async def _runner(
-    stack: AsyncExitStack, settings: Settings, context: AppContext, policy: AccessPolicy, *, for_operator: bool = False
+    stack: AsyncExitStack, settings: Settings, add_parts: AddParts, policy: AccessPolicy, *, for_operator: bool = False
 ) -> tuple[web.AppRunner, Server]:
-    app = create_app(context, policy, dashboard=settings.dashboard.enabled)
+    app = create_app(add_parts, policy, dashboard=settings.dashboard.enabled)
     runner = web.AppRunner(
         app,
         access_log=None,

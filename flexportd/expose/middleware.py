@@ -15,9 +15,8 @@ from multidict import MultiMapping
 
 from flexportd.core.access.keys import UNRESTRICTED, Principal, Scope
 from flexportd.errors import FlexportdError, ForbiddenError, RefusedError
-from flexportd.expose.context import ACCESS_LOG, CACHE, CLOCK, DISPLAY, FRESHNESS, WEBHOOKS
+from flexportd.expose.context import ACCESS_LOG, CACHE, CLOCK, DISPLAY, FRESHNESS, PRINCIPAL, TIMEOUT, WEBHOOKS
 from flexportd.expose.openapi.route import Route
-from flexportd.expose.request_keys import PRINCIPAL, TIMEOUT
 from flexportd.expose.security.access_policy import ACCESS_POLICY, REQUEST_ID_HEADER, response_headers
 from flexportd.expose.security.authentication import BASIC_CHALLENGE, BEARER_CHALLENGE
 from flexportd.expose.security.cors import preflight_headers

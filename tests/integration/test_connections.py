@@ -51,7 +51,7 @@ async def connected(daemon, count, sent=b"", source=None):
 
 
 def pool_of(daemon):
-    return daemon.daemon.parts.connections.network
+    return daemon.daemon.connections.network
 
 
 async def until(met):
@@ -206,7 +206,7 @@ async def test_idle_connections_do_not_fill_the_control_socket(daemon):
     held = [await asyncio.open_unix_connection(path) for _ in range(connections.CONTROL_CONNECTIONS + 20)]
     async with operator(daemon) as http, http.get("http://flexportd/api/v1/status") as answer:
         assert answer.status == 200
-    assert len(daemon.daemon.parts.connections.control) <= connections.CONTROL_CONNECTIONS
+    assert len(daemon.daemon.connections.control) <= connections.CONTROL_CONNECTIONS
     for _, writer in held:
         writer.close()
 
@@ -249,7 +249,7 @@ async def test_room_for_connections_follows_the_limit_of_open_files():
 
 
 async def test_a_low_limit_of_open_files_is_a_warning(daemon):
-    daemon.daemon.parts.connections.open_files = 1024
+    daemon.daemon.connections.open_files = 1024
     assert any("Only 1024 open files are allowed" in one for one in (await daemon.get("/status"))["warnings"])
 
 

@@ -435,7 +435,7 @@ def test_every_error_of_flexports_has_a_status_and_a_sentence():
 
 def test_names_do_not_collide():
     from flexportd.expose import serialize
-    from flexportd.expose.api.resource_filters import filters_of
+    from flexportd.expose.api.resources import filters_of
 
     registry = Registry()
     for domain in registry:

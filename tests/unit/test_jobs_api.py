@@ -66,7 +66,7 @@ class Served:
 
 @pytest.fixture
 async def served(daemon, clock, tmp_path):
-    async with served_from(daemon.daemon.parts, clock, tmp_path) as one:
+    async with served_from(daemon.daemon, clock, tmp_path) as one:
         yield one
 
 
@@ -75,7 +75,7 @@ async def served_from(parts, clock, folder: Path):
     place, config, tasks = folder / "j.sock", folder / "j.toml", Tasks()
     config.write_text(f'[storage]\ndata_dir = "d"\ncontrol_socket = "{place}"\n', encoding="utf-8")
     app = web.Application(middlewares=[auth_middleware])
-    parts.add_to(app)
+    parts.add_parts(app)
     app[ACCESS_POLICY] = AccessPolicy(clock, checks_hosts=False)
     async with Database.open(folder / "jobs") as db, aiohttp.ClientSession() as http:
         scheduler = Scheduler(db, clock, tasks, spread=0.0)

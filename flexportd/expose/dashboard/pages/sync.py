@@ -11,7 +11,7 @@ from flexportd.clock import stamp
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.expose.api.sync import resource_by_name
-from flexportd.expose.context import CLOCK, JOBS, UPSTREAM
+from flexportd.expose.context import CLOCK, JOBS, UPSTREAM, require_flexport
 from flexportd.expose.dashboard.double_submit import SUBMIT_GUARD
 from flexportd.expose.dashboard.page import PageTable, done, form_field
 from flexportd.expose.dashboard.view import list_status
@@ -21,7 +21,6 @@ from flexportd.expose.dashboard.view.dates import RelativeTime, ViewContext, cou
 from flexportd.expose.dashboard.view.labels import Text, resource_words, text
 from flexportd.expose.dashboard.view.list_status import LastRun, ListRow, ReviewRow, Sentence
 from flexportd.expose.dashboard.view.sync_report import Progress, RunReceipts, RunRow, progress, run_receipts, run_rows
-from flexportd.expose.interfaces import require_flexport
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.parameters import parse_integer
 from flexportd.storage.queries.list_query import PageRequest
