@@ -35,8 +35,8 @@ from flexportd.flexport.lists import LISTS
 from flexportd.flexport.oauth.auth import ApiKeyAuth
 from flexportd.flexport.webhook_signature import sign
 from flexportd.jobs.job import JobRun
-from flexportd.jobs.sync.deps import SyncDeps
 from flexportd.jobs.sync.full import FullSync
+from flexportd.jobs.sync.run import SyncDeps, SyncOptions
 from flexportd.sandbox import World, WorldPlan
 from flexportd.storage.database import Database
 
@@ -149,7 +149,7 @@ async def syncing_an_account(url, folder):
         Database.open(folder / "data") as db,
         Client(ClientRules(url + "/account", 1e6, 4, user_agent="bench"), ApiKeyAuth(KEY), clock) as client,
     ):
-        sync = FullSync(SyncDeps(db, client, Registry(), Importer(db, clock), clock), lambda: ())
+        sync = FullSync(SyncDeps(db, client, Registry(), Importer(db, clock), clock, SyncOptions((), timedelta())))
 
         async def run():
             await sync.run(JobRun("full_sync", 1, "manual"))
@@ -177,7 +177,9 @@ async def syncing(objects, url, folder):
         Database.open(folder / "data") as db,
         Client(ClientRules(url, 1e6, 4, user_agent="bench"), ApiKeyAuth(KEY), clock) as client,
     ):
-        sync = FullSync(SyncDeps(db, client, Registry(), Importer(db, clock), clock), lambda: ("shipments",))
+        sync = FullSync(
+            SyncDeps(db, client, Registry(), Importer(db, clock), clock, SyncOptions(("shipments",), timedelta()))
+        )
 
         async def fetching():
             number = 1

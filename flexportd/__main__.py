@@ -2,9 +2,9 @@
 
 import signal
 
-from flexportd.daemon import sighup
-
-sighup.defer()  # before the long imports; every command but `serve` takes it back
+# SIGHUP stays pending during the long imports: it neither ends nor interrupts the process. Every command but `serve`
+# takes it back.
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
 
 # Ctrl-C during the imports ends the process as it ends any program, without a traceback.
 _is_taken = signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -92,6 +92,11 @@ def parse(text: str) -> datetime:
     return moment
 
 
+def is_within(since: str | None, now: datetime, span: timedelta) -> bool:
+    """Whether a stored stamp is less than `span` ago. One in the future is not: the clock has been set back since."""
+    return since is not None and timedelta() <= now - parse(since) < span
+
+
 def age(since: str | None, now: datetime) -> float | None:
     """Seconds from a stored stamp to `now`, never below zero; None for None."""
     return None if since is None else max(0.0, (now - parse(since)) / timedelta(seconds=1))

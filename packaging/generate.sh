@@ -23,7 +23,7 @@ generate() {
 }
 
 generate flexportd.toml.example "$bin/python" -m flexportd.settings example
-generate flexportd/cli/resource_specs.json "$bin/python" -m flexportd.expose.api.resource_filters
+generate flexportd/cli/resource_specs.json "$bin/python" -m flexportd.expose.api.resources
 generate docs/api.md "$bin/python" -m flexportd.expose.openapi.docs_tables docs/api.md
 generate docs/configuration.md "$bin/python" -m flexportd.settings docs
 generate docs/cli.md "$bin/python" -m flexportd.cli.docs

@@ -14,9 +14,9 @@ from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.oauth.auth import ApiKeyAuth
 from flexportd.ingest.refetch import Refetcher
 from flexportd.jobs.job import JobRun
-from flexportd.jobs.sync.deps import SyncDeps
 from flexportd.jobs.sync.full import FullSync
-from flexportd.jobs.sync.incremental import IncrementalSync, SyncOptions
+from flexportd.jobs.sync.incremental import IncrementalSync
+from flexportd.jobs.sync.run import SyncDeps, SyncOptions
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.sync import Receipt
@@ -32,10 +32,10 @@ class Mirror:
         self.clock = clock
         self.registry = Registry()
         self.intake = Importer(db, clock)
-        self.reach = SyncDeps(db, client, self.registry, self.intake, clock)
-        self.chosen = SyncOptions(names, timedelta(minutes=10))
-        self.full = FullSync(self.reach, self.chosen.resources)
-        self.incremental = IncrementalSync(self.reach, self.chosen)
+        options = SyncOptions(names, timedelta(minutes=10))
+        self.reach = SyncDeps(db, client, self.registry, self.intake, clock, options)
+        self.full = FullSync(self.reach)
+        self.incremental = IncrementalSync(self.reach)
         now = lambda: client.server_clock.at(clock.now())  # noqa: E731
         self.refresher = Refetcher(client, self.intake, self.registry, clock, now)
         self.sentence = ""

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -40,7 +41,6 @@ from flexportd.cli.commands import (
 )
 from flexportd.cli.exit_codes import INTERRUPTED, Exit, exit_of
 from flexportd.cli.output import reader_is_gone
-from flexportd.daemon import sighup
 from flexportd.errors import ConfigError, FlexportdError, NotRunningError
 from flexportd.escape import escape_control
 
@@ -108,7 +108,7 @@ def root(context: click.Context, config: Path | None) -> None:
     """Keep a live, trustworthy copy of your Flexport freight data."""
     context.obj = Invocation(config)
     if context.invoked_subcommand != "serve":
-        sighup.deliver()  # closing the terminal ends the command
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])  # closing the terminal ends the command
 
 
 _QUEUE_AND_JOBS = ((queue.queue, jobs.jobs), "Manage the event queue and scheduled jobs.")

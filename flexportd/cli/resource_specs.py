@@ -1,7 +1,7 @@
 """The commands of resources, with the sort orders and filters of each list.
 
 Both follow from the registry, which takes longer to import than a command may. So `make docs` writes them to
-`resource_specs.json` (see `flexportd.expose.api.resource_filters`), from which they are read here.
+`resource_specs.json` (see `flexportd.expose.api.resources`), from which they are read here.
 """
 
 import json

@@ -3,16 +3,18 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+from aiohttp import web
 
 from flexportd import file_limit
 from flexportd.cache import Cache, DiskCache
 from flexportd.clock import Clock
 from flexportd.core.events.applier import EventApplier, WriteSet
 from flexportd.core.field_rebuild import FieldRebuild
+from flexportd.core.reads import Reads
 from flexportd.core.resources.registry import REGISTRY
 from flexportd.core.trusted_time import TrustedTime
 from flexportd.daemon import malloc, permissions
@@ -23,18 +25,20 @@ from flexportd.daemon.flexport_service import FlexportService, open_flexport
 from flexportd.daemon.http_security import HttpSecurity
 from flexportd.daemon.server import listen
 from flexportd.errors import ConfigError, UnavailableError
-from flexportd.expose.app import AppContext
+from flexportd.expose import context
 from flexportd.expose.context import DisplaySettings, ServerInfo
+from flexportd.expose.openapi.route import SERVED_ROUTES
 from flexportd.expose.routes import routes
-from flexportd.expose.streamed_response import SpoolFiles
+from flexportd.expose.security.authentication import AUTHENTICATOR
+from flexportd.expose.streamed_response import SPOOL_FILES, SpoolFiles
+from flexportd.expose.streaming.broadcaster import BROADCASTER
 from flexportd.http.connections import ConnectionLimits, ConnectionPools
 from flexportd.http.request_bodies import BodyBudget
 from flexportd.ingest.event_store import EVENT, store_webhook
 from flexportd.ingest.webhook import WebhookReceiver, WebhookRules
 from flexportd.ingest.webhook_refusals import WebhookRefusalLog
-from flexportd.jobs.cache_warm import CacheWarmer, LoopbackClient
+from flexportd.jobs.cache_warm import CacheWarmer, loopback_client
 from flexportd.jobs.definitions import define_jobs
-from flexportd.jobs.job import JobFunction
 from flexportd.jobs.retention import RetentionJob, RetentionPeriods
 from flexportd.jobs.scheduler import Scheduler
 from flexportd.queue.handlers import BatchHandler, Policy
@@ -45,35 +49,89 @@ from flexportd.storage.database import Database
 from flexportd.tasks import Tasks
 
 
-@dataclass(kw_only=True)
 class Daemon:
     """A running daemon: its parts, each built from the settings and the parts before it."""
 
-    settings: Settings
-    clock: Clock
-    tasks: Tasks
-    db: Database
-    cache: Cache
-    security: HttpSecurity
-    refusals: WebhookRefusalLog
-    connections: ConnectionPools
-    queue: Queue
-    scheduler: Scheduler
-    flexport: FlexportService | None
-    trusted_time: TrustedTime
-    documents: DocumentsService
-    consumers: ChangeConsumers
-    events: BatchHandler
-    receiver: WebhookReceiver
-    bodies: BodyBudget
-    retention: RetentionJob
-    jobs: Mapping[str, JobFunction]
-    rebuild: FieldRebuild
-    addresses: list[str] = field(default_factory=list)
-    parts: AppContext = field(init=False)
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.tasks = Tasks()
+        self.addresses: list[str] = []
+        self.display = DisplaySettings.from_settings(settings)
+        self.server = ServerInfo(clock.stamp(), lambda: _task_failures(self.tasks), _start_warnings(settings))
+        self.spool_files = SpoolFiles(settings.storage.cache_dir)
 
-    def __post_init__(self) -> None:
-        self.parts = _app_context(self)
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Build the parts; the stack closes those that have files or connections. Raises FlexportdError."""
+        settings, clock, tasks, enter = self.settings, self.clock, self.tasks, stack.enter_async_context
+        bus = CommitBus()
+        recorder = ImportRecorder(bus)
+        self.db = db = await enter(Database.open(settings.storage.data_dir))
+        self.cache = await enter(_cache(settings, clock))  # closed after the last commit
+        self.security = await enter(HttpSecurity.open(settings, db, clock))
+        self.refusals = await enter(WebhookRefusalLog.open(db, clock))
+        self.queue = queue = Queue(db, clock, Policy.from_settings(settings))
+        self.scheduler = scheduler = Scheduler(db, clock, tasks)
+        self.flexport = flexport = await enter(
+            open_flexport(settings, queue, registry=REGISTRY, observer=recorder, scheduler=scheduler)
+        )
+        stack.push_async_callback(tasks.stop)  # before the client closes: no task may still be sending a request
+        server = settings.server
+        limits = ConnectionLimits(server.max_connections, server.max_connections_per_address, server.trusted_proxies)
+        self.connections = connections = ConnectionPools.create(limits, file_limit.current()[0])
+        self.trusted_time = TrustedTime(db, clock, _flexport_clock(settings, flexport))
+        client = flexport.client if flexport else None
+        self.documents = DocumentsService(settings, queue, self.cache, tasks, client)
+        self.consumers = ChangeConsumers(
+            settings, queue, REGISTRY, bus,
+            load=RequestLoad(lambda: connections.network.requests), reads_lists=flexport is not None,
+        )  # fmt: skip
+        bus.subscribe(cache_invalidation(self.cache), self.documents.after_commit, self.consumers.after_commit)
+        if flexport is not None:
+            bus.subscribe(flexport.after_commit)
+        self.events = _event_handler(EventApplier(REGISTRY, clock, flexport.follow_up if flexport else None), bus)
+        queue.add(self.events)
+        self.retention = RetentionJob(db, clock, RetentionPeriods.from_settings(settings), self.trusted_time)
+        warmer = CacheWarmer(db, loopback_client(settings.storage.control_socket))
+        self.jobs = {"cache_warm": warmer.run, "retention": self.retention.run} | (flexport.jobs() if flexport else {})
+        scheduler.add(*define_jobs(settings, self.jobs))
+        self.bodies = BodyBudget(settings.webhook.max_body)
+        self.receiver = WebhookReceiver(
+            db.writer.batched(store_webhook), queue, clock, WebhookRules.from_settings(settings), self.bodies,
+            refusals=self.refusals,
+        )  # fmt: skip
+        self.rebuild = FieldRebuild(db, REGISTRY, clock, recorder)
+        with contextlib.suppress(UnavailableError):  # the writer logs it, and the next check does it
+            await self.trusted_time.check()
+        await queue.load()
+        stack.push_async_callback(scheduler.stop)
+
+    def add_parts(self, app: web.Application) -> None:
+        """Set the parts that the handlers of a web server use."""
+        app[context.DB] = self.db
+        app[context.READS] = Reads(REGISTRY)
+        app[context.REGISTRY] = REGISTRY
+        app[context.QUEUE] = self.queue
+        app[context.CACHE] = self.cache
+        app[context.CLOCK] = self.clock
+        app[context.DISPLAY] = self.display
+        app[context.SERVER_INFO] = self.server
+        app[context.WEBHOOKS] = self.receiver
+        app[context.WEBHOOK_REFUSALS] = self.refusals.all
+        app[context.JOBS] = self.scheduler
+        app[context.FILES] = self.documents.files
+        app[context.UPSTREAM] = self.flexport
+        app[context.EXCEPTION_WORKER] = self.consumers.examiner
+        app[context.INDEXER] = self.consumers.indexer
+        app[context.TRUSTED_TIME] = self.trusted_time
+        app[context.FRESHNESS] = self.consumers.freshness
+        app[context.CONNECTIONS] = self.connections
+        app[context.BODIES] = self.bodies
+        app[context.ACCESS_LOG] = self.security.access_log
+        app[AUTHENTICATOR] = self.security.authenticator
+        app[BROADCASTER] = self.consumers.hub
+        app[SERVED_ROUTES] = routes(REGISTRY, self.settings.webhook.path)
+        app[SPOOL_FILES] = self.spool_files
 
     async def start(self) -> None:
         """Start the loops in the background and the jobs."""
@@ -96,7 +154,7 @@ class Daemon:
         """Apply what can change while running: the changed keys, and those that need a restart."""
         changed, needs_restart = changed_keys(self.settings, settings)
         for part in (
-            self.receiver, self.queue, self.retention, self.flexport, self.parts.display, self.documents,
+            self.receiver, self.queue, self.retention, self.flexport, self.display, self.documents,
             self.consumers, self.security,
         ):  # fmt: skip
             if part is not None:
@@ -127,84 +185,14 @@ class Daemon:
 async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
     """A daemon from its first open file to its last closed one. Raises FlexportdError when it cannot start."""
     await asyncio.to_thread(_check_permissions, settings)
+    daemon = Daemon(settings, clock)
     async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        tasks, bus, registry = Tasks(), CommitBus(), REGISTRY
-        recorder = ImportRecorder(bus)
-        db = await enter(Database.open(settings.storage.data_dir))
-        cache = await enter(_cache(settings, clock))  # closed after the last commit
-        security = await enter(HttpSecurity.open(settings, db, clock))
-        refusals = await enter(WebhookRefusalLog.open(db, clock))
-        queue, scheduler = Queue(db, clock, Policy.from_settings(settings)), Scheduler(db, clock, tasks)
-        flexport = await enter(
-            open_flexport(settings, queue, registry=registry, observer=recorder, scheduler=scheduler)
-        )
-        stack.push_async_callback(tasks.stop)  # before the client closes: no task may still be sending a request
-        connections = _connections(settings)
-        trusted_time = TrustedTime(db, clock, _flexport_clock(settings, flexport))
-        documents = DocumentsService(settings, queue, cache, tasks, flexport.client if flexport else None)
-        consumers = ChangeConsumers(
-            settings, queue, registry, bus,
-            load=RequestLoad(connections.requests_so_far), reads_lists=flexport is not None,
-        )  # fmt: skip
-        bus.subscribe(cache_invalidation(cache), documents.after_commit, consumers.after_commit)
-        if flexport is not None:
-            bus.subscribe(flexport.after_commit)
-        events = _event_handler(EventApplier(registry, clock, flexport.follow_up if flexport else None), bus)
-        queue.add(events)
-        retention = RetentionJob(db, clock, RetentionPeriods.from_settings(settings), trusted_time)
-        warmer = CacheWarmer(db, LoopbackClient(settings.storage.control_socket))
-        jobs = {"cache_warm": warmer.run, "retention": retention.run} | (flexport.jobs() if flexport else {})
-        scheduler.add(*define_jobs(settings, jobs))
-        bodies = BodyBudget(settings.webhook.max_body)
-        receiver = WebhookReceiver(
-            db.writer.batched(store_webhook), queue, clock, WebhookRules.from_settings(settings), bodies,
-            refusals=refusals,
-        )  # fmt: skip
-        daemon = Daemon(
-            settings=settings, clock=clock, tasks=tasks, db=db, cache=cache, security=security, refusals=refusals,
-            connections=connections, queue=queue, scheduler=scheduler, flexport=flexport, trusted_time=trusted_time,
-            documents=documents, consumers=consumers, events=events, receiver=receiver, bodies=bodies,
-            retention=retention, jobs=jobs, rebuild=FieldRebuild(db, registry, clock, recorder),
-        )  # fmt: skip
-        with contextlib.suppress(UnavailableError):  # the writer logs it, and the next check does it
-            await trusted_time.check()
-        await queue.load()
-        stack.push_async_callback(scheduler.stop)
+        await daemon.open(stack)
         await daemon.start()
-        daemon.addresses += await listen(stack, settings, daemon.parts, security)
+        daemon.addresses += await listen(stack, settings, daemon.add_parts, daemon.security)
         yield daemon
         await daemon.wind_down()
         # Now the stack closes: first the web servers, which finish the requests that they have.
-
-
-def _app_context(daemon: Daemon) -> AppContext:
-    settings, consumers = daemon.settings, daemon.consumers
-    return AppContext(
-        db=daemon.db,
-        queue=daemon.queue,
-        cache=daemon.cache,
-        registry=REGISTRY,
-        clock=daemon.clock,
-        server=ServerInfo(daemon.clock.stamp(), lambda: _task_failures(daemon.tasks), _start_warnings(settings)),
-        webhooks=daemon.receiver,
-        jobs=daemon.scheduler,
-        files=daemon.documents.files,
-        authenticator=daemon.security.authenticator,
-        freshness=consumers.freshness,
-        broadcaster=consumers.hub,
-        indexer=consumers.indexer,
-        exception_worker=consumers.examiner,
-        connections=daemon.connections,
-        bodies=daemon.bodies,
-        upstream=daemon.flexport,
-        display=DisplaySettings.from_settings(settings),
-        routes=routes(REGISTRY, settings.webhook.path),
-        access_log=daemon.security.access_log,
-        webhook_refusals=daemon.refusals.all,
-        spool_files=SpoolFiles(settings.storage.cache_dir),
-        trusted_time=daemon.trusted_time,
-    )
 
 
 def _event_handler(applier: EventApplier, bus: CommitBus) -> BatchHandler:
@@ -219,12 +207,6 @@ def _check_permissions(settings: Settings) -> None:
     problems = list(permissions.problems(storage.data_dir, storage.cache_dir, storage.control_socket))
     if problems:
         raise ConfigError(problems)
-
-
-def _connections(settings: Settings) -> ConnectionPools:
-    server = settings.server
-    limits = ConnectionLimits(server.max_connections, server.max_connections_per_address, server.trusted_proxies)
-    return ConnectionPools.create(limits, file_limit.current()[0])
 
 
 def _task_failures(tasks: Tasks) -> dict[str, str]:

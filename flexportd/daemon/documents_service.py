@@ -8,7 +8,7 @@ from flexportd.cache import Cache
 from flexportd.core.documents.integrity_check import IntegrityCheck
 from flexportd.core.documents.requests import DOCUMENT_FILE, ArchiveRules, CachedFiles
 from flexportd.core.events.applier import WriteSet
-from flexportd.expose.interfaces import FileServices
+from flexportd.expose.context import FileServices
 from flexportd.flexport.client import Client
 from flexportd.ingest.document_fetcher import FileFetcher
 from flexportd.ingest.document_requester import DocumentRequester

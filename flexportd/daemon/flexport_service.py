@@ -19,22 +19,19 @@ from flexportd.flexport.oauth.client_credentials import ClientCredentials, Crede
 from flexportd.flexport.redaction import Secrets
 from flexportd.flexport.transport import Proxy
 from flexportd.ingest.carbon import CarbonCalculator
-from flexportd.ingest.event_poller.poller import EventPoller
-from flexportd.ingest.event_poller.window import Window
+from flexportd.ingest.event_poller import EventPoller, Window
 from flexportd.ingest.refetch import REFRESH, Refetcher, RefetchRequest, refetch_item, shipment_refetch
 from flexportd.jobs.job import JobFunction, JobRun
 from flexportd.jobs.scheduler import Scheduler
-from flexportd.jobs.sync.deps import SyncDeps
 from flexportd.jobs.sync.full import CONCURRENT_LISTS, FullSync
-from flexportd.jobs.sync.incremental import IncrementalSync, SyncOptions
-from flexportd.jobs.sync.result import confirm_removals
+from flexportd.jobs.sync.incremental import IncrementalSync
+from flexportd.jobs.sync.run import SyncDeps, SyncOptions, confirm_removals
 from flexportd.jobs.sync.shipment_details import NAME as DETAILS
 from flexportd.jobs.sync.shipment_details import ShipmentDetailsJob
 from flexportd.queue.handlers import EVENTS, SYNC, ItemHandler
 from flexportd.queue.queue import Queue
 from flexportd.queue.workers import ItemWorker, LeaseLimits
 from flexportd.settings import Settings
-from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.counters import UsageKey, UsageTotals
 from flexportd.storage.repositories.items import NewItem
 from flexportd.storage.repositories.sync import ListState
@@ -65,16 +62,19 @@ class FlexportService:
         self._registry = registry
         self._queue = queue
         self._scheduler = scheduler
-        self._sync_deps = SyncDeps(db, client, registry, self.intake, clock)
         self.options = SyncOptions(settings.sync.resources, settings.sync.overlap)
-        self.full = FullSync(self._sync_deps, self.options.resources)
-        self.incremental = IncrementalSync(self._sync_deps, self.options, _queue_leg_refetch)
-        self.details = ShipmentDetailsJob(self._sync_deps, self.options.resources)
+        self._sync_deps = SyncDeps(db, client, registry, self.intake, clock, self.options)
+        self.full = FullSync(self._sync_deps)
+        self.incremental = IncrementalSync(self._sync_deps, _queue_leg_refetch)
+        self.details = ShipmentDetailsJob(self._sync_deps)
         self.refetcher = Refetcher(client, self.intake, registry, clock, lambda: client.server_clock.at(clock.now()))
         self._handler = ItemHandler(name=REFRESH, handle=self.refetcher.handle)
         queue.add(self._handler)
         self.poller = EventPoller(client, queue, settings.sync.overlap, settings.storage.event_retention)
-        self._carbon = CarbonCalculator(client, db, registry, clock)
+        # For the handlers of requests.
+        self.state = client.state
+        self.refresh = self.refetcher.refresh
+        self.calculate_carbon = CarbonCalculator(client, db, registry, clock).calculate
         self._every = settings.sync.full_interval
         self._detailed = {domain.name for domain in registry if LISTS[domain.object_name].has_detail}
         self._refetches = settings.sync.refresh_after_event
@@ -118,7 +118,7 @@ class FlexportService:
 
     def reload(self, settings: Settings) -> None:
         """Apply the settings that can change while running."""
-        self.options.back = settings.sync.overlap
+        self.options.overlap = settings.sync.overlap
         self._every = settings.sync.full_interval
         self.client.secrets = Secrets(settings.secrets)
         self.poller.overlap, self.poller.kept_for = settings.sync.overlap, settings.storage.event_retention
@@ -158,31 +158,18 @@ class FlexportService:
 
     # --- for the handlers ---
 
-    def state(self) -> dict[str, Any]:
-        """The state of the client."""
-        return self.client.state()
-
     def forecast(self, states: Mapping[str, ListState]) -> dict[str, Any]:
         """How many requests and seconds the next full sync takes, and which lists were never read."""
         state = self.client.state()
         each = state["calls"]["sync"]["recent_average_seconds"]
         pace = SyncPace(state["rate_limit"]["current"], each, CONCURRENT_LISTS, self._every)
-        chosen = self.options.resources()
         lists = [
             (domain.name, LISTS[domain.object_name].interval)
             for domain in self._registry
-            if not chosen or domain.name in chosen
+            if self.options.includes(domain)
         ]
         result = forecast(lists, states, self._clock.now(), pace)
         return {"requests": result.requests, "seconds": result.seconds, "never_synced": list(result.unknown)}
-
-    async def refresh(self, domain: ResourceType, key: Key) -> str:
-        """Fetch one object now. Raises FlexportdError."""
-        return await self.refetcher.refresh(domain, key)
-
-    async def calculate_carbon(self, shipment_id: int) -> list[dict[str, Any]]:
-        """Request the carbon figures of a shipment's legs now. Raises FlexportdError."""
-        return await self._carbon.calculate(shipment_id)
 
     async def begin_sync(self) -> int:
         """Start a full sync, or join the one that runs; the number of its run."""

@@ -12,7 +12,7 @@ import structlog
 
 from flexportd import __version__, file_limit, logs
 from flexportd.clock import Clock
-from flexportd.daemon import malloc, sighup
+from flexportd.daemon import malloc
 from flexportd.daemon.app import Daemon, open_daemon
 from flexportd.daemon.systemd import sd_notify
 from flexportd.errors import ConfigError
@@ -30,11 +30,12 @@ def run(loaded: LoadedConfig, named: Path | None, ready: Callable[[Daemon], None
 
     Raises FlexportdError when the daemon cannot start.
     """
-    sighup.defer()
+    # SIGHUP stays pending until it can be handled. Threads inherit the mask, so it is blocked before any is started.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
     malloc.use_single_arena()
     configure_logs(loaded.settings)
-    files = file_limit.raise_limit()
-    log.info("open_files_limit_set", limit=files.soft, before=files.before, hard=files.hard)
+    before, limit, hard = file_limit.raise_limit()
+    log.info("open_files_limit_set", limit=limit, before=before, hard=hard)
     log_notes(loaded)
     # What is loaded by now stays; collecting it again and again costs a tenth of all CPU time. Young objects are
     # collected in small steps, since a collection stops everything.
@@ -82,11 +83,12 @@ async def _serve(loaded: LoadedConfig, named: Path | None, ready: Callable[[Daem
         log.info("daemon_started", version=__version__, listen=daemon.addresses, data_dir=str(daemon.db.data_dir.path))
         await asyncio.to_thread(sd_notify, "READY=1")
         ready(daemon)
-        sighup.deliver()  # one that came during the start reloads now
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])  # one that came during the start reloads now
         try:
             await wait_any(stop, daemon.tasks.failed)
         finally:
-            sighup.ignore()
+            # Nothing can be reloaded any more. The interpreter resets handlers that are functions when it ends.
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
         failed = daemon.tasks.failed.is_set()
         await asyncio.to_thread(sd_notify, "STOPPING=1")
         log.info("daemon_stopping", failed=failed)

@@ -1,29 +1,40 @@
-"""The web servers: the addresses that they listen on, and the control socket."""
+"""The web servers: the addresses that they listen on, the control socket, and the connections that they accept.
+
+The event loop's own server accepts every connection, counts none before its TLS handshake has ended, and may stop
+listening when no file descriptor is left. aiohttp's server gets our request pipeline and bounded connections.
+"""
 
 import asyncio
+import contextlib
+import errno
+import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from typing import cast
 
 import structlog
 from aiohttp import web
 
-from flexportd.daemon import control_socket as control
-from flexportd.daemon.acceptor import Acceptor, Server, install_pipeline
 from flexportd.daemon.http_security import HttpSecurity
 from flexportd.daemon.sockets import (
     BoundSocket,
     UnavailableAddressError,
     bind,
+    bind_control_socket,
+    remove_socket,
     resolve_addresses,
     tls_context,
 )
 from flexportd.daemon.systemd import activated_sockets, is_already_bound, is_bound_to
 from flexportd.errors import ConfigError
-from flexportd.expose.app import AppContext, create_app
+from flexportd.expose.app import AddParts, create_app
+from flexportd.expose.context import CONNECTIONS, SERVER_INFO
 from flexportd.expose.middleware import RequestPipeline
 from flexportd.expose.security.access_policy import AccessPolicy
+from flexportd.http.connections import ClientConnection, ConnectionPool, ImmediateHandler
+from flexportd.http.problems import problem
 from flexportd.settings import ListenAddress, Settings, open_access_warning
 
 log = structlog.get_logger(__name__)
@@ -32,16 +43,126 @@ KEEPALIVE_TIMEOUT = 75.0  # seconds from a response to the head of the next requ
 SHUTDOWN_TIMEOUT = 5.0  # seconds for requests in progress
 _LOOKUP_TIMEOUT = 10.0  # seconds to resolve a name
 _READ_BUFFER = 64 << 10  # bytes of a body that are buffered; at twice as many, reading pauses
+_BATCH = 64  # connections accepted before other work gets its turn
+_PAUSE = 0.2  # seconds without accepting, when there is no descriptor or memory for a connection
+_OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+_BUSY = problem(503, "overloaded", "There are too many connections; try again later.", retry_after="5")
+_BUSY_BYTES = _BUSY.head + b"Connection: close\r\n\r\n" + _BUSY.body
 
 
-async def listen(stack: AsyncExitStack, settings: Settings, context: AppContext, security: HttpSecurity) -> list[str]:
+class Server(web.Server):
+    """Creates the connections."""
+
+    immediate: ImmediateHandler
+
+    def __call__(self) -> ClientConnection:
+        """A connection that is not yet open."""
+        connection = ClientConnection(self, loop=self._loop, **self._kwargs)
+        connection.immediate = self.immediate
+        return connection
+
+
+class Acceptor(web.BaseSite):
+    """Serves the connections that arrive at one listening socket, as a site of aiohttp's runner."""
+
+    __slots__ = ("_connecting", "_loop", "_pool", "_resume", "_server_factory", "_sock")
+
+    def __init__(
+        self,
+        runner: web.AppRunner,
+        server: Server,
+        pool: ConnectionPool,
+        sock: socket.socket,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        super().__init__(runner, ssl_context=tls)
+        self._server_factory = server
+        self._pool = pool
+        self._sock = sock
+        self._loop = asyncio.get_running_loop()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._resume: asyncio.TimerHandle | None = None
+
+    @property
+    def name(self) -> str:
+        """The address, for aiohttp."""
+        return str(self._sock.getsockname())
+
+    async def start(self) -> None:
+        """Start accepting."""
+        await super().start()
+        self._sock.setblocking(False)  # systemd may hand over a blocking one, whose accept would stop the event loop
+        self._loop.add_reader(self._sock.fileno(), self._accept)
+
+    async def stop(self) -> None:
+        """Stop accepting, and cancel handshakes."""
+        if self._resume is not None:
+            self._resume.cancel()
+        self._loop.remove_reader(self._sock.fileno())
+        self._sock.close()
+        for task in self._connecting:
+            task.cancel()
+        await asyncio.gather(*self._connecting, return_exceptions=True)
+        await super().stop()
+
+    def _accept(self) -> None:
+        for _ in range(_BATCH):
+            try:
+                sock, peer = self._sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno not in _OUT_OF_RESOURCES:
+                    continue  # the client has gone
+                log.warning("connection_accept_failed", reason=error.strerror)
+                self._pool.out_of_files()
+                self._loop.remove_reader(self._sock.fileno())
+                self._resume = self._loop.call_later(_PAUSE, self._resume_accepting)
+                return
+            self._handle_accepted(sock, None if sock.family == socket.AF_UNIX else peer[0])
+
+    def _resume_accepting(self) -> None:
+        self._loop.add_reader(self._sock.fileno(), self._accept)
+
+    def _handle_accepted(self, sock: socket.socket, address: str | None) -> None:
+        sock.setblocking(False)
+        if not self._pool.make_room(address):
+            with contextlib.suppress(OSError):
+                if self._ssl_context is None:
+                    sock.send(_BUSY_BYTES)
+            sock.close()
+            return
+        connection = self._server_factory()
+        self._pool.add(connection, sock, address)
+        task = self._loop.create_task(self._open(connection, sock))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    async def _open(self, connection: ClientConnection, sock: socket.socket) -> None:
+        limit = self._pool.timeouts.head if self._ssl_context is not None else None
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: connection, sock, ssl=self._ssl_context, ssl_handshake_timeout=limit
+            )
+        except OSError:  # the client has gone, or does not speak TLS
+            self._pool.remove(connection)
+            sock.close()
+        except BaseException:
+            self._pool.remove(connection)
+            sock.close()
+            raise
+
+
+async def listen(stack: AsyncExitStack, settings: Settings, add_parts: AddParts, security: HttpSecurity) -> list[str]:
     """Serve until the stack is left; the addresses. Raises ConfigError for an address that cannot be used.
 
     An address that this machine does not have is only a warning if there is another.
     """
-    runner, server = await _runner(stack, settings, context, security.network)
+    runner, server = await _runner(stack, settings, add_parts, security.network)
     tls = await asyncio.to_thread(_tls, settings)
-    served, context.server.has_tls = context.server.addresses, tls is not None
+    info, connections = runner.app[SERVER_INFO], runner.app[CONNECTIONS]
+    served, info.has_tls = info.addresses, tls is not None
     held = activated_sockets()
     exposures, unavailable = list[str](), list[str]()
     # One after the other: each socket belongs to a runner, which closes it, before binding the next can fail.
@@ -50,11 +171,11 @@ async def listen(stack: AsyncExitStack, settings: Settings, context: AppContext,
             exposures.append(name)
             security.set_bound(exposures)  # before anything is accepted
         is_unix = sock.family.name == "AF_UNIX"
-        await Acceptor(runner, server, context.connections.network, sock, None if is_unix else tls).start()
+        await Acceptor(runner, server, connections.network, sock, None if is_unix else tls).start()
         served.append(address)
     if not served:
         raise ConfigError(unavailable)
-    context.server.start_warnings += unavailable
+    info.start_warnings += unavailable
     for warning in unavailable:
         log.warning("listen_address_unavailable", reason=warning)
     if security.authenticator.exposures != settings.server.exposures and not security.authenticator.required:
@@ -62,9 +183,9 @@ async def listen(stack: AsyncExitStack, settings: Settings, context: AppContext,
     path = settings.storage.control_socket
     if any(is_bound_to(sock, path) for sock, _, _ in held):
         raise ConfigError(f"[storage] control_socket: systemd uses {path} for the web server; choose another path")
-    runner, server = await _runner(stack, settings, context, security.control, for_operator=True)
-    await Acceptor(runner, server, context.connections.control, control.bind(path), None).start()
-    stack.callback(control.remove, path)
+    runner, server = await _runner(stack, settings, add_parts, security.control, for_operator=True)
+    await Acceptor(runner, server, connections.control, bind_control_socket(path), None).start()
+    stack.callback(remove_socket, path)
     return served
 
 
@@ -132,9 +253,9 @@ def _bind(address: ListenAddress, place: ListenAddress, port: int) -> BoundSocke
 
 
 async def _runner(
-    stack: AsyncExitStack, settings: Settings, context: AppContext, policy: AccessPolicy, *, for_operator: bool = False
+    stack: AsyncExitStack, settings: Settings, add_parts: AddParts, policy: AccessPolicy, *, for_operator: bool = False
 ) -> tuple[web.AppRunner, Server]:
-    app = create_app(context, policy, dashboard=settings.dashboard.enabled)
+    app = create_app(add_parts, policy, dashboard=settings.dashboard.enabled)
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -148,7 +269,10 @@ async def _runner(
     stack.push_async_callback(runner.cleanup)
     assert runner.server is not None
     pipeline = RequestPipeline(app, runner.server.request_handler, for_operator=for_operator)
-    return runner, install_pipeline(runner, pipeline)
+    runner.server.__class__ = Server
+    server = cast(Server, runner.server)
+    server.request_handler, server.immediate = pipeline.handle, pipeline.at_once  # type: ignore[assignment]
+    return runner, server
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

@@ -172,10 +172,37 @@ def _bind_listen_path(path: Path) -> socket.socket:
         if _has_listener(path):
             raise ConfigError(f"[server] listen unix:{path}: another process is listening on it")
         path.unlink()
-    return bind_unix(path, 0o660)  # a proxy in our group may connect
+    return _bind_unix(path, 0o660)  # a proxy in our group may connect
 
 
-def bind_unix(path: Path, mode: int) -> socket.socket:
+def bind_control_socket(path: Path) -> socket.socket:
+    """The socket for the API that only this user may open (0600). Raises ConfigError when the path cannot be used.
+
+    It never replaces anything that is not a socket. Only the daemon that holds the lock of the data directory gets this
+    far, so an existing socket file is left from a daemon that has ended.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(path.lstat().st_mode):
+                raise ConfigError(f"{path} exists and is not a socket; choose another path")
+            path.unlink()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from error
+    try:
+        return _bind_unix(path, 0o600)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot create the socket: {error.strerror or error}") from error
+
+
+def remove_socket(path: Path) -> None:
+    """Delete a socket file, if it still is one."""
+    with contextlib.suppress(OSError):
+        if stat.S_ISSOCK(path.lstat().st_mode):
+            path.unlink()
+
+
+def _bind_unix(path: Path, mode: int) -> socket.socket:
     """A listening Unix socket with this file mode. Raises OSError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with _closed_on_error(sock):

@@ -9,9 +9,8 @@ import msgspec
 from aiohttp import hdrs, web
 
 from flexportd.cache import kind_of
-from flexportd.expose.context import CACHE
+from flexportd.expose.context import CACHE, CANONICAL_PATH, PRINCIPAL
 from flexportd.expose.openapi.route import Route
-from flexportd.expose.request_keys import CANONICAL_PATH, PRINCIPAL
 from flexportd.http.compression import cache_key, compress, negotiate
 from flexportd.http.responses import JSON, PreparedResponse, PreparedStreamResponse, if_none_match, not_modified
 
@@ -66,6 +65,15 @@ async def respond(
     if hdrs.IF_NONE_MATCH in request.headers and if_none_match(request, answer.etag):
         return PreparedStreamResponse(not_modified(answer.etag or "", vary="Accept-Encoding"))
     return PreparedStreamResponse(answer)
+
+
+async def respond_with(request: web.Request, document: Any) -> web.StreamResponse:
+    """Respond with a document that is ready, such as the result of an action."""
+
+    async def build() -> Any:
+        return document
+
+    return await respond(request, build)
 
 
 def _is_shareable(request: web.Request) -> bool:

@@ -1,27 +1,231 @@
-"""What handlers use, each under a typed key of the application: `request.app[DB]`. `expose.app` sets them."""
+"""What handlers use: the interfaces of the parts, each part under a typed key of the application (`request.app[DB]`).
 
-from collections.abc import Callable, Sequence
+`expose.app` sets the parts; what the middleware passes on with one request is at the end.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Annotated, Any, Literal, Protocol, TypedDict
 
 from aiohttp import web
+from msgspec import Meta
 
 from flexportd.cache import Cache
 from flexportd.clock import Clock
+from flexportd.core.access.keys import Principal
+from flexportd.core.documents.integrity_check import IntegrityCheck
+from flexportd.core.documents.requests import ArchiveRules, CachedFiles, Destination, FileRequestResult
 from flexportd.core.exceptions.worker import ExceptionWorker
+from flexportd.core.json_types import Stamp
 from flexportd.core.reads import Reads
 from flexportd.core.resources.registry import Registry
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.search.indexer import Indexer
 from flexportd.core.trusted_time import TrustedTime
+from flexportd.errors import ConflictError
 from flexportd.expose.data_age import Freshness
-from flexportd.expose.interfaces import FileServices, JobControl, Upstream, WebhookEndpoint
 from flexportd.http.access_log import AccessLog
 from flexportd.http.connections import ConnectionPools
 from flexportd.http.request_bodies import BodyBudget
+from flexportd.http.responses import PreparedResponse
 from flexportd.queue.queue import Queue
 from flexportd.settings import Settings
 from flexportd.storage.database import Database
+from flexportd.storage.file_store import Archive
+from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.counters import WebhookRefusal
+from flexportd.storage.repositories.document_files import DocumentFile
+from flexportd.storage.repositories.resources import Record
+from flexportd.storage.repositories.sync import ListState
+
+
+class PendingWebhook(Protocol):
+    """A webhook whose commit has not finished."""
+
+    stored: asyncio.Future[bool]
+
+    def answer(self) -> PreparedResponse:
+        """The response, once `stored` is done. Raises UnavailableError."""
+
+
+class WebhookEndpoint(Protocol):
+    """The receiver of webhooks."""
+
+    @property
+    def results(self) -> Mapping[str, int]:
+        """Deliveries since the start, by result."""
+
+    async def receive(self, request: web.Request) -> web.StreamResponse:
+        """Store a delivery and acknowledge it. Raises RefusedError, UnavailableError."""
+
+    def begin(self, headers: Mapping[str, str], body: bytes, client: Callable[[], str]) -> PendingWebhook | None:
+        """Accept a delivery without a request object; None for one that `receive` must handle."""
+
+    async def is_misdirected(self, request: web.Request) -> bool:
+        """Whether a refused request is a webhook with a valid signature, sent to another path."""
+
+
+class JobControl(Protocol):
+    """The scheduler. An unknown name raises NotFoundError, which lists the known ones."""
+
+    def list_jobs(self) -> list[dict[str, Any]]:
+        """Every job."""
+
+    async def detail(self, name: str) -> dict[str, Any]:
+        """One job with its last runs, newest first."""
+
+    def as_of(self) -> str | None:
+        """When the newest run started or ended."""
+
+    async def run_now(self, name: str) -> dict[str, Any]:
+        """Start a run; the job's document. Raises ConflictError when it is already running."""
+
+    async def set_paused(self, name: str, *, paused: bool) -> dict[str, Any]:
+        """Pause or resume a job; its document."""
+
+    def problems(self) -> list[str]:
+        """A sentence for each job that keeps failing."""
+
+
+class FileRequester(Protocol):
+    """Requests document files from Flexport. `fetches` is false where no key for Flexport is configured.
+
+    `error` is why missing files could not be requested the last time.
+    """
+
+    rules: ArchiveRules
+    fetches: bool
+    error: str | None
+
+    async def request(self, ids: Sequence[str], keep: Destination = "archive") -> FileRequestResult:
+        """Request the files of these documents for a person."""
+
+    async def request_missing(self, after: str) -> tuple[FileRequestResult, str | None]:
+        """Request the next missing files after this id; the result, and the id to continue after (None: the end)."""
+
+    async def request_for_reader(self, document: Record, row: DocumentFile | None) -> FileRequestResult:
+        """Request a file for a waiting reader; `row` is its stored state."""
+
+
+@dataclass(frozen=True)
+class FileServices:
+    """The parts that store, request and verify document files."""
+
+    archive: Archive
+    cache: CachedFiles
+    requester: FileRequester
+    verification: IntegrityCheck
+
+
+class FlexportBreaker(TypedDict):
+    """Circuit breaker: requests are sent (closed), stopped after failures (open), or tried once (half_open)."""
+
+    state: Literal["closed", "open", "half_open"]
+    since: Stamp
+    reason: str | None
+    detail: Annotated[str | None, Meta(description="The failed request, and the error of the library or protocol.")]
+    retry_at: Stamp | None
+    failures: int
+
+
+class FlexportAuth(TypedDict):
+    """Whether Flexport accepts the configured key or credentials; null before its first answer."""
+
+    kind: Literal["api_key", "oauth"]
+    authorised: bool | None
+    reason: str | None
+    expires_at: Annotated[Stamp | None, Meta(description="When the token expires; null for a key.")]
+    token_requests: Annotated[int, Meta(description="Tokens requested in the last 24 hours.")]
+    token_requests_limit: int
+
+
+class FlexportRateLimit(TypedDict):
+    """Request rate limit towards Flexport, in requests per second, and waiting requests by purpose."""
+
+    current: float
+    configured: float
+    in_flight: int
+    waiting: dict[str, int]
+
+
+class FlexportCalls(TypedDict):
+    """Requests for one purpose since the start; `recent_average_seconds` is how long one took lately."""
+
+    calls: int
+    errors: int
+    retries: int
+    bytes: int
+    seconds: float
+    recent_average_seconds: float | None
+
+
+class FlexportClock(TypedDict):
+    """Offset of Flexport's clock from the daemon's in seconds; null before the first response."""
+
+    offset_seconds: float | None
+    responses: int
+    ignored: int
+    note: str | None
+
+
+class FlexportState(TypedDict):
+    """State of the client of Flexport's API."""
+
+    breaker: FlexportBreaker
+    auth: FlexportAuth
+    rate_limit: FlexportRateLimit
+    calls: Annotated[dict[str, FlexportCalls], Meta(description="By purpose.")]
+    clock: FlexportClock
+    proxy: Annotated[
+        str | None,
+        Meta(
+            description="The proxy for every request ([flexport] proxy), as host and port; null without one. "
+            "HTTP_PROXY and HTTPS_PROXY of the environment are not used."
+        ),
+    ]
+
+
+class SyncForecast(TypedDict):
+    """Forecast for the next full sync; `never_synced`: lists without a forecast."""
+
+    requests: int
+    seconds: float
+    never_synced: list[str]
+
+
+class Upstream(Protocol):
+    """The connection to Flexport, for handlers: reads never wait for it, actions use it."""
+
+    def state(self) -> dict[str, Any]:
+        """The client's state: a `FlexportState`."""
+
+    def forecast(self, states: Mapping[str, ListState]) -> dict[str, Any]:
+        """The forecast for the next full sync: a `SyncForecast`."""
+
+    async def refresh(self, domain: ResourceType, key: Key) -> str:
+        """Fetch one object now: `new`, `changed`, `unchanged` or `removed`. Raises FlexportdError."""
+
+    async def calculate_carbon(self, shipment_id: int) -> list[dict[str, Any]]:
+        """Calculate the carbon figures of a shipment's legs; `leg_id` and `reason` of the legs without a result.
+
+        Raises FlexportdError if no leg has one.
+        """
+
+    async def begin_sync(self) -> int:
+        """Start a full sync, or join the running one; the number of its run."""
+
+    async def confirm_removals(self, domain: ResourceType) -> int:
+        """Mark the objects that are missing from a list as removed; how many. Raises ConflictError."""
+
+
+def require_flexport(upstream: Upstream | None) -> Upstream:
+    """The connection to Flexport. Raises ConflictError when no key is configured."""
+    if upstream is None:
+        raise ConflictError(
+            "no key for Flexport's API is configured: set [flexport] api_key, or client_id and client_secret"
+        )
+    return upstream
 
 
 @dataclass
@@ -94,3 +298,16 @@ CONNECTIONS = web.AppKey("connections", ConnectionPools)
 BODIES = web.AppKey("bodies", BodyBudget)
 ACCESS_LOG = web.AppKey("access_log", AccessLog)
 RENDER_PAGE: web.AppKey[PageRenderer] = web.AppKey("render_page")
+
+
+PRINCIPAL = web.RequestKey("principal", Principal)
+"""The authenticated caller."""
+
+TIMEOUT = web.RequestKey("timeout", asyncio.Timeout)
+"""The time limit of the response; an export removes it once its body has begun."""
+
+QUERY: web.RequestKey[Mapping[str, Any]] = web.RequestKey("query", Mapping)
+"""The parsed values of the declared parameters."""
+
+CANONICAL_PATH = web.RequestKey("canonical_path", str)
+"""The path with the id in place of a reference; set only where the request named an object by a reference."""

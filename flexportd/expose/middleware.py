@@ -15,9 +15,8 @@ from multidict import MultiMapping
 
 from flexportd.core.access.keys import UNRESTRICTED, Principal, Scope
 from flexportd.errors import FlexportdError, ForbiddenError, RefusedError
-from flexportd.expose.context import ACCESS_LOG, CACHE, CLOCK, DISPLAY, FRESHNESS, WEBHOOKS
+from flexportd.expose.context import ACCESS_LOG, CACHE, CLOCK, DISPLAY, FRESHNESS, PRINCIPAL, TIMEOUT, WEBHOOKS
 from flexportd.expose.openapi.route import Route
-from flexportd.expose.request_keys import PRINCIPAL, TIMEOUT
 from flexportd.expose.security.access_policy import ACCESS_POLICY, REQUEST_ID_HEADER, response_headers
 from flexportd.expose.security.authentication import BASIC_CHALLENGE, BEARER_CHALLENGE
 from flexportd.expose.security.cors import preflight_headers
@@ -27,7 +26,7 @@ from flexportd.http.access_log import AccessLogEntry, has_token
 from flexportd.http.client_ip import client_of
 from flexportd.http.compression import cache_key
 from flexportd.http.connections import PendingResponse
-from flexportd.http.problems import FAILURE_PAGE, REQUEST_ID, answer_of, as_problem, problem
+from flexportd.http.problems import FAILURE_PAGE, REQUEST_ID, as_problem, problem
 from flexportd.http.responses import HTML, LARGE, NO_REFERRER, PreparedResponse, PreparedStreamResponse, whole
 from flexportd.storage.readers import FOR_OPERATOR
 
@@ -127,7 +126,7 @@ class RequestPipeline:
             try:
                 answer = delivery.answer()
             except Exception as error:  # noqa: BLE001 (the sender gets the error, and sends the webhook again)
-                answer = answer_of(as_problem(None, error), None)
+                answer = as_problem(None, error).response(None)
             return whole(answer, request_headers)
 
         return PendingResponse(delivery.stored, render)
@@ -314,7 +313,7 @@ async def error_middleware(request: web.Request, handler: Handler, *, as_pages: 
         body = await request.app[FAILURE_PAGE](request, document.status, document.detail)
         answer = PreparedResponse(document.status, body, HTML, **document.headers)
     else:
-        answer = answer_of(document, request.get(REQUEST_ID))
+        answer = document.response(request.get(REQUEST_ID))
     # The unread rest of a body cannot be distinguished from a next request.
     return PreparedStreamResponse(answer, close=not request.content.is_eof())
 

@@ -8,12 +8,11 @@ from dataclasses import replace
 
 from flexportd.core.resources.registry import Registry
 from flexportd.expose import api, api_docs, metrics
-from flexportd.expose.api import nested_lists, resources, webhooks
+from flexportd.expose.api import events, resources
 from flexportd.expose.dashboard.pages import share
 from flexportd.expose.feeds import icalendar
 from flexportd.expose.openapi.declaration import routes_of
-from flexportd.expose.openapi.route import API, Route
-from flexportd.expose.openapi.tags import TAGS
+from flexportd.expose.openapi.route import API, TAGS, Route
 from flexportd.expose.streaming import sse
 
 _MODULES = [importlib.import_module(f"{api.__name__}.{found.name}") for found in pkgutil.iter_modules(api.__path__)]
@@ -24,12 +23,11 @@ _METHODS = ("GET", "POST", "PATCH", "DELETE")
 def routes(registry: Registry, webhook_path: str) -> tuple[Route, ...]:
     """Those that the modules declare and those of the registry, by tag, resource and path."""
     listed = tuple(resources.resources(registry).values())
+    declared = routes_of(*_MODULES, metrics, icalendar, sse, share, api_docs)
     found = (
-        *routes_of(*(module for module in _MODULES if module is not webhooks)),
-        *routes_of(metrics, icalendar, sse, share, api_docs),
-        *(replace(route, path=webhook_path) for route in routes_of(webhooks)),
+        *(replace(one, path=webhook_path) if one.handler is events.receive_webhook else one for one in declared),
         *(route for resource in listed for route in resource.routes()),
-        *nested_lists.routes(listed),
+        *resources.nested_routes(listed),
     )
     tags, ranks = list(TAGS), {domain.route: rank for rank, domain in enumerate(registry)}
 

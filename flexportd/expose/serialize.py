@@ -97,28 +97,15 @@ def _add_field(
         document[name] = value
 
 
-CHANGE_FIELDS = ("id", "field", "old", "new", "as_of", "changed_at", "source", "event_id", "run_id")
+def serialize_fields(model: type, row: Mapping[str, Any], **computed: Any) -> dict[str, Any]:
+    """A document with the fields of a TypedDict, in order: those of the row, and computed ones in place of them.
 
-
-def serialize_change(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of the history as a document. Its cause is an event or a sync run, whose ids are text."""
-    return serialize_fields(
-        CHANGE_FIELDS,
-        row,
-        old=_json(row["old"]),
-        new=_json(row["new"]),
-        as_of=row["as_of"] or None,
-        run_id=None if row["run_id"] is None else str(row["run_id"]),
-    )
-
-
-def _json(text: str | None) -> msgspec.Raw | None:
-    return None if text is None else msgspec.Raw(text.encode())
-
-
-def serialize_fields(fields: Iterable[str], row: Mapping[str, Any], **computed: Any) -> dict[str, Any]:
-    """A document with these fields, in order: those of the row, and computed ones in place of them."""
-    return {name: computed[name] if name in computed else row[name] for name in fields}
+    An id is text, unless it is computed.
+    """
+    return {
+        name: computed[name] if name in computed else str(row[name]) if name == "id" else row[name]
+        for name in model.__annotations__
+    }
 
 
 def select_fields(document: dict[str, Any], fields: Iterable[str] | None) -> dict[str, Any]:

@@ -1,9 +1,12 @@
 """Explanations of refused webhook deliveries: the cause, and how to fix it."""
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import resources
 
+import msgspec
 from aiohttp import web
 
 from flexportd.clock import age
@@ -18,51 +21,15 @@ _RECENT_SECONDS = 86_400.0  # seconds; older refusals cause no warning
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The meaning of a reason. `title` follows "refused: "; `hint` says what to do."""
+    """The meaning of a reason: see `webhook_refusals.toml`."""
 
     title: str
     hint: str
     is_noise: bool = False
-    """Anyone can cause it, or it is temporary: no warning while other deliveries are accepted."""
 
 
-EXPLANATIONS: Mapping[str, Explanation] = {
-    WRONG_PATH: Explanation("wrong path", "Correct the endpoint's address in Flexport, or the path in the proxy."),
-    "sha1-signature": Explanation(
-        "signed with SHA-1 only",
-        "Flexport signs with SHA-256 in X-Hub-Signature-256. If your account sends only X-Hub-Signature (SHA-1), "
-        "set [webhook] allow_sha1 = true; if a proxy drops the header, let it through.",
-    ),
-    "signature-invalid": Explanation(
-        "wrong signature",
-        "Compare [webhook] secrets with the endpoint's secret token in Flexport. A proxy must not change the body.",
-    ),
-    "webhook-secret-missing": Explanation(
-        "no secret configured", "Set [webhook] secrets to the secret token of the endpoint in Flexport."
-    ),
-    "signature-missing": Explanation(
-        "no signature",
-        "Flexport signs every delivery. A proxy may drop X-Hub-Signature-256, or another program posts here.",
-        is_noise=True,
-    ),
-    "network-not-allowed": Explanation(
-        "sender not allowed",
-        "[webhook] allowed_networks does not contain the sender's address. Flexport publishes no addresses, so leave "
-        "it empty; behind a proxy, check [server] trusted_proxies.",
-    ),
-    "content-too-large": Explanation("too large", "Raise [webhook] max_body."),
-    "unsupported-media-type": Explanation(
-        "not plain JSON",
-        "Flexport sends application/json without compression. A proxy may change it, or another program posts here.",
-    ),
-    "request-timeout": Explanation(
-        "body did not arrive in time", "Check the proxy and the network. Flexport sends it again.", is_noise=True
-    ),
-    "overloaded": Explanation(
-        "too much work waiting", "Flexport sends it again. If this continues, check the queue.", is_noise=True
-    ),
-}
-"""By reason; one recorded by another version of flexportd may be missing."""
+_TEXT = resources.files("flexportd.expose").joinpath("webhook_refusals.toml").read_text(encoding="utf-8")
+EXPLANATIONS: Mapping[str, Explanation] = msgspec.convert(tomllib.loads(_TEXT), dict[str, Explanation])
 
 _UNKNOWN = Explanation("another reason", "See the log for webhook_rejected.")
 

@@ -8,7 +8,7 @@ import contextlib
 import sys
 import time
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from yarl import URL
@@ -35,33 +35,6 @@ class AccessLogEntry(NamedTuple):
     client: str
     request_id: str
     key: str | None
-
-
-class _JsonEntry(msgspec.Struct):
-    """A line of the log."""
-
-    timestamp: str
-    level: str
-    logger: str
-    event: str
-    method: str
-    path: str
-    status: int
-    bytes: int
-    ms: float
-    client: str
-    request_id: str
-    key: str | None
-
-
-class _DroppedEntry(msgspec.Struct):
-    """The line that reports dropped lines."""
-
-    timestamp: str
-    level: str
-    logger: str
-    event: str
-    count: int
 
 
 class AccessLog:
@@ -96,24 +69,27 @@ class AccessLog:
 
     def _write(self, lines: list[AccessLogEntry], dropped: int) -> None:
         now, at = self._clock.now(), time.perf_counter()
-        entries, shared = list[_JsonEntry | _DroppedEntry](), (0, "")  # many end within the same millisecond
+        texts, shared = list[str](), (0, "")  # many end within the same millisecond
         for line in lines:
             ago = int((at - line.ended) * 1000)
             if ago != shared[0] or not shared[1]:
                 shared = (ago, stamp(now - timedelta(milliseconds=ago)))
-            entries.append(_json_entry(line, shared[1]))
+            texts.append(self._render(_fields(shared[1], line)))
         if dropped:
-            entries.append(_DroppedEntry(stamp(now), "warning", _LOGGER, "access_log_entries_dropped", dropped))
+            head = {"timestamp": stamp(now), "level": "warning", "logger": _LOGGER}
+            texts.append(self._render({**head, "event": "access_log_entries_dropped", "count": dropped}))
         with contextlib.suppress(OSError, ValueError):  # stderr was closed
-            sys.stderr.write("".join(map(self._render, entries)))
+            sys.stderr.write("".join(texts))
             sys.stderr.flush()
 
 
-def _json_entry(line: AccessLogEntry, at: str) -> _JsonEntry:
-    return _JsonEntry(
-        at, "info", _LOGGER, "request_finished", line.method[:20], redact_path(line.path.partition("?")[0]),
-        line.status,        line.bytes, round(line.seconds * 1000, 3), line.client, line.request_id, line.key,
-    )  # fmt: skip
+def _fields(at: str, line: AccessLogEntry) -> dict[str, Any]:
+    return {
+        "timestamp": at, "level": "info", "logger": _LOGGER, "event": "request_finished",
+        "method": line.method[:20], "path": redact_path(line.path.partition("?")[0]), "status": line.status,
+        "bytes": line.bytes, "ms": round(line.seconds * 1000, 3), "client": line.client,
+        "request_id": line.request_id, "key": line.key,
+    }  # fmt: skip
 
 
 def has_token(url: URL) -> bool:
@@ -132,16 +108,15 @@ def redact_path(path: str) -> str:
 _encode = msgspec.json.Encoder().encode
 
 
-def _render_json(line: _JsonEntry | _DroppedEntry) -> str:
-    return _encode(line).decode() + "\n"
+def _render_json(fields: dict[str, Any]) -> str:
+    return _encode(fields).decode() + "\n"
 
 
-def _render_console(line: _JsonEntry | _DroppedEntry) -> str:
-    if isinstance(line, _DroppedEntry):
-        return f"{line.timestamp} [warning  ] {line.count} requests were not logged: too many at once\n"
-    key = f" key={line.key}" if line.key else ""
-    path = escape_control(line.path, _MAX_PATH)
+def _render_console(fields: dict[str, Any]) -> str:
+    if "count" in fields:
+        return "{timestamp} [warning  ] {count} requests were not logged: too many at once\n".format(**fields)
+    key = f" key={fields['key']}" if fields["key"] else ""
+    path = escape_control(fields["path"], _MAX_PATH)
     return (
-        f"{line.timestamp} [info     ] {line.method} {path} {line.status} {line.bytes} B {line.ms:g} ms "
-        f"{line.client}{key} {line.request_id}\n"
-    )
+        "{timestamp} [info     ] {method} {shown} {status} {bytes} B {ms:g} ms {client}{named} {request_id}\n"
+    ).format(**fields, shown=path, named=key)

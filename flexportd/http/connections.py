@@ -87,16 +87,12 @@ class ConnectionPools:
     open_files: int
 
     @classmethod
-    def create(cls, limits: ConnectionLimits, open_files: int, timeouts: Timeouts | None = None) -> "ConnectionPools":
+    def create(cls, limits: ConnectionLimits, open_files: int) -> "ConnectionPools":
         """Pools for so many connections, or as many as there are files for."""
         total = min(limits.total, max(_MIN_CONNECTIONS, (open_files - RESERVED_FILES) // _FILES_EACH))
-        network = ConnectionPool("network", replace(limits, total=total), timeouts)
-        control = ConnectionPool("control", ConnectionLimits(CONTROL_CONNECTIONS, CONTROL_CONNECTIONS), timeouts)
+        network = ConnectionPool("network", replace(limits, total=total))
+        control = ConnectionPool("control", ConnectionLimits(CONTROL_CONNECTIONS, CONTROL_CONNECTIONS))
         return cls(network, control, open_files)
-
-    def requests_so_far(self) -> int:
-        """How many requests have arrived over the network since the start."""
-        return self.network.requests
 
     async def run(self) -> None:
         """Check all connections, until cancelled."""
@@ -120,18 +116,15 @@ class _Host:
 class ConnectionPool:
     """The connections of one server."""
 
-    def __init__(self, name: str, limits: ConnectionLimits, timeouts: Timeouts | None = None) -> None:
+    def __init__(self, name: str, limits: ConnectionLimits) -> None:
         self.name = name
         self.limits = limits
-        self.timeouts = timeouts or Timeouts()
-        self.refused: Counter[str] = Counter()
-        """Refused connections by reason (`REFUSAL_REASONS`)."""
-        self.closed: Counter[str] = Counter()
-        """Aborted connections by reason (`ABORT_REASONS`)."""
+        self.timeouts = Timeouts()
+        self.refused: Counter[str] = Counter()  # connections by `REFUSAL_REASONS`
+        self.closed: Counter[str] = Counter()  # connections by `ABORT_REASONS`
         self._refused_at: float | None = None  # the loop's time
-        self.unsent = self.partial_heads = 0
-        self.requests = 0
-        """How many have arrived since the start."""
+        self.unsent = self.partial_heads = 0  # bytes
+        self.requests = 0  # that have arrived since the start
         self._all: set[ClientConnection] = set()
         self._hosts: dict[str, _Host] = {}
         self._idle: OrderedDict[ClientConnection, None] = OrderedDict()
@@ -173,9 +166,8 @@ class ConnectionPool:
     def add(self, connection: "ClientConnection", sock: socket.socket, address: str | None) -> None:
         """Count a new connection; `remove` it if it is not established."""
         key = self._key(address)
-        host = None
-        if key is not None:
-            host = self._hosts.setdefault(key, _Host(key))
+        host = None if key is None else self._hosts.setdefault(key, _Host(key))
+        if host is not None:
             host.count += 1
         self._all.add(connection)
         connection.attach(self, host, sock)
@@ -216,15 +208,9 @@ class ConnectionPool:
         if idle:
             self.abort(next(iter(idle)), "idle")
             return True
-        if host is None:
-            while self._slow:
-                connection = self._slow.pop()
-                if connection in self._all and connection.is_slow():
-                    self.abort(connection, "slow")
-                    return True
-            return False
         for connection in reversed(self._slow):
-            if connection.host is host and connection in self._all and connection.is_slow():
+            if (host is None or connection.host is host) and connection in self._all and connection.is_slow():
+                self._slow.remove(connection)
                 self.abort(connection, "slow")
                 return True
         return False
@@ -524,13 +510,10 @@ class ClientConnection(RequestHandler):
         only the TLS layer's own buffer is known, and a reset would drop the end of a complete body.
         """
         wire = self._wire
-        sock = None if wire is None else wire.get_extra_info("socket")
-        return (
-            wire is not None
-            and sock is not None
-            and sock.family != socket.AF_UNIX
-            and wire.get_extra_info("sslcontext") is None
-        )
+        if wire is None or wire.get_extra_info("sslcontext") is not None:
+            return False
+        sock = wire.get_extra_info("socket")
+        return sock is not None and sock.family != socket.AF_UNIX
 
     def reset_on_close(self, *, on: bool) -> bool:
         """Have whatever closes the connection reset it, or no longer; whether it can be reset."""
@@ -559,7 +542,8 @@ class ClientConnection(RequestHandler):
         if self._wire is not None:
             self._wire.abort()
         elif self._sock is not None:
-            _shutdown(self._sock)  # in a TLS handshake, which fails then
+            with contextlib.suppress(OSError):  # in a TLS handshake, which fails then
+                self._sock.shutdown(socket.SHUT_RDWR)
 
     def is_slow(self, now: float | None = None) -> bool:
         """Whether it has made its request or read its answer for a while, and has not come to an end."""
@@ -611,16 +595,7 @@ def was_aborted(request: web.BaseRequest) -> bool:
 async def _discard(content: StreamReader) -> None:
     """Read the start of an unwanted body: if closed at once, a client that still sends would lose the response."""
     left = _MAX_DISCARDED
-    try:
+    with contextlib.suppress(Exception):  # whatever is wrong with the rest of it, the connection ends
         async with asyncio.timeout(_DISCARD_TIME):
             while left > 0 and not content.at_eof():
                 left -= len(await content.readany())
-    except Exception:  # noqa: BLE001 (whatever is wrong with the rest of it, the connection ends)
-        return
-
-
-def _shutdown(sock: socket.socket) -> None:
-    try:
-        sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return

@@ -1,9 +1,10 @@
-"""Every error as a problem document (RFC 9457), made in one place."""
+"""Every error as a problem document (RFC 9457), made in one place; `problem_types.json` lists all types."""
 
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -11,12 +12,41 @@ from aiohttp import hdrs, web
 
 from flexportd import errors
 from flexportd.http.access_log import redact_path
-from flexportd.http.problem_types import FLEXPORT_PROBLEMS
 from flexportd.http.responses import PreparedResponse
 
 log = structlog.get_logger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
+
+
+class ProblemType(NamedTuple):
+    """Status and meaning of a problem type."""
+
+    status: int
+    description: str
+
+
+PROBLEMS = msgspec.json.decode(Path(__file__).with_name("problem_types.json").read_bytes(), type=dict[str, ProblemType])
+"""All problem types of the API, by the slug at the end of `type`."""
+
+FLEXPORT_PROBLEMS = {slug: found for slug, found in PROBLEMS.items() if slug.startswith("flexport-")}
+"""Slugs of errors of `flexportd.flexport`, which this layer does not import."""
+
+COMMON_PROBLEMS = ("internal-error", "database-unavailable", "response-timeout")
+"""Problems of every route."""
+
+AUTH_PROBLEMS = (
+    "key-missing", "key-unknown", "key-revoked", "key-expired", "too-many-invalid-keys", "insufficient-scope",
+    "forbidden", "rate-limited", "untrusted-proxy",
+)  # fmt: skip
+"""Problems of routes that need a key."""
+
+UPSTREAM_PROBLEMS = (
+    "conflict", "flexport-not-found", "flexport-unauthorised", "flexport-forbidden", "flexport-rejected",
+    "flexport-malformed-response", "flexport-response-too-large", "flexport-rate-limited", "flexport-unavailable",
+    "flexport-tokens-exhausted",
+)  # fmt: skip
+"""Problems of routes that send a request to Flexport."""
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 """The request id in logs and problem documents."""
@@ -86,36 +116,23 @@ class Problem:
     parameter: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
+    def response(self, request_id: str | None) -> PreparedResponse:
+        """The response with the document."""
+        return problem(self.status, self.slug, self.detail, self.parameter, request_id, **self.headers)
+
 
 def as_problem(request: web.Request | None, error: Exception) -> Problem:
     """The problem for an error that a handler raised; `request` is None where there is no request object."""
     if request is not None and isinstance(error, web.HTTPException):
         return _from_aiohttp(request, error)
-    return _from_error(request, error)
-
-
-def answer_of(cause: Problem, request_id: str | None) -> PreparedResponse:
-    """The response with a problem document."""
-    return problem(cause.status, cause.slug, cause.detail, cause.parameter, request_id, **cause.headers)
-
-
-def _from_aiohttp(request: web.Request, error: web.HTTPException) -> Problem:
-    headers = {"allow": error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}
-    details = {
-        404: f"No page at {request.path[:200]}.",
-        405: f"{request.method} is not supported by {request.path[:200]}.",
-        413: "The body exceeds the size limit.",
-    }
-    slugs = {404: "not-found", 405: "method-not-allowed", 413: "content-too-large"}
-    detail = details.get(error.status, error.reason or "")
-    return Problem(error.status, slugs.get(error.status, "malformed-request"), detail, headers=headers)
-
-
-def _from_error(request: web.Request | None, error: Exception) -> Problem:
     slug = getattr(error, "slug", "error")
-    if slug in FLEXPORT_PROBLEMS:
-        return _from_flexport(slug, error)
     retry_after = getattr(error, "retry_after", None)
+    if slug in FLEXPORT_PROBLEMS:
+        status, description = FLEXPORT_PROBLEMS[slug]
+        headers = {}
+        if status == 503:
+            headers["retry_after"] = str(max(1, math.ceil(retry_after or _DEFAULT_RETRY_AFTER)))
+        return Problem(status, slug, f"{(str(error) or description).rstrip('.')}.", headers=headers)
     headers = {"retry_after": str(retry_after)} if retry_after else {}
     if isinstance(error, errors.RefusedError):
         return Problem(error.status, error.slug, str(error), headers=headers | error.headers)
@@ -133,10 +150,13 @@ def _from_error(request: web.Request | None, error: Exception) -> Problem:
     return Problem(status, slug, str(error), getattr(error, "parameter", None), headers)
 
 
-def _from_flexport(slug: str, error: Exception) -> Problem:
-    """The problem for an error of a request to Flexport."""
-    status, description = FLEXPORT_PROBLEMS[slug]
-    headers = {}
-    if status == 503:
-        headers["retry_after"] = str(max(1, math.ceil(getattr(error, "retry_after", None) or _DEFAULT_RETRY_AFTER)))
-    return Problem(status, slug, f"{(str(error) or description).rstrip('.')}.", headers=headers)
+def _from_aiohttp(request: web.Request, error: web.HTTPException) -> Problem:
+    headers = {"allow": error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}
+    details = {
+        404: f"No page at {request.path[:200]}.",
+        405: f"{request.method} is not supported by {request.path[:200]}.",
+        413: "The body exceeds the size limit.",
+    }
+    slugs = {404: "not-found", 405: "method-not-allowed", 413: "content-too-large"}
+    detail = details.get(error.status, error.reason or "")
+    return Problem(error.status, slugs.get(error.status, "malformed-request"), detail, headers=headers)

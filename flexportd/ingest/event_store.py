@@ -4,8 +4,11 @@ import hashlib
 from collections.abc import Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from flexportd.core.events.applier import REDELIVERED
+from flexportd.errors import MalformedError
+from flexportd.flexport.models.events import Head, parse_heads, recover_heads
 from flexportd.queue.handlers import DEAD_LETTER, EVENTS, WEBHOOK
 from flexportd.storage.repositories.events import ReceivedEvent
 from flexportd.storage.transaction import Transaction
@@ -18,6 +21,18 @@ class IncomingEvent(msgspec.Struct, frozen=True, gc=False):
 
     event: ReceivedEvent
     error: str | None = None
+
+
+def read_heads(body: bytes) -> list[Head]:
+    """The events in these bytes, one with an error if they hold none. Slow for malformed ones."""
+    try:
+        return parse_heads(body)
+    except MalformedError as error:
+        try:
+            heads = recover_heads(body)
+        except MalformedError:
+            heads = [Head("", "", body, str(error))]
+    return [head if head.error is None else replace(head, id=body_id(head.body)) for head in heads]
 
 
 def body_id(body: bytes) -> str:

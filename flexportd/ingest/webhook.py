@@ -4,10 +4,11 @@ limits on network, type and size ─▶ the body, and the signature over its byt
 """
 
 import asyncio
+import contextlib
 import functools
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -16,12 +17,12 @@ from aiohttp import hdrs, web
 
 from flexportd.clock import Clock
 from flexportd.errors import MalformedError, RefusedError, UnavailableError
-from flexportd.flexport.models.events import Head, parse_heads, recover_heads
+from flexportd.flexport.models.events import Head, parse_heads
 from flexportd.flexport.webhook_signature import SHA1_HEADER, SHA256_HEADER, SignatureCheck, Verifier
 from flexportd.http.client_ip import Network, RemoteClient, client_of, is_allowed
 from flexportd.http.request_bodies import MAX_SMALL, READ_BODY, THREAD_THRESHOLD, BodyBudget, Reservation, join_pieces
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
-from flexportd.ingest.event_store import EVENT, IncomingEvent, body_id
+from flexportd.ingest.event_store import EVENT, IncomingEvent, read_heads
 from flexportd.ingest.webhook_refusals import WebhookRefusalLog
 from flexportd.queue.queue import Queue
 from flexportd.settings import Settings
@@ -117,15 +118,14 @@ class WebhookReceiver:
             if check.problem is not None or not check.matches():
                 return None
             self._check_room()
-            heads = parse_heads(body)
-            if len(heads) != 1:
+            head, *others = parse_heads(body)
+            if others:
                 return None
             reservation = self._budget.reserve(client)
             self._budget.acquire(reservation, len(body))
         except (RefusedError, MalformedError):
             return None
         stored_headers = _headers(headers.get(hdrs.CONTENT_TYPE), headers.get(hdrs.USER_AGENT))
-        head = heads[0]
         event = ReceivedEvent(head.id, head.type, "webhook", self._clock.stamp(), stored_headers, head.body)
         return PendingDelivery(self, reservation, head, self._store_event(IncomingEvent(event)))
 
@@ -220,46 +220,33 @@ class WebhookReceiver:
         """Store the events of a delivery; what is not an event becomes a dead letter."""
         headers = _headers(request.headers.get(hdrs.CONTENT_TYPE), request.headers.get(hdrs.USER_AGENT))
         at, heads = self._clock.stamp(), await _heads(body)
-        names = [head.id for head in heads]
-        if any(head.error is not None for head in heads):
-            names = await asyncio.to_thread(lambda: [head.id or body_id(head.body) for head in heads])
         received = [
-            IncomingEvent(ReceivedEvent(name, head.type or None, "webhook", at, headers, head.body), head.error)
-            for name, head in zip(names, heads, strict=True)
+            IncomingEvent(ReceivedEvent(head.id, head.type or None, "webhook", at, headers, head.body), head.error)
+            for head in heads
         ]
         new = await asyncio.gather(*(self._store_event(event) for event in received))
-        malformed = sum(fresh for fresh, head in zip(new, heads, strict=True) if head.error is not None)
-        only = heads[0] if len(heads) == 1 else Head("", "", b"")
-        response = self.answer(names, new, broken=only.error, event_type=only.type or None, queued=sum(new) - malformed)
-        return PreparedStreamResponse(response)
+        return PreparedStreamResponse(self.answer(heads, new))
 
-    def answer(
-        self,
-        ids: list[str],
-        new: list[bool],
-        *,
-        broken: str | None = None,
-        event_type: str | None = None,
-        queued: int | None = None,
-    ) -> PreparedResponse:
-        """The 200 for committed events; it counts them.
-
-        `queued` is how many wait to be applied; None: all that are new. `broken` is why the only one is not an event.
-        """
-        fresh = sum(new)
-        if queued is None:
-            queued = fresh
+    def answer(self, heads: Sequence[Head], new: Sequence[bool]) -> PreparedResponse:
+        """The 200 for committed events; it counts them, and those to be applied."""
+        fresh, first = any(new), heads[0]
+        queued = sum(is_new for head, is_new in zip(heads, new, strict=True) if head.error is None)
         if queued:
             self._queue.added(EVENT, queued)
+        only = first if len(heads) == 1 else None
         status = "accepted" if fresh else "duplicate"
-        self.results["malformed" if broken and fresh else status] += 1
+        self.results["malformed" if fresh and only is not None and only.error else status] += 1
         if _stdlib_log.isEnabledFor(logging.DEBUG):  # a suppressed line must cost nothing
-            name = "webhook_accepted" if fresh else "webhook_duplicate"
-            log.debug(name, event_id=",".join(ids)[:200], event_type=event_type, malformed=broken)
-        body = b'{"status":"%b","id":"%b"}' % (status.encode(), ids[0].encode())
-        if len(ids) > 1:
-            body = msgspec.json.encode({"status": status, "id": ids[0], "ids": ids})
-        return PreparedResponse(200, body)
+            log.debug(
+                "webhook_accepted" if fresh else "webhook_duplicate",
+                event_id=",".join(head.id for head in heads)[:200],
+                event_type=(only and only.type) or None,
+                malformed=only and only.error,
+            )
+        if only is not None:
+            return PreparedResponse(200, b'{"status":"%b","id":"%b"}' % (status.encode(), first.id.encode()))
+        ids = [head.id for head in heads]
+        return PreparedResponse(200, msgspec.json.encode({"status": status, "id": first.id, "ids": ids}))
 
 
 class PendingDelivery:
@@ -283,18 +270,15 @@ class PendingDelivery:
             except UnavailableError as error:
                 self._receiver.count_unavailable(error)
                 raise
-            return self._receiver.answer([self._head.id], [new], event_type=self._head.type)
+            return self._receiver.answer([self._head], [new])
 
 
 async def _heads(body: bytes) -> list[Head]:
-    """The events in a body, one with an error if it holds none."""
-    try:
-        return await asyncio.to_thread(parse_heads, body) if len(body) > THREAD_THRESHOLD else parse_heads(body)
-    except MalformedError as error:
-        try:
-            return await asyncio.to_thread(recover_heads, body)
-        except MalformedError:
-            return [Head("", "", body, str(error))]
+    """The events in a body, as `read_heads`."""
+    if len(body) <= THREAD_THRESHOLD:
+        with contextlib.suppress(MalformedError):
+            return parse_heads(body)
+    return await asyncio.to_thread(read_heads, body)
 
 
 def _refused_network(client: RemoteClient) -> str:

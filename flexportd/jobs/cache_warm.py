@@ -36,21 +36,19 @@ class CacheWarmer:
         return f"{cached} of {len(paths)} responses cached"
 
 
-class LoopbackClient:
-    """Sends requests to this daemon over its control socket."""
+def loopback_client(socket: Path) -> Fetch:
+    """Requests of this daemon over its control socket; the status is 0 for no response."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    async def __call__(self, path: str) -> int:
-        """The status of the response; 0 for none."""
+    async def fetch(path: str) -> int:
         try:
             async with (
                 asyncio.timeout(_REQUEST_TIMEOUT),
-                aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self._path))) as session,
+                aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket))) as session,
                 session.get(f"http://localhost{path}", headers={"Accept-Encoding": "identity"}) as response,
             ):
                 await response.read()
                 return response.status
         except (aiohttp.ClientError, TimeoutError):
             return 0
+
+    return fetch

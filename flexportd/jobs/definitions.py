@@ -33,15 +33,7 @@ def define_jobs(settings: Settings, functions: Mapping[str, JobFunction]) -> lis
     if unknown:
         raise ValueError(f"no definition of the jobs {', '.join(sorted(unknown))}")
     return [
-        Job(
-            name=name,
-            title=title,
-            run=functions[name],
-            schedule=schedule,
-            limit=limit,
-            jitter=jitter,
-            at_start=at_start,
-        )
+        Job(name, title, functions[name], schedule, limit, jitter, at_start)
         for name, title, schedule, limit, jitter, at_start in table
         if name in functions
     ]

@@ -91,7 +91,7 @@ JobFunction = Callable[[JobRun], Awaitable[str | None]]
 """Does the job; a sentence on what it did, or None. Raises FlexportdError with a sentence if it failed."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """A job as defined in code. Times in seconds.
 

@@ -18,6 +18,7 @@ from flexportd.storage.transaction import Transaction
 log = structlog.get_logger(__name__)
 
 MAX_MESSAGE = 2000  # characters of a message that are stored
+_COUNTERS = ("last_success_at", "runs", "failures", "consecutive_failures", "skipped")
 FAILING = 3  # failures in a row that count as a problem
 _INTERRUPTED_MESSAGE = "The daemon ended during the run (detected at the next start)"
 
@@ -138,44 +139,23 @@ class JobStore:
 
 def serialize_job(job: Job, state: JobState, running: JobRunRow | None) -> dict[str, Any]:
     """A job as the API shows it; `running` is the current run or null, `last_run` the last that has ended or null."""
+    last = {
+        name: getattr(state, f"last_{name}") for name in ("started_at", "ended_at", "seconds", "outcome", "message")
+    }
     return {
         "id": job.name,
         "title": job.title,
         "schedule": str(job.schedule),
         "paused": state.paused,
-        "running": None if running is None else _current_run(running),
+        "running": running and {"id": str(running.id), "since": running.started_at, "cause": running.cause},
         "next_run_at": state.next_due_at,
-        "last_run": None if state.last_ended_at is None else _last_run(state),
-        "last_success_at": state.last_success_at,
-        "runs": state.runs,
-        "failures": state.failures,
-        "consecutive_failures": state.consecutive_failures,
-        "skipped": state.skipped,
+        "last_run": None if state.last_ended_at is None else last,
+        **{name: getattr(state, name) for name in _COUNTERS},
     }
 
 
 def serialize_run(run: JobRunRow) -> dict[str, Any]:
     """One run as the API shows it; while it is running it has neither end nor outcome."""
-    return {
-        "id": str(run.id),
-        "cause": run.cause,
-        "started_at": run.started_at,
-        "ended_at": run.ended_at,
-        "seconds": run.seconds,
-        "outcome": run.outcome,
-        "message": run.message,
-    }
-
-
-def _current_run(run: JobRunRow) -> dict[str, Any]:
-    return {"id": str(run.id), "since": run.started_at, "cause": run.cause}
-
-
-def _last_run(state: JobState) -> dict[str, Any]:
-    return {
-        "started_at": state.last_started_at,
-        "ended_at": state.last_ended_at,
-        "seconds": state.last_seconds,
-        "outcome": state.last_outcome,
-        "message": state.last_message,
-    }
+    row = msgspec.structs.asdict(run)
+    del row["job"]
+    return row | {"id": str(run.id)}

@@ -1,6 +1,6 @@
 """The job `retention`: deletes expired events and history, in small transactions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -50,9 +50,14 @@ class RetentionJob:
     async def run(self, job: JobRun) -> str:
         """Delete until nothing is too old. Raises StoppedError."""
         await self._time.check()
+        journal = self._window(JOURNAL_KEPT)
         events = await self._delete_events(job)
         rows = await self._delete_history(job)
-        await self._delete_journal(job)
+        await self._delete(
+            job,
+            lambda tx, _: tx.retention.old_entries(journal, BATCH_SIZE),
+            lambda tx, old: tx.retention.delete_journal(journal.before, BATCH_SIZE, old),
+        )
         hour = self._window(_CALLS_KEPT).before[:13]
         await self._db.write(lambda tx: tx.api_usage.delete_before(hour))
         problem = self._time.problem
@@ -62,48 +67,48 @@ class RetentionJob:
         now = self._time.now()
         return RetentionWindow(stamp(max(now, _MIN_TIME + kept) - kept), EARLIEST, stamp(now + _SLACK))
 
-    async def _delete_events(self, job: JobRun) -> int:
-        if self._keep.events is None:
-            return 0
-        times, count, after = self._window(self._keep.events), 0, 0
-        while old := await self._db.read(lambda tx: tx.retention.old_events(times, after, BATCH_SIZE)):  # noqa: B023
+    async def _delete(
+        self,
+        job: JobRun,
+        read: Callable[[Transaction, int], Sequence[int]],
+        delete: Callable[[Transaction, Sequence[int]], int],
+    ) -> int:
+        """Delete what `read` returns, which is given the last row of the batch before; how many."""
+        count, after = 0, 0
+        while old := await self._db.read(lambda tx: read(tx, after)):  # noqa: B023 (awaited here)
             job.check_stop()
-            count += await self._db.write(lambda tx: tx.retention.delete_events(old))
+            count += await self._db.write(lambda tx: delete(tx, old))
             after = old[-1]
             await self._clock.sleep(_PAUSE)
         return count
 
-    async def _delete_journal(self, job: JobRun) -> None:
-        times = self._window(JOURNAL_KEPT)
-        while old := await self._db.read(lambda tx: tx.retention.old_entries(times, BATCH_SIZE)):
-            job.check_stop()
-            await self._db.write(lambda tx: tx.retention.delete_journal(times.before, BATCH_SIZE, old))
-            await self._clock.sleep(_PAUSE)
+    async def _delete_events(self, job: JobRun) -> int:
+        if self._keep.events is None:
+            return 0
+        times = self._window(self._keep.events)
+        return await self._delete(
+            job,
+            lambda tx, after: tx.retention.old_events(times, after, BATCH_SIZE),
+            lambda tx, old: tx.retention.delete_events(old),
+        )
 
     async def _delete_history(self, job: JobRun) -> int:
         if self._keep.history is None:
             return 0
-        times, count = self._window(self._keep.history), 0
+        times = self._window(self._keep.history)
 
-        def work(tx: Transaction, old: Sequence[int]) -> int:
+        def delete(tx: Transaction, old: Sequence[int]) -> int:
             deleted = tx.retention.delete_changes(times.before, BATCH_SIZE, old)
             if deleted:
                 tx.meta.put(HISTORY_FROM, times.before)  # earlier states can no longer be reconstructed
             return deleted
 
-        while old := await self._db.read(lambda tx: tx.retention.old_changes(times, BATCH_SIZE)):
-            job.check_stop()
-            count += await self._db.write(lambda tx: work(tx, old))
-            await self._clock.sleep(_PAUSE)
-        await self._delete_exceptions(job, times)
-        return count
-
-    async def _delete_exceptions(self, job: JobRun, times: RetentionWindow) -> None:
-        while True:
+        count = await self._delete(job, lambda tx, _: tx.retention.old_changes(times, BATCH_SIZE), delete)
+        deleted = BATCH_SIZE
+        while deleted == BATCH_SIZE:
             job.check_stop()
             deleted = await self._db.write(
                 lambda tx: tx.exceptions.delete_closed(times.before, BATCH_SIZE, times.earliest)
             )
-            if deleted < BATCH_SIZE:
-                return
             await self._clock.sleep(_PAUSE)
+        return count

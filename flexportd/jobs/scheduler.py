@@ -1,22 +1,21 @@
-"""Runs jobs when they are due or requested, and none concurrently with itself."""
+"""Runs jobs when they are due or requested, and none concurrently with itself; a run's start and result are on disk."""
 
 import asyncio
 import contextlib
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
+from apscheduler.triggers.cron import CronTrigger
 
 from flexportd.clock import Clock, parse, stamp
-from flexportd.errors import ConflictError, NotFoundError, UnavailableError
+from flexportd.errors import ConflictError, FlexportdError, NotFoundError, UnavailableError
 from flexportd.escape import closest_match
-from flexportd.jobs.job import Cause, Every, Job, Schedule
-from flexportd.jobs.job_store import FAILING, JobStore, serialize_job, serialize_run
-from flexportd.jobs.run import ActiveRun
-from flexportd.jobs.timer import Timer, next_time
+from flexportd.jobs.job import Cause, Every, Job, JobRun, Schedule, StoppedError, duration, unexpected_message
+from flexportd.jobs.job_store import FAILING, JobStore, RunResult, serialize_job, serialize_run
 from flexportd.storage.database import Database
 from flexportd.tasks import Tasks
 
@@ -26,22 +25,100 @@ SPREAD = 15.0  # seconds over which missed runs are spread
 STOP_TIMEOUT = 5.0  # seconds for runs to end on request
 _CANCEL_TIMEOUT = 5.0  # seconds for runs to end once cancelled
 _LATE = timedelta(seconds=30)  # after which a run that was due counts as missed
-_POLL_INTERVAL = 5.0  # seconds between checks of the clock
-_FAST_POLL_INTERVAL = 0.5  # with a simulated clock, by which no timer fires
+_POLL_INTERVAL = 5.0  # seconds between checks of the clock, at most: it may jump
+_FAST_POLL_INTERVAL = 0.5  # with a simulated clock
+_MIN_WAIT = 0.02  # seconds: a simulated clock moves in steps
+_CANCELLED = RunResult("cancelled", "The daemon was stopped during the run")
 _MIN_INTERVAL = 15.0  # real seconds between two runs with a faster clock
+
+
+class ActiveRun:
+    """A running job. `started` is set once its start is on disk or `error` says why it is not; `ended` at its end."""
+
+    def __init__(self, job: Job, cause: Cause, store: JobStore) -> None:
+        self.row = store.begin(job.name, cause)
+        self.started = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.error: UnavailableError | None = None
+        self._job = job
+        self._store = store
+        self._run = JobRun(job.name, self.row.id, cause)
+        self._task: asyncio.Task[Any] | None = None
+
+    async def execute(self) -> None:
+        """Run the job to its end, however it ends; only a cancellation is raised."""
+        self._task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        began, before, ending = loop.time(), self._store[self._job.name], _CANCELLED
+        try:
+            await self._store.save(self._job.name)
+            self.started.set()
+            ending = await self._attempt()
+        except UnavailableError as error:
+            # A run that would leave no trace after a crash does not start; its work needs the disk as well.
+            self.error, ending = error, RunResult("failed", str(error))
+        finally:
+            self._store.end(self.row, ending, loop.time() - began)
+            _log_result(self._job.name, before.consecutive_failures, ending)
+            try:
+                await asyncio.shield(self._save())
+            finally:
+                self.started.set()
+                self.ended.set()
+
+    def request_stop(self) -> None:
+        """Let the job end early, at a point of its choice."""
+        self._run.stopping.set()
+
+    def cancel(self) -> None:
+        """Cancel it where it is."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _save(self) -> None:
+        with contextlib.suppress(UnavailableError):  # the store keeps it, and tries again
+            await self._store.save(self._job.name)
+
+    async def _attempt(self) -> RunResult:
+        limit = asyncio.timeout(self._job.limit)
+        try:
+            async with limit:
+                return RunResult("done", await self._job.run(self._run))
+        except StoppedError as error:
+            return RunResult("cancelled", str(error))
+        except FlexportdError as error:
+            return RunResult("failed", str(error))
+        except asyncio.CancelledError:
+            if self._task is not None and self._task.cancelling():
+                raise
+            return RunResult("failed", "The job was cancelled internally")
+        except Exception as error:
+            if limit.expired():
+                return RunResult("timed_out", f"The job exceeded its time limit of {duration(self._job.limit)}")
+            log.exception("job_crashed", job=self._job.name)
+            return RunResult("failed", unexpected_message(error))
+
+
+def _log_result(job: str, failures: int, ending: RunResult) -> None:
+    """Log the first failure and the recovery, not each of many."""
+    if ending.outcome in ("failed", "timed_out") and not failures:
+        log.warning("job_failed", job=job, outcome=ending.outcome, reason=ending.message)
+    elif ending.outcome == "done" and failures:
+        log.info("job_recovered", job=job, failures=failures)
 
 
 @dataclass(slots=True)
 class _Entry:
     job: Job
-    cause: Cause = "schedule"  # of the run that its timer will start
+    due: datetime | None = None  # None: paused
+    cause: Cause = "schedule"  # of the run that will be due
     running: ActiveRun | None = None
 
 
 class Scheduler:
     """Starts jobs when they are due or requested; the runs belong to `tasks`.
 
-    The wall clock decides. Timers stop while a machine sleeps, so `tick` checks the clock every few seconds.
+    The wall clock decides. Timers stop while a machine sleeps, so the clock is checked every few seconds.
     """
 
     def __init__(self, db: Database, clock: Clock, tasks: Tasks, *, spread: float = SPREAD) -> None:
@@ -49,7 +126,6 @@ class Scheduler:
         self._clock = clock
         self._tasks = tasks
         self._spread = spread
-        self._timer = Timer(self._on_due)
         self._look = _POLL_INTERVAL if clock.speed == 1 else _FAST_POLL_INTERVAL
         self._entries: dict[str, _Entry] = {}
         self._stopping = False
@@ -62,20 +138,17 @@ class Scheduler:
             self._entries[job.name] = _Entry(replace(job, schedule=self._adjust_to_speed(job.schedule)))
 
     async def start(self) -> None:
-        """Continue where the last process ended, and set the timers."""
+        """Continue where the last process ended."""
         await self._store.load(self._entries)
-        self._timer.start(silent=self._clock.machine is not self._clock)  # timers follow the machine's clock
         now = self._clock.now()
-        for name, entry in self._entries.items():
+        for entry in self._entries.values():
             entry.cause, due = self._first(entry.job, now)
-            self._timer.add(name, entry.job.schedule, entry.job.jitter, due)
-            self._store.change(name, next_due_at=_stamp(due))
+            self._set_due(entry, due)
         self._tasks.start("job_scheduler", self._watch)
 
     def wind_down(self) -> None:
         """Start nothing any more, and request current runs to end."""
         self._stopping = True
-        self._timer.stop()
         for running in self._active_runs():
             running.request_stop()
 
@@ -136,16 +209,9 @@ class Scheduler:
         entry, schedule = self._entry(name), self._adjust_to_speed(schedule)
         if entry.job.schedule == schedule:
             return
-        job = replace(entry.job, schedule=schedule)
-        if self._store[name].paused:
-            due = None
-        elif entry.cause == "schedule":
-            due = self._next(job, entry.running)
-        else:
-            due = self._timer.next_due(name)  # a missed run stays due
-        entry.job = job
-        self._timer.change(name, schedule, job.jitter, due)
-        self._store.change(name, next_due_at=_stamp(due))
+        entry.job = replace(entry.job, schedule=schedule)
+        if entry.cause == "schedule" and not self._store[name].paused:  # a missed run stays due
+            self._set_due(entry, self._next(entry))
 
     def reschedule_all(self, jobs: Iterable[Job]) -> None:
         """Apply the schedules of these jobs."""
@@ -155,14 +221,12 @@ class Scheduler:
     def tick(self) -> None:
         """Start what is due by the wall clock, which may have jumped either way; at most one run a job."""
         now = self._clock.now()
-        for name, entry in self._entries.items():
-            due = self._timer.next_due(name)
-            if due is None:
+        for entry in self._entries.values():
+            if self._stopping or entry.due is None:
                 continue
-            if due <= now:
-                self._timer.reset(name, next_time(entry.job.schedule, now, entry.job.jitter))
-                self._on_due(name)
-            elif due > self._latest(entry.job, now):
+            if entry.due <= now:
+                self._start_due(entry, entry.due, now)
+            elif entry.due > self._latest(entry.job, now):
                 self._set_due(entry, next_time(entry.job.schedule, now, entry.job.jitter))
 
     async def wait_until_idle(self, name: str) -> None:
@@ -217,10 +281,10 @@ class Scheduler:
         due = next_time(job.schedule, now, job.jitter)
         return "schedule", due if known is None else min(known, due)
 
-    def _next(self, job: Job, running: ActiveRun | None) -> datetime:
+    def _next(self, entry: _Entry) -> datetime:
         """When a job is due that was paused or rescheduled, counted from its last run."""
-        now = self._clock.now()
-        last = self._store[job.name].last_started_at if running is None else running.row.started_at
+        job, now = entry.job, self._clock.now()
+        last = self._store[job.name].last_started_at if entry.running is None else entry.running.row.started_at
         if isinstance(job.schedule, Every) and last is not None:
             return max(next_time(job.schedule, min(parse(last), now), job.jitter), now + self._spread_delay(job))
         return next_time(job.schedule, now, job.jitter)
@@ -236,30 +300,28 @@ class Scheduler:
     def _apply_paused(self, entry: _Entry, *, paused: bool) -> None:
         entry.cause = "schedule"
         self._store.change(entry.job.name, paused=paused)
-        self._set_due(entry, None if paused else self._next(entry.job, entry.running))
+        self._set_due(entry, None if paused else self._next(entry))
 
     def _set_due(self, entry: _Entry, due: datetime | None) -> None:
-        self._timer.reset(entry.job.name, due)
-        self._store.change(entry.job.name, next_due_at=_stamp(due))
+        entry.due = due
+        self._store.change(entry.job.name, next_due_at=None if due is None else stamp(due))
 
     # --- runs ---
 
-    def _on_due(self, name: str) -> None:
-        """A timer has fired; it is set for the next time already."""
-        entry, state, now = self._entries[name], self._store[name], self._clock.now()
-        if self._stopping or state.paused:  # since it fired
-            return
-        self._store.change(name, next_due_at=_stamp(self._timer.next_due(name)))
-        missed = state.next_due_at is not None and now - parse(state.next_due_at) > _LATE * self._clock.speed
-        if entry.cause == "schedule" and missed:
+    def _start_due(self, entry: _Entry, due: datetime, now: datetime) -> None:
+        """Start what was due, and set when it is due next."""
+        job = entry.job
+        following = next_time(job.schedule, due, job.jitter)
+        self._set_due(entry, following if following > now else next_time(job.schedule, now, job.jitter))
+        if entry.cause == "schedule" and now - due > _LATE * self._clock.speed:
             entry.cause = "catch_up"
-            soon = self._spread_delay(entry.job)
+            soon = self._spread_delay(job)
             if soon:
                 self._set_due(entry, now + soon)
                 return
         cause, entry.cause = entry.cause, "schedule"
         if entry.running is not None:
-            self._store.change(name, skipped=state.skipped + 1)
+            self._store.change(job.name, skipped=self._store[job.name].skipped + 1)
         else:
             self._begin(entry, cause)
 
@@ -280,7 +342,8 @@ class Scheduler:
 
     async def _watch(self) -> None:
         while True:
-            await self._clock.sleep(self._look)
+            waits = [self._clock.until(entry.due) for entry in self._entries.values() if entry.due is not None]
+            await self._clock.sleep(max(_MIN_WAIT, min(self._look, *waits)))
             self.tick()
             await self._store.save_all()
 
@@ -303,5 +366,12 @@ async def _all_ended(running: Iterable[ActiveRun], grace: float) -> None:
                 await run.ended.wait()
 
 
-def _stamp(moment: datetime | None) -> str | None:
-    return None if moment is None else stamp(moment)
+def next_time(schedule: Schedule, moment: datetime, jitter: float = 0.0) -> datetime:
+    """When a job is due next after `moment`. Raises ValueError if never."""
+    if isinstance(schedule, Every):
+        due: datetime | None = moment + timedelta(seconds=schedule.seconds)
+    else:
+        due = CronTrigger.from_crontab(schedule.line, timezone=UTC).get_next_fire_time(moment, moment)
+    if due is None:
+        raise ValueError(f"{schedule} never comes")
+    return due + timedelta(seconds=random.uniform(0, jitter))  # noqa: S311 (spreads the load)

@@ -242,7 +242,7 @@ async def test_a_dead_letter_is_not_discarded_without_a_reason(full, reader):
 async def test_a_sync_is_begun_once_by_a_double_click(full, reader):
     before = len((await full.daemon.get("/sync/runs?kind=full"))["data"])
     await reader.press("/sync", "/sync/run", clicks=2)
-    await full.daemon.daemon.parts.jobs.wait_until_idle("full_sync")
+    await full.daemon.daemon.scheduler.wait_until_idle("full_sync")
     assert len((await full.daemon.get("/sync/runs?kind=full"))["data"]) == before + 1
 
 
@@ -259,7 +259,7 @@ async def test_what_waits_to_be_accepted_is_accepted(full, reader):
 
 @SCRIPT
 async def test_a_job_is_run_by_a_double_click(full, reader):
-    jobs = full.daemon.daemon.parts.jobs
+    jobs = full.daemon.daemon.scheduler
     await jobs.wait_until_idle(JOB)
     before = (await full.daemon.get(f"/jobs/{JOB}"))["runs"]
     await reader.press("/system", f"/system/jobs/{JOB}/run", clicks=2)

@@ -188,7 +188,7 @@ def endless(monkeypatch):
 
 
 async def test_a_client_that_does_not_read_is_reset(filled, endless, monkeypatch):
-    pool = filled.daemon.parts.connections.network
+    pool = filled.daemon.connections.network
     monkeypatch.setattr(pool, "timeouts", Timeouts(write=0.2, check=0.05))
     async with Stalled(filled) as client:
         async with asyncio.timeout(20):

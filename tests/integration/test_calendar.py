@@ -363,7 +363,7 @@ async def test_an_address_with_a_token_is_kept_nowhere(locked):
     token = made["calendar_path"].partition("token=")[2]
     for _ in range(2):
         await locked.ask(f"?token={token}")
-    settings, cache = locked.daemon.daemon.settings, locked.daemon.daemon.parts.cache
+    settings, cache = locked.daemon.daemon.settings, locked.daemon.daemon.cache
     assert cache.hits == 0
     kept = [file for file in settings.storage.data_dir.rglob("*") if file.is_file()]
     assert kept

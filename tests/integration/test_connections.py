@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aiohttp
 import pytest
 
-from flexportd.daemon import acceptor, control_socket
+from flexportd.daemon import server, sockets
 from flexportd.errors import ConfigError
 from flexportd.http import connections, responses
 from flexportd.http.connections import ConnectionLimits, ConnectionPool, ConnectionPools, Timeouts
@@ -51,7 +51,7 @@ async def connected(daemon, count, sent=b"", source=None):
 
 
 def pool_of(daemon):
-    return daemon.daemon.parts.connections.network
+    return daemon.daemon.connections.network
 
 
 async def until(met):
@@ -206,7 +206,7 @@ async def test_idle_connections_do_not_fill_the_control_socket(daemon):
     held = [await asyncio.open_unix_connection(path) for _ in range(connections.CONTROL_CONNECTIONS + 20)]
     async with operator(daemon) as http, http.get("http://flexportd/api/v1/status") as answer:
         assert answer.status == 200
-    assert len(daemon.daemon.parts.connections.control) <= connections.CONTROL_CONNECTIONS
+    assert len(daemon.daemon.connections.control) <= connections.CONTROL_CONNECTIONS
     for _, writer in held:
         writer.close()
 
@@ -233,7 +233,7 @@ async def test_the_operator_is_answered_while_clients_keep_the_readers_of_the_da
 async def test_a_control_socket_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError):
-        control_socket.bind(tmp_path / "file" / "control.sock")
+        sockets.bind_control_socket(tmp_path / "file" / "control.sock")
 
 
 # --- files ---
@@ -249,12 +249,12 @@ async def test_room_for_connections_follows_the_limit_of_open_files():
 
 
 async def test_a_low_limit_of_open_files_is_a_warning(daemon):
-    daemon.daemon.parts.connections.open_files = 1024
+    daemon.daemon.connections.open_files = 1024
     assert any("Only 1024 open files are allowed" in one for one in (await daemon.get("/status"))["warnings"])
 
 
 async def test_accepting_goes_on_after_descriptors_ran_out(crowded, monkeypatch):
-    monkeypatch.setattr(acceptor, "_PAUSE", 0.05)
+    monkeypatch.setattr(server, "_PAUSE", 0.05)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     pool = pool_of(crowded)
     host, port = crowded.daemon.addresses[0].rsplit(":", 1)

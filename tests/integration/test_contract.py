@@ -11,9 +11,10 @@ from urllib.parse import quote
 import pytest
 
 from flexportd.clock import Clock
-from flexportd.core.resources.registry import RESOURCE_TYPES
-from flexportd.expose.openapi.blanks import NOT_BLANK, strip
+from flexportd.core.resources.registry import REGISTRY, RESOURCE_TYPES
 from flexportd.expose.openapi.document import openapi_document
+from flexportd.expose.openapi.parameters import NOT_BLANK, strip
+from flexportd.expose.routes import routes
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
 from flexportd.storage.repositories.exceptions import ExceptionFields
@@ -158,7 +159,7 @@ class Described:
 
     def __init__(self, daemon):
         self.daemon = daemon
-        self.description = openapi_document(daemon.daemon.parts.routes)
+        self.description = openapi_document(routes(REGISTRY, "/webhooks/flexport"))
         self.checker = Checker(self.description)
 
     async def held(self, name, path, status=200, body=None):

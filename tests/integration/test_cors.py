@@ -78,7 +78,7 @@ async def test_a_page_may_read_that_it_asked_too_often_and_that_something_failed
     def fail(*_):
         raise RuntimeError
 
-    monkeypatch.setattr(named.daemon.parts.db, "read", fail)
+    monkeypatch.setattr(named.daemon.db, "read", fail)
     status, headers, _ = await ask(named, "/api/v1/shipments", Origin=SITE)
     assert (status, headers["Access-Control-Allow-Origin"]) == (500, SITE)
 

@@ -13,9 +13,11 @@ import pytest
 from aiohttp import web
 
 from flexportd.core.resources.documents import CUSTOMER_TYPES
+from flexportd.core.resources.registry import REGISTRY
 from flexportd.expose.dashboard.pages import add_routes
 from flexportd.expose.openapi.document import openapi_document as description
-from flexportd.expose.security.opaque_values import OpaqueCodec
+from flexportd.expose.routes import routes
+from flexportd.expose.security.authorization import OpaqueCodec
 from flexportd.flexport.models.documents import TYPES
 from flexportd.settings import Settings
 from tests.crawling import crawl
@@ -58,7 +60,7 @@ async def world(tmp_path, clock):
         daemon.acme = await new_key(daemon, name="acme", consignees=["Acme"], rate_limit="off")
         daemon.admin = await new_key(daemon, name="admin", scope="admin", rate_limit="off")
         await current(daemon)
-        daemon.daemon.parts.broadcaster._heartbeat_pause = 0.03  # a sign of life each half second
+        daemon.daemon.consumers.hub._heartbeat_pause = 0.03  # a sign of life each half second
         yield daemon
 
 
@@ -130,7 +132,7 @@ async def same(daemon, method, path, text, missing, key, **headers):
 
 
 async def test_on_every_route_what_is_anothers_answers_as_what_does_not_exist(world):
-    paths = description(world.daemon.parts.routes)["paths"]
+    paths = description(routes(REGISTRY, "/webhooks/flexport"))["paths"]
     asked = 0
     for path, methods in paths.items():
         if "{id}" not in path:
@@ -161,7 +163,7 @@ async def test_papers_and_exceptions_that_are_not_theirs_are_not_there_either(wo
 
 
 async def test_no_filter_tells_of_others(world):
-    paths = description(world.daemon.parts.routes)["paths"]
+    paths = description(routes(REGISTRY, "/webhooks/flexport"))["paths"]
     pairs = {
         "shipment": ("2", "9"), "leg": ("12", "19"), "container": ("22", "29"), "booking": ("52", "59"),
         "commercial_invoice": ("ci2", "ci9"), "exception": ("late_departure", "silent"),
@@ -368,7 +370,7 @@ async def test_a_closed_exception_of_anothers_time_is_not_theirs(world, clock):
     query = "?shipment=3&state=closed&kind=late_departure"
     assert (await json_of(world, f"/exceptions{query}", world.acme))["data"] == []
     number = await world.daemon.db.read(lambda tx: tx.raw.execute("SELECT max(id) FROM exceptions").fetchone()[0])
-    codec = OpaqueCodec(world.daemon.parts.authenticator.signer, world.acme.split("_")[1])
+    codec = OpaqueCodec(world.daemon.security.authenticator.signer, world.acme.split("_")[1])
     assert codec.encode_number(int(closed[0]["id"])) != number
     status, _, _ = await ask(world, f"/api/v1/exceptions/{codec.encode_number(int(closed[0]['id']))}", key=world.acme)
     assert status == 404
@@ -485,7 +487,7 @@ PAGE_QUERIES = ("", "?limit=1", "?cursor=abc", "?unknown=1", "?q=PO", "?%FF", "?
 def page_paths(daemon):
     """The path of every page of the dashboard, as the router has it."""
     app = web.Application()
-    daemon.daemon.parts.add_to(app)
+    daemon.daemon.add_parts(app)
     add_routes(app)
     return sorted({route.resource.canonical for route in app.router.routes() if route.method == "GET"})
 
@@ -573,7 +575,7 @@ async def test_exceptions_about_the_clients_costs_are_on_no_page_of_a_customer(w
     for path in ("/shipments/1", "/exceptions"):
         assert "Invoice overdue" in await page(world, path, world.admin)
         assert "Invoice overdue" not in await page(world, path, world.acme)
-    codec = OpaqueCodec(world.daemon.parts.authenticator.signer, world.acme.split("_")[1])
+    codec = OpaqueCodec(world.daemon.security.authenticator.signer, world.acme.split("_")[1])
     await page(world, f"/exceptions/{number}", world.admin)
     await page(world, f"/exceptions/{codec.encode_number(int(number))}", world.acme, 404)
 

@@ -26,7 +26,7 @@ async def test_a_sync_that_is_asked_for_while_another_ends_is_one_of_its_own(tmp
         Sandbox(SandboxOptions(speed=0, shipments=1, api_key=KEY), Clock()) as sandbox,
         start(configured(tmp_path, sandbox.url), Clock()) as daemon,
     ):
-        jobs = daemon.daemon.parts.jobs
+        jobs = daemon.daemon.scheduler
         run_now, ending = jobs.run_now, asyncio.Event()
 
         async def held(name):

@@ -132,7 +132,7 @@ async def test_one_shipment_tells_its_journey_and_its_history(daemon):
 
 async def test_a_page_changes_with_the_next_event_and_not_before(daemon):
     await filled(daemon)
-    await daemon.daemon.parts.exception_worker.process()  # the page shows exceptions as well
+    await daemon.daemon.consumers.examiner.process()  # the page shows exceptions as well
     async with daemon.http.get(daemon.url + "/shipments/910233") as answer:
         etag = answer.headers["ETag"]
     async with daemon.http.get(daemon.url + "/shipments/910233", headers={"If-None-Match": etag}) as answer:
@@ -261,7 +261,7 @@ async def mirror(tmp_path, clock):
 async def synced(daemon):
     """Press the button, and wait until what it began has ended."""
     location, _ = await submit(daemon, "/sync/run")
-    await daemon.daemon.parts.jobs.wait_until_idle("full_sync")
+    await daemon.daemon.scheduler.wait_until_idle("full_sync")
     return location
 
 
@@ -355,7 +355,7 @@ async def missed(daemon, count):
     await daemon.settled()
 
     def work(tx):
-        at = daemon.daemon.parts.clock.stamp()
+        at = daemon.daemon.clock.stamp()
         rows = tx.raw.execute("SELECT seq, id, type, created_at, shipment_id FROM events ORDER BY seq").fetchall()
         gaps = [Gap(seq, key, kind, created, created, "legs", "1", ship) for seq, key, kind, created, ship in rows]
         tx.raw.execute("UPDATE events SET source = 'events'")
@@ -383,7 +383,7 @@ async def test_an_outage_is_told_with_its_events(mirror):
 
 async def test_without_any_gap_the_page_says_so(mirror):
     daemon, _ = mirror
-    at = daemon.daemon.parts.clock.stamp()
+    at = daemon.daemon.clock.stamp()
     nothing = "Every polled event had already arrived by webhook"
     for listed, words in ((0, "None known. Gaps cannot be detected yet: "), (3, nothing)):
         poll = Poll("narrow", at, at, good_at=at, read=listed)
@@ -407,7 +407,7 @@ async def test_jobs_are_run_paused_and_resumed_with_buttons(mirror):
     await submit(daemon, "/system/jobs/full_sync/resume")
     location, _ = await submit(daemon, "/system/jobs/full_sync/run")
     assert location == "/system?done=started"
-    await daemon.daemon.parts.jobs.wait_until_idle("full_sync")
+    await daemon.daemon.scheduler.wait_until_idle("full_sync")
     assert "just now" in await page(daemon, "/system")
     _, text = await submit(daemon, "/system/jobs/tea/run", status=404)
     assert "tea" in text
@@ -418,7 +418,7 @@ async def test_jobs_are_run_paused_and_resumed_with_buttons(mirror):
 async def test_what_nobody_published_is_listed_and_stays_text(daemon):
     assert "sends but does not document are listed here" in await page(daemon, "/system")
     finding = DriftRecord("field", "/shipment", "<b>colour", '"<i>red"', "sync", 3)
-    await daemon.daemon.db.write(lambda tx: tx.drift.merge([finding], daemon.daemon.parts.clock.stamp()))
+    await daemon.daemon.db.write(lambda tx: tx.drift.merge([finding], daemon.daemon.clock.stamp()))
     found = await page(daemon, "/system")
     assert "&lt;b&gt;colour" in found
     assert "<i>red" not in found

@@ -214,8 +214,8 @@ async def test_free_time_is_over_with_the_day_at_the_terminal(tmp_path, number):
     async with start(Settings.for_tests(tmp_path), clock) as daemon:
         await daemon.receive(*story(number), arrived)
         await daemon.settled()
-        await daemon.daemon.parts.exception_worker.process()
+        await daemon.daemon.consumers.examiner.process()
         assert await kinds(daemon) == {"free_time_expiring"}
         clock.at += timedelta(minutes=2)
-        await daemon.daemon.parts.exception_worker.process()
+        await daemon.daemon.consumers.examiner.process()
         assert await kinds(daemon) == {"free_time_expired"}

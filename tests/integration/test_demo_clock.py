@@ -37,7 +37,7 @@ _PAGES = (
 
 async def _job(daemon, name):
     """Run a job to its end, beside what the schedule begins."""
-    jobs = daemon.daemon.parts.jobs
+    jobs = daemon.daemon.scheduler
     with contextlib.suppress(ConflictError):
         await jobs.run_now(name)
     await jobs.wait_until_idle(name)

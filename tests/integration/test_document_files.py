@@ -23,24 +23,24 @@ from flexportd.cli.exit_codes import Exit, exit_of
 from flexportd.core.documents.integrity_check import IntegrityCheck
 from flexportd.core.documents.requests import DOCUMENT_FILE, ArchiveRules, CachedFiles
 from flexportd.core.importer.importer import Importer, ImportObserver, RequestStart
+from flexportd.core.reads import Reads
 from flexportd.core.resources import documents, shipments
 from flexportd.core.resources.registry import Registry
 from flexportd.core.unit_of_work import ChangeCause
-from flexportd.daemon import control_socket
+from flexportd.daemon import sockets
 from flexportd.errors import FlexportdError
-from flexportd.expose.api import file_requests as archive_api
+from flexportd.expose import context
 from flexportd.expose.api import files as files_api
 from flexportd.expose.api import queue as queue_api
 from flexportd.expose.api import resources as resources_api
 from flexportd.expose.api import shipments as shipments_api
-from flexportd.expose.app import AppContext
-from flexportd.expose.context import ServerInfo
-from flexportd.expose.interfaces import FileServices
+from flexportd.expose.context import DisplaySettings, FileServices, ServerInfo
 from flexportd.expose.middleware import auth_middleware
 from flexportd.expose.openapi.declaration import routes_of
 from flexportd.expose.openapi.router import register
 from flexportd.expose.routes import literal_first
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
+from flexportd.expose.streamed_response import SPOOL_FILES, SpoolFiles
 from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.oauth.auth import ApiKeyAuth
 from flexportd.http.request_bodies import BodyBudget
@@ -120,12 +120,7 @@ class House:
             self.queue.add(ItemHandler(name=DOCUMENT_FILE, handle=self.fetcher.handle, on_dead=self.fetcher.on_dead))
             await self.queue.load()
             self.filing = FileServices(self.archive, self.held, self.archivist, verification)
-            self.parts = AppContext(
-                db=self.db, queue=self.queue, cache=cache, registry=Registry(), clock=self.clock, webhooks=None,
-                server=ServerInfo(self.clock.stamp()), jobs=None, files=self.filing,
-                authenticator=None, freshness=None, broadcaster=None, indexer=None, exception_worker=None,
-                connections=None, bodies=BodyBudget(1 << 20),
-            )  # fmt: skip
+            self.cache = cache
             await self._serve(stack)
             stack.push_async_callback(self.tasks.stop)
             if running:
@@ -139,10 +134,15 @@ class House:
 
     async def _serve(self, stack):
         app = web.Application(middlewares=[auth_middleware])
-        self.parts.add_to(app)
+        app[context.DB], app[context.QUEUE], app[context.CACHE] = self.db, self.queue, self.cache
+        app[context.REGISTRY], app[context.READS] = Registry(), Reads(Registry())
+        app[context.CLOCK], app[context.BODIES] = self.clock, BodyBudget(1 << 20)
+        app[context.DISPLAY], app[context.SERVER_INFO] = DisplaySettings(), ServerInfo(self.clock.stamp())
+        app[context.FILES], app[context.UPSTREAM] = self.filing, None
+        app[SPOOL_FILES] = SpoolFiles()
         app[ACCESS_POLICY] = AccessPolicy(self.clock, checks_hosts=False)
         own = resources_api.resources(Registry())["shipments"].routes()
-        routes = [*routes_of(archive_api, files_api, shipments_api, queue_api), *own]
+        routes = [*routes_of(files_api, shipments_api, queue_api), *own]
         register(app, literal_first(routes))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()
@@ -151,7 +151,7 @@ class House:
         await site.start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/api/v1"
         self.socket = self.folder / "control.sock"
-        await web.SockSite(runner, control_socket.bind(self.socket)).start()
+        await web.SockSite(runner, sockets.bind_control_socket(self.socket)).start()
 
     async def take(self, *rows, watcher=None):
         """Have documents of these JSON objects, and their shipment."""

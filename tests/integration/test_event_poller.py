@@ -32,7 +32,7 @@ from flexportd.flexport.errors import (
     NotFoundAtFlexportError,
 )
 from flexportd.flexport.oauth.auth import ApiKeyAuth
-from flexportd.ingest.event_poller.poller import EventPoller
+from flexportd.ingest.event_poller import EventPoller
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
 from tests.conftest import TurnedClock
@@ -141,8 +141,8 @@ async def verdict(daemon: UnderTest, clock: TurnedClock) -> tuple[str, str]:
 async def served(daemon: UnderTest, folder):
     """The handlers of gaps over HTTP on a socket of their own."""
     app = web.Application(middlewares=[auth_middleware])
-    daemon.daemon.parts.add_to(app)
-    app[ACCESS_POLICY] = AccessPolicy(daemon.daemon.parts.clock, checks_hosts=False)
+    daemon.daemon.add_parts(app)
+    app[ACCESS_POLICY] = AccessPolicy(daemon.daemon.clock, checks_hosts=False)
     register(app, routes_of(gaps_api))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()

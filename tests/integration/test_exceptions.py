@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -29,9 +30,11 @@ from flexportd.settings import Settings
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.exceptions import EvaluationState, Exceptions
 from tests.events import container, event, leg, shipment
+from tests.flexport_double import listing
 from tests.integration.test_daemon_sync import configured, ended
 from tests.integration.test_middleware import ask, new_key
 from tests.mirrored import KEY
+from tests.small_flexport import SmallFlexport, mirroring
 from tests.stored import AT, REGISTRY, put, record
 from tests.under_test import DatedClock, start
 
@@ -562,6 +565,43 @@ async def test_a_first_sync_of_a_whole_account_is_listed_and_tells_nobody(tmp_pa
             lambda tx: tx.raw.execute("SELECT notices FROM journal WHERE notices IS NOT NULL").fetchall()
         )
         assert not any("exception." in row[0] or "invoice." in row[0] for row in entries)
+
+
+async def test_problems_that_flexport_reported_before_the_first_sync_tell_nobody(tmp_path):
+    """What polling finds of the weeks before the installation is history, however soon each of its jobs runs."""
+
+    class Remembering(SmallFlexport):
+        def answer(self, request):
+            if request.path == "/events":
+                return web.json_response(listing(events, total=len(events)))
+            return super().answer(request)
+
+    clock = DatedClock()
+    happened = {days: stamp(clock.now() - timedelta(days=days)) for days in (5, 30)}
+    events = [
+        event(
+            shipment(days), id=days, type="/shipment#cargo_breakdown_delay", created_at=at, occurred_at=at,
+            shipment=shipment(days),
+        )
+        for days, at in happened.items()
+    ]  # fmt: skip
+    async with mirroring(Remembering(shipment(5), shipment(30)), tmp_path, clock) as daemon:
+        examiner = daemon.daemon.consumers.examiner
+        async with asyncio.timeout(30):
+            while not (examiner.is_complete and examiner.notifies):
+                daemon.daemon.consumers.wake()
+                await asyncio.sleep(0.02)
+        jobs = daemon.daemon.scheduler
+        for name in ("events_wide", "events_deep"):
+            await jobs.wait_until_idle(name)
+            await jobs.run_now(name)
+            await jobs.wait_until_idle(name)
+        reported = [one for one in await standing(daemon) if one[0] == "flexport_reported"]
+        assert {str(one[2]) for one in reported} == {"5", "30"}
+        entries = await daemon.daemon.db.read(
+            lambda tx: tx.raw.execute("SELECT notices FROM journal WHERE notices IS NOT NULL").fetchall()
+        )
+        assert not [row[0] for row in entries if "exception." in row[0]]
 
 
 async def test_thresholds_change_while_it_runs(tmp_path, clock):

@@ -149,7 +149,7 @@ async def test_a_failure_on_the_way_cannot_be_taken_for_the_end(filled, monkeypa
 
 
 async def test_a_reader_that_stands_still_is_cut_off_and_holds_up_nobody(filled, monkeypatch):
-    pool = filled.daemon.parts.connections.network
+    pool = filled.daemon.connections.network
     pool.timeouts = Timeouts(write=0.2, check=0.05)
     much = b"x" * (4 << 20)  # more than what lies between takes
     monkeypatch.setattr(export.CsvRowWriter, "encode", lambda *_: much)
@@ -187,6 +187,6 @@ async def test_what_is_wrong_with_a_list_is_told_before_an_export_begins(filled,
     def fail(*_):
         raise UnavailableError("the disk is gone")
 
-    monkeypatch.setattr(filled.daemon.parts.db, "read", fail)
+    monkeypatch.setattr(filled.daemon.db, "read", fail)
     problem = await filled.get("/shipments?format=csv", status=503)
     assert problem["detail"] == "the disk is gone"

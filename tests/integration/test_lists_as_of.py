@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from flexportd.core.resources.registry import Registry
-from flexportd.expose.api.resource_filters import list_definition
+from flexportd.expose.api.resources import list_definition
 from tests.events import container, event, leg, shipment
 from tests.wire_goods import invoice, product
 

@@ -389,7 +389,7 @@ async def test_an_unknown_error_tells_nothing_of_itself(open_daemon, monkeypatch
     def fail(*_):
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(open_daemon.daemon.parts.db, "read", fail)
+    monkeypatch.setattr(open_daemon.daemon.db, "read", fail)
     status, _, body = await ask(open_daemon, "/api/v1/shipments")
     assert status == 500
     assert b"secret" not in body
@@ -401,7 +401,7 @@ async def test_an_answer_that_takes_too_long_is_given_up(open_daemon, monkeypatc
         await asyncio.Event().wait()
 
     monkeypatch.setattr("flexportd.expose.middleware.TIME_LIMIT", 0.05)
-    monkeypatch.setattr(open_daemon.daemon.parts.db, "read", forever)
+    monkeypatch.setattr(open_daemon.daemon.db, "read", forever)
     status, headers, body = await ask(open_daemon, "/api/v1/shipments")
     assert (status, json.loads(body)["type"]) == (503, "urn:flexportd:problem:response-timeout")
     assert headers["Retry-After"]

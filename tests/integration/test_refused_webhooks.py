@@ -114,7 +114,7 @@ async def test_a_flood_of_refused_deliveries_writes_one_row_and_one_line(tmp_pat
 
 async def test_what_the_disk_does_not_take_is_written_later(daemon, monkeypatch):
     await post(daemon, "/webhooks/flexport", GOOD, SHA1)
-    refusals = daemon.daemon.parts.webhook_refusals.__self__
+    refusals = daemon.daemon.refusals.all.__self__
 
     async def fails(work):
         raise UnavailableError("the disk is full")
@@ -152,10 +152,10 @@ async def test_a_signed_delivery_to_another_path_is_named(tmp_path, clock, keys)
             status, text = await post(daemon, path)
             assert status == 404, path
             assert "set the endpoint to" in text, path
-            one = daemon.daemon.parts.webhook_refusals()[0]
+            one = daemon.daemon.refusals.all()[0]
             assert (one.reason, one.count) == ("wrong-path", number), path
             assert one.last_path == path.partition("?")[0]  # as sent: decoded, it could look like the right one
-        assert daemon.daemon.parts.bodies.used == 0
+        assert daemon.daemon.bodies.used == 0
         assert await daemon.daemon.db.read(lambda tx: tx.events.total()) == 0
 
 
@@ -191,4 +191,4 @@ async def test_only_a_valid_signature_makes_a_wrong_path_count(daemon, monkeypat
     assert (await reader.readline()).split()[1] == b"404"
     writer.close()
     assert await refused(daemon) == {}
-    assert daemon.daemon.parts.bodies.used == 0
+    assert daemon.daemon.bodies.used == 0

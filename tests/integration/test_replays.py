@@ -9,6 +9,7 @@ from flexportd.core.changes import stream_messages
 from flexportd.core.changes.stream_messages import StreamPosition
 from flexportd.core.events.applier import REDELIVERED
 from flexportd.core.exceptions.worker import ExceptionWorker
+from flexportd.core.resources.registry import REGISTRY
 from flexportd.core.trusted_time import TrustedTime
 from flexportd.jobs.job import JobRun
 from flexportd.jobs.retention import RetentionJob, RetentionPeriods
@@ -28,10 +29,10 @@ def judging_when_the_test_says_so(monkeypatch):
 
 async def told(daemon, after=0):
     """The topics that the stream tells of, behind an entry of the journal."""
-    parts = daemon.daemon.parts
+    parts = daemon.daemon
     found, place = [], StreamPosition(after)
     while True:
-        reading = await parts.db.read(lambda tx: stream_messages.read_messages(tx, parts.registry, place))  # noqa: B023
+        reading = await parts.db.read(lambda tx: stream_messages.read_messages(tx, REGISTRY, place))  # noqa: B023
         found += [(one.topic, json.loads(one.data)["event_id"]) for one in reading.messages]
         place = reading.position
         if not reading.more:

@@ -30,13 +30,13 @@ LARGE = b"Content-Length: 1000000\r\n\r\n"
 async def small(tmp_path, clock):
     """A daemon with room for two bodies of 1 MiB, and for 256 KiB of small ones."""
     async with start(Settings.for_tests(tmp_path, **{"webhook.max_body": "1MiB"}), clock) as daemon:
-        budget = daemon.daemon.parts.bodies
+        budget = daemon.daemon.bodies
         budget.for_large, budget.total = 2 << 20, (2 << 20) + (256 << 10)
         yield daemon
 
 
 def budget_of(daemon):
-    return daemon.daemon.parts.bodies
+    return daemon.daemon.bodies
 
 
 # --- refused before the body ---
@@ -76,7 +76,7 @@ async def test_a_refused_body_is_not_read_to_its_end(daemon):
         writer.write(b"x" * 7_900_000)
         found = await end_of(reader)
         assert found.startswith(b"HTTP/1.1 401 ") or not found  # a reset may take the answer along
-        await until(lambda: len(daemon.daemon.parts.connections.network) == 0)
+        await until(lambda: len(daemon.daemon.connections.network) == 0)
 
 
 # --- the budget ---

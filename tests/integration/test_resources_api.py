@@ -427,7 +427,7 @@ async def test_without_a_key_a_refresh_is_a_conflict(tmp_path, clock, settings):
 
 def test_every_error_of_flexports_has_a_status_and_a_sentence():
     from flexportd.flexport import errors
-    from flexportd.http.problem_types import FLEXPORT_PROBLEMS
+    from flexportd.http.problems import FLEXPORT_PROBLEMS
 
     kinds = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.FlexportError)]
     assert {one.slug for one in kinds if one is not errors.FlexportError} == set(FLEXPORT_PROBLEMS)
@@ -435,7 +435,7 @@ def test_every_error_of_flexports_has_a_status_and_a_sentence():
 
 def test_names_do_not_collide():
     from flexportd.expose import serialize
-    from flexportd.expose.api.resource_filters import filters_of
+    from flexportd.expose.api.resources import filters_of
 
     registry = Registry()
     for domain in registry:

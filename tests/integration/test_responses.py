@@ -110,10 +110,10 @@ async def test_a_reader_that_does_not_read_is_not_answered_without_end(filled):
     """Requests sent ahead wait until the answers before them are read."""
     host, port = filled.daemon.addresses[0].split(":")
     _, writer = await asyncio.open_connection(host, int(port), limit=1 << 16)
-    before = filled.daemon.parts.cache.hits
+    before = filled.daemon.cache.hits
     writer.write(get("/api/v1/shipments/910233") * 20_000)
     answered = -1
-    while answered != (answered := filled.daemon.parts.cache.hits - before):
+    while answered != (answered := filled.daemon.cache.hits - before):
         for _ in range(100):  # the others are served meanwhile
             await filled.get("/queue")
     assert 0 < answered < 10_000
@@ -150,7 +150,7 @@ async def test_what_is_built_ahead_of_requests_are_pages_too(daemon):
     await daemon.receive(event(shipment()))
     await daemon.settled()
     await daemon.call("/jobs/cache_warm/run", status=202)
-    await daemon.daemon.parts.jobs.wait_until_idle("cache_warm")
+    await daemon.daemon.scheduler.wait_until_idle("cache_warm")
     assert (await daemon.get("/jobs/cache_warm"))["last_run"]["message"] == "4 of 4 responses cached"
 
 
@@ -174,12 +174,12 @@ async def test_a_cached_answer_and_a_webhook_take_no_request_object_and_look_the
     second = await raw(filled, get(path))
     assert served == [path]
     assert [without_id(one) for one in (first, second)] == [without_id(first)] * 2
-    usual = filled.daemon.parts.webhooks.results["accepted"]
+    usual = filled.daemon.receiver.results["accepted"]
     assert (await filled.post(numbered(77)))[0] == 200
     assert (await filled.post(numbered(77)))[1]["status"] == "duplicate"
     assert served == [path]
-    assert filled.daemon.parts.webhooks.results["accepted"] == usual + 1
-    assert filled.daemon.parts.bodies.used == 0
+    assert filled.daemon.receiver.results["accepted"] == usual + 1
+    assert filled.daemon.bodies.used == 0
 
 
 @pytest.mark.parametrize(
@@ -228,11 +228,11 @@ async def test_a_webhook_whose_sender_has_gone_is_kept_and_nothing_is_left_behin
     _, writer = await asyncio.open_connection(host, int(port))
     writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     writer.transport.abort()
-    pool = filled.daemon.parts.connections.network
+    pool = filled.daemon.connections.network
     async with asyncio.timeout(5):
-        while filled.daemon.parts.webhooks.results["accepted"] < 2 or len(pool) > 1:
+        while filled.daemon.receiver.results["accepted"] < 2 or len(pool) > 1:
             await filled.get("/queue")
-    assert filled.daemon.parts.bodies.used == 0
+    assert filled.daemon.bodies.used == 0
 
 
 async def test_a_webhook_under_way_is_answered_when_the_daemon_stops(settings, clock):

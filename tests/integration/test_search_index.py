@@ -200,7 +200,7 @@ async def test_an_event_is_indexed_by_what_it_moved_alone(daemon):
     entries = await db.read(lambda tx: tx.journal.after(0, 100))
     written = [one for entry in entries for one in entry.states.get("shipments", ())]
     assert [one.concerns(depends_on) for one in written] == [True, False, False, True, True]
-    await daemon.daemon.parts.indexer.process()
+    await daemon.daemon.consumers.indexer.process()
     assert await found(db, "ours-2") == await found(db, "lamps") == {("shipments", 910_233)}
 
 

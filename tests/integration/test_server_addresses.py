@@ -109,7 +109,7 @@ async def test_a_reload_changes_which_proxies_are_trusted_everywhere(daemon, tmp
     now, later = daemon.daemon.reload(trusting)
     assert now == ["server.trusted_proxies"]
     assert later == []
-    assert daemon.daemon.parts.connections.network.limits.trusted == trusting.server.trusted_proxies
+    assert daemon.daemon.connections.network.limits.trusted == trusting.server.trusted_proxies
     assert await get(daemon.http, daemon.url + "/api/v1/queue") == 401
 
 

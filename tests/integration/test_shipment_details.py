@@ -56,7 +56,7 @@ def rich(number=NUMBERS[0], **fields):
 async def fetched(daemon):
     """Wait until no details are to be fetched."""
     async with asyncio.timeout(30):
-        await daemon.daemon.parts.jobs.wait_until_idle("full_sync")
+        await daemon.daemon.scheduler.wait_until_idle("full_sync")
         while (await daemon.get("/sync"))["shipment_details"]["pending"]:
             await look_again()
 
@@ -142,10 +142,10 @@ async def test_details_that_cannot_be_had_are_tried_later_and_stop_nothing(tmp_p
             while (await daemon.get("/sync"))["shipment_details"]["pending"] != 1:
                 await look_again()
         assert (await daemon.get("/sync"))["shipment_details"]["fetched"] == 2
-        await daemon.daemon.parts.jobs.wait_until_idle("full_sync")
+        await daemon.daemon.scheduler.wait_until_idle("full_sync")
         await synced(daemon)
-        await daemon.daemon.parts.jobs.wait_until_idle("full_sync")
-        await daemon.daemon.parts.jobs.wait_until_idle("shipment_details")
+        await daemon.daemon.scheduler.wait_until_idle("full_sync")
+        await daemon.daemon.scheduler.wait_until_idle("shipment_details")
         assert flexport.asked.count(NUMBERS[1]) == 1
         assert (await daemon.get(f"/shipments/{NUMBERS[1]}"))["removed_at"] is None
 

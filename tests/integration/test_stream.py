@@ -20,20 +20,20 @@ from flexportd.core.changes import stream_messages
 from flexportd.core.changes.stream_messages import StreamMessage
 from flexportd.core.events.applier import WriteSet
 from flexportd.core.exceptions.worker import ExceptionWorker
+from flexportd.core.resources.registry import REGISTRY
 from flexportd.daemon.after_commit import CommitBus
 from flexportd.errors import RefusedError, UnavailableError
+from flexportd.expose.context import PRINCIPAL
 from flexportd.expose.middleware import error_middleware
 from flexportd.expose.openapi.declaration import routes_of
 from flexportd.expose.openapi.router import register
-from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
-from flexportd.expose.security.authentication import MAX_CACHED_KEYS, KeyAuthenticator
-from flexportd.expose.security.opaque_values import OpaqueCodec
+from flexportd.expose.security.authentication import MAX_CACHED_KEYS, KeyAuthenticator, UsageCounter
+from flexportd.expose.security.authorization import OpaqueCodec
 from flexportd.expose.streaming import broadcaster as hubs
 from flexportd.expose.streaming import sse
 from flexportd.expose.streaming.broadcaster import BROADCASTER, Broadcaster
 from flexportd.expose.streaming.sse import end_streams
-from flexportd.expose.usage_counters import UsageCounter
 from flexportd.http.connections import Timeouts
 from flexportd.settings import Settings
 from flexportd.storage.repositories.audiences import Audience
@@ -164,10 +164,10 @@ async def streaming(daemon, beat=0.15, viewer=UNRESTRICTED, door=None):
         return await error_middleware(request, go_on)
 
     hub, app = (
-        Broadcaster(daemon.daemon.db, daemon.daemon.parts.registry, beat),
+        Broadcaster(daemon.daemon.db, REGISTRY, beat),
         web.Application(middlewares=[admitted]),
     )
-    daemon.daemon.parts.add_to(app)
+    daemon.daemon.add_parts(app)
     if door:
         app[ACCESS_POLICY] = door
     app[BROADCASTER] = hub
@@ -184,7 +184,7 @@ async def streaming(daemon, beat=0.15, viewer=UNRESTRICTED, door=None):
             codec = (
                 None
                 if viewer.audience is None
-                else OpaqueCodec(daemon.daemon.parts.authenticator.signer, viewer.key_id)
+                else OpaqueCodec(daemon.daemon.security.authenticator.signer, viewer.key_id)
             )
             yield Streaming(f"http://127.0.0.1:{port}/api/v1/stream", hub, http, runner, codec)
     finally:
@@ -431,13 +431,13 @@ def rest_of(sock):
 
 
 async def test_a_reader_that_takes_nothing_is_cut_off_and_can_go_on(daemon):
-    parts = daemon.daemon.parts
+    parts = daemon.daemon
     parts.connections.network.timeouts = Timeouts(write=0.5, check=0.05)
     for second in range(1, 60):
         await daemon.receive(told(second, metadata={"notes": [str(second) * 7000]}))
     await daemon.settled()
     async with aiohttp.ClientSession() as http:
-        served = Streaming(f"{daemon.url}/api/v1/stream", parts.broadcaster, http, None)
+        served = Streaming(f"{daemon.url}/api/v1/stream", parts.consumers.hub, http, None)
         with slow_reader(served, "0") as sock:
             async with asyncio.timeout(30):
                 while not served.hub.dropped:
@@ -598,7 +598,7 @@ async def test_head_tells_the_kind_and_ends(daemon):
 
 
 async def test_a_commit_wakes_the_hub(daemon):
-    hub = Broadcaster(daemon.daemon.db, daemon.daemon.parts.registry, heartbeat=3600.0)  # it would not look by itself
+    hub = Broadcaster(daemon.daemon.db, REGISTRY, heartbeat=3600.0)  # it would not look by itself
     bus = CommitBus()
     bus.subscribe(lambda _: hub.wake())
     running = asyncio.create_task(hub.run())

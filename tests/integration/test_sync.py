@@ -11,7 +11,7 @@ from flexportd.flexport.lists import LISTS
 from flexportd.ingest.refetch import shipment_refetch
 from flexportd.jobs.job import JobRun
 from flexportd.jobs.sync.incremental import IncrementalSync
-from flexportd.jobs.sync.result import confirm_removals
+from flexportd.jobs.sync.run import confirm_removals
 from flexportd.outcome import Applied
 from flexportd.settings.sections import RESOURCES
 from tests.integration.test_convergence_of_everything import Webhooks
@@ -345,9 +345,7 @@ async def test_the_legs_of_a_shipment_that_moved_are_fetched_with_it(pair):
     sandbox, mirror = pair
     await mirror.sync()
     followed = []
-    mirror.incremental = IncrementalSync(
-        mirror.reach, mirror.chosen, lambda _tx, some, _at: followed.append(list(some))
-    )
+    mirror.incremental = IncrementalSync(mirror.reach, lambda _tx, some, _at: followed.append(list(some)))
     await mirror.catch_up()
     shipments = sandbox.world.export()["/shipment"]
     key = next(iter(shipments))

@@ -10,7 +10,7 @@ from flexportd.errors import MalformedError
 from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.errors import MalformedResponseError
 from flexportd.flexport.oauth.auth import ApiKeyAuth
-from flexportd.ingest.event_poller.poller import EventPoller
+from flexportd.ingest.event_poller import EventPoller
 from tests.events import event, leg, shipment
 from tests.flexport_double import HurriedClock
 from tests.odd_flexport import OddFlexport, encoded, odd_mirror, page_of

@@ -29,7 +29,7 @@ def recent(clock, **fields):
 async def forget(daemon, **keep):
     """Run the retention as its job does; its sentence."""
     periods = replace(RetentionPeriods.from_settings(daemon.daemon.settings), **keep)
-    retention = RetentionJob(daemon.daemon.db, daemon.daemon.parts.clock, periods, daemon.daemon.parts.trusted_time)
+    retention = RetentionJob(daemon.daemon.db, daemon.daemon.clock, periods, daemon.daemon.trusted_time)
     return await retention.run(JobRun("retention", 1, "manual"))
 
 
@@ -143,7 +143,7 @@ async def test_a_clock_of_1970_that_is_set_right_deletes_and_stalls_nothing(sett
         await forget(daemon, **SHORT)
         assert is_kept(before, await counts(daemon))
         jobs = (await daemon.get("/jobs"))["data"]
-        daemon.daemon.parts.jobs.tick()
+        daemon.daemon.scheduler.tick()
         assert all(parse(one["next_run_at"]) < clock.now() + timedelta(days=2) for one in jobs if one["next_run_at"])
 
 

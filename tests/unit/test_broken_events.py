@@ -9,7 +9,7 @@ from flexportd.core.events.parser import parse_event
 from flexportd.core.resources.registry import Registry
 from flexportd.errors import MalformedError
 from flexportd.flexport.models.events import parse_heads, recover_heads
-from flexportd.ingest.event_poller.rows import parse_rows, read_facts
+from flexportd.ingest.event_poller import parse_rows, read_facts
 from flexportd.storage.repositories.events import PendingEvent
 from tests.events import container, event, leg, shipment
 

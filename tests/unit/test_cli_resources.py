@@ -13,7 +13,7 @@ from flexportd.cli.output import Output
 from flexportd.cli.resource_specs import RESOURCES
 from flexportd.core.resources.registry import Registry
 from flexportd.expose import serialize
-from flexportd.expose.api.resource_filters import filters_of, list_definition
+from flexportd.expose.api.resources import filters_of, list_definition
 
 REGISTRY = Registry()
 DOMAINS = {domain.route: domain for domain in REGISTRY if domain.name != "shipments"}

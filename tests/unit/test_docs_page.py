@@ -9,8 +9,8 @@ import pytest
 from flexportd.core.resources.registry import Registry
 from flexportd.expose import docs_page
 from flexportd.expose.dashboard import render
+from flexportd.expose.docs_page import curl, example_body, example_path
 from flexportd.expose.openapi import document
-from flexportd.expose.openapi.curl_examples import curl, example_body, example_path
 from flexportd.expose.openapi.route import Parameter, Response, Route
 from flexportd.expose.routes import routes
 
@@ -65,7 +65,7 @@ def test_every_route_problem_and_object_is_there(described, shown, html):
     found = Links(html)
     names = {one["operationId"] for one in operations(described)}
     assert names <= found.ids
-    assert {one.anchor for one in listed(shown)} == names
+    assert {one.route.name for one in listed(shown)} == names
     assert shown.count == len(names)
     assert {f"model-{name}" for name in described["components"]["schemas"]} <= found.ids
     assert {"problem-cursor-expired", "problem-key-missing", "problem-share-revoked"} <= found.ids
@@ -84,7 +84,7 @@ def test_it_is_light_enough_to_be_opened_on_a_phone(html):
 
 def test_what_many_lists_take_is_told_once_and_named_by_each(described, shown):
     wanted = described["paths"]["/api/v1/shipments"]["get"]["parameters"]
-    (one,) = [one for one in listed(shown) if one.anchor == "list_shipments"]
+    (one,) = [one for one in listed(shown) if one.route.name == "list_shipments"]
     assert {shape.name for shape in one.parameters} | set(one.common) == {parameter["name"] for parameter in wanted}
     assert {"limit", "cursor"} <= set(one.common)
     assert set(one.common) <= {shape.name for shape in shown.common}
@@ -93,7 +93,7 @@ def test_what_many_lists_take_is_told_once_and_named_by_each(described, shown):
 
 
 def test_problems_of_every_route_are_not_repeated(shown):
-    (one,) = [one for one in listed(shown) if one.anchor == "list_shipments"]
+    (one,) = [one for one in listed(shown) if one.route.name == "list_shipments"]
     assert "cursor-expired" in one.problems
     assert not {"internal-error", "invalid-request", "key-missing"} & set(one.problems)
     assert {trouble.slug for trouble in shown.problems if trouble.is_anywhere} >= {
@@ -106,7 +106,7 @@ def test_problems_of_every_route_are_not_repeated(shown):
 def test_resources_are_grouped_by_what_they_are_about(shown):
     (part,) = [part for part in shown.parts if part.name == "resources"]
     assert [group.name for group in part.groups][:2] == ["legs", "containers"]
-    assert all(one.path.startswith(f"/api/v1/{group.name}") for group in part.groups for one in group.operations)
+    assert all(one.route.path.startswith(f"/api/v1/{group.name}") for group in part.groups for one in group.operations)
 
 
 def test_every_command_is_one_that_a_shell_takes(described, shown):
@@ -120,7 +120,7 @@ def test_every_command_is_one_that_a_shell_takes(described, shown):
 
 
 def test_commands_send_the_key_where_one_is_needed(described, shown):
-    curls = {one.anchor: one.curl for one in listed(shown)}
+    curls = {one.route.name: one.curl for one in listed(shown)}
     assert '-H "Authorization: Bearer $KEY"' in curls["list_shipments"]
     assert "Authorization" not in curls["get_share_page"]
     open_to_all = docs_page.api_page(ROUTES, URL, keys=False)

@@ -19,7 +19,7 @@ from flexportd.core.merge import TieBreaker, is_at_least_as_new
 from flexportd.core.resources.registry import Registry
 from flexportd.core.unit_of_work import ChangeCause
 from flexportd.flexport.models.events import parse_heads
-from flexportd.ingest.event_poller.rows import parse_rows
+from flexportd.ingest.event_poller import parse_rows
 from flexportd.ingest.event_store import EVENT, IncomingEvent, store_polled, store_webhook
 from flexportd.queue.handlers import Completion, Policy
 from flexportd.storage.connection import open_writer

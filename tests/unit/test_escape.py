@@ -25,7 +25,7 @@ from flexportd.core.schema_drift import SchemaDrift
 from flexportd.core.search.normalise import locate, normalise
 from flexportd.escape import escape_control
 from flexportd.expose.feeds.export import Export
-from flexportd.expose.openapi.blanks import NOT_BLANK, NOT_BLANK_WORD, strip
+from flexportd.expose.openapi.parameters import NOT_BLANK, NOT_BLANK_WORD, strip
 from flexportd.flexport.models import fast_models
 from flexportd.settings.errors import format_value
 from tests import events

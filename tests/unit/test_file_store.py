@@ -20,7 +20,7 @@ from flexportd.core.documents.requests import ArchiveRules, RequestOptions, next
 from flexportd.core.documents.zip_export import zip_stream
 from flexportd.core.resources import documents
 from flexportd.escape import csv_cell
-from flexportd.expose.file_response import attachment
+from flexportd.expose.streamed_response import attachment
 from flexportd.storage.file_store import Archive
 from flexportd.storage.migrate import migrations, split_statements
 from flexportd.storage.repositories.document_files import DeclaredFile, FetchedFile, FetchFailure

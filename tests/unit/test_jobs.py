@@ -14,8 +14,7 @@ from flexportd.clock import parse, stamp
 from flexportd.errors import ConflictError, FlexportdError, NotFoundError, UnavailableError
 from flexportd.jobs.job import Cron, Every, Job
 from flexportd.jobs.job_store import RunResult, end_run, state_after
-from flexportd.jobs.scheduler import Scheduler
-from flexportd.jobs.timer import next_time
+from flexportd.jobs.scheduler import Scheduler, next_time
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.jobs import KEPT_RUNS, JobRunRow, JobState
 from flexportd.tasks import Tasks

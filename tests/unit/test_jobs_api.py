@@ -12,7 +12,7 @@ from aiohttp import web
 from flexportd.cli.command import Invocation
 from flexportd.cli.commands.jobs import jobs as jobs_command
 from flexportd.cli.exit_codes import Exit
-from flexportd.daemon import control_socket
+from flexportd.daemon import sockets
 from flexportd.errors import ConflictError, FlexportdError, NotFoundError
 from flexportd.expose.api import jobs
 from flexportd.expose.context import JOBS
@@ -66,7 +66,7 @@ class Served:
 
 @pytest.fixture
 async def served(daemon, clock, tmp_path):
-    async with served_from(daemon.daemon.parts, clock, tmp_path) as one:
+    async with served_from(daemon.daemon, clock, tmp_path) as one:
         yield one
 
 
@@ -75,7 +75,7 @@ async def served_from(parts, clock, folder: Path):
     place, config, tasks = folder / "j.sock", folder / "j.toml", Tasks()
     config.write_text(f'[storage]\ndata_dir = "d"\ncontrol_socket = "{place}"\n', encoding="utf-8")
     app = web.Application(middlewares=[auth_middleware])
-    parts.add_to(app)
+    parts.add_parts(app)
     app[ACCESS_POLICY] = AccessPolicy(clock, checks_hosts=False)
     async with Database.open(folder / "jobs") as db, aiohttp.ClientSession() as http:
         scheduler = Scheduler(db, clock, tasks, spread=0.0)
@@ -85,7 +85,7 @@ async def served_from(parts, clock, folder: Path):
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        await web.SockSite(runner, control_socket.bind(place)).start()
+        await web.SockSite(runner, sockets.bind_control_socket(place)).start()
         one = Served(scheduler, http, f"http://127.0.0.1:{runner.addresses[0][1]}", config)
         scheduler.add(Job(name="full_sync", title="Read every list.", run=one.work, schedule=Every(3600), limit=60))
         scheduler.add(

@@ -14,8 +14,13 @@ from flexportd.core.access import keys
 from flexportd.core.access.keys import UNRESTRICTED, NewKey
 from flexportd.core.access.signatures import Signer
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError, UnavailableError
-from flexportd.expose.security.authentication import BEARER_CHALLENGE, MAX_CACHED_KEYS, KeyAuthenticator, require_scope
-from flexportd.expose.usage_counters import UsageCounter
+from flexportd.expose.security.authentication import (
+    BEARER_CHALLENGE,
+    MAX_CACHED_KEYS,
+    KeyAuthenticator,
+    UsageCounter,
+    require_scope,
+)
 from flexportd.settings import Rate
 from flexportd.storage.database import Database
 from flexportd.storage.queries.list_query import PageRequest

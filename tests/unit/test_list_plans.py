@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 
 from flexportd.core.resources import registry, shipments
-from flexportd.expose.api.resource_filters import REMOVED, list_definition
+from flexportd.expose.api.resources import list_definition
+from flexportd.expose.api.shipments import REMOVED
 from flexportd.storage import connection
 from flexportd.storage.migrate import migrate
 from flexportd.storage.queries.list_query import PageRequest

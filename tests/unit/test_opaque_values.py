@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexportd.core.access.signatures import Signer
-from flexportd.expose.security.opaque_values import MAX_NUMBER, OpaqueCodec
+from flexportd.expose.security.authorization import MAX_NUMBER, OpaqueCodec
 
 SIGNER = Signer(b"s" * 32)
 ONE, OTHER = OpaqueCodec(SIGNER, "one"), OpaqueCodec(SIGNER, "other")

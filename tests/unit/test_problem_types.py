@@ -13,14 +13,15 @@ from flexportd.core.resources.registry import Registry
 from flexportd.errors import FlexportdError, RefusedError
 from flexportd.expose.api.files import _STATE_PROBLEMS
 from flexportd.expose.routes import routes
-from flexportd.http.problem_types import (
+from flexportd.http.problems import (
     AUTH_PROBLEMS,
     COMMON_PROBLEMS,
     FLEXPORT_PROBLEMS,
     PROBLEMS,
+    STATUS_OF,
+    TITLES,
     UPSTREAM_PROBLEMS,
 )
-from flexportd.http.problems import STATUS_OF, TITLES
 
 ROOT = Path(flexportd.__file__).parent
 SERVED = [path for path in ROOT.rglob("*.py") if path.relative_to(ROOT).parts[0] not in ("cli", "sandbox", "_config")]

@@ -17,7 +17,7 @@ from flexportd.core.resources.itinerary import ShipmentRoute, route_fields
 from flexportd.core.timeline import ShipmentBundle
 from flexportd.core.unit_of_work import ChangeCause, UnitOfWork
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError
-from flexportd.expose.usage_counters import UsageCounters
+from flexportd.expose.security.authentication import UsageCounters
 from flexportd.flexport.models.containers import Container
 from flexportd.flexport.models.legs import Leg
 from flexportd.flexport.models.shipments import Shipment

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from flexportd.clock import Clock, SimulatedClock, parse, stamp
 from flexportd.jobs.job import Every, Job
-from flexportd.jobs.scheduler import Scheduler
-from flexportd.jobs.timer import next_time
+from flexportd.jobs.scheduler import Scheduler, next_time
 from flexportd.storage.database import Database
 from flexportd.tasks import Tasks
 

@@ -27,7 +27,7 @@ from flexportd.core.changes.topics import (
 )
 from flexportd.core.resources.registry import RESOURCE_TYPES, Registry
 from flexportd.errors import InvalidError
-from flexportd.jobs.sync.result import SYNC_FAILED
+from flexportd.jobs.sync.run import SYNC_FAILED
 from flexportd.queue.handlers import DEAD_LETTER
 from flexportd.storage.change_log import FinishedEvent, HistoryRow, JournalEntry, WrittenObject
 from flexportd.storage.repositories.resources import ObjectState

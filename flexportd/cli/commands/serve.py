@@ -29,6 +29,6 @@ def _print_address(daemon: "Daemon") -> None:
 
     if not sys.stdout.isatty():
         return
-    url = configured_url(daemon.parts.display, daemon.parts.server)
+    url = configured_url(daemon.display, daemon.server)
     where = f"Dashboard: {url}/" if url else f"Listening on {', '.join(daemon.addresses)}"
     click.echo(f"\n  {where}\n  Press Ctrl-C to stop.\n")

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
+import msgspec
+
 from flexportd.clock import parse
 from flexportd.core.evidence import CargoStage, box_of
 from flexportd.core.exceptions.model import (
@@ -201,7 +203,10 @@ def missing_documents(case: ShipmentFacts, rules: ExceptionRules, watch: TimeTri
 
 
 def flexport_reported(case: ShipmentFacts, _: ExceptionRules, __: TimeTriggers) -> Iterator[Finding]:
-    """A milestone reported a delay or another problem, and the cargo has not moved since."""
+    """A milestone reported a delay or another problem, and the cargo has not moved since.
+
+    What was reported before the installation is no news, even if polling finds it later.
+    """
     if case.is_closed:
         return
     moved = _movement_dates(case)
@@ -214,7 +219,9 @@ def flexport_reported(case: ShipmentFacts, _: ExceptionRules, __: TimeTriggers) 
             reports.append(one)
     standing = [one for one in reports if not any(_is_later(moment, one[0]) for moment in moved)]
     if standing:
-        yield case.make_finding("flexport_reported", {"milestones": _milestone_evidence(standing)}, standing[0][0])
+        found = case.make_finding("flexport_reported", {"milestones": _milestone_evidence(standing)}, standing[0][0])
+        is_news = any((event["created_at"] or at) >= (case.listening_since or "") for at, _, event in standing)
+        yield msgspec.structs.replace(found, is_news=is_news)
 
 
 def _movement_dates(case: ShipmentFacts) -> Sequence[str]:

@@ -163,14 +163,18 @@ def _facts_loaders(tx: Transaction, keys: Sequence[Key]) -> Iterator[tuple[Key, 
         name: tx.resources.of_shipments(table, boxed if name in _CONTAINER_TABLES else live)
         for name, table in _OWNED.items()
     }
+    delivery = tx.gaps.delivery_state()
+    since = None if delivery is None else delivery.since
     for key, one in found.items():
-        yield key, partial(_load_facts, tx, one, {name: rows.get(int(key), []) for name, rows in of.items()})
+        yield key, partial(_load_facts, tx, one, {name: rows.get(int(key), []) for name, rows in of.items()}, since)
 
 
 _CONTAINER_TABLES = frozenset({"legs", "containers", "container_legs"})
 
 
-def _load_facts(tx: Transaction, shipment: Record, own: Mapping[str, Sequence[Record]]) -> ShipmentFacts:
+def _load_facts(
+    tx: Transaction, shipment: Record, own: Mapping[str, Sequence[Record]], listening_since: str | None
+) -> ShipmentFacts:
     number = int(shipment.id)
     out = any(not box.fields["empty_returned_date"] for box in own["containers"])  # or not known to be returned
     is_live = not is_closed(shipment) or (out and not shipment.removed_at)
@@ -182,6 +186,7 @@ def _load_facts(tx: Transaction, shipment: Record, own: Mapping[str, Sequence[Re
         own["documents"],
         own["customs_entries"],
         tx.exceptions.milestones(number, MAX_MILESTONES) if is_live else [],
+        listening_since=listening_since,
     )
     if case.is_closed or not case.has_reached(CargoStage.DEPARTED) or case.has_reached(CargoStage.DISCHARGED):
         return case

@@ -161,7 +161,7 @@ class ShipmentFacts:
 
     `estimates` are the estimated arrivals since its departure, by the name of the shipment's field. `changed_at` is
     when a date of its legs or containers last changed; None where it does not matter. `events` are its applied
-    milestones, in any order.
+    milestones, in any order. `listening_since` is the time of the installation at Flexport; None before the first poll.
     """
 
     shipment: Record
@@ -173,6 +173,7 @@ class ShipmentFacts:
     events: Sequence[Mapping[str, Any]] = ()
     estimates: Mapping[str, Sequence[ArrivalEstimate]] = field(default_factory=dict)
     changed_at: str | None = None
+    listening_since: str | None = None
 
     @property
     def id(self) -> int:

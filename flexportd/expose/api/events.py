@@ -1,7 +1,7 @@
-"""The event log: events from Flexport and their outcome."""
+"""The event log: events from Flexport and their outcome; and the webhook endpoint."""
 
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import msgspec
 from aiohttp import web
@@ -9,12 +9,12 @@ from aiohttp import web
 from flexportd.core.events.applier import event_title
 from flexportd.errors import not_found
 from flexportd.expose.api.list_endpoint import ListEndpoint
-from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CLOCK, DB, QUEUE
+from flexportd.expose.cached_response import respond, respond_with
+from flexportd.expose.context import CLOCK, DB, QUEUE, WEBHOOKS
 from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.enum_values import EVENT_TYPES
 from flexportd.expose.openapi.parameters import identifier
-from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.route import Parameter
 from flexportd.expose.serialize import serialize_fields
 from flexportd.json_depth import nests_too_deep
 from flexportd.storage.repositories.events import LISTING
@@ -37,9 +37,6 @@ class Event(TypedDict):
     resource: str | None
     resource_id: str | None
     shipment_id: int | None
-
-
-FIELDS = tuple(Event.__annotations__)
 
 
 class Attempt(TypedDict):
@@ -69,20 +66,17 @@ class RequeuedItem(TypedDict):
 
 def event(row: Mapping[str, Any]) -> dict[str, Any]:
     """An event as a document."""
-    return serialize_fields(FIELDS, row, title=event_title(row["type"]))
+    return serialize_fields(Event, row, title=event_title(row["type"]))
 
 
-LIST = ListEndpoint(
-    rules=ListRules(
-        sorts={"received_at": "seq"},
-        filters=LISTING.filters,
-        vocabularies={"type": EVENT_TYPES},
-        fields=FIELDS,
-    ),
+LIST = ListEndpoint.of(
+    Event,
+    {"received_at": "seq"},
+    LISTING.filters,
     read=lambda tx, page: tx.events.page(page),
     document=event,
-    as_of=lambda tx: tx.events.newest()[0],
     key="seq",
+    vocabularies={"type": EVENT_TYPES},
 )
 
 
@@ -149,8 +143,49 @@ async def replay_event(request: web.Request) -> web.StreamResponse:
         return 1
 
     request.app[QUEUE].added("event", await request.app[DB].write(work))
+    return await respond_with(request, {"id": event_id, "state": "ready"})
 
-    async def build() -> dict[str, Any]:
-        return {"id": event_id, "state": "ready"}
 
-    return await respond(request, build)
+class WebhookAcknowledgement(TypedDict):
+    """The event is stored; `duplicate`: it was already stored."""
+
+    status: Literal["accepted", "duplicate"]
+    id: str
+
+
+@route(
+    "POST",
+    "/webhooks/flexport",  # [webhook] path replaces it
+    prefix="",
+    tag="events",
+    returns=WebhookAcknowledgement,
+    scope=None,
+    any_query=True,
+    any_slashes=True,
+    headers=(
+        Parameter(
+            "X-Hub-Signature-256",
+            "sha256= followed by the signature in hexadecimal digits.",
+            {"type": "string", "pattern": "^sha256=[0-9a-fA-F]{64}$"},
+            where="header",
+        ),
+    ),
+    problems=(
+        "signature-missing",
+        "signature-invalid",
+        "webhook-secret-missing",
+        "sha1-signature",
+        "network-not-allowed",
+        "request-timeout",
+        "content-too-large",
+        "unsupported-media-type",
+        "overloaded",
+    ),
+)
+async def receive_webhook(request: web.Request) -> web.StreamResponse:
+    """Receive events from Flexport.
+
+    The body is signed with the shared secret: HMAC-SHA256 over its exact bytes. The response is sent after the event is
+    stored on disk.
+    """
+    return await request.app[WEBHOOKS].receive(request)

@@ -16,14 +16,13 @@ from flexportd.core.resources.identifiers import int_id
 from flexportd.errors import not_found
 from flexportd.expose.api.list_endpoint import ListEndpoint, restrict_as_of
 from flexportd.expose.api.shipments import record_of, visible_shipment_id
-from flexportd.expose.cached_response import respond
+from flexportd.expose.cached_response import respond_with
 from flexportd.expose.context import DB
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.parameters import identifier
-from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.security import authorization
-from flexportd.expose.security.opaque_values import MAX_NUMBER, OpaqueCodec, codec_of
+from flexportd.expose.security.authorization import MAX_NUMBER, OpaqueCodec, codec_of
 from flexportd.expose.serialize import serialize_fields
 from flexportd.storage.queries.filters import choice_of_filters
 from flexportd.storage.repositories.audiences import FROM_BEGINNING
@@ -55,22 +54,14 @@ class ExceptionRecord(TypedDict):
     evidence: Annotated[dict[str, Any], doc("The facts behind it: dates, days, names, event ids.")]
 
 
-FIELDS = tuple(ExceptionRecord.__annotations__)
-
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def document(row: Mapping[str, Any]) -> dict[str, Any]:
     """An exception as a document."""
     evidence = _decode(row["evidence"]) if isinstance(row["evidence"], str) else row["evidence"]
-    return serialize_fields(
-        FIELDS,
-        row,
-        id=str(row["id"]),
-        title=title(row["kind"]),
-        summary=sentence(row["kind"], evidence),
-        evidence=evidence,
-    )
+    summary = sentence(row["kind"], evidence)
+    return serialize_fields(ExceptionRecord, row, title=title(row["kind"]), summary=summary, evidence=evidence)
 
 
 def _document(codec: OpaqueCodec | None, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,17 +83,15 @@ async def authorize_list(request: web.Request, _: Mapping[str, Sequence[Any]]) -
     return {"audience": audience.parameters, "seen": (hidden,), "since_start": audience.start_parameters}
 
 
-LIST = ListEndpoint(
-    rules=ListRules(
-        sorts={"opened_at": "opened_at", "since": "since"},
-        filters={
-            **LISTING.filters,
-            "kind": replace(LISTING.filters["kind"], choices=KINDS),
-            "state": choice_of_filters(*STATES, default="open", description="Open exceptions, closed ones, or both."),
-            "severity": replace(LISTING.filters["severity"], choices=SEVERITIES),
-        },
-        fields=FIELDS,
-    ),
+LIST = ListEndpoint.of(
+    ExceptionRecord,
+    {"opened_at": "opened_at", "since": "since"},
+    {
+        **LISTING.filters,
+        "kind": replace(LISTING.filters["kind"], choices=KINDS),
+        "state": choice_of_filters(*STATES, default="open", description="Open exceptions, closed ones, or both."),
+        "severity": replace(LISTING.filters["severity"], choices=SEVERITIES),
+    },
     read=lambda tx, page: tx.exceptions.page(page),
     document=document,
     as_of=lambda tx: tx.resources.newest_as_of(shipments.TABLE),
@@ -183,9 +172,5 @@ def load_visible(request: web.Request, tx: Transaction) -> ExceptionRow:
 async def get_exception(request: web.Request) -> web.StreamResponse:
     """Get an exception, open or closed."""
     query_params.parse_unique(request.query, ())
-
-    async def build() -> dict[str, Any]:
-        row = await request.app[DB].read(lambda tx: load_visible(request, tx))
-        return _document(codec_of(request), msgspec.structs.asdict(row))
-
-    return await respond(request, build)
+    row = await request.app[DB].read(lambda tx: load_visible(request, tx))
+    return await respond_with(request, _document(codec_of(request), msgspec.structs.asdict(row)))

@@ -123,13 +123,10 @@ class OutageList(TypedDict):
     health: EventDelivery
 
 
-FIELDS = tuple(GapEvent.__annotations__)
-
-
 def gap(row: Mapping[str, Any]) -> dict[str, Any]:
     """An event missed by webhooks, as a document."""
     return serialize_fields(
-        FIELDS,
+        GapEvent,
         row,
         id=row["event_id"],
         title=event_title(row["type"]),
@@ -143,17 +140,15 @@ def _last_polled_at(tx: Transaction) -> str | None:
     return max((poll.good_at for poll in tx.gaps.polls() if poll.good_at), default=None)
 
 
-EVENTS = ListEndpoint(
-    rules=ListRules(
-        sorts={"detected_at": "seq", "created_at": "created_at"},
-        filters=LISTING.filters,
-        vocabularies={"type": EVENT_TYPES},
-        fields=FIELDS,
-    ),
+EVENTS = ListEndpoint.of(
+    GapEvent,
+    {"detected_at": "seq", "created_at": "created_at"},
+    LISTING.filters,
     read=lambda tx, page: tx.gaps.page(page),
     document=gap,
     as_of=_last_polled_at,
     key="seq",
+    vocabularies={"type": EVENT_TYPES},
 )
 
 OUTAGES = ListRules(sorts={"outage": "outage"}, filters={}, fields=())

@@ -1,11 +1,11 @@
 """Scheduled jobs: status, runs, pause and resume."""
 
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Literal, TypedDict
 
 from aiohttp import web
 
 from flexportd.core.json_types import Stamp, doc
-from flexportd.expose.cached_response import respond
+from flexportd.expose.cached_response import respond, respond_with
 from flexportd.expose.context import JOBS
 from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import identifier
@@ -79,11 +79,7 @@ _NAME = identifier("Name of the job.", example="full_sync")
 async def list_jobs(request: web.Request) -> web.StreamResponse:
     """List scheduled jobs."""
     jobs = request.app[JOBS]
-
-    async def build() -> dict[str, Any]:
-        return {"data": jobs.list_jobs(), "next": None, "as_of": jobs.as_of()}
-
-    return await respond(request, build)
+    return await respond_with(request, {"data": jobs.list_jobs(), "next": None, "as_of": jobs.as_of()})
 
 
 @route("GET", "/jobs/{id}", returns=JobDetail, path_parameters=(_NAME,))
@@ -106,10 +102,8 @@ async def run_job(request: web.Request) -> web.StreamResponse:
 
     Works for paused jobs too. The run is `running.id`, and is also listed in `recent_runs`.
     """
-    name = request.match_info["id"]
-    document = await request.app[JOBS].run_now(name)
-    location = str(request.rel_url.parent)
-    return json_document(document, 202, location=location)
+    document = await request.app[JOBS].run_now(request.match_info["id"])
+    return json_document(document, 202, location=str(request.rel_url.parent))
 
 
 @route("POST", "/jobs/{id}/pause", returns=JobStatus, scope="admin", path_parameters=(_NAME,))

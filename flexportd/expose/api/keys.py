@@ -14,22 +14,17 @@ from flexportd.core.access.keys import AccessKey, NewKey, Principal, Scope
 from flexportd.core.json_types import doc
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.base_url import base_url
-from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CLOCK, DB
-from flexportd.expose.openapi.blanks import NOT_BLANK
+from flexportd.expose.cached_response import respond_with
+from flexportd.expose.context import CLOCK, DB, PRINCIPAL
 from flexportd.expose.openapi.declaration import list_route, route
-from flexportd.expose.openapi.parameters import identifier
-from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.parameters import NOT_BLANK, identifier
 from flexportd.expose.openapi.router import json_body
 from flexportd.expose.openapi.schemas import json_response
-from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.authentication import AUTHENTICATOR, MAX_CACHED_KEYS, KeyAuthenticator
 from flexportd.expose.serialize import json_document
 from flexportd.expose.streaming.broadcaster import BROADCASTER
 from flexportd.storage.repositories.keys import LISTING, StoredKey
 from flexportd.storage.transaction import Transaction
-
-FIELDS = tuple(AccessKey.__annotations__)
 
 # One line, not blank.
 _LINE = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
@@ -69,16 +64,13 @@ class CreatedAccessKey(AccessKey):
     shipments: int | None
 
 
-LIST = ListEndpoint(
-    rules=ListRules(
-        sorts={"created_at": "created_at", "id": "id"},
-        filters=LISTING.filters,
-        fields=FIELDS,
-        text_keys=True,
-    ),
+LIST = ListEndpoint.of(
+    AccessKey,
+    {"created_at": "created_at", "id": "id"},
+    LISTING.filters,
     read=lambda tx, page: tx.keys.page(page),
-    document=dict,
     as_of=lambda tx: tx.keys.changed_at(),
+    text_keys=True,
 )
 
 
@@ -112,19 +104,14 @@ async def create_key(request: web.Request) -> web.StreamResponse:
     authenticator, body = request.app[AUTHENTICATOR], json_body(request, CreateKeyRequest)
     principal: Principal = request[PRINCIPAL]
     now = request.app[CLOCK].now()
-    new_key = NewKey(
-        body.name, body.scope, body.expires, body.consignees or (), body.metadata or {}, body.rate_limit
-    )  # fmt: skip
+    limits = body.consignees or (), body.metadata or {}
+    new_key = NewKey(body.name, body.scope, body.expires, *limits, body.rate_limit)
 
     def work(tx: Transaction) -> tuple[StoredKey, str, int | None, list[tuple[StoredKey, bytes]]]:
         key, token = keys.create(tx, new_key, principal.name, now)
         audience = keys.principal(key).audience
-        return (
-            key,
-            token,
-            None if audience is None else tx.audiences.count(audience),
-            tx.keys.with_digests(MAX_CACHED_KEYS),
-        )
+        count = None if audience is None else tx.audiences.count(audience)
+        return key, token, count, tx.keys.with_digests(MAX_CACHED_KEYS)
 
     key, token, count, stored = await request.app[DB].write(work)
     authenticator.reload(stored)
@@ -136,20 +123,15 @@ async def create_key(request: web.Request) -> web.StreamResponse:
         "calendar_url": None if base is None else base + path,
         "shipments": count,
     }
-    location = f"/api/v1/keys/{key.id}"
-    return json_document(document, 201, location=location)
+    return json_document(document, 201, location=f"/api/v1/keys/{key.id}")
 
 
 @route("GET", "/keys/{id}", returns=AccessKey, scope="admin", path_parameters=(_ID,))
 async def get_key(request: web.Request) -> web.StreamResponse:
     """Get a key."""
-    authenticator, key_id = request.app[AUTHENTICATOR], request.match_info["id"]
-
-    async def build() -> dict[str, Any]:
-        key = await request.app[DB].read(lambda tx: keys.get_key(tx, key_id))
-        return dict(_document(authenticator, msgspec.structs.asdict(key), stamp(request.app[CLOCK].now())))
-
-    return await respond(request, build)
+    key = await request.app[DB].read(lambda tx: keys.get_key(tx, request.match_info["id"]))
+    now = stamp(request.app[CLOCK].now())
+    return await respond_with(request, _document(request.app[AUTHENTICATOR], msgspec.structs.asdict(key), now))
 
 
 @route("DELETE", "/keys/{id}", returns=AccessKey, scope="admin", path_parameters=(_ID,))
@@ -167,8 +149,7 @@ async def revoke_key(request: web.Request) -> web.StreamResponse:
     key, stored = await request.app[DB].write(work)
     authenticator.reload(stored)
     request.app[BROADCASTER].disconnect_key(key_id)
-    document = _document(authenticator, msgspec.structs.asdict(key), stamp(now))
-    return json_document(document)
+    return json_document(_document(authenticator, msgspec.structs.asdict(key), stamp(now)))
 
 
 def _document(authenticator: KeyAuthenticator, row: Mapping[str, Any], now: str) -> AccessKey:

@@ -1,36 +1,39 @@
 """Lists: one page of a table as the document `{"data": [...], "next": cursor, "as_of": time}`."""
 
+import asyncio
 import functools
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, fields, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from aiohttp import web
 from multidict import MultiMapping
 
-from flexportd.core.history.as_of import check_filters, check_includes
+from flexportd.core.history.as_of import AsOfList, check_filters, check_includes
 from flexportd.expose import cursors
-from flexportd.expose.api.as_of import AsOfListFactory, open_as_of
 from flexportd.expose.cached_response import EncodedPage, encode_page, respond
-from flexportd.expose.context import DB, DISPLAY
+from flexportd.expose.context import CLOCK, DB, DISPLAY, QUERY
 from flexportd.expose.cursors import Cursor
 from flexportd.expose.feeds.export import ROWS_AT_ONCE, CsvRowWriter, Export, send_export
 from flexportd.expose.openapi.enum_values import check_words
 from flexportd.expose.openapi.query_params import ListRequest, ListRules
-from flexportd.expose.request_keys import QUERY
 from flexportd.expose.security import authorization
+from flexportd.expose.security.authorization import OpaqueCodec, codec_of, deny_list
 from flexportd.expose.security.authorization import check_includes as check_own_includes
-from flexportd.expose.security.authorization import deny_list
-from flexportd.expose.security.opaque_values import OpaqueCodec, codec_of
-from flexportd.expose.serialize import select_fields
+from flexportd.expose.serialize import select_fields, serialize_fields
 from flexportd.storage.database import Database
+from flexportd.storage.queries.filters import Filter
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.queries.stable_pagination import SnapshotPages
 from flexportd.storage.queries.table import Table
 from flexportd.storage.transaction import Transaction
 
-Rows = list[dict[str, Any]]
+AsOfListFactory = Callable[[str, str], AsOfList]
+"""(as_of, now) -> the list at that time."""
+
+ReadPage = Callable[[Transaction, PageRequest], list[dict[str, Any]]]
 
 Filters = Mapping[str, Sequence[Any]]
 
@@ -47,7 +50,7 @@ class ListEndpoint:
     """One list: how it is read, limited and shown."""
 
     rules: ListRules
-    read: Callable[[Transaction, PageRequest], Rows]
+    read: ReadPage
     document: Callable[[Mapping[str, Any]], dict[str, Any]]
     as_of: Callable[[Transaction], str | None]
     tags: tuple[Hashable, ...] = ()
@@ -58,6 +61,20 @@ class ListEndpoint:
     authorize: Authorize = deny_list  # for keys that are limited to some shipments
     written_at: str | None = None  # the column with our time of a row; for lists without stable pagination
     csv_table: Table | None = None  # its columns are those of the CSV
+
+    @classmethod
+    def of(
+        cls, model: type, sorts: Mapping[str, str], filters: Mapping[str, Filter], *, read: ReadPage, **options: Any
+    ) -> "ListEndpoint":
+        """A list of documents of this type: fields of its rows, as of the newest event, unless `options` say otherwise.
+
+        `options` are further fields of ListRules and of this class.
+        """
+        names = {one.name for one in fields(cls)}
+        own: dict[str, Any] = {"document": functools.partial(serialize_fields, model), "as_of": _newest_event}
+        own |= {name: value for name, value in options.items() if name in names}
+        rules = {name: value for name, value in options.items() if name not in names}
+        return cls(rules=ListRules(sorts, filters, tuple(model.__annotations__), **rules), read=read, **own)
 
     async def respond(self, request: web.Request, always: Filters | None = None) -> web.StreamResponse:
         """Respond to the request; `always` are filters that the path sets."""
@@ -117,9 +134,23 @@ class ListEndpoint:
         rows = self.read(tx, params.page)
         as_of = self.as_of(tx) or None
         more = params.encode_next_cursor(tx, rows, self.key)
-        fields = None if params.fields is None else (*params.fields, *params.includes)
+        names = None if params.fields is None else (*params.fields, *params.includes)
         shown = rows[: params.page.limit]
-        return encode_page((select_fields(self.document(row), fields) for row in shown), more, as_of)
+        return encode_page((select_fields(self.document(row), names) for row in shown), more, as_of)
+
+
+@asynccontextmanager
+async def open_as_of(app: web.Application, create: AsOfListFactory, at: str) -> AsyncIterator[AsOfList]:
+    """A list as it was at `at`; it can be read page by page inside the context."""
+    past = create(at, app[CLOCK].stamp())
+    try:
+        yield past
+    finally:
+        await asyncio.to_thread(past.close)  # it may be on disk, and a read may be in progress
+
+
+def _newest_event(tx: Transaction) -> str | None:
+    return tx.events.newest()[0]
 
 
 async def authorized_request(

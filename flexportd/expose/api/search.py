@@ -5,7 +5,7 @@ from aiohttp import web
 from flexportd.core.search import query
 from flexportd.core.search.fields import KINDS
 from flexportd.core.search.query import SearchResults
-from flexportd.expose.cached_response import respond
+from flexportd.expose.cached_response import respond_with
 from flexportd.expose.context import DB
 from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import csv_of, integer, text
@@ -44,9 +44,7 @@ async def search(request: web.Request) -> web.StreamResponse:
     terms, limit = param(request, "q"), param(request, "limit", _DEFAULT_LIMIT)
     kinds = param(request, "kind")
 
-    async def build() -> SearchResults:
-        return await request.app[DB].read(
-            lambda tx: query.search(tx, terms, kinds=kinds, limit=limit, audience=audience)
-        )
-
-    return await respond(request, build)
+    results = await request.app[DB].read(
+        lambda tx: query.search(tx, terms, kinds=kinds, limit=limit, audience=audience)
+    )
+    return await respond_with(request, results)

@@ -18,14 +18,12 @@ from flexportd.errors import ConflictError, NotFoundError
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.shipments import shipment_id
 from flexportd.expose.base_url import NO_BASE_URL, base_url
-from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CLOCK, DB, READS
+from flexportd.expose.cached_response import respond_with
+from flexportd.expose.context import CLOCK, DB, PRINCIPAL, READS
 from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.parameters import identifier
-from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.router import json_body
 from flexportd.expose.openapi.schemas import json_response
-from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.authentication import AUTHENTICATOR
 from flexportd.expose.serialize import json_document
 from flexportd.storage.repositories.shares import LISTING
@@ -64,16 +62,13 @@ class SharedShipmentView(TypedDict):
     expires_at: str
 
 
-LIST = ListEndpoint(
-    rules=ListRules(
-        sorts={"created_at": "created_at", "id": "id"},
-        filters=LISTING.filters,
-        fields=tuple(ShareLink.__annotations__),
-        text_keys=True,
-    ),
+LIST = ListEndpoint.of(
+    ShareLink,
+    {"created_at": "created_at", "id": "id"},
+    LISTING.filters,
     read=lambda tx, page: tx.shares.page(page),
-    document=dict,
     as_of=lambda tx: tx.shares.changed_at(),
+    text_keys=True,
 )
 
 
@@ -113,20 +108,15 @@ async def create_share(request: web.Request) -> web.StreamResponse:
     new_share = NewShare(body.expires, body.label)
     share = await request.app[DB].write(lambda tx: shares.create(tx, number, new_share, principal, now))
     document = _document(request, msgspec.structs.asdict(share), stamp(now))
-    location = f"/api/v1/shares/{share.id}"
-    return json_document(document, 201, location=location)
+    return json_document(document, 201, location=f"/api/v1/shares/{share.id}")
 
 
 @route("GET", "/shares/{id}", returns=ShareLink, scope="write", path_parameters=(_ID,))
 async def get_share(request: web.Request) -> web.StreamResponse:
     """Get a share link."""
-    share_id = request.match_info["id"]
-
-    async def build() -> dict[str, Any]:
-        share = await request.app[DB].read(lambda tx: shares.get_share(tx, share_id))
-        return dict(_document(request, msgspec.structs.asdict(share), stamp(request.app[CLOCK].now())))
-
-    return await respond(request, build)
+    share = await request.app[DB].read(lambda tx: shares.get_share(tx, request.match_info["id"]))
+    document = _document(request, msgspec.structs.asdict(share), stamp(request.app[CLOCK].now()))
+    return await respond_with(request, document)
 
 
 @route("DELETE", "/shares/{id}", returns=ShareLink, scope="write", path_parameters=(_ID,))
@@ -135,11 +125,9 @@ async def revoke_share(request: web.Request) -> web.StreamResponse:
 
     The link stops working and remains in the list. Revoking it again has no effect.
     """
-    share_id = request.match_info["id"]
     now = request.app[CLOCK].now()
-    share = await request.app[DB].write(lambda tx: shares.revoke(tx, share_id, now))
-    document = _document(request, msgspec.structs.asdict(share), stamp(now))
-    return json_document(document)
+    share = await request.app[DB].write(lambda tx: shares.revoke(tx, request.match_info["id"], now))
+    return json_document(_document(request, msgspec.structs.asdict(share), stamp(now)))
 
 
 @route(
@@ -156,12 +144,7 @@ async def get_shared_shipment(request: web.Request) -> web.StreamResponse:
 
     Needs no key: the link's token authorises the request. Each view is counted.
     """
-    view = await open_share(request)
-
-    async def build() -> SharedShipmentView:
-        return view
-
-    return await respond(request, build)
+    return await respond_with(request, await open_share(request))
 
 
 async def open_share(request: web.Request) -> SharedShipmentView:

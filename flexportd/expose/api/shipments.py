@@ -1,4 +1,4 @@
-"""Shipments: the list, the timeline, legs and containers. Their other routes are those of every resource."""
+"""Shipments: the list, timeline, legs, containers, carbon figures. Other routes are those of every resource."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from flexportd.core import carbon
+from flexportd.core.carbon import LegWithoutCarbon, ShipmentCarbon
 from flexportd.core.exceptions.model import HIDDEN_KINDS, KINDS
 from flexportd.core.history.as_of import AsOfList
 from flexportd.core.resources import containers, legs, shipments
@@ -19,9 +21,8 @@ from flexportd.core.timeline import TimelineEntry, timeline
 from flexportd.errors import ForbiddenError, not_found
 from flexportd.expose import serialize
 from flexportd.expose.api.list_endpoint import ListEndpoint
-from flexportd.expose.api.resource_filters import REMOVED
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CLOCK, DB, READS
+from flexportd.expose.context import CLOCK, DB, READS, UPSTREAM, require_flexport
 from flexportd.expose.openapi.declaration import H, route
 from flexportd.expose.openapi.enum_values import column_vocabulary
 from flexportd.expose.openapi.parameters import parse_object_id
@@ -29,8 +30,14 @@ from flexportd.expose.openapi.query_params import ListRules, object_params
 from flexportd.expose.openapi.router import param
 from flexportd.expose.openapi.schemas import json_response, list_schema, resource_schema
 from flexportd.expose.security import authorization
+from flexportd.expose.serialize import json_document
+from flexportd.http.problems import UPSTREAM_PROBLEMS
+from flexportd.storage.queries.filters import is_present
 from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
+
+REMOVED = is_present("removed_at", "deleted at Flexport")
+"""A filter of every list of a resource."""
 
 TABLE = replace(shipments.TABLE, filters={**shipments.TABLE.filters, "removed": REMOVED})
 
@@ -156,3 +163,54 @@ async def _nested_list(request: web.Request, domain: ResourceType) -> web.Stream
         return {"data": data, "next": None, "as_of": shipment.as_of or None}
 
     return await respond(request, build, (("shipments", number), domain.name))
+
+
+class CalculatedCarbon(ShipmentCarbon):
+    """The figures after a new calculation; `failed` lists the legs without a new figure."""
+
+    failed: list[LegWithoutCarbon]
+
+
+@route("GET", "/shipments/{id}/carbon", returns=ShipmentCarbon, audience_allowed=True)
+async def get_shipment_carbon(request: web.Request) -> web.StreamResponse:
+    """Get the carbon figures of a shipment."""
+    number = await visible_shipment_id(request)
+    return await respond(request, lambda: _carbon_document(request, number))
+
+
+@route(
+    "POST",
+    "/shipments/{id}/carbon",
+    returns=CalculatedCarbon,
+    scope="write",
+    problems=(*UPSTREAM_PROBLEMS, "flexport-unknown-outcome", "malformed-data"),
+)
+async def calculate_shipment_carbon(request: web.Request) -> web.StreamResponse:
+    """Request new carbon figures from Flexport.
+
+    Covers every leg that Flexport can calculate.
+    """
+    number = shipment_id(request)
+    failed: list[LegWithoutCarbon] = [
+        {"leg_id": one["leg_id"], "reason": one["reason"]}
+        for one in await require_flexport(request.app[UPSTREAM]).calculate_carbon(number)
+    ]
+    document = await _carbon_document(request, number)
+    reasons = {one["leg_id"]: one["reason"] for one in failed}
+    missing: list[LegWithoutCarbon] = [
+        {"leg_id": one["leg_id"], "reason": reasons.get(one["leg_id"], one["reason"])} for one in document["missing"]
+    ]
+    calculated: CalculatedCarbon = {**document, "missing": missing, "failed": failed}
+    return json_document(calculated)
+
+
+async def _carbon_document(request: web.Request, number: int) -> ShipmentCarbon:
+    reads = request.app[READS]
+
+    def read(tx: Transaction) -> ShipmentCarbon:
+        shipment = reads.get(tx, shipments.RESOURCE_TYPE, number)
+        if shipment is None:
+            raise not_found("shipment", number)
+        return carbon.document(shipment, reads.children(tx, "legs", number), tx.carbon.of_shipment(number))
+
+    return await request.app[DB].read(read)

@@ -1,27 +1,31 @@
-"""The sync: the state of each list, and the results of each run."""
+"""The sync: the state of each list, the results of each run, the objects that need review, and schema drift."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 from aiohttp import web
+from msgspec import Meta
 
 from flexportd.clock import stamp
 from flexportd.core.json_types import Stamp, doc
 from flexportd.core.resources.identifiers import int_id
+from flexportd.core.resources.registry import RESOURCE_TYPES
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import InvalidError, not_found
 from flexportd.expose.api.list_endpoint import ListEndpoint
-from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CLOCK, DB, REGISTRY, UPSTREAM
-from flexportd.expose.interfaces import FlexportState, SyncForecast, require_flexport
+from flexportd.expose.cached_response import respond, respond_with
+from flexportd.expose.context import CLOCK, DB, REGISTRY, UPSTREAM, FlexportState, SyncForecast, require_flexport
 from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.enum_values import not_allowed_message
-from flexportd.expose.openapi.parameters import identifier
-from flexportd.expose.openapi.query_params import ListRules
-from flexportd.expose.openapi.schemas import json_response
+from flexportd.expose.openapi.parameters import choice, identifier
+from flexportd.expose.openapi.router import json_body, param
+from flexportd.expose.openapi.schemas import json_response, list_schema
 from flexportd.expose.serialize import json_document, serialize_fields
+from flexportd.storage.repositories.schema_drift import LISTING as DRIFT_LISTING
+from flexportd.storage.repositories.schema_drift import UNREADABLE as UNREADABLE_LISTING
 from flexportd.storage.repositories.sync import RUNS as RUNS_QUERY
 from flexportd.storage.repositories.sync import ListState, Receipt, Run
 from flexportd.storage.transaction import Transaction
@@ -131,20 +135,12 @@ class SyncState(TypedDict):
     flexport: FlexportState | None
 
 
-RUN_FIELDS = tuple(SyncRun.__annotations__)
-
-
-def run_document(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A run as a document."""
-    return serialize_fields(RUN_FIELDS, row, id=str(row["id"]))
-
-
 def receipt_document(receipt: Receipt, domain: ResourceType | None) -> dict[str, Any]:
     """The counts of one list in one run; `balanced` is null if Flexport reports no total."""
     skips: dict[str, int] = msgspec.json.decode(receipt.skips)
     distinct = receipt.objects - skips.get("repeated", 0)
     return serialize_fields(
-        SyncResult.__annotations__,
+        SyncResult,
         msgspec.structs.asdict(receipt),
         resource=domain.route if domain else receipt.resource,
         skipped_by_reason=skips,
@@ -152,16 +148,7 @@ def receipt_document(receipt: Receipt, domain: ResourceType | None) -> dict[str,
     )
 
 
-RUNS = ListEndpoint(
-    rules=ListRules(
-        sorts={"started_at": "id"},
-        filters=RUNS_QUERY.filters,
-        fields=RUN_FIELDS,
-    ),
-    read=lambda tx, page: tx.sync.runs(page),
-    document=run_document,
-    as_of=lambda tx: tx.events.newest()[0],
-)
+RUNS = ListEndpoint.of(SyncRun, {"started_at": "id"}, RUNS_QUERY.filters, read=lambda tx, page: tx.sync.runs(page))
 
 
 @route("GET", "/sync", returns=SyncState)
@@ -176,13 +163,21 @@ async def document(app: web.Application) -> dict[str, Any]:
 
     def read(tx: Transaction) -> dict[str, Any]:
         runs = {kind: tx.sync.running(kind) or tx.sync.last(kind) for kind in ("full", "incremental")}
+        richness = tx.shipment_details.richness()
         states, held, unreadable = tx.sync.list_states(), tx.sync.held_counts(), tx.unreadable.counts()
         return {
             "full": _run(app, tx, runs["full"]),
             "incremental": _run(app, tx, runs["incremental"]),
             "states": states,
             "resources": [_list(domain, states, held, unreadable) for domain in app[REGISTRY]],
-            "shipment_details": _details(tx),
+            "shipment_details": {
+                "pending": tx.shipment_details.count_pending(),
+                "fetched": tx.shipment_details.count_fetched(),
+                "lists_complete": richness.is_rich,
+                "consecutive_matches": richness.alike,
+                "mismatches": richness.poorer,
+                "decided_at": richness.decided_at,
+            },
             "api_calls": {"last_24_hours": tx.api_usage.since(stamp(now - _DAY)[:13])},
         }
 
@@ -192,22 +187,10 @@ async def document(app: web.Application) -> dict[str, Any]:
     return {"configured": upstream is not None, **state, "flexport": upstream.state() if upstream else None}
 
 
-def _details(tx: Transaction) -> dict[str, Any]:
-    richness = tx.shipment_details.richness()
-    return {
-        "pending": tx.shipment_details.count_pending(),
-        "fetched": tx.shipment_details.count_fetched(),
-        "lists_complete": richness.is_rich,
-        "consecutive_matches": richness.alike,
-        "mismatches": richness.poorer,
-        "decided_at": richness.decided_at,
-    }
-
-
 def _run(app: web.Application, tx: Transaction, run: Run | None) -> dict[str, Any] | None:
     if run is None:
         return None
-    return run_document(msgspec.structs.asdict(run)) | {"results": _receipts(app, tx, run.id)}
+    return serialize_fields(SyncRunDetail, msgspec.structs.asdict(run), results=_receipts(app, tx, run.id))
 
 
 def _receipts(app: web.Application, tx: Transaction, run_id: int) -> list[dict[str, Any]]:
@@ -222,7 +205,7 @@ def _list(
 ) -> dict[str, Any]:
     state = states.get(domain.name) or ListState(domain.name)
     return serialize_fields(
-        SyncListState.__annotations__,
+        SyncListState,
         msgspec.structs.asdict(state),
         resource=domain.route,
         as_of=state.floor,
@@ -243,15 +226,10 @@ async def list_sync_runs(request: web.Request) -> web.StreamResponse:
 async def get_sync_run(request: web.Request) -> web.StreamResponse:
     """Get a sync run with the counts of each list."""
     text = request.match_info["id"]
-
-    async def build() -> dict[str, Any]:
-        number = int_id(text) or 0
-        run = await request.app[DB].read(lambda tx: _run(request.app, tx, tx.sync.run(number)))
-        if run is None:
-            raise not_found("sync run", text)
-        return run
-
-    return await respond(request, build)
+    run = await request.app[DB].read(lambda tx: _run(request.app, tx, tx.sync.run(int_id(text) or 0)))
+    if run is None:
+        raise not_found("sync run", text)
+    return await respond_with(request, run)
 
 
 @route(
@@ -283,3 +261,122 @@ def resource_by_name(app: web.Application, name: str | None) -> ResourceType:
     if name is None:
         raise InvalidError(f"resource is missing; allowed are {', '.join(known)}", "resource")
     raise InvalidError(not_allowed_message("resource", name, known), "resource")
+
+
+_MAX_PENDING = 1000  # pending removals in one response
+_RESOURCES = tuple(domain.route for domain in RESOURCE_TYPES)
+
+
+class PendingRemoval(TypedDict):
+    """An object missing from Flexport's list. It needs review because many objects are missing at once."""
+
+    resource: str
+    id: str
+
+
+class UnreadableObject(TypedDict):
+    """An object from Flexport that could not be parsed. It is stored unchanged."""
+
+    id: int
+    resource: str
+    resource_id: Annotated[str, doc("Its id, or a name derived from its content.")]
+    error: str
+    first_seen_at: Stamp
+    last_seen_at: Stamp
+    count: int
+
+
+class AcceptRemovalsRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The resource whose missing objects are to be marked as removed."""
+
+    resource: Annotated[
+        str, Meta(description="Name of the resource, as in its path.", extra_json_schema={"enum": list(_RESOURCES)})
+    ]
+
+
+class AcceptedRemovals(TypedDict):
+    """Number of objects marked as removed."""
+
+    resource: str
+    removed: int
+
+
+UNREADABLE = ListEndpoint.of(
+    UnreadableObject,
+    {"first_seen_at": "id"},
+    {
+        "resource": replace(
+            UNREADABLE_LISTING.filters["resource"], choices=tuple(domain.name for domain in RESOURCE_TYPES)
+        )
+    },
+    read=lambda tx, page: tx.unreadable.page(page),
+    document=dict,
+)
+
+
+@list_route("/sync/unreadable", UNREADABLE.rules, UnreadableObject, "newest first")
+async def list_unreadable_objects(request: web.Request) -> web.StreamResponse:
+    """List objects from Flexport that could not be parsed."""
+    return await UNREADABLE.respond(request)
+
+
+@route(
+    "GET",
+    "/sync/pending-removals",
+    description=f"Returns the first {_MAX_PENDING}; `GET /api/v1/sync` returns the total.",
+    returns=json_response(list_schema(PendingRemoval), "The objects to review."),
+    query=(choice("resource", _RESOURCES, "The resource to list.", required=True),),
+)
+async def list_pending_removals(request: web.Request) -> web.StreamResponse:
+    """List objects missing from Flexport's list that need review."""
+    domain = resource_by_name(request.app, param(request, "resource"))
+    keys = await request.app[DB].read(lambda tx: tx.sync.held_keys(domain.name, _MAX_PENDING))
+    data: list[PendingRemoval] = [{"resource": domain.route, "id": str(key)} for key in keys]
+    return await respond_with(request, {"data": data, "next": None, "as_of": None})
+
+
+@route(
+    "POST",
+    "/sync/pending-removals/accept",
+    returns=AcceptedRemovals,
+    scope="admin",
+    body=AcceptRemovalsRequest,
+    problems=("conflict",),
+)
+async def accept_removals(request: web.Request) -> web.StreamResponse:
+    """Mark missing objects as removed.
+
+    A sync asks for a review if too many objects would be removed at once.
+    """
+    domain = resource_by_name(request.app, json_body(request, AcceptRemovalsRequest).resource)
+    removed = await require_flexport(request.app[UPSTREAM]).confirm_removals(domain)
+    accepted: AcceptedRemovals = {"resource": domain.route, "removed": removed}
+    return await respond_with(request, accepted)
+
+
+class DriftFinding(TypedDict):
+    """An undocumented field, value, shape, object, event type or response, and how often it was seen."""
+
+    id: str
+    kind: Literal["field", "value", "shape", "object", "event_type", "response"]
+    object: Annotated[str, doc("Flexport's name of the object that contains it, such as /shipment; may be empty.")]
+    name: Annotated[str, doc("Path inside the object and, for a value, the value.")]
+    count: int
+    first_seen_at: Stamp
+    last_seen_at: Stamp
+    source: Annotated[str, doc("First source: webhook, events or sync.")]
+    example: Annotated[str, doc("Beginning of the first occurrence's JSON.")]
+
+
+DRIFT = ListEndpoint.of(
+    DriftFinding,
+    {"last_seen": "last_seen_at", "first_seen": "first_seen_at", "count": "count", "id": "id"},
+    DRIFT_LISTING.filters,
+    read=lambda tx, page: tx.drift.page(page),
+)
+
+
+@list_route("/drift", DRIFT.rules, DriftFinding, "most recently seen first")
+async def list_schema_drift(request: web.Request) -> web.StreamResponse:
+    """List undocumented API fields and values sent by Flexport."""
+    return await DRIFT.respond(request)

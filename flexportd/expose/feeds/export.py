@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 
 from flexportd.core.labels import is_day_only
 from flexportd.escape import csv_cell
-from flexportd.expose.request_keys import TIMEOUT
+from flexportd.expose.context import TIMEOUT
 from flexportd.expose.streamed_response import StreamedResponse, send_chunks
 from flexportd.http.responses import add_security_headers
 from flexportd.storage.queries.table import DATES, MOMENTS, Field, Table, is_plausible

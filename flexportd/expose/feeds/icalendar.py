@@ -20,14 +20,13 @@ from flexportd.core.access.keys import FEED_PATTERN, Principal
 from flexportd.core.calendar import KINDS, MAX_ENTRIES, CalendarEntry, Kind, clean_line
 from flexportd.errors import ForbiddenError, InvalidError
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import CLOCK, DB, DISPLAY, DisplaySettings
+from flexportd.expose.context import CLOCK, DB, DISPLAY, PRINCIPAL, DisplaySettings
 from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import csv_of, integer
 from flexportd.expose.openapi.route import Parameter, Response
 from flexportd.expose.openapi.router import param
-from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.access_policy import ACCESS_POLICY
-from flexportd.http.problem_types import AUTH_PROBLEMS
+from flexportd.http.problems import AUTH_PROBLEMS
 from flexportd.storage.database import Database
 from flexportd.storage.queries.list_query import PageRequest
 

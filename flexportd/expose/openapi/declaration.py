@@ -14,9 +14,8 @@ from typing import Any, TypeVar
 from flexportd.core.resources.registry import RESOURCE_TYPES
 from flexportd.expose.openapi.parameters import id_param
 from flexportd.expose.openapi.query_params import ListRules, list_params
-from flexportd.expose.openapi.route import API, Handler, Method, Parameter, Response, Route, Schema
+from flexportd.expose.openapi.route import API, TAGS, Handler, Method, Parameter, Response, Route, Schema
 from flexportd.expose.openapi.schemas import page_response
-from flexportd.expose.openapi.tags import TAGS
 
 H = TypeVar("H", bound=Handler)
 

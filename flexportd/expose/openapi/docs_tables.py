@@ -14,12 +14,13 @@ from flexportd.core.changes.topics import (
     topic_prefix,
 )
 from flexportd.core.resources.registry import RESOURCE_TYPES
-from flexportd.http.problem_types import PROBLEMS
+from flexportd.http.problems import PROBLEMS
 
 
 def render_tables(text: str) -> str:
     """The page with current tables."""
     words = ", ".join(f"`{topic_prefix(domain.name)}`" for domain in RESOURCE_TYPES)
+    milestones = ", ".join(f"`{topic.name}`" for topic in MILESTONES[:3])
     topics = [
         ("`<resource>.created`", f"A new object was received. Resources are {words}."),
         ("`<resource>.updated`", "An object changed, or a newer state of it was received; `changes` lists the fields."),
@@ -28,7 +29,7 @@ def render_tables(text: str) -> str:
             (f"`{topic.name}`", topic.meaning)
             for topic in (*(one.topic for one in FIELD_TOPICS), *EXCEPTION_TOPICS, *SYSTEM_TOPICS)
         ),
-        (f"`{MILESTONE}<event>`", f"A Flexport milestone, such as {_milestone_examples()}."),
+        (f"`{MILESTONE}<event>`", f"A Flexport milestone, such as {milestones}."),
     ]
     problems = [(str(kind.status), f"`{slug}`", kind.description) for slug, kind in PROBLEMS.items()]
     tables = {
@@ -41,10 +42,6 @@ def render_tables(text: str) -> str:
         if count != 1:
             raise ValueError(f"the page has no markers for {name}")
     return text
-
-
-def _milestone_examples() -> str:
-    return ", ".join(f"`{topic.name}`" for topic in MILESTONES[:3])
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -5,21 +5,9 @@ from typing import Any
 
 from flexportd import __version__
 from flexportd.expose.openapi.parameters import identifier
-from flexportd.expose.openapi.route import JSON, Parameter, Response, Route
+from flexportd.expose.openapi.route import DESCRIPTION, JSON, TAGS, Parameter, Response, Route
 from flexportd.expose.openapi.schemas import PREFIX, Components, schema_of
-from flexportd.expose.openapi.tags import TAGS
-from flexportd.http.problem_types import AUTH_PROBLEMS, COMMON_PROBLEMS, PROBLEMS
-from flexportd.http.problems import TITLES
-
-DESCRIPTION = """\
-Your own copy of your Flexport data. Read it here instead of calling Flexport's API.
-
-- Lists are `{"data": [...], "next": cursor, "as_of": time}`, newest first. Follow `next` (or `Link: rel="next"`) with
-  the same filters: every row that exists throughout is returned exactly once, even if data changes.
-- Times are UTC (`…Z`); `…_date` is the local day at the place. Money is text, never a float. Ids are Flexport's.
-- Errors are `application/problem+json` (RFC 9457); the end of their `type` is stable.
-- Every GET has an ETag and honours `If-None-Match`.
-"""
+from flexportd.http.problems import AUTH_PROBLEMS, COMMON_PROBLEMS, PROBLEMS, TITLES
 
 _NOT_MODIFIED = Response(description="Not modified since the ETag in `If-None-Match`.", status=304)
 _MODEL_TYPES = (JSON, "text/event-stream")  # whose content the model describes
@@ -35,13 +23,7 @@ def openapi_document(routes: Iterable[Route], url: str = "/", *, keys: bool = Tr
     used = {route.tag for route in listed}
     return {
         "openapi": "3.1.0",
-        "info": {
-            "title": "flexportd",
-            "version": __version__,
-            "summary": "A live, trustworthy copy of your Flexport freight data.",
-            "description": DESCRIPTION,
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
+        "info": {"title": "", "version": __version__, **DESCRIPTION["info"]},
         "servers": [{"url": url}],
         "security": [{"key": []}] if keys else [{}, {"key": []}],
         "tags": [{"name": name, "description": about} for name, about in TAGS.items() if name in used],
@@ -49,22 +31,15 @@ def openapi_document(routes: Iterable[Route], url: str = "/", *, keys: bool = Tr
         "components": {
             "schemas": Components(listed).document(),
             "responses": errors.document(),
-            "securitySchemes": {
-                "key": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "bearerFormat": "fxd_…",
-                    "description": "A key created by `flexportd keys create`. Not required on the control socket or "
-                    "if [api] require_key is off.",
-                }
-            },
+            "securitySchemes": DESCRIPTION["securitySchemes"],
         },
     }
 
 
 def _operation(route: Route, errors: "ErrorResponses") -> dict[str, Any]:
     operation: dict[str, Any] = {"operationId": route.name, "tags": [route.tag], "summary": route.summary}
-    description = "\n\n".join(part for part in (route.description, _scope_note(route)) if part)
+    scope_note = "" if route.scope is None else f"A key needs the scope `{route.scope}`."
+    description = "\n\n".join(part for part in (route.description, scope_note) if part)
     if description:
         operation["description"] = description
     parameters = [_parameter(one) for one in parameters_of(route)]
@@ -77,10 +52,6 @@ def _operation(route: Route, errors: "ErrorResponses") -> dict[str, Any]:
     if route.scope is None:
         operation["security"] = []
     return operation
-
-
-def _scope_note(route: Route) -> str:
-    return "" if route.scope is None else f"A key needs the scope `{route.scope}`."
 
 
 def parameters_of(route: Route) -> Sequence[Parameter]:

@@ -1,5 +1,6 @@
 """Query and path parameters: each with its JSON schema and the parser of its text, which accept the same."""
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,11 +14,31 @@ from flexportd.core.resources.resource_type import MAX_ID_LENGTH, ResourceType
 from flexportd.core.search.lookup import IDENTIFYING
 from flexportd.errors import InvalidError
 from flexportd.expose.cursors import MAX_CURSOR
-from flexportd.expose.openapi.blanks import NOT_BLANK, NOT_BLANK_WORD, strip
 from flexportd.expose.openapi.enum_values import Vocabulary, not_allowed_message
 from flexportd.expose.openapi.route import Parameter
 from flexportd.storage.queries.filters import Filter
 from flexportd.storage.queries.table import Key
+
+# Blank characters, the same in our JSON schemas and in our code. Python and ECMAScript, whose rules JSON Schema
+# follows, differ on characters such as U+001D and U+FEFF, so they are listed here.
+_BLANK = r"\s\u0001-\u001f\u0085\ufeff"
+
+# Both name the first non-blank character, so that a text matches in one way only (no backtracking).
+NOT_BLANK = rf"^[{_BLANK}]*[^{_BLANK}\u0000][^\u0000]*$"
+"""At least one non-blank character, and no NUL."""
+
+NOT_BLANK_WORD = rf"^[{_BLANK}]*[^,{_BLANK}\u0000][^,\u0000]*$"
+"""The same without commas: one word of a list."""
+
+_BLANKS = "\0" + "".join(
+    char for char in map(chr, (*range(1, 0x3001), 0xFEFF)) if re.fullmatch(f"[{_BLANK}]", char)
+)  # fmt: skip
+
+
+def strip(text: str) -> str:
+    """The text without leading and trailing blanks."""
+    return text.strip(_BLANKS)
+
 
 MAX_VALUE = 1000  # characters of one value
 MAX_VALUES = 50
@@ -131,11 +152,6 @@ def parse_day_or_time(name: str, text: str) -> str:
     return text if len(text) == len("2026-03-21") else time
 
 
-def parse_boolean(name: str, text: str) -> bool:
-    """`true` or `false`."""
-    return parse_choice(name, text, ("true", "false")) == "true"
-
-
 def parse_object_id(domain: ResourceType, text: str) -> Key | None:
     """The id in a URL; a shipment's may have its prefix: FLEX-910233. None for what cannot be an id."""
     return domain.parse_id(text.upper().removeprefix("FLEX-") if domain.name == "shipments" else text)
@@ -149,46 +165,31 @@ def integer(name: str, lowest: int, highest: int, about: str, default: int | Non
     schema: dict[str, Any] = {"type": "integer", "minimum": lowest, "maximum": highest}
     if default is not None:
         schema["default"] = default
-    return Parameter(
-        name=name,
-        description=about,
-        schema=schema,
-        parse=lambda n, text: parse_integer(n, text, lowest, highest),
-    )
+    return Parameter(name, about, schema, lambda n, text: parse_integer(n, text, lowest, highest))
 
 
 def choice(name: str, allowed: Sequence[str], about: str, *, required: bool = False) -> Parameter:
     """One of a few words."""
-    return Parameter(
-        name=name,
-        description=about,
-        schema={"type": "string", "enum": list(allowed)},
-        parse=lambda n, text: parse_choice(n, text, allowed),
-        required=required,
-        example=allowed[0],
-    )
+    schema = {"type": "string", "enum": list(allowed)}
+    parse = functools.partial(parse_choice, allowed=allowed)
+    return Parameter(name, about, schema, parse, required=required, example=allowed[0])
 
 
 def csv_of(name: str, allowed: Sequence[str], about: str) -> Parameter:
     """A comma list of a few words."""
-    return Parameter(
-        name=name,
-        description=about,
-        schema={"type": "array", "items": {"type": "string", "enum": list(allowed)}, "minItems": 1},
-        parse=lambda n, text: parse_choices(n, text, allowed),
-        example=list(allowed[:2]),
-    )
+    schema = {"type": "array", "items": {"type": "string", "enum": list(allowed)}, "minItems": 1}
+    return Parameter(name, about, schema, functools.partial(parse_choices, allowed=allowed), example=list(allowed[:2]))
 
 
 def text(name: str, about: str, *, required: bool = False, example: str | None = None) -> Parameter:
     """Any text that is not blank."""
-    return Parameter(name=name, description=about, schema=TEXT, parse=parse_text, required=required, example=example)
+    return Parameter(name, about, TEXT, parse_text, required=required, example=example)
 
 
 def identifier(about: str = "Id of the object.", name: str = "id", example: str = "1") -> Parameter:
     """A part of the path: any id."""
     schema = {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH}
-    return Parameter(name=name, description=about, schema=schema, where="path", required=True, example=example)
+    return Parameter(name, about, schema, where="path", required=True, example=example)
 
 
 def id_param(domain: ResourceType) -> Parameter:
@@ -202,18 +203,18 @@ def id_param(domain: ResourceType) -> Parameter:
 
 
 AS_OF = Parameter(
-    name="as_of",
-    description="State as known to flexportd at this time; a day begins at 00:00 UTC.",
-    schema=TIME,
-    parse=parse_time,
+    "as_of",
+    "State as known to flexportd at this time; a day begins at 00:00 UTC.",
+    TIME,
+    parse_time,
     example="2026-03-21T12:00:00Z",
 )
 
 CURSOR = Parameter(
-    name="cursor",
-    description="Start of the page: `next` of the previous page, with the same filters and order.",
-    schema={"type": "string", "minLength": 1, "maxLength": MAX_CURSOR},
-    parse=lambda _, text: text,
+    "cursor",
+    "Start of the page: `next` of the previous page, with the same filters and order.",
+    {"type": "string", "minLength": 1, "maxLength": MAX_CURSOR},
+    lambda _, text: text,
 )
 
 
@@ -230,7 +231,7 @@ def filter_param(
     description = filter_description(name, one)
     if vocabulary is not None:
         description = f"{description} {_ANY_WORDS}"
-    return Parameter(name=name, description=description, schema=schema, parse=parse, example=example)
+    return Parameter(name, description, schema, parse, example=example)
 
 
 _SIMPLE_TYPES: Mapping[str, tuple[Parser, Schema, Any]] = {
@@ -240,7 +241,7 @@ _SIMPLE_TYPES: Mapping[str, tuple[Parser, Schema, Any]] = {
     "day": (parse_day, DAY, "2026-03-21"),
     "time": (parse_time, TIME, "2026-03-21T12:00:00Z"),
     "day_or_time": (parse_day_or_time, TIME, "2026-03-21"),
-    "boolean": (parse_boolean, {"type": "boolean"}, True),
+    "boolean": (lambda name, text: parse_choice(name, text, ("true", "false")) == "true", {"type": "boolean"}, True),
 }
 
 
@@ -255,7 +256,7 @@ def _type_of(
     if one.choices:
         example = one.choices[0] if one.default is None else one.choices[-1]
         schema = {"type": "string", "enum": list(one.choices)}
-        return lambda n, text: parse_choice(n, text, one.choices), schema, example
+        return functools.partial(parse_choice, allowed=one.choices), schema, example
     if one.value_type == "word":
         known = list(vocabulary.published()) if vocabulary is not None else []
         return parse_text, {**TEXT, **({EXTENSIBLE: known} if known else {})}, known[0] if known else None
@@ -284,8 +285,12 @@ def _link_type(name: str, target: ResourceType | None) -> tuple[Parser, Schema, 
     numbers = target is not None and target.ids == "integer"
 
     def parse(_: str, text: str) -> Key:
-        key = _parse_any_id(text) if target is None else parse_object_id(target, strip(text))
-        if key is None:
+        key: Key | None = strip(text)
+        if target is not None:
+            key = parse_object_id(target, strip(text))
+        elif _DIGITS.fullmatch(strip(text)):
+            key = int(strip(text))
+        if key is None or key == "":
             needed = "a whole number" if numbers else "an id"
             raise InvalidError(f"{name} is {text[:50]!r}; {needed} is allowed", name)
         return key
@@ -293,11 +298,6 @@ def _link_type(name: str, target: ResourceType | None) -> tuple[Parser, Schema, 
     if target is None or not numbers:
         return parse, {**TEXT, "maxLength": MAX_ID_LENGTH}, None
     return parse, SHIPMENT_ID if target.name == "shipments" else DIGITS, None
-
-
-def _parse_any_id(text: str) -> Key | None:
-    value = strip(text)
-    return int(value) if _DIGITS.fullmatch(value) else value or None
 
 
 def filter_description(name: str, one: Filter) -> str:

@@ -61,28 +61,28 @@ class ListRules:
         orders = [order for word in self.sorts for order in (f"-{word}", word)]
         parameters = [
             Parameter(
-                name="limit",
-                description=f"Rows per page, at most {display.max_page_size} unless configured otherwise; of an "
-                "export: total rows.",
-                schema={"type": "integer", "minimum": 1, "maximum": MAX_EXPORT, "default": display.page_size},
-                parse=lambda _, text: text,  # its maximum depends on the format and the configuration
+                "limit",
+                f"Rows per page, at most {display.max_page_size} unless configured otherwise; of an export: total "
+                "rows.",
+                {"type": "integer", "minimum": 1, "maximum": MAX_EXPORT, "default": display.page_size},
+                lambda _, text: text,  # its maximum depends on the format and the configuration
                 example=20,
             ),
             CURSOR,
             Parameter(
-                name="sort",
-                description="Sort order; prefix `-` reverses it.",
-                schema={"type": "string", "enum": orders, "default": orders[0]},
-                parse=self._parse_sort,
+                "sort",
+                "Sort order; prefix `-` reverses it.",
+                {"type": "string", "enum": orders, "default": orders[0]},
+                self._parse_sort,
                 example=orders[0],
             ),
             Parameter(
-                name="format",
-                description="All others stream every row. csv and csv-bom are for spreadsheets: text that could be "
+                "format",
+                "All others stream every row. csv and csv-bom are for spreadsheets: text that could be "
                 "read as a formula is prefixed with an apostrophe, and csv-bom starts with a byte order mark. csv-raw "
                 "has unchanged values, for programs.",
-                schema={"type": "string", "enum": list(FORMATS), "default": "json"},
-                parse=lambda name, text: parse_choice(name, text, FORMATS),
+                {"type": "string", "enum": list(FORMATS), "default": "json"},
+                lambda name, text: parse_choice(name, text, FORMATS),
                 example="json",
             ),
         ]

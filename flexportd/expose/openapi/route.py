@@ -2,8 +2,10 @@
 
 import functools
 import re
+import tomllib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import resources
 from typing import Any, Literal
 
 from aiohttp import web
@@ -18,7 +20,7 @@ API = "/api/v1"
 JSON = "application/json"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Parameter:
     """A parameter of a query, a path or a header.
 
@@ -37,7 +39,7 @@ class Parameter:
     domain: ResourceType | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Response:
     """A successful response. `model` is a type that msgspec supports, a Schema, or None if the response is not JSON."""
 
@@ -64,7 +66,7 @@ class Route:
 
     `name` is the operation id, `tag` its section in the documentation. `scope`: the scope that a key needs; None: no
     key. `body`: the type of the JSON body. `problems`: slugs of possible problems besides those that follow from the
-    other fields (see `problem_types`). `audience_allowed`: a key limited to some shipments may use it; the handler then
+    other fields (see `http.problems`). `audience_allowed`: a key limited to some shipments may use it; the handler then
     limits what it returns. `any_query`: unknown query parameters are ignored. `any_slashes`: the path may end with
     slashes.
     """
@@ -107,3 +109,11 @@ class Route:
 
 SERVED_ROUTES: web.AppKey[Sequence[Route]] = web.AppKey("served_routes")
 """All declared routes of the application."""
+
+
+_TEXT = resources.files("flexportd.expose.openapi").joinpath("description.toml").read_text(encoding="utf-8")
+DESCRIPTION: Mapping[str, Any] = tomllib.loads(_TEXT)
+"""The texts of the OpenAPI document that belong to no single route."""
+
+TAGS: Mapping[str, str] = DESCRIPTION["tags"]
+"""The sections of the API documentation, in order."""

@@ -11,12 +11,49 @@ from aiohttp import hdrs, web
 from multidict import MultiMapping
 
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.errors import InvalidError, NotFoundError, RefusedError
-from flexportd.expose.openapi.path_references import resolve_reference
+from flexportd.core.search.lookup import lookup
+from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError
+from flexportd.expose.context import CANONICAL_PATH, DB, QUERY, READS
+from flexportd.expose.openapi.parameters import parse_object_id
 from flexportd.expose.openapi.query_params import parse_unique
 from flexportd.expose.openapi.route import Handler, Route
-from flexportd.expose.request_keys import CANONICAL_PATH, QUERY
+from flexportd.expose.security import authorization
 from flexportd.expose.security.access_policy import read_body
+from flexportd.storage.queries.table import Key
+from flexportd.storage.transaction import Transaction
+
+_MAX_LISTED = 10
+
+
+class AmbiguousError(ConflictError):
+    """Several objects have this reference."""
+
+    slug = "ambiguous-reference"
+
+
+async def resolve_reference(request: web.Request, domain: ResourceType, text: str) -> Key | None:
+    """The id of the only object with this reference that the caller may see; None if there is none.
+
+    None also if the text is the id of an object that the caller may see; the id of another's object is treated as a
+    reference. Raises AmbiguousError, which lists the ids.
+    """
+    seen = authorization.audience_of(request)
+    key = parse_object_id(domain, text)
+
+    def read(tx: Transaction) -> list[tuple[Key, str]]:
+        record = None if key is None else request.app[READS].get(tx, domain, key)
+        if record is not None and authorization.is_visible(request, tx, domain, record):
+            return []
+        return [(hit.key, hit.title) for hit in lookup(tx, domain, text, seen)]
+
+    matches = await request.app[DB].read(read)
+    if len(matches) > 1:
+        listed = ", ".join(f"{key} ({title[:60]})" for key, title in matches[:_MAX_LISTED])
+        more = f" and {len(matches) - _MAX_LISTED} more" if len(matches) > _MAX_LISTED else ""
+        several = domain.name.replace("_", " ")
+        raise AmbiguousError(f"{len(matches)} {several} have the reference {text[:80]!r}; use an id: {listed}{more}")
+    return matches[0][0] if matches else None
+
 
 T = TypeVar("T")
 
@@ -114,16 +151,11 @@ async def resolve_path_reference(request: web.Request, name: str, domain: Resour
     if key is None:
         return False
     request.match_info[name] = str(key)
-    request[CANONICAL_PATH] = _canonical_path(request)
-    return True
-
-
-def _canonical_path(request: web.Request) -> str:
-    """The path with the id in place of the reference."""
     resource = request.match_info.route.resource
     assert resource is not None
     parts = {name: quote(value, safe="") for name, value in request.match_info.items()}
-    return re.sub(r"\{(\w+)[^{}]*\}", lambda found: parts[found[1]], resource.canonical)
+    request[CANONICAL_PATH] = re.sub(r"\{(\w+)[^{}]*\}", lambda found: parts[found[1]], resource.canonical)
+    return True
 
 
 def _query(request: web.Request) -> MultiMapping[str]:
@@ -152,7 +184,9 @@ def json_body(request: web.Request, kind: type[T]) -> T:
 
 async def _read_body(request: web.Request, route: Route) -> Any:
     media = request.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
-    text = await _uncompressed_body(request)
+    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() not in ("", "identity"):
+        raise RefusedError(415, "unsupported-media-type", "The body must not be compressed.")
+    text = await read_body(request, MAX_BODY)
     if not text and not route.body_required:
         text = b"{}"
     elif media != "application/json" and not media.endswith("+json"):
@@ -164,18 +198,8 @@ async def _read_body(request: web.Request, route: Route) -> Any:
         return msgspec.convert(_BODY_DECODER.decode(text), route.body)
     except msgspec.ValidationError as error:
         sentence, _, place = str(error).partition(" - at `")
-        name = place.rstrip("`").removeprefix("$.") or _field_in_message(sentence) or "body"
+        # Some messages name the field themselves, such as "Object contains unknown field `x`".
+        name = place.rstrip("`").removeprefix("$.") or sentence.partition(" field `")[2].partition("`")[0] or "body"
         raise InvalidError(f"the body is invalid: {sentence} (at {name[:100]})", name[:100]) from None
     except (ValueError, RecursionError) as error:
         raise InvalidError(f"the body is not JSON: {error}", "body") from None
-
-
-def _field_in_message(sentence: str) -> str | None:
-    """The field that a sentence such as "Object contains unknown field `x`" names."""
-    return sentence.partition(" field `")[2].partition("`")[0] or None
-
-
-async def _uncompressed_body(request: web.Request) -> bytes:
-    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() not in ("", "identity"):
-        raise RefusedError(415, "unsupported-media-type", "The body must not be compressed.")
-    return await read_body(request, MAX_BODY)

@@ -2,112 +2,84 @@
 
 import functools
 import inspect
+import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from importlib import resources
 from typing import Any
 
 import msgspec
 
+from flexportd.core.resources import values
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.expose.openapi.examples import example_of
+from flexportd.expose import serialize
 from flexportd.expose.openapi.route import JSON, Response, Route, Schema
 from flexportd.storage.queries.table import MOMENTS, Field
 
+_TODAY = date(2026, 3, 10)
+_AT = "2026-03-04T02:41:10.512Z"
+
+
+def _load(name: str) -> Any:
+    """A file beside this module. `examples.json`: resource -> an invented object as Flexport sends it."""
+    return json.loads(resources.files("flexportd.expose.openapi").joinpath(name).read_text(encoding="utf-8"))
+
+
+_examples_of = functools.cache(functools.partial(_load, "examples.json"))
+
+
+def example_of(domain: ResourceType) -> Any:
+    """An example object of a resource, serialised by the code of the API; None without one."""
+    wire = _examples_of().get(domain.name)
+    if wire is None:
+        return None
+    model, _ = domain.wire.load(json.dumps(wire).encode())
+    fields = dict.fromkeys(domain.table.names) | dict(domain.normalise(model))
+    stamp = values.instant(domain.timestamp(model)) or _AT
+    row: dict[str, Any] = {"id": model.key, **fields}
+    row |= {f"{name}_at": at for name, at in zip(domain.table.moments, domain.table.instants(fields), strict=True)}
+    row |= {"as_of": stamp, "source": "webhook", "synced_at": _AT, "first_seen_at": _AT, "removed_at": None}
+    return msgspec.json.decode(msgspec.json.encode(serialize.serialize_resource(domain, row, _TODAY)))
+
+
 _TIME = {"type": ["string", "null"], "format": "date-time"}
 _DAY = {"type": ["string", "null"], "format": "date"}
-_ANYTHING: dict[str, Any] = {}
 
 _KINDS: Mapping[str, dict[str, Any]] = {
     "text": {"type": ["string", "null"]},
     "integer": {"type": ["integer", "null"]},
     "boolean": {"type": ["boolean", "null"]},
     "json": {"type": ["object", "null"], "additionalProperties": True},
-    "list": {"type": "array", "items": _ANYTHING},
+    "list": {"type": "array", "items": {}},
     "day": _DAY,
 }
 
-_METADATA: Mapping[str, dict[str, Any]] = {
-    "day_only": {
-        "type": "array",
-        "items": {"type": "string"},
-        "description": "Fields for which Flexport provides only a day; ignore their time.",
-    },
-    "implausible": {
-        "type": "array",
-        "items": {"type": "string"},
-        "description": "Fields whose date cannot be right, such as one in 1970; nothing is computed from them.",
-    },
-    "as_of": {**_TIME, "description": "Time of the state on Flexport's clock; null if unknown."},
-    "source": {"type": ["string", "null"], "description": "Source: webhook, events, sync or write."},
-    "synced_at": {**_TIME, "description": "When flexportd stored it."},
-    "first_seen_at": {**_TIME, "description": "When flexportd first received it."},
-    "removed_at": {**_TIME, "description": "When flexportd detected its removal at Flexport; null while it exists."},
-    "raw": {"type": "object", "additionalProperties": True, "description": "Flexport's own JSON: include=raw."},
-    "why": {
-        "type": "object",
-        "additionalProperties": True,
-        "description": "Cause of each field's value: include=why.",
-    },
-    "known_at": {**_TIME, "description": "The requested time: as_of."},
-    "refresh": {"type": "string", "description": "Outcome of a refresh."},
-}
+_FIXED: Mapping[str, Any] = _load("schemas.json")
 
-PROBLEM = Schema(
-    name="Problem",
-    schema={
-        "type": "object",
-        "description": "An error (RFC 9457). `type` is stable; `detail` is for people and may change.",
-        "required": ["type", "title", "status", "detail"],
-        "properties": {
-            "type": {"type": "string", "description": "urn:flexportd:problem: followed by the name of the problem."},
-            "title": {"type": "string"},
-            "status": {"type": "integer"},
-            "detail": {"type": "string"},
-            "parameter": {"type": "string", "description": "The invalid parameter or part of the body."},
-            "request_id": {"type": "string", "description": "Id of the request, as in the log."},
-        },
-    },
-)
-
-
-_FIRST_ARRIVAL: dict[str, Any] = {
-    "first_estimated_arrival_at": {**_TIME, "description": "UTC. Only in the response for one shipment."},
-    "first_estimated_arrival_date": {
-        **_DAY,
-        "description": "First estimate of the arrival at `port_of_unloading`. Only in the response for one shipment.",
-    },
-    "arrival_slip_days": {
-        "type": ["integer", "null"],
-        "description": "Days from the first estimate to `arrival`. Only in the response for one shipment.",
-    },
-}
+PROBLEM = Schema(name="Problem", schema=_FIXED["problem"])
 
 
 @functools.lru_cache(maxsize=64)
 def resource_schema(domain: ResourceType) -> Schema:
     """The schema of an object of a resource."""
-    properties: dict[str, Any] = {"id": {"type": _id_type(domain), "description": "Flexport's own id."}}
+    id_type = {"integer": "integer", "text": "string"}.get(domain.ids, ["integer", "string"])
+    properties: dict[str, Any] = {"id": {"type": id_type, "description": "Flexport's own id."}}
     if domain.name == "shipments":
         properties["flex_id"] = {"type": "string", "description": "Flexport's shipment name: FLEX-910233."}
     for field in domain.table.public:
         properties |= field_schemas(field)
     if domain.name == "shipments":
-        properties |= _FIRST_ARRIVAL
-    properties |= dict.fromkeys(domain.derived_value_names, _ANYTHING)
-    properties |= _METADATA
+        properties |= _FIXED["first_arrival"]
+    properties |= {name: {} for name in domain.derived_value_names}
+    properties |= _FIXED["metadata"]
     schema = {
         "type": "object",
         "description": f"One {domain.label}. With `fields`, only the selected fields are present.",
         "properties": properties,
     }
-    return Schema(name=_name(domain), schema=schema, example=lambda: example_of(domain))
-
-
-def _id_type(domain: ResourceType) -> list[str] | str:
-    return {"integer": "integer", "text": "string"}.get(domain.ids, ["integer", "string"])
-
-
-def _name(domain: ResourceType) -> str:
-    return "".join(word.capitalize() for word in domain.label.split(" "))
+    name = "".join(word.capitalize() for word in domain.label.split(" "))
+    return Schema(name=name, schema=schema, example=lambda: example_of(domain))
 
 
 def field_schemas(field: Field) -> dict[str, dict[str, Any]]:
@@ -115,16 +87,9 @@ def field_schemas(field: Field) -> dict[str, dict[str, Any]]:
     if field.kind not in MOMENTS:
         return {field.name: _KINDS[field.kind] | ({"description": field.description} if field.description else {})}
     place = f"`{field.zone.removesuffix('_timezone')}`" if field.zone else "the place"
-    return {
-        f"{field.name}_at": {
-            **_TIME,
-            "description": "UTC." if field.kind == "moment" else "The end of that day, in UTC.",
-        },
-        f"{field.name}_date": {
-            **_DAY,
-            "description": f"The local calendar day at {place}. {field.description}".rstrip(),
-        },
-    }
+    at = "UTC." if field.kind == "moment" else "The end of that day, in UTC."
+    day = f"The local calendar day at {place}. {field.description}".rstrip()
+    return {f"{field.name}_at": {**_TIME, "description": at}, f"{field.name}_date": {**_DAY, "description": day}}
 
 
 @functools.lru_cache(maxsize=128)
@@ -143,11 +108,11 @@ def list_schema(item: Any, name: str | None = None) -> Schema:
     return Schema(name=name or f"{model_name(item)}List", schema=schema, refs=(item,))
 
 
+@dataclass(frozen=True, eq=False)
 class Ref:
     """A reference to another model within a schema."""
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
+    model: Any
 
 
 def model_name(model: Any) -> str:
@@ -189,18 +154,15 @@ class Components:
         for name, schema in self._schemas.items():
             if name in components:
                 raise ValueError(f"two schemas are called {name}")
-            components[name] = _resolve(schema.schema) | _examples(schema)
+            components[name] = _resolve(schema.schema)
+            if schema.example is not None and (example := schema.example()) is not None:
+                components[name]["examples"] = [example]
         for name in self._partial:
             components[name].pop("required", None)
         for schema in components.values():
             if "description" in schema:
                 schema["description"] = inspect.cleandoc(schema["description"])
         return dict(sorted(components.items()))
-
-
-def _examples(schema: Schema) -> dict[str, Any]:
-    example = None if schema.example is None else schema.example()
-    return {} if example is None else {"examples": [example]}
 
 
 def schema_of(model: Any) -> dict[str, Any]:

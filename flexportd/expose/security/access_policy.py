@@ -14,8 +14,7 @@ from multidict import istr
 from flexportd.clock import Clock
 from flexportd.core.access.keys import UNRESTRICTED, Principal, Scope
 from flexportd.errors import ForbiddenError, RefusedError
-from flexportd.expose.context import BODIES
-from flexportd.expose.request_keys import CANONICAL_PATH
+from flexportd.expose.context import BODIES, CANONICAL_PATH
 from flexportd.expose.security import cors
 from flexportd.expose.security.authentication import KeyAuthenticator, require_scope
 from flexportd.expose.security.rate_limit import KeyRateLimiter, RateLimitResult

@@ -16,8 +16,7 @@ from aiohttp import hdrs, web
 from flexportd.core.access.keys import UNRESTRICTED
 from flexportd.core.access.signatures import Signer
 from flexportd.errors import ForbiddenError, RefusedError
-from flexportd.expose.context import CLOCK
-from flexportd.expose.request_keys import PRINCIPAL
+from flexportd.expose.context import CLOCK, PRINCIPAL
 from flexportd.expose.security import cors
 from flexportd.expose.security.access_policy import read_body
 from flexportd.expose.security.authentication import AUTHENTICATOR

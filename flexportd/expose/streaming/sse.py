@@ -37,16 +37,14 @@ from flexportd.core.changes.topics import (
     parse_patterns,
 )
 from flexportd.errors import InvalidError, UnavailableError
-from flexportd.expose.context import DB, REGISTRY
+from flexportd.expose.context import DB, PRINCIPAL, REGISTRY
 from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import filter_param
 from flexportd.expose.openapi.route import Parameter, Response, Schema
 from flexportd.expose.openapi.router import param
 from flexportd.expose.openapi.schemas import Ref
-from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security.access_policy import ACCESS_POLICY
-from flexportd.expose.security.authorization import is_visible_to_audience
-from flexportd.expose.security.opaque_values import codec_of
+from flexportd.expose.security.authorization import codec_of, is_visible_to_audience
 from flexportd.expose.streaming.broadcaster import BROADCASTER, Subscriber
 from flexportd.http.connections import was_aborted
 from flexportd.http.responses import add_security_headers

@@ -8,23 +8,19 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
-import structlog
 
-from flexportd.clock import parse, stamp
+from flexportd.clock import is_within, parse, stamp
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import instant
 from flexportd.errors import FlexportdError
 from flexportd.flexport.client import ListPage
 from flexportd.flexport.lists import LISTS, ChangeFilter
-from flexportd.jobs.job import JobRun, StoppedError, unexpected_message
-from flexportd.jobs.sync.deps import SyncDeps
+from flexportd.jobs.job import JobRun
 from flexportd.jobs.sync.page_reader import ListReader
-from flexportd.jobs.sync.result import finish
+from flexportd.jobs.sync.run import SyncDeps, end_of_list, finish
 from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.sync import ListState, ReceiptEnd, Run
 from flexportd.storage.transaction import Transaction
-
-log = structlog.get_logger(__name__)
 
 _MAX_REFETCHED = 50  # shipments whose legs and containers are fetched after one run; the full sync reads them all
 _FILTER_RETRY = timedelta(days=1)  # until a filter that Flexport ignored is tried again
@@ -70,11 +66,8 @@ QueueRefetch = Callable[[Transaction, Sequence[int], str], None]
 class IncrementalSync:
     """The job `incremental_sync`."""
 
-    def __init__(
-        self, deps: SyncDeps, options: "SyncOptions", queue_refetch: QueueRefetch = lambda _tx, _shipments, _at: None
-    ) -> None:
+    def __init__(self, deps: SyncDeps, queue_refetch: QueueRefetch = lambda _tx, _shipments, _at: None) -> None:
         self._deps = deps
-        self._options = options
         self._queue_refetch = queue_refetch
 
     async def run(self, job: JobRun) -> str:
@@ -90,23 +83,20 @@ class IncrementalSync:
 
     async def _due(self) -> list[tuple[ResourceType, ListState]]:
         states = await self._deps.db.read(lambda tx: tx.sync.list_states())
-        due, selected = [], self._options.resources()
+        due, now = [], self._deps.clock.now()
         for domain in self._deps.registry:
             state = states.get(domain.name)
-            if not LISTS[domain.object_name].changes or (selected and domain.name not in selected):
+            if not state or not LISTS[domain.object_name].changes or not self._deps.options.includes(domain):
                 continue
-            refused = state and state.filter_refused_at
-            # A time in the future was noted by a clock that has been set back since.
-            if refused and timedelta() <= self._deps.clock.now() - parse(refused) < _FILTER_RETRY:
-                continue
-            if state and state.floor and not state.unavailable_at:
+            is_refused = is_within(state.filter_refused_at, now, _FILTER_RETRY)
+            if state.floor and not state.unavailable_at and not is_refused:
                 due.append((domain, state))
         return due
 
     async def _begin(self, resources: Sequence[str], job: JobRun) -> Run:
-        cause, at = "manual" if job.cause == "manual" else "schedule", self._deps.clock.stamp()
+        cause = "manual" if job.cause == "manual" else "schedule"
 
-        def work(tx: Transaction) -> Run | None:
+        def work(tx: Transaction, at: str) -> Run | None:
             interrupted = tx.sync.running("incremental")
             if interrupted is not None:
                 reason = "Interrupted by a restart; the next run covers the same period"
@@ -114,63 +104,44 @@ class IncrementalSync:
             tx.sync.delete_old_runs("incremental", _KEPT_RUNS, 50)
             return tx.sync.run(tx.sync.begin("incremental", cause, at, resources))
 
-        run = await self._deps.db.write(work)
+        run = await self._deps.write(work)
         assert run is not None
         return run
 
     async def _sync_list(self, run: Run, domain: ResourceType, state: ListState, job: JobRun) -> None:
-        clock = self._deps.clock
-        at = clock.stamp()
-        await self._deps.db.write(lambda tx: tx.sync.start(run.id, domain.name, at))
-        # A time in the future comes from a clock that has been set back since.
-        since = min(parse(state.incremental_since or state.floor or at), parse(self._deps.client.now()))
-        since -= self._options.overlap()
         began, changed = list[str](), set[Key]()
-        try:
-            for changes in LISTS[domain.object_name].changes:
-                reader = ChangedSince(self._deps, domain, run, changes, stamp(since))
-                await reader.run(job)
-                began.append(reader.began_at or stamp(since))
-                changed |= reader.changed
-        except StoppedError:
-            raise
-        except FilterIgnoredError as error:
-            end = ReceiptEnd("unavailable", f"{error}; changes are found only by the full sync")
-            at = clock.stamp()
-            await self._deps.db.write(lambda tx: tx.sync.set_filter_refused(domain.name, at))
-        except FlexportdError as error:
-            end = ReceiptEnd("failed", str(error))
-        except Exception as error:
-            log.exception("list_sync_failed", resource=domain.name, run_id=run.id)
-            end = ReceiptEnd("failed", unexpected_message(error))
-        else:
-            end = ReceiptEnd("complete")
-        done_at = clock.stamp()
 
-        def close(tx: Transaction) -> None:
+        async def read() -> ReceiptEnd:
+            since = await self._start(run, domain, state)
+            try:
+                for changes in LISTS[domain.object_name].changes:
+                    reader = ChangedSince(self._deps, domain, run, changes, since)
+                    await reader.run(job)
+                    began.append(reader.began_at or since)
+                    changed.update(reader.changed)
+            except FilterIgnoredError as error:
+                await self._deps.write(lambda tx, at: tx.sync.set_filter_refused(domain.name, at))
+                return ReceiptEnd("unavailable", f"{error}; changes are found only by the full sync")
+            return ReceiptEnd("complete")
+
+        end = await end_of_list(read(), run, domain.name)
+
+        def close(tx: Transaction, at: str) -> None:
             if end.state == "complete":
                 tx.sync.set_incremental_since(domain.name, min(began))
                 tx.sync.set_filter_refused(domain.name, None)
             if domain.name == "shipments":
                 # Legs and containers have no timestamp: a changed shipment is a hint.
                 moved = sorted(key for key in changed if isinstance(key, int))
-                self._queue_refetch(tx, moved[-_MAX_REFETCHED:], done_at)
-            tx.sync.end_receipt(run.id, domain.name, done_at, end)
+                self._queue_refetch(tx, moved[-_MAX_REFETCHED:], at)
+            tx.sync.end_receipt(run.id, domain.name, at, end)
 
-        await self._deps.db.write(close)
+        await self._deps.write(close)
 
-
-class SyncOptions:
-    """The settings of the sync that can be reloaded."""
-
-    def __init__(self, names: Sequence[str], overlap: timedelta) -> None:
-        self.names = tuple(names)
-        self.back = overlap
-
-    def resources(self) -> tuple[str, ...]:
-        """The resources to sync; none: all."""
-        return self.names
-
-    def overlap(self) -> timedelta:
-        """How far each run reaches back into the one before."""
-        return self.back
+    async def _start(self, run: Run, domain: ResourceType, state: ListState) -> str:
+        """Start to read a list; since when changes are needed, on Flexport's clock."""
+        at = self._deps.clock.stamp()
+        await self._deps.db.write(lambda tx: tx.sync.start(run.id, domain.name, at))
+        # A time in the future comes from a clock that has been set back since.
+        since = min(parse(state.incremental_since or state.floor or at), parse(self._deps.client.now()))
+        return stamp(since - self._deps.options.overlap)

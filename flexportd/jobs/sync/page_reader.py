@@ -14,12 +14,11 @@ import structlog
 from flexportd.core.importer.batch_import import ImportResult
 from flexportd.core.importer.compare import REPEATED, Comparison
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.core.unit_of_work import ChangeCause
 from flexportd.flexport.client import ListPage
 from flexportd.flexport.errors import MalformedResponseError
 from flexportd.flexport.lists import LISTS, Pagination
 from flexportd.jobs.job import JobRun
-from flexportd.jobs.sync.deps import SyncDeps
+from flexportd.jobs.sync.run import SyncDeps
 from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.sync import PageCounts, Run
 from flexportd.storage.transaction import Transaction
@@ -131,9 +130,8 @@ class ListReader:
         def finish_page(tx: Transaction, index: int, result: ImportResult) -> None:
             tx.sync.finish_page(self._run.id, self._domain.name, _counts(pages[index][0], result))
 
-        cause = ChangeCause(self._deps.clock.stamp(), "sync", run=(self._run.id, self._run.started_at))
         comparisons = [comparison for _, comparison in pages]
-        for result in await self._deps.importer.apply(comparisons, cause, finish_page):
+        for result in await self._deps.importer.apply(comparisons, self._deps.cause(self._run), finish_page):
             self.changed |= result.written.get(self._domain.name, set())
 
 

@@ -9,11 +9,10 @@ import structlog
 
 from flexportd.core.importer.compare import REPEATED
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.core.unit_of_work import ChangeCause
 from flexportd.flexport.errors import ForbiddenAtFlexportError, NotFoundAtFlexportError, RejectedError
 from flexportd.flexport.lists import LISTS
 from flexportd.jobs.job import JobRun
-from flexportd.jobs.sync.deps import SyncDeps
+from flexportd.jobs.sync.run import SyncDeps
 from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.sync import Receipt, ReceiptEnd, Run
 from flexportd.storage.transaction import Transaction
@@ -99,7 +98,7 @@ class RemovalDetector:
                 job.check_stop()
                 if await self._is_gone(domain, key):
                     confirmed.append(key)
-        removed = await self._deps.importer.remove(domain, confirmed, as_of, self._cause())
+        removed = await self._deps.importer.remove(domain, confirmed, as_of, self._deps.cause(self._run))
         await self._mark_complete(domain)
         return removed
 
@@ -112,19 +111,14 @@ class RemovalDetector:
         except (NotFoundAtFlexportError, ForbiddenAtFlexportError, RejectedError):
             return True
         comparison = await importer.compare(domain, [found.text], (found.started_at, found.date), start)
-        await importer.apply([comparison], self._cause())
+        await importer.apply([comparison], self._deps.cause(self._run))
         await self._deps.db.write(lambda tx: tx.sync.clear_missing(domain.name, [key]))
         return False
 
     async def _mark_complete(self, domain: ResourceType) -> None:
-        at = self._deps.clock.stamp()
-
-        def work(tx: Transaction) -> None:
+        def work(tx: Transaction, at: str) -> None:
             receipt = tx.sync.receipt(self._run.id, domain.name)
             tx.sync.mark_complete(receipt, at)
             tx.unreadable.delete_unseen(domain.name, receipt.started_at or "")
 
-        await self._deps.db.write(work)
-
-    def _cause(self) -> ChangeCause:
-        return ChangeCause(self._deps.clock.stamp(), "sync", run=(self._run.id, self._run.started_at))
+        await self._deps.write(work)

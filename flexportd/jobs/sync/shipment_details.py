@@ -4,7 +4,7 @@ What is due is stored (`core.importer.list_entries`), so a restart loses nothing
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
@@ -12,11 +12,10 @@ import structlog
 from flexportd.clock import stamp
 from flexportd.core.importer.batch_import import ImportResult
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.core.unit_of_work import ChangeCause
 from flexportd.flexport.errors import FlexportError, UnauthorisedError
 from flexportd.flexport.lists import LISTS
 from flexportd.jobs.job import JobRun
-from flexportd.jobs.sync.deps import SyncDeps
+from flexportd.jobs.sync.run import SyncDeps
 from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
@@ -33,16 +32,14 @@ _FAILURE_RETRY = timedelta(hours=6)  # after one that cannot be read, or a 404: 
 class ShipmentDetailsJob:
     """The job `shipment_details`."""
 
-    def __init__(self, deps: SyncDeps, selected: Callable[[], Sequence[str]]) -> None:
-        """`selected` returns the resources to sync; none: all."""
+    def __init__(self, deps: SyncDeps) -> None:
         self._deps = deps
-        self._selected = selected
         self._refusals: list[FlexportError] = []  # the last one of this run, if any
 
     async def run(self, job: JobRun) -> str:
         """Fetch all that is due. Raises FlexportError when Flexport is not available, and StoppedError."""
-        domain, selected = self._deps.registry["shipments"], self._selected()
-        if selected and domain.name not in selected:
+        domain = self._deps.registry["shipments"]
+        if not self._deps.options.includes(domain):
             return "Shipments are not synced ([sync] resources)"
         latest = stamp(self._deps.clock.now() + _FAILURE_RETRY)
         await self._deps.db.write(lambda tx: tx.shipment_details.make_due(latest))
@@ -80,7 +77,7 @@ class ShipmentDetailsJob:
 
     async def _fetch(self, domain: ResourceType, shipment: int) -> bool:
         deps = self._deps
-        start, cause = await deps.importer.request_start(), ChangeCause(deps.clock.stamp(), "sync")
+        start, cause = await deps.importer.request_start(), deps.cause()
         try:
             found = await deps.client.get(LISTS[domain.object_name].path, str(shipment), "details")
         except UnauthorisedError:

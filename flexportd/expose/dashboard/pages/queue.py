@@ -11,8 +11,8 @@ from multidict import MultiDict
 from flexportd.core.events.applier import event_title
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.escape import escape_control
-from flexportd.expose.api.dead_letters import detail, item_id
 from flexportd.expose.api.list_endpoint import bind_cursor
+from flexportd.expose.api.queue import detail, item_id
 from flexportd.expose.context import DISPLAY, QUEUE, REGISTRY
 from flexportd.expose.dashboard.page import SUBMIT_GUARD, ListPageQuery, PageTable, done, form_field
 from flexportd.expose.dashboard.view import related

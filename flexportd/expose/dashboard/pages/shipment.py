@@ -44,7 +44,7 @@ from flexportd.expose.dashboard.view.shipment_rows import (
     timeline_rows,
 )
 from flexportd.expose.dashboard.view.values import NamedValues, value_group
-from flexportd.expose.openapi.path_references import resolve_reference
+from flexportd.expose.openapi.router import resolve_reference
 from flexportd.expose.security import authorization
 from flexportd.storage.repositories.exceptions import ExceptionRow
 from flexportd.storage.transaction import Transaction

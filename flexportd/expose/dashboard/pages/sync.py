@@ -11,7 +11,7 @@ from aiohttp import web
 from flexportd.clock import stamp
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.expose.api.sync import resource_by_name
-from flexportd.expose.context import CLOCK, JOBS, UPSTREAM
+from flexportd.expose.context import CLOCK, JOBS, UPSTREAM, require_flexport
 from flexportd.expose.dashboard.page import SUBMIT_GUARD, PageTable, done, form_field
 from flexportd.expose.dashboard.view import list_status
 from flexportd.expose.dashboard.view.alerts import FLEXPORT_URL, NO_KEY, PageContext
@@ -27,7 +27,6 @@ from flexportd.expose.dashboard.view.sync_report import (
     run_rows,
     usage_rows,
 )
-from flexportd.expose.interfaces import require_flexport
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.parameters import parse_integer
 from flexportd.storage.queries.list_query import PageRequest

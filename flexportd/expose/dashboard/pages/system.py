@@ -13,7 +13,7 @@ from flexportd.cache import DiskStats
 from flexportd.clock import age
 from flexportd.core.labels import format_duration
 from flexportd.escape import escape_control
-from flexportd.expose.api.health import version_warnings, warnings
+from flexportd.expose.api.status import version_warnings, warnings
 from flexportd.expose.context import CACHE, DB, JOBS, SERVER_INFO, DisplaySettings
 from flexportd.expose.dashboard.page import SUBMIT_GUARD, PageTable, done
 from flexportd.expose.dashboard.view.alerts import PageContext

@@ -12,7 +12,7 @@ from flexportd.clock import parse
 from flexportd.core import outages
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.escape import escape_control
-from flexportd.expose.api.health import not_ready_reasons
+from flexportd.expose.api.status import not_ready_reasons
 from flexportd.expose.context import DB, DISPLAY, JOBS, QUEUE, REGISTRY, UPSTREAM, WEBHOOK_REFUSALS, DisplaySettings
 from flexportd.expose.dashboard.view.dates import ViewContext
 from flexportd.expose.dashboard.view.labels import missing_objects_text, sentence

@@ -11,9 +11,7 @@ from aiohttp import web
 
 from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import MAX_ID_LENGTH, ResourceType
-from flexportd.expose.api.nested_lists import nested_lists
-from flexportd.expose.api.resource_filters import param_name
-from flexportd.expose.api.resources import ResourceEndpoints, resources
+from flexportd.expose.api.resources import ResourceEndpoints, nested_lists, param_name, resources
 from flexportd.expose.dashboard.view.dates import ViewContext
 from flexportd.expose.dashboard.view.labels import Text, and_more, json_or_none, text
 from flexportd.expose.dashboard.view.values import money, value_text

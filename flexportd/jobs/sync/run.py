@@ -1,14 +1,22 @@
-"""The result of a sync run: its receipts are summed up as a state and a sentence."""
+"""What every sync run has: its dependencies, its failures, and its result as a state and a sentence."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
 
 import structlog
 
+from flexportd.clock import Clock
+from flexportd.core.importer.importer import Importer
+from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.unit_of_work import ChangeCause
 from flexportd.errors import ConflictError, FlexportdError
-from flexportd.jobs.sync.deps import SyncDeps
-from flexportd.storage.repositories.sync import Receipt, Run
+from flexportd.flexport.client import Client
+from flexportd.jobs.job import StoppedError, unexpected_message
+from flexportd.storage.database import Database
+from flexportd.storage.repositories.sync import Receipt, ReceiptEnd, Run
 from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
@@ -18,17 +26,65 @@ _MAX_HELD = 1_000_000
 SYNC_FAILED = "system.sync_failed"  # the topic of a notice in the journal
 
 
+T = TypeVar("T")
+
+
+@dataclass
+class SyncOptions:
+    """The resources to sync (none: all), and how far each incremental run reaches back into the one before."""
+
+    resources: Sequence[str]
+    overlap: timedelta
+
+    def includes(self, domain: ResourceType) -> bool:
+        """Whether a resource is synced."""
+        return not self.resources or domain.name in self.resources
+
+
+@dataclass(frozen=True)
+class SyncDeps:
+    """What the sync jobs depend on; built by the daemon once."""
+
+    db: Database
+    client: Client
+    registry: Registry
+    importer: Importer
+    clock: Clock
+    options: SyncOptions
+
+    async def write(self, work: Callable[[Transaction, str], T]) -> T:
+        """Run a unit of work, which is given the present time."""
+        at = self.clock.stamp()
+        return await self.db.write(lambda tx: work(tx, at))
+
+    def cause(self, run: Run | None = None) -> ChangeCause:
+        """The cause of changes that are imported now."""
+        return ChangeCause(self.clock.stamp(), "sync", run=None if run is None else (run.id, run.started_at))
+
+
 class SyncFailedError(FlexportdError):
     """A run ended, and not every list is complete."""
 
     slug = "sync-failed"
 
 
+async def end_of_list(read: Awaitable[ReceiptEnd], run: Run, resource: str) -> ReceiptEnd:
+    """How the reading of a list ended. Raises only StoppedError."""
+    try:
+        return await read
+    except StoppedError:
+        raise
+    except FlexportdError as error:
+        return ReceiptEnd("failed", str(error))
+    except Exception as error:
+        log.exception("list_sync_failed", resource=resource, run_id=run.id)
+        return ReceiptEnd("failed", unexpected_message(error))
+
+
 async def finish(deps: SyncDeps, run: Run) -> str:
     """Close the run and return its summary. Raises SyncFailedError with the summary if the run is not complete."""
-    at = deps.clock.stamp()
 
-    def work(tx: Transaction) -> tuple[str, str]:
+    def work(tx: Transaction, at: str) -> tuple[str, str]:
         state, sentence = summarise(tx.sync.receipts(run.id))
         tx.sync.end_run(run.id, state, at, sentence)
         if state != "complete":
@@ -36,7 +92,7 @@ async def finish(deps: SyncDeps, run: Run) -> str:
             tx.journal.add(at, notices=[{**notice, "detail": sentence}])
         return state, sentence
 
-    state, sentence = await deps.db.write(work)
+    state, sentence = await deps.write(work)
     log.info("sync_finished", run_id=run.id, kind=run.kind, state=state)
     if state != "complete":
         raise SyncFailedError(sentence)
@@ -75,6 +131,6 @@ async def confirm_removals(deps: SyncDeps, domain: ResourceType) -> int:
     held, as_of = await deps.db.read(read)
     if not held:
         raise ConflictError(f"nothing to review in {domain.route}")
-    removed = await deps.importer.remove(domain, held, as_of, ChangeCause(deps.clock.stamp(), "sync"))
+    removed = await deps.importer.remove(domain, held, as_of, deps.cause())
     log.warning("removals_accepted", resource=domain.name, removed=removed)
     return removed
