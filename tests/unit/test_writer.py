@@ -10,7 +10,6 @@ import pytest
 
 from flexportd.errors import UnavailableError
 from flexportd.storage import writer as writer_module
-from flexportd.storage import writer as writer_module
 from flexportd.storage.connection import open_reader
 from flexportd.storage.database import DataDir
 from flexportd.storage.migrate import migrate
