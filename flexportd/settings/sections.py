@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
 
 from flexportd.settings import defaults
 from flexportd.settings.addresses import (
+    ANY_ORIGIN,
     AllowedNetworks,
     ForwardProxy,
     Listens,
@@ -286,36 +287,22 @@ class DocumentsSettings(SectionModel):
     )
 
 
-def _lifetime(kind: str, what: str) -> Any:
-    return key(default_lifetimes()[kind], f"How long to cache {what}.")
+# The lifetimes of resources come first, in the same order.
+_KINDS = dict(zip(default_lifetimes(), RESOURCES, strict=False))
+_CACHED = {kind: f"responses about {name.replace('_', ' ')}" for kind, name in _KINDS.items()} | {
+    "invoice": "responses about freight invoices",
+    "timeline": "timelines of shipments",
+    "page": "pages of the dashboard, and responses of no other type here",
+    "file": "files of documents",
+}
+_LIFETIMES: dict[str, Any] = {
+    kind: (Duration, key(default, f"How long to cache {_CACHED[kind]}."))
+    for kind, default in default_lifetimes().items()
+}
 
 
-class Lifetimes(SectionModel):
+class Lifetimes(create_model("Lifetimes", __base__=SectionModel, **_LIFETIMES)):  # type: ignore[misc]  # made of data
     """How long to cache each type of response; `0s` disables caching."""
-
-    shipment: Duration = _lifetime("shipment", "responses about shipments")
-    leg: Duration = _lifetime("leg", "responses about legs")
-    container: Duration = _lifetime("container", "responses about containers")
-    container_leg: Duration = _lifetime("container_leg", "responses about container legs")
-    product: Duration = _lifetime("product", "responses about products")
-    invoice: Duration = _lifetime("invoice", "responses about freight invoices")
-    commercial_invoice: Duration = _lifetime("commercial_invoice", "responses about commercial invoices")
-    booking: Duration = _lifetime("booking", "responses about bookings")
-    booking_line_item: Duration = _lifetime("booking_line_item", "responses about booking line items")
-    purchase_order: Duration = _lifetime("purchase_order", "responses about purchase orders")
-    purchase_order_line_item: Duration = _lifetime(
-        "purchase_order_line_item", "responses about purchase order line items"
-    )
-    document: Duration = _lifetime("document", "responses about documents")
-    customs_entry: Duration = _lifetime("customs_entry", "responses about customs entries")
-    company: Duration = _lifetime("company", "responses about companies")
-    company_entity: Duration = _lifetime("company_entity", "responses about company entities")
-    contact: Duration = _lifetime("contact", "responses about contacts")
-    location: Duration = _lifetime("location", "responses about locations")
-    port: Duration = _lifetime("port", "responses about ports")
-    timeline: Duration = _lifetime("timeline", "timelines of shipments")
-    page: Duration = _lifetime("page", "pages of the dashboard, and responses of no other type here")
-    file: Duration = _lifetime("file", "files of documents")
 
 
 class CacheSettings(SectionModel):
@@ -422,3 +409,64 @@ class LogSettings(SectionModel):
     level: Literal["debug", "info", "warning", "error"] = key("info", "The minimum level of log lines.")
     format: Literal["auto", "console", "json"] = key("auto", "auto: console on a terminal, otherwise JSON.")
     access: Switch = key(True, "Log each request (level info), except webhooks: those are logged as events.")
+
+
+class Settings(SectionModel):
+    """All sections."""
+
+    flexport: FlexportSettings = Field(default_factory=FlexportSettings)
+    webhook: WebhookSettings = Field(default_factory=WebhookSettings)
+    server: ServerSettings = Field(default_factory=ServerSettings)
+    storage: StorageSettings = Field(default_factory=StorageSettings)
+    queue: QueueSettings = Field(default_factory=QueueSettings)
+    sync: SyncSettings = Field(default_factory=SyncSettings)
+    documents: DocumentsSettings = Field(default_factory=DocumentsSettings)
+    cache: CacheSettings = Field(default_factory=CacheSettings)
+    api: ApiSettings = Field(default_factory=ApiSettings)
+    dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
+    exceptions: ExceptionsSettings = Field(default_factory=ExceptionsSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+
+    @field_validator("api")
+    @classmethod
+    def _any_origin_with_keys_alone(cls, value: ApiSettings, info: ValidationInfo) -> ApiSettings:
+        if ANY_ORIGIN in value.cors_origins and "server" in info.data and not value.keys_required(info.data["server"]):
+            raise RuleError('cors_origins = ["*"] lets every web page read all data: it requires require_key = true')
+        return value
+
+    @property
+    def keys_required(self) -> bool:
+        """Whether every client on the network needs a key."""
+        return self.api.keys_required(self.server)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret of the configuration, to be redacted in logs and stored responses."""
+        secrets = (*self.webhook.secrets, self.flexport.api_key, self.flexport.client_secret)
+        values = tuple(secret.get_secret_value() for secret in secrets if secret is not None)
+        return values if self.flexport.proxy is None else (*values, *self.flexport.proxy.secrets)
+
+    @classmethod
+    def for_tests(cls, directory: Path, **overrides: object) -> "Settings":
+        """Settings that touch nothing outside `directory`; `overrides` are dotted keys with values as in a file."""
+        values: dict[str, object] = {
+            "webhook.secrets": ["test-secret-0123456789"],
+            "server.listen": "127.0.0.1:0",
+            "storage.data_dir": directory / "data",
+            "storage.cache_dir": directory / "cache",
+            "storage.control_socket": directory / "control.sock",
+            "log.access": False,
+        }
+        return cls.model_validate(nest(values | overrides))
+
+
+def nest(values: dict[str, object]) -> dict[str, Any]:
+    """Dotted keys as nested tables."""
+    root: dict[str, Any] = {}
+    for dotted, value in values.items():
+        *tables, name = dotted.split(".")
+        table = root
+        for part in tables:
+            table = table.setdefault(part, {})
+        table[name] = value
+    return root
