@@ -18,7 +18,7 @@ from flexportd.errors import InvalidError
 from flexportd.storage.queries.filters import expression
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.queries.table import Key, Table, plausible_or_none
-from flexportd.storage.statements import queries
+from flexportd.storage.statements import Repository
 
 MAX_OBJECTS = 25_000  # objects of one list that are rolled back
 MAX_CHANGES = 500_000  # changes that are undone for them
@@ -86,12 +86,10 @@ class AsOfTable:
                 self._raw = None
 
 
-class Past:
+class Past(Repository):
     """Reads the state at an earlier time. The caller checks that the history reaches back that far."""
 
-    def __init__(self, raw: sqlite3.Connection) -> None:
-        self._raw = raw
-        self._sql = queries("as_of")
+    family = "as_of"
 
     def object_at(
         self, table: Table, key: Key, at: str, derived: Collection[str] = ()
@@ -147,7 +145,7 @@ class Past:
         if not new:
             return
         shapes = (table.name, *((_REFERENCES,) if table_then.references is not None else ()))
-        into = table_then.open(self._raw.execute(self._sql["shape"], (name,)).fetchone()[0] for name in shapes)
+        into = table_then.open(str(self._text("shape", name)) for name in shapes)
         batch: list[Row] = []
         with closing(self._rows(table, new)) as rows:
             for row in rows:

@@ -6,8 +6,7 @@ from typing import Any
 
 import msgspec
 
-from flexportd.storage.repositories.repository import Repository
-from flexportd.storage.statements import bulk_insert, json_text
+from flexportd.storage.statements import Repository, bulk_insert, json_text
 
 CONSIGNEE = "consignee"
 METADATA = "metadata:"

@@ -8,8 +8,7 @@ import msgspec
 from flexportd.storage.queries.filters import before, expression, since
 from flexportd.storage.queries.freight_filters import for_audience
 from flexportd.storage.queries.list_query import ListQuery, PageRequest
-from flexportd.storage.repositories.repository import Repository
-from flexportd.storage.statements import json_text
+from flexportd.storage.statements import Repository, json_text
 
 
 def _list_query(table: str, at: str, columns: Sequence[str], owner: str, *conditions: str) -> ListQuery:

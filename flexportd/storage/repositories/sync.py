@@ -8,8 +8,7 @@ import msgspec
 from flexportd.storage.queries.filters import word
 from flexportd.storage.queries.list_query import ListQuery, PageRequest
 from flexportd.storage.queries.table import Key, Table
-from flexportd.storage.repositories.repository import Repository
-from flexportd.storage.statements import json_text
+from flexportd.storage.statements import Repository, json_text
 
 RUN_COLUMNS = ("id", "kind", "cause", "state", "started_at", "ended_at", "reason")
 RUNS = ListQuery(
