@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
 from yarl import URL
 
-from flexportd.settings.value_types import ValueType, show_list
+from flexportd.settings.value_types import ValueType, ensure, show_list
 
 ANY_ORIGIN = "*"
 _SOCKET_PATH_LIMIT = 107  # bytes: the kernel's limit for the path of a Unix socket, without the final NUL
@@ -284,27 +284,15 @@ def environment_note(proxy: ProxyUrl | None, environ: Mapping[str, str]) -> str 
     )
 
 
-def _one_or_many(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def _check_distinct(value: Sequence[ListenAddress]) -> Sequence[ListenAddress]:
+def _are_distinct(value: Sequence[ListenAddress]) -> bool:
     fixed = [entry for entry in value if entry.port != 0]
-    if not value or len(set(fixed)) != len(fixed):
-        raise ValueError("expected one or more different addresses")
-    return value
-
-
-def _check_any_alone(value: Sequence[str]) -> Sequence[str]:
-    if ANY_ORIGIN in value and len(value) > 1:
-        raise ValueError('"*" allows every origin; remove the others')
-    return value
+    return bool(value) and len(set(fixed)) == len(fixed)
 
 
 Listens = Annotated[
     tuple[Annotated[ListenAddress, PlainValidator(parse_listen)], ...],
-    BeforeValidator(_one_or_many),
-    AfterValidator(_check_distinct),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    ensure(_are_distinct, "expected one or more different addresses"),
     ValueType("text or list of texts, each host:port, [IPv6]:port or unix:/path", kind="list", show=show_list),
 ]
 Networks = Annotated[
@@ -318,7 +306,7 @@ Url = Annotated[str, AfterValidator(check_url), ValueType("http(s) address", art
 Route = Annotated[str, AfterValidator(check_route), ValueType("path of a URL")]
 Origins = Annotated[
     tuple[Annotated[str, BeforeValidator(parse_origin)], ...],
-    AfterValidator(_check_any_alone),
+    ensure(lambda value: ANY_ORIGIN not in value or len(value) == 1, '"*" allows every origin; remove the others'),
     ValueType("list of origins", kind="list", show=show_list, missing="none"),
 ]
 ForwardProxy = Annotated[
