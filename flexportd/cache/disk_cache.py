@@ -123,7 +123,7 @@ class DiskCache:
     async def find(self, key: str) -> tuple[CacheEntry, float] | None:
         """The entry and its remaining seconds, or None."""
         hit: tuple[CacheEntry, float] | None = None
-        if self._worker is not None and self._worker.pending < _MAX_LOOKUPS:
+        if self._worker is not None and len(self._worker.lookups) < _MAX_LOOKUPS:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOKUP_TIMEOUT):
                     hit = await self._worker.call(lambda: self._store.get(key))
@@ -154,16 +154,8 @@ class DiskCache:
 
     def stats(self) -> DiskStats:
         """The current counts."""
-        store = self._store
-        return DiskStats(
-            entries=store.entries,
-            bytes=store.bytes,
-            hits=self._hits,
-            misses=self._misses,
-            dropped=self._refused,
-            errors=store.errors,
-            reopened=store.reopened,
-        )
+        store, counts = self._store, (self._hits, self._misses, self._refused)
+        return DiskStats(store.entries, store.bytes, *counts, store.errors, store.reopened)
 
 
 @dataclass(slots=True)
@@ -178,22 +170,18 @@ class _Worker:
     def __init__(self, store: DiskStore) -> None:
         self._store = store
         self._ready = threading.Condition()
-        self._lookups: deque[_Lookup] = deque()
+        self.lookups: deque[_Lookup] = deque()
         self._writes: deque[Write] = deque()
         self._bytes = 0
         self._last: _Lookup | None = None
         self.thread = threading.Thread(target=self._run, name="disk-cache", daemon=True)
         self.thread.start()
 
-    @property
-    def pending(self) -> int:
-        return len(self._lookups)
-
     async def call(self, work: Callable[[], Any]) -> Any:
         """The result of `work`, which runs before any queued write."""
         lookup = _Lookup(work, asyncio.get_running_loop().create_future())
         with self._ready:
-            self._lookups.append(lookup)
+            self.lookups.append(lookup)
             self._ready.notify()
         return await lookup.future
 
@@ -231,22 +219,22 @@ class _Worker:
     def _next(self) -> _Lookup | list[Write] | None:
         """The next look-up or batch of writes; None at the end."""
         with self._ready:
-            while not (self._lookups or self._writes or self._last):
+            while not (self.lookups or self._writes or self._last):
                 self._ready.wait()
-            if self._lookups:
-                return self._lookups.popleft()
+            if self.lookups:
+                return self.lookups.popleft()
             writes = [self._writes.popleft() for _ in range(min(_BATCH_SIZE, len(self._writes)))]
             self._bytes -= sum(len(write.entry.value) for write in writes)
             return writes or None
 
 
 def _execute(lookup: _Lookup) -> None:
-    if lookup.future.done():  # timed out
+    future = lookup.future
+    if future.done():  # timed out
         return
     result = lookup.work()
-    # A closed loop does not wait for the result.
-    with contextlib.suppress(RuntimeError):
-        lookup.future.get_loop().call_soon_threadsafe(_set_result, lookup.future, result)
+    with contextlib.suppress(RuntimeError):  # a closed loop does not wait for the result
+        future.get_loop().call_soon_threadsafe(_set_result, future, result)
 
 
 def _set_result(future: asyncio.Future[Any], result: Any) -> None:

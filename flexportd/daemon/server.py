@@ -118,12 +118,9 @@ class Acceptor(web.BaseSite):
                 log.warning("connection_accept_failed", reason=error.strerror)
                 self._pool.out_of_files()
                 self._loop.remove_reader(self._sock.fileno())
-                self._resume = self._loop.call_later(_PAUSE, self._resume_accepting)
+                self._resume = self._loop.call_later(_PAUSE, self._loop.add_reader, self._sock.fileno(), self._accept)
                 return
             self._handle_accepted(sock, None if sock.family == socket.AF_UNIX else peer[0])
-
-    def _resume_accepting(self) -> None:
-        self._loop.add_reader(self._sock.fileno(), self._accept)
 
     def _handle_accepted(self, sock: socket.socket, address: str | None) -> None:
         sock.setblocking(False)
