@@ -93,13 +93,9 @@ class Client:
         self._clock = clock
         self._tasks = Tasks()
         self._sender = RetryingSender(
-            auth,
-            clock.machine,
-            self.calls,
-            rate=rules.requests_per_second,
-            concurrency=rules.concurrency,
-            timeout=rules.patience,
-        )
+            auth, clock.machine, self.calls,
+            rate=rules.requests_per_second, concurrency=rules.concurrency, timeout=rules.patience,
+        )  # fmt: skip
         self._session: HttpSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -128,16 +124,9 @@ class Client:
         async def attempt(bearer: str, stats: AttemptStats) -> ListPage:
             reply, date = await self._reply(request, bearer, stats)
             body = await parse_response(reply, read_page, order.name)
-            return ListPage(
-                number,
-                body.rows,
-                body.next is not None,
-                body.total_count,
-                reply.started_at or date,
-                date,
-                len(reply.body),
-                [*body.notes, *self._link_notes(body.next, number)],
-            )
+            started_at, notes = reply.started_at or date, [*body.notes, *self._link_notes(body.next, number)]
+            has_next = body.next is not None
+            return ListPage(number, body.rows, has_next, body.total_count, started_at, date, len(reply.body), notes)
 
         return await self._send(order, attempt)
 
