@@ -63,24 +63,8 @@ STATUS_OF: dict[type[Exception], int] = {
 
 _DEFAULT_RETRY_AFTER = 30  # seconds, where Flexport does not say when
 
-TITLES = {
-    400: "Invalid request",
-    401: "Not authorised",
-    403: "Not allowed",
-    404: "Not found",
-    405: "Method not allowed",
-    408: "Request timeout",
-    409: "Conflict",
-    413: "Too large",
-    410: "Gone",
-    415: "Media type not supported",
-    416: "Range not satisfiable",
-    417: "Expectation failed",
-    429: "Too many requests",
-    500: "Internal error",
-    502: "Invalid response from Flexport",
-    503: "Temporarily unavailable",
-}
+TITLES = msgspec.json.decode(Path(__file__).with_name("titles.json").read_bytes(), type=dict[int, str])
+"""The title of a problem by its status."""
 
 
 def problem(

@@ -14,14 +14,26 @@ from flexportd.storage.repositories.audiences import membership_start_column
 from flexportd.storage.repositories.repository import ListRepository
 from flexportd.storage.statements import json_text
 
-COLUMNS = (
-    "id", "kind", "severity", "resource", "resource_id", "shipment_id", "since", "opened_at", "updated_at",
-    "closed_at", "evidence",
-)  # fmt: skip
+
+class ExceptionRow(msgspec.Struct, frozen=True):
+    """One exception, open while `closed_at` is None. `since` is from the evidence, the other times from our clock."""
+
+    id: int
+    kind: str
+    severity: str
+    resource: str
+    resource_id: str
+    shipment_id: int | None
+    since: str
+    opened_at: str
+    updated_at: str
+    closed_at: str | None
+    evidence: Mapping[str, Any]
+
 
 LISTING = ListQuery(
     table="exceptions",
-    columns=COLUMNS,
+    columns=ExceptionRow.__struct_fields__,
     key="id",
     sorts={"opened_at": "opened_at", "since": "since"},
     filters={
@@ -48,22 +60,6 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-class ExceptionRow(msgspec.Struct, frozen=True):
-    """One exception, open while `closed_at` is None. `since` is from the evidence, the other times from our clock."""
-
-    id: int
-    kind: str
-    severity: str
-    resource: str
-    resource_id: str
-    shipment_id: int | None
-    since: str
-    opened_at: str
-    updated_at: str
-    closed_at: str | None
-    evidence: Mapping[str, Any]
-
-
 class ExceptionFields(NamedTuple):
     """The fields of an open exception; `since` is None if the evidence has no time."""
 
@@ -88,7 +84,7 @@ class EvaluationState(ConsumerState, frozen=True, kw_only=True):
 class Exceptions(ListRepository):
     """Reads and writes `exceptions`, `exception_checks` and `exception_notices`."""
 
-    family, listing, columns = "exceptions", LISTING, COLUMNS
+    family, listing, columns = "exceptions", LISTING, ExceptionRow.__struct_fields__
 
     # --- exceptions ---
 
