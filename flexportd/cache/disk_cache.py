@@ -49,7 +49,7 @@ class TagVersions:
     """
 
     def __init__(self) -> None:
-        self.epoch = 0
+        self.epoch = 0  # read before building an entry, and passed to `put`
         self._floor = 0  # everything older is stale, whatever its tags
         self._at: dict[str, int] = {}
 
@@ -74,23 +74,18 @@ class TagVersions:
         return epoch < self._floor or any(self._at.get(tag, 0) > epoch for tag in tags)
 
 
-class DiskCache:
+class DiskCache(TagVersions):
     """Bytes by key, each with tags and a time to live. Before `open` and after `close` it stores and finds nothing."""
 
     def __init__(self, folder: Path, size_limit: int, clock: Clock, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
         self._store = DiskStore(folder, size_limit, now)
         self._largest = size_limit // 4
         self._clock = clock
-        self._versions = TagVersions()
         self._worker: _Worker | None = None
         self._hits = 0
         self._misses = 0
         self._refused = 0
-
-    @property
-    def epoch(self) -> int:
-        """Read before building an entry, and passed to `put`."""
-        return self._versions.epoch
 
     async def open(self) -> None:
         """Start with an empty folder."""
@@ -130,7 +125,7 @@ class DiskCache:
         if hit is not None:
             entry, expires = hit
             left = expires - self._clock.now().timestamp()
-            if left > 0 and not self._versions.is_stale(entry.tags, entry.epoch):
+            if left > 0 and not self.is_stale(entry.tags, entry.epoch):
                 self._hits += 1
                 return entry, left
         self._misses += 1
@@ -138,19 +133,11 @@ class DiskCache:
 
     def put(self, key: str, value: bytes, ttl: float, tags: tuple[str, ...], epoch: int) -> None:
         """Store a value for `ttl` seconds, unless one of its tags was invalidated since `epoch`. Returns at once."""
-        if self._worker is None or ttl <= 0 or self._versions.is_stale(tags, epoch):
+        if self._worker is None or ttl <= 0 or self.is_stale(tags, epoch):
             return
         write = Write(key, CacheEntry(epoch, tags, value), ttl)
         if len(value) > self._largest or not self._worker.enqueue(write):
             self._refused += 1
-
-    def invalidate(self, tags: Iterable[str]) -> None:
-        """Make all entries with one of these tags stale."""
-        self._versions.invalidate(tags)
-
-    def invalidate_all(self) -> None:
-        """Make all entries stale."""
-        self._versions.invalidate_all()
 
     def stats(self) -> DiskStats:
         """The current counts."""

@@ -22,9 +22,7 @@ BoundSocket = tuple[socket.socket, bool, str]
 A Unix socket is not loopback: it exists for a proxy, whose callers may come from anywhere.
 """
 
-Address = tuple[Any, ...]
-"""An address of `socket`: host and port, with IPv6 also flow and scope."""
-
+Address = tuple[Any, ...]  # an address of `socket`: host and port, with IPv6 also flow and scope
 BACKLOG = 4096  # the kernel takes net.core.somaxconn, where that is less
 _MAX_PEM = 1 << 20  # bytes of a certificate chain or a key
 _LOOPBACK = ("127.0.0.1", "::1")

@@ -32,14 +32,7 @@ import aiohttp
 from yarl import URL
 
 from flexportd.clock import Clock
-from flexportd.flexport.errors import (
-    EchoedSecretError,
-    FlexportError,
-    FlexportUnavailableError,
-    MalformedResponseError,
-    RejectedError,
-    ResponseTooLargeError,
-)
+from flexportd.flexport import errors
 from flexportd.flexport.parse_response import WEB_PAGES, error_for, parse_response, read_object
 from flexportd.flexport.retry import AttemptStats
 from flexportd.flexport.transport import (
@@ -82,7 +75,7 @@ _ISATAP = (0x00005EFE, 0x02005EFE)
 Sink = Callable[[bytes], Awaitable[None]]
 
 
-class RefusedRedirectError(MalformedResponseError):
+class RefusedRedirectError(errors.MalformedResponseError):
     """A redirect that is not followed. A retry cannot help."""
 
     permanent = True
@@ -156,7 +149,7 @@ class StreamedDownload:
     async def _stream(self, body: AsyncIterator[bytes], head: Reply, name: str, stats: AttemptStats) -> Downloaded:
         details = head.error_details()
         if head.media_type in WEB_PAGES:
-            raise MalformedResponseError("Flexport sent a web page instead of a file", details, detail=name)
+            raise errors.MalformedResponseError("Flexport sent a web page instead of a file", details, detail=name)
         begin = b""
         if head.media_type == "application/json":
             # It may be an error of Flexport: it is checked before it is passed on.
@@ -175,12 +168,12 @@ class StreamedDownload:
                 tail += chunk
                 if self.clean(tail) != tail:
                     message = "The file contains credentials of flexportd"
-                    raise EchoedSecretError(message, details, detail=name)
+                    raise errors.EchoedSecretError(message, details, detail=name)
                 tail = tail[-self.longest_secret :] if self.longest_secret else b""
                 stats.bytes, stats.final = size, True
                 await self.sink(chunk)
         if size > self.max_size:
-            raise ResponseTooLargeError(f"The file is larger than {self.max_size} bytes", details, detail=name)
+            raise errors.ResponseTooLargeError(f"The file is larger than {self.max_size} bytes", details, detail=name)
         return Downloaded(head.media_type, size, head.status, details.request_id)
 
 
@@ -204,15 +197,15 @@ async def _raise_json_error(reply: Reply, name: str) -> None:
     """Raise the error that a JSON response reports; any other JSON is a file."""
 
     def read(body: bytes) -> None:
-        with contextlib.suppress(MalformedResponseError):
+        with contextlib.suppress(errors.MalformedResponseError):
             read_object(body)
 
     await parse_response(reply, read, name)
 
 
-def _store_error(reply: Reply, name: str) -> FlexportError:
+def _store_error(reply: Reply, name: str) -> errors.FlexportError:
     """The error of another host, which is not about our key nor about a missing document."""
-    kind = RejectedError if 400 <= reply.status < 500 else FlexportUnavailableError
+    kind = errors.RejectedError if 400 <= reply.status < 500 else errors.FlexportUnavailableError
     return kind(f"The file store that Flexport redirects to answers {reply.status}", reply.error_details(), detail=name)
 
 
@@ -315,7 +308,7 @@ class Redirects:
         session = HttpSession.open(connector, user_agent, self._proxy)
         try:
             yield session
-        except FlexportUnavailableError as error:
+        except errors.FlexportUnavailableError as error:
             if refused and not allowed:
                 message = f"The download redirects to {refused[0]}; not followed"
                 raise RefusedRedirectError(message, detail=name) from error

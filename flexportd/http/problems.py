@@ -32,9 +32,7 @@ PROBLEMS = msgspec.json.decode(Path(__file__).with_name("problem_types.json").re
 FLEXPORT_PROBLEMS = {slug: found for slug, found in PROBLEMS.items() if slug.startswith("flexport-")}
 """Slugs of errors of `flexportd.flexport`, which this layer does not import."""
 
-COMMON_PROBLEMS = ("internal-error", "database-unavailable", "response-timeout")
-"""Problems of every route."""
-
+COMMON_PROBLEMS = ("internal-error", "database-unavailable", "response-timeout")  # problems of every route
 AUTH_PROBLEMS = (
     "key-missing", "key-unknown", "key-revoked", "key-expired", "too-many-invalid-keys", "insufficient-scope",
     "forbidden", "rate-limited", "untrusted-proxy",
@@ -48,9 +46,7 @@ UPSTREAM_PROBLEMS = (
 )  # fmt: skip
 """Problems of routes that send a request to Flexport."""
 
-REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
-"""The request id in logs and problem documents."""
-
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)  # the request id in logs and problem documents
 STATUS_OF: dict[type[Exception], int] = {
     errors.InvalidError: 400,
     errors.ForbiddenError: 403,

@@ -40,6 +40,7 @@ from flexportd.settings.value_types import (
     WebhookSecrets,
     Whole,
     Words,
+    ensure,
     format_duration,
     key,
     show_list,
@@ -79,12 +80,6 @@ class SectionModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
 
 
-def _check_environment(value: str) -> str:
-    if value not in profile_names():
-        raise ValueError(f"expected one of {', '.join(profile_names())}")
-    return value
-
-
 def _from_profile(data: dict[str, Any]) -> Any:
     return profile(data.get("environment", "production"))
 
@@ -106,7 +101,9 @@ def _check_timezone(value: str) -> str:
 class FlexportSettings(SectionModel):
     """Flexport's API: address, credentials, request limits."""
 
-    environment: Annotated[Line, AfterValidator(_check_environment)] = key(
+    environment: Annotated[
+        Line, ensure(lambda name: name in profile_names(), f"expected one of {', '.join(profile_names())}")
+    ] = key(
         "production",
         "The profile that supplies base_url, token_url and audience: production, or sandbox for `flexportd sandbox`.",
     )

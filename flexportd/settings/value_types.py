@@ -215,10 +215,6 @@ def _parse_retention(value: object) -> timedelta | None:
     return span
 
 
-def _show_retention(value: timedelta | None) -> str:
-    return "forever" if value is None else format_duration(value)
-
-
 class Rate(NamedTuple):
     """A number of requests in `seconds`; 0 requests mean no limit."""
 
@@ -284,7 +280,11 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration), ValueType("dura
 Retention = Annotated[
     timedelta | None,
     BeforeValidator(_parse_retention),
-    ValueType('duration above 0s, or "forever"', show=_show_retention, missing="forever"),
+    ValueType(
+        'duration above 0s, or "forever"',
+        show=lambda value: format_duration(value) if value else "forever",
+        missing="forever",
+    ),
 ]
 Size = Annotated[int, BeforeValidator(parse_size), ValueType("size", show=format_size)]
 RateLimit = Annotated[Rate, BeforeValidator(parse_rate), ValueType('rate such as 3000/1m, or "off"')]

@@ -30,14 +30,11 @@ class WrittenObject(msgspec.Struct, frozen=True, gc=False, array_like=True):
         return self.changed_fields is None or not fields.isdisjoint(self.changed_fields.split())
 
 
-States = Mapping[str, Sequence[WrittenObject]]
-"""Table -> what was written of it."""
-
+States = Mapping[str, Sequence[WrittenObject]]  # table -> what was written of it
 Positions = Mapping[str, Sequence[tuple[int | str, Sequence[Any] | None]]]
 """Table without a history -> what was written of it: (id, what it was sorted by before; None for what is new)."""
 
-decode_states = msgspec.json.Decoder(dict[str, list[WrittenObject]]).decode
-"""The states of an entry, of their JSON."""
+decode_states = msgspec.json.Decoder(dict[str, list[WrittenObject]]).decode  # the states of an entry, of their JSON
 decode_positions = msgspec.json.Decoder(dict[str, list[tuple[int | str, list[Any] | None]]]).decode
 """The places of an entry, of their JSON."""
 _decode_events = msgspec.json.Decoder(list[int]).decode

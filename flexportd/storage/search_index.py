@@ -133,8 +133,7 @@ class Term(NamedTuple):
 MatchGroup = tuple[int | None, int | None]
 """Within what several terms are looked for: (shipment, None), or (None, an object that belongs to no shipment)."""
 
-IndexChange = tuple[str, IndexedObject | None, IndexUpdate]
-"""(resource, what is stored, what should be)."""
+IndexChange = tuple[str, IndexedObject | None, IndexUpdate]  # (resource, what is stored, what should be)
 
 
 class SearchIndex(Repository):

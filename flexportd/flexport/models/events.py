@@ -24,8 +24,7 @@ _MAX_VALUE = 2048  # bytes of an id, type or object name
 
 _LINK = "/api/refs/object"  # in the place of an object: its `ref_type` is what the object is called
 
-Fields = dict[str, msgspec.Raw]
-"""The top-level fields of a JSON object, each as its bytes."""
+Fields = dict[str, msgspec.Raw]  # the top-level fields of a JSON object, each as its bytes
 
 
 class _Head(msgspec.Struct):

@@ -20,18 +20,8 @@ import msgspec
 import structlog
 
 from flexportd.clock import Clock, MonotonicClock, stamp
-from flexportd.flexport import json_text
+from flexportd.flexport import errors, json_text
 from flexportd.flexport.error_sentences import status_message
-from flexportd.flexport.errors import (
-    ErrorDetails,
-    FlexportError,
-    FlexportUnavailableError,
-    MalformedResponseError,
-    RateLimitedError,
-    TokensExhaustedError,
-    UnauthorisedError,
-    error_class,
-)
 from flexportd.flexport.oauth.auth import Auth
 from flexportd.flexport.oauth.token_store import (
     AUTOMATIC_REQUESTS,
@@ -86,7 +76,7 @@ class ClientCredentials(Auth):
         self._state = TokenState(None, None, ())
         self._token: Token | None = None
         self._renewal: asyncio.Future[None] | None = None
-        self._rejection: tuple[float, str, ErrorDetails] | None = None
+        self._rejection: tuple[float, str, errors.ErrorDetails] | None = None
         self._other_form_tried = False
         self._unrenewable: dict[str, float] = {}  # resources, as path templates: few; until when
 
@@ -123,7 +113,7 @@ class ClientCredentials(Auth):
             return False
         try:
             await self._await_renewal("refused")
-        except TokensExhaustedError:
+        except errors.TokensExhaustedError:
             return False
         return self._token.text != bearer
 
@@ -153,13 +143,13 @@ class ClientCredentials(Auth):
         return future
 
     async def _renew(self, future: asyncio.Future[None], why: RenewalReason) -> None:
-        failure: FlexportError = FlexportUnavailableError("the token request was aborted")
+        failure: errors.FlexportError = errors.FlexportUnavailableError("the token request was aborted")
         try:
             self._token = await self._renew_token(why)
             future.set_result(None)
-        except FlexportError as error:
+        except errors.FlexportError as error:
             failure = error
-            if isinstance(error, UnauthorisedError):
+            if isinstance(error, errors.UnauthorisedError):
                 self.authorised = False
             self.reason = str(error)
             if self._token is not None:
@@ -176,7 +166,7 @@ class ClientCredentials(Auth):
         if self._token is None and stored is not None and now < stored.expires:
             return stored  # the disk could not be read when the client opened
         if self._rejection is not None and self._monotonic.seconds() < self._rejection[0]:
-            raise UnauthorisedError(self._rejection[1], self._rejection[2])
+            raise errors.UnauthorisedError(self._rejection[1], self._rejection[2])
         refusal = refusal_reason(self._state, why, now)
         if refusal is not None:
             raise refusal
@@ -195,9 +185,9 @@ class ClientCredentials(Auth):
                 self._other_form_tried = True
                 form = "form"
                 token = await self._request_counted(form, why)
-        except (UnauthorisedError, OtherFormError) as error:
+        except (errors.UnauthorisedError, OtherFormError) as error:
             self._rejection = self._monotonic.seconds() + _REJECTED_FOR, str(error), error.response
-            raise UnauthorisedError(str(error), error.response, detail=error.detail) from error
+            raise errors.UnauthorisedError(str(error), error.response, detail=error.detail) from error
         self._rejection = None
         self._state = TokenState(token, form, self._state.requests)
         try:
@@ -211,7 +201,7 @@ class ClientCredentials(Auth):
         await self._update(lambda: self._file.count(self._clock.now(), why))
         try:
             return await request_token(self._session, self._credentials, form, self._clock, self._timeout)
-        except FlexportUnavailableError as error:
+        except errors.FlexportUnavailableError as error:
             if not error.sent:
                 await self._update(self._file.uncount)
             raise
@@ -228,10 +218,10 @@ class ClientCredentials(Auth):
             self._state = await asyncio.to_thread(update)
         except OSError as error:
             reason = f"token requests cannot be counted in {self._file.path.parent}: {error.strerror or error}"
-            raise FlexportUnavailableError(reason, sent=False) from error
+            raise errors.FlexportUnavailableError(reason, sent=False) from error
 
 
-class OtherFormError(FlexportError):
+class OtherFormError(errors.FlexportError):
     """The token URL may expect the other form of the body (400 or 415)."""
 
 
@@ -254,15 +244,15 @@ async def request_token(
     request = Request("POST", credentials.token_url, headers, body)
     try:
         reply = await exchange(session, request, clock, seconds=seconds, max_size=_MAX_BYTES)
-    except MalformedResponseError as error:
+    except errors.MalformedResponseError as error:
         Secrets((credentials.client_secret,)).clean_error(error)
-        raise FlexportUnavailableError(f"No token. {error}", error.response, detail=error.detail) from error
+        raise errors.FlexportUnavailableError(f"No token. {error}", error.response, detail=error.detail) from error
     if not 200 <= reply.status < 300:
         raise _error(reply, credentials)
     return _token(reply)
 
 
-def _error(reply: Reply, credentials: Credentials) -> FlexportError:
+def _error(reply: Reply, credentials: Credentials) -> errors.FlexportError:
     # The body may repeat the request.
     body = Secrets((credentials.client_secret,)).clean(reply.body)
     body = body.replace(credentials.client_secret.encode(), b"***")
@@ -270,9 +260,9 @@ def _error(reply: Reply, credentials: Credentials) -> FlexportError:
     details = replace(reply.error_details(), body=b"", started_at=None)
     if reply.status in (400, 415):
         return OtherFormError(message, details)
-    kind = error_class(reply.status)
-    if not issubclass(kind, RateLimitedError | FlexportUnavailableError):
-        kind = UnauthorisedError if reply.status >= 400 else FlexportUnavailableError
+    kind = errors.error_class(reply.status)
+    if not issubclass(kind, errors.RateLimitedError | errors.FlexportUnavailableError):
+        kind = errors.UnauthorisedError if reply.status >= 400 else errors.FlexportUnavailableError
     return kind(message, details)
 
 
@@ -284,8 +274,8 @@ def _token(reply: Reply) -> Token:
         fields = {}
     text, lifetime = (json_text.value(fields.get(name)) for name in ("access_token", "expires_in"))
     if not isinstance(text, str) or not is_usable(text):
-        details = ErrorDetails(reply.status)
-        raise FlexportUnavailableError("No token. Flexport's answer has no usable access_token", details)
+        details = errors.ErrorDetails(reply.status)
+        raise errors.FlexportUnavailableError("No token. Flexport's answer has no usable access_token", details)
     if isinstance(lifetime, str) and lifetime.isascii() and lifetime.isdigit() and len(lifetime) < 10:
         lifetime = int(lifetime)
     is_number = isinstance(lifetime, int | float) and not isinstance(lifetime, bool)

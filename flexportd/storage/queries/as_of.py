@@ -115,7 +115,9 @@ class Past(Repository):
             if column not in (*listing.columns, *page.extra):
                 page = replace(page, extra=(*page.extra, column))
             rows = listing.read(self._raw, replace(page, filters={**page.filters, "unchanged": (table_then.at,)}))
-            rows += table_then.read(_with_blank_position(page, column))
+            if page.after is not None and page.after[0] is None and column in _STATE_COLUMNS:
+                page = replace(page, after=(_UNKNOWN, page.after[1]))
+            rows += table_then.read(page)
         rows.sort(key=lambda row: (_sort_rank(row[column]), _sort_rank(row[listing.key])), reverse=page.descending)
         rows = rows[: page.limit + 1]
         for row in rows:
@@ -223,13 +225,6 @@ def _insert(into: sqlite3.Connection, table_then: AsOfTable, rows: list[Row]) ->
         references = [(kind, value, row["id"]) for row in rows for kind, value in table_then.references(row)]
         into.executemany(f"INSERT OR IGNORE INTO {_REFERENCES} VALUES (?, ?, ?)", references)  # noqa: S608 (declared name)
     into.execute("COMMIT")
-
-
-def _with_blank_position(page: PageRequest, column: str) -> PageRequest:
-    """The page for an `AsOfTable`, in which an unknown state column is empty."""
-    if page.after is None or page.after[0] is not None or column not in _STATE_COLUMNS:
-        return page
-    return replace(page, after=(_UNKNOWN, page.after[1]))
 
 
 def _sort_rank(value: Any) -> tuple[int, Any]:

@@ -26,14 +26,9 @@ STATE_COLUMNS = (
     "as_of", "seq", "source", "synced_at", "first_seen_at", "removed_at", "older", "digest", "tie_breaker", "raw",
 )  # fmt: skip
 
-MOMENTS = frozenset({"moment", "deadline"})
-"""The kinds of fields that are points in time."""
-
-DATES = MOMENTS | {"day"}
-"""The kinds of fields that have a day."""
-
-Key = int | str
-"""An object's id: Flexport's own, a number or a text."""
+MOMENTS = frozenset({"moment", "deadline"})  # the kinds of fields that are points in time
+DATES = MOMENTS | {"day"}  # the kinds of fields that have a day
+Key = int | str  # an object's id: Flexport's own, a number or a text
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,8 +86,6 @@ class Exceptions(ListRepository):
 
     family, listing, columns = "exceptions", LISTING, ExceptionRow.__struct_fields__
 
-    # --- exceptions ---
-
     def rows(self, page: PageRequest) -> list[ExceptionRow]:
         """One page of exceptions with the evidence decoded; in `page` it is JSON text."""
         return [ExceptionRow(**{**row, "evidence": _decode(row["evidence"])}) for row in self.page(page)]
@@ -138,8 +136,6 @@ class Exceptions(ListRepository):
         """Delete those that were closed between two times of ours, the first closed first; how many."""
         return self._run("forget", earliest, before, limit).rowcount
 
-    # --- when to evaluate again ---
-
     def scheduled(self, resource: str, keys: Sequence[Key]) -> dict[Key, str]:
         """When these objects are due, as far as they are scheduled."""
         return dict(self._run("looks", resource, json_text(keys)).fetchall())
@@ -159,8 +155,6 @@ class Exceptions(ListRepository):
         else:
             self._run("look", resource, key, due_at)
 
-    # --- sent notices ---
-
     def was_notified(self, topic: str, key: Key) -> bool:
         """Whether a notice of a topic was sent for an object."""
         return self._run("told", topic, str(key)).fetchone() is not None
@@ -168,8 +162,6 @@ class Exceptions(ListRepository):
     def record_notified(self, topic: str, key: Key, at: str) -> None:
         """Note that a notice of a topic was sent for an object."""
         self._run("tell", topic, str(key), at)
-
-    # --- facts that are evaluated ---
 
     def milestones(self, shipment: int, limit: int) -> list[dict[str, Any]]:
         """The newest applied milestones of a shipment."""
