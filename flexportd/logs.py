@@ -29,7 +29,6 @@ class Redactor:
         self._secrets = tuple(secret for secret in secrets if len(secret) >= 6)
 
     def __call__(self, _logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
-        """The event without secrets."""
         return {key: self._clean(key, value, 0) for key, value in event.items()}
 
     def _clean(self, key: str, value: Any, depth: int) -> Any:

@@ -173,7 +173,6 @@ class _Worker:
         return await lookup.future
 
     def enqueue(self, write: Write) -> bool:
-        """Queue a write; False when the queue is full."""
         size = len(write.entry.value)
         with self._ready:
             full = self._bytes + size > _MAX_WRITE_BYTES and self._writes

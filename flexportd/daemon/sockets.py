@@ -52,7 +52,6 @@ def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
 
 
 def _unusable_reason(path: Path) -> str | None:
-    """Why a file can be neither a certificate nor a key."""
     try:
         content, _ = read_bytes(path, _MAX_PEM)
     except ConfigError as error:
@@ -201,7 +200,6 @@ def remove_socket(path: Path) -> None:
 
 
 def _bind_unix(path: Path, mode: int) -> socket.socket:
-    """A listening Unix socket with this file mode. Raises OSError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with _closed_on_error(sock):
         mask = os.umask(0o777 & ~mode)  # around the bind alone: nothing else runs on this thread meanwhile

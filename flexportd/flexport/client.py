@@ -226,7 +226,6 @@ class Client:
         return self._rules.base_url.rstrip("/") + quote(path, safe="/%-._~") + (f"?{text}" if text else "")
 
     def _link_notes(self, link: str | None, number: int) -> list[str]:
-        """The oddities of a page's `next`, which is not followed."""
         if not link:
             return []
         try:

@@ -480,11 +480,7 @@ class ClientConnection(RequestHandler):
             self._pool.set_reading(self)
 
     def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         """Respond to what is not HTTP, or too large."""
         if status != 400 or request.writer.output_size > 0:

@@ -73,7 +73,10 @@ def parse_listen(value: object) -> ListenAddress:
     if not isinstance(value, str):
         raise ValueError(_EXPECTED_LISTEN)  # noqa: TRY004 (pydantic collects ValueError only)
     if value.startswith("unix:"):
-        return ListenAddress(None, None, _socket_path(value.removeprefix("unix:")))
+        path = value.removeprefix("unix:")
+        if not path.startswith("/") or "\0" in path:
+            raise ValueError("expected an absolute path after unix:, such as unix:/run/flexportd/http.sock")
+        return ListenAddress(None, None, check_socket_path(Path(path)))
     match = _ENTRY.fullmatch(value)
     if match is None:
         raise ValueError(_EXPECTED_LISTEN + _listen_hint(value))
@@ -105,16 +108,11 @@ def parse_network(value: object) -> Network:
     except ValueError:
         raise ValueError(expected) from None
     try:
-        return _unmapped(ip_network(value))
+        network = ip_network(value)
     except ValueError:
         raise ValueError(f"this is an address within a network; expected the network {loose}") from None
-
-
-def _unmapped(network: Network) -> Network:
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
-    if mapped is None or network.prefixlen < 96:
-        return network
-    return IPv4Network((mapped, network.prefixlen - 96))
+    return network if mapped is None or network.prefixlen < 96 else IPv4Network((mapped, network.prefixlen - 96))
 
 
 def check_url(value: str) -> str:
@@ -167,12 +165,6 @@ def _normalise_host(host: str) -> str:
         if address.scope_id is not None and not address.is_link_local:
             raise ValueError("only a link-local address (fe80::) can have an interface")
     return str(address)
-
-
-def _socket_path(text: str) -> Path:
-    if not text.startswith("/") or "\0" in text:
-        raise ValueError("expected an absolute path after unix:, such as unix:/run/flexportd/http.sock")
-    return check_socket_path(Path(text))
 
 
 def _listen_hint(value: str) -> str:

@@ -27,10 +27,7 @@ _PARTS = re.compile(_PART)
 # What opens, closes or hides brackets in a value.
 _TOKEN = re.compile(r'''"""|\'\'\'|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|#.*|[\[\]{}]''')
 # The rest of a multi-line string; one or two further quotes belong to its content.
-_END_OF_STRING = {
-    '"""': re.compile(r'(?:\\.|[^"\\]|"(?!""))*"""+'),
-    "'''": re.compile(r"(?:[^']|'(?!''))*'''+"),
-}
+_END_OF_STRING = {'"""': re.compile(r'(?:\\.|[^"\\]|"(?!""))*"""+'), "'''": re.compile(r"(?:[^']|'(?!''))*'''+")}
 # Starting only where a part starts keeps the search linear.
 _TOO_DEEP = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PART}[ \t]{{0,8}}\.[ \t]{{0,8}}){{33}}")
 

@@ -83,7 +83,6 @@ def describe_values(loaded: LoadedConfig) -> list[tuple[str, str, str]]:
 
 
 def _environment_defaults(environ: Mapping[str, str]) -> dict[str, SourcedValue]:
-    """The defaults that depend on the environment."""
     result = {
         "storage.data_dir": _folder(defaults.data_folder(environ), environ, "STATE_DIRECTORY"),
         "storage.cache_dir": _folder(defaults.cache_folder(environ), environ, "CACHE_DIRECTORY"),

@@ -12,18 +12,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
 
-from flexportd.settings import defaults
-from flexportd.settings.addresses import (
-    ANY_ORIGIN,
-    AllowedNetworks,
-    ForwardProxy,
-    Listens,
-    Networks,
-    Origins,
-    Route,
-    Url,
-    check_socket_path,
-)
+from flexportd.settings import addresses, defaults
 from flexportd.settings.defaults import default_lifetimes, profile, profile_names
 from flexportd.settings.value_types import (
     Duration,
@@ -107,18 +96,22 @@ class FlexportSettings(SectionModel):
         "production",
         "The profile that supplies base_url, token_url and audience: production, or sandbox for `flexportd sandbox`.",
     )
-    base_url: Url = key(lambda data: _from_profile(data).base_url, "The base URL of Flexport's API.", **_BY_PROFILE)
+    base_url: addresses.Url = key(
+        lambda data: _from_profile(data).base_url, "The base URL of Flexport's API.", **_BY_PROFILE
+    )
     api_version: Literal["2"] = key("2", "The version of Flexport's API to use.")
     api_key: Token | None = key(
         None, "A Flexport API key. Use either this, or client_id and client_secret.", sample="..."
     )
     client_id: Line | None = key(None, "The client ID of Flexport API credentials (OAuth).", sample="...")
     client_secret: Token | None = key(None, "The client secret that belongs to client_id.", sample="...")
-    token_url: Url = key(lambda data: _from_profile(data).token_url, "The URL that issues access tokens.", **_TOKENS)
+    token_url: addresses.Url = key(
+        lambda data: _from_profile(data).token_url, "The URL that issues access tokens.", **_TOKENS
+    )
     audience: Line = key(
         lambda data: _from_profile(data).audience, "The audience to request access tokens for.", **_BY_PROFILE
     )
-    proxy: ForwardProxy | None = key(
+    proxy: addresses.ForwardProxy | None = key(
         None,
         "The HTTP proxy for every request to Flexport: API, tokens and files. HTTP_PROXY and HTTPS_PROXY of the "
         "environment are not used.",
@@ -143,7 +136,7 @@ class FlexportSettings(SectionModel):
 class WebhookSettings(SectionModel):
     """Webhooks from Flexport."""
 
-    path: Route = key("/webhooks/flexport", "The path that receives Flexport's webhooks.")
+    path: addresses.Route = key("/webhooks/flexport", "The path that receives Flexport's webhooks.")
     secrets: WebhookSecrets = key(
         (),
         "The secrets that Flexport signs webhooks with. Any of them may match, so that they can be rotated.",
@@ -152,7 +145,7 @@ class WebhookSettings(SectionModel):
     )
     allow_sha1: Switch = key(False, "Accept a SHA-1 signature when no SHA-256 signature is sent.")
     max_body: Size = key("8MiB", "The maximum size of a webhook. Events embed whole shipments.", ge=1024, le=2**28)
-    allowed_networks: AllowedNetworks = key(
+    allowed_networks: addresses.AllowedNetworks = key(
         (), "Accept webhooks only from clients in these networks. Empty: from everywhere.", shown="[]"
     )
     max_pending: Whole = key(
@@ -163,17 +156,17 @@ class WebhookSettings(SectionModel):
 class ServerSettings(SectionModel):
     """The web server."""
 
-    listen: Listens = key(
+    listen: addresses.Listens = key(
         "127.0.0.1:8080",
         "The addresses to listen on. Port 0 chooses a free port. A name means all of its addresses; 0.0.0.0 means "
         "all IPv4 addresses and [::] all IPv6 addresses, and neither includes the other.",
     )
-    public_url: Url | None = key(
+    public_url: addresses.Url | None = key(
         None,
         "The URL under which people reach flexportd, used in links and to recognize its own pages.",
         sample="https://freight.example.com",
     )
-    trusted_proxies: Networks = key(
+    trusted_proxies: addresses.Networks = key(
         (),
         "Trust X-Forwarded-For, -Proto and -Host from these proxies. The peer on a Unix socket is always trusted.",
         shown="[]",
@@ -219,7 +212,7 @@ class StorageSettings(SectionModel):
         shown="$CACHE_DIRECTORY, else ~/.cache/flexportd",
         sample="/var/cache/flexportd",
     )
-    control_socket: Annotated[FilePath, AfterValidator(check_socket_path)] = key(
+    control_socket: Annotated[FilePath, AfterValidator(addresses.check_socket_path)] = key(
         lambda data: defaults.control_socket(os.environ, data.get("data_dir", Path("/"))),
         "The Unix socket through which commands reach the daemon.",
         shown="$RUNTIME_DIRECTORY/control.sock, else control.sock in data_dir",
@@ -324,7 +317,7 @@ class ApiSettings(SectionModel):
         shown="true, unless listen is loopback only and neither public_url nor trusted_proxies is set",
         sample=True,
     )
-    cors_origins: Origins = key(
+    cors_origins: addresses.Origins = key(
         (),
         'Allow pages of these origins to call the API. ["*"] allows all; it needs keys to be required.',
         shown="[]",
@@ -427,7 +420,11 @@ class Settings(SectionModel):
     @field_validator("api")
     @classmethod
     def _any_origin_with_keys_alone(cls, value: ApiSettings, info: ValidationInfo) -> ApiSettings:
-        if ANY_ORIGIN in value.cors_origins and "server" in info.data and not value.keys_required(info.data["server"]):
+        if (
+            addresses.ANY_ORIGIN in value.cors_origins
+            and "server" in info.data
+            and not value.keys_required(info.data["server"])
+        ):
             raise RuleError('cors_origins = ["*"] lets every web page read all data: it requires require_key = true')
         return value
 

@@ -221,7 +221,6 @@ class SearchIndex(Repository):
                 yield (self._next_id(entry.kind, numbers), number, wanted.label.shipment_id, *entry[1:])
 
     def _next_id(self, kind: int, numbers: dict[int, int]) -> int:
-        """The next entry of a kind."""
         if kind in numbers:
             numbers[kind] += 1
         else:
@@ -319,7 +318,6 @@ def id_range(kinds: Sequence[int]) -> tuple[int, int]:
 
 
 def _removed_entries(changes: Sequence[IndexChange]) -> list[tuple[int]]:
-    """The entries that objects are no longer known by."""
     found: list[tuple[int]] = []
     for _, stored, wanted in changes:
         keep = set(wanted.entries)
@@ -328,11 +326,9 @@ def _removed_entries(changes: Sequence[IndexChange]) -> list[tuple[int]]:
 
 
 def _split_groups(units: Iterable[MatchGroup]) -> tuple[list[int], list[int]]:
-    """The shipments among these units, and the objects."""
     shipments = [shipment for shipment, _ in units if shipment is not None]
     return shipments, [number for _, number in units if number is not None]
 
 
 def _marks(one: IndexedObject | IndexUpdate | None) -> str:
-    """The marks that the texts of a shipment bear."""
     return one.label.marks if one is not None and one.entries else ""

@@ -266,7 +266,6 @@ def _worst(found: Sequence[str]) -> str | None:
 
 @functools.cache
 def _getter(model: type[WireModel]) -> Callable[[Any], tuple[Any, ...]]:
-    """Takes the values of the fields that have finders."""
     first, *others = (name for name, _ in _finders(model))
     if not others:
         return lambda value: (getattr(value, first),)

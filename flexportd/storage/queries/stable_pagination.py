@@ -275,7 +275,6 @@ class _HistoryReader:
         return self._values(delta.moves)
 
     def _entries(self, after: int) -> Iterator[list[_Entry]]:
-        """What was written of the table, in batches."""
         while True:
             rows = self._raw.execute(self._sql["written"], (after, _BATCH_SIZE)).fetchall()
             entries: list[_Entry] = [
