@@ -129,8 +129,11 @@ class Client:
 
     async def get(self, path: str, key: str, purpose: Purpose, query: Mapping[str, str] | None = None) -> FetchedObject:
         """The object with this id. Raises NotFoundAtFlexportError if there is none, or another FlexportError."""
+        if not key:
+            raise InvalidError("id: empty", "id")
+        segment = quote(key, safe="").replace(".", "%2E")  # ids are untrusted
         return await self._send_for_object(
-            Request("GET", self._url(f"{path}/{_segment(key)}", query or {}), {}), path, purpose
+            Request("GET", self._url(f"{path}/{segment}", query or {}), {}), path, purpose
         )
 
     async def send(self, method: str, path: str, body: bytes, purpose: Purpose) -> FetchedObject:
@@ -258,10 +261,3 @@ def _headers(bearer: str) -> dict[str, str]:
         "Content-Type": "application/json",
         "Flexport-Version": "2",
     }
-
-
-def _segment(key: str) -> str:
-    """An id as one segment of a path, percent-encoded: ids are untrusted."""
-    if not key:
-        raise InvalidError("id: empty", "id")
-    return quote(key, safe="").replace(".", "%2E")
