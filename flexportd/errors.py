@@ -3,7 +3,7 @@
     FlexportdError
     ├── ConfigError            settings that cannot be used: exit 2
     ├── InvalidError           a request, argument or file that cannot be used: 400, exit 2
-    │   └── ExpiredError       one that was good once: 410
+    │   └── ExpiredError       a cursor that was good once and is too old now: 410
     ├── NotFoundError          no such thing: 404, exit 4
     ├── ConflictError          the thing is not in a state that allows this: 409
     ├── ForbiddenError         this caller may not: 403
@@ -47,14 +47,10 @@ class InvalidError(FlexportdError):
 
 
 class ExpiredError(InvalidError):
-    """A cursor that was good once and is too old now: whoever has it must begin anew."""
-
     slug = "cursor-expired"
 
 
 class NotFoundError(FlexportdError):
-    """There is no such thing (any more)."""
-
     slug = "not-found"
 
 
@@ -64,14 +60,10 @@ def not_found(label: str, key: int | str) -> NotFoundError:
 
 
 class ConflictError(FlexportdError):
-    """The thing is not in a state that allows this."""
-
     slug = "conflict"
 
 
 class ForbiddenError(FlexportdError):
-    """The caller may not do this from here."""
-
     slug = "forbidden"
 
 
@@ -97,20 +89,14 @@ class RefusedError(FlexportdError):
 
 
 class NotRunningError(FlexportdError):
-    """No daemon answers on the control socket."""
-
     slug = "not-running"
 
 
 class MalformedError(FlexportdError):
-    """Bytes that are not what they claim to be; trying again cannot help."""
-
     slug = "malformed-data"
 
 
 class StorageError(FlexportdError):
-    """The disk or the database refuses."""
-
     slug = "storage"
 
 
@@ -126,12 +112,8 @@ class UnavailableError(StorageError):
 
 
 class InUseError(StorageError):
-    """Another daemon owns the data folder."""
-
     slug = "in-use"
 
 
 class SchemaError(StorageError):
-    """The database cannot be used by this program."""
-
     slug = "schema"

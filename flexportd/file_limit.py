@@ -3,8 +3,7 @@
 import contextlib
 import resource
 
-LOW = 4096
-"""Below this the daemon works, and operators are warned: a flood of connections soon fills it."""
+LOW = 4096  # below this the daemon works, and operators are warned: a flood of connections soon fills it
 
 
 def raise_limit() -> tuple[int, int, int]:

@@ -3,6 +3,7 @@
 Event names are constant, data is in fields. Secrets are taken out by name, at any depth, before anything is rendered.
 """
 
+import functools
 import logging
 import re
 import sys
@@ -28,7 +29,6 @@ class Redactor:
         self._secrets = tuple(secret for secret in secrets if len(secret) >= 6)
 
     def __call__(self, _logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
-        """The event without secrets."""
         return {key: self._clean(key, value, 0) for key, value in event.items()}
 
     def _clean(self, key: str, value: Any, depth: int) -> Any:
@@ -36,7 +36,7 @@ class Redactor:
             return REDACTED
         if isinstance(value, str | bytes):
             text = value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
-            return self._without_secrets(text)
+            return functools.reduce(lambda text, secret: text.replace(secret, REDACTED), self._secrets, text)
         if depth >= _MAX_DEPTH:
             return "…"
         if isinstance(value, Mapping):
@@ -44,11 +44,6 @@ class Redactor:
         if isinstance(value, list | tuple | set | frozenset):
             return [self._clean("", part, depth + 1) for part in value]
         return value
-
-    def _without_secrets(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, REDACTED)
-        return text
 
 
 def _escape_values(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
@@ -101,7 +96,9 @@ def configure(level: str, style: str, secrets: Iterable[str] = ()) -> None:
     final: list[Processor] = (
         [
             _escape_values,
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_plain_traceback),
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
         ]
         if console
         else [structlog.processors.JSONRenderer(ensure_ascii=True)]
@@ -118,10 +115,6 @@ def configure(level: str, style: str, secrets: Iterable[str] = ()) -> None:
     server.removeFilter(_is_server_fault)
     server.addFilter(_is_server_fault)
     set_level(level)
-
-
-def _plain_traceback(stream: Any, exc_info: Any) -> None:
-    structlog.dev.plain_traceback(stream, exc_info)
 
 
 def set_level(level: str) -> None:

@@ -40,6 +40,10 @@ class Tasks:
         if vital:
             self.failed.set()
 
+    def failures(self) -> dict[str, str]:
+        """Why each loop died that did."""
+        return {name: str(error) or type(error).__name__ for name, error in self.dead.items()}
+
     def wind_down(self) -> None:
         """From now on nothing starts, and a loop that ends does as it should."""
         self._stopping = True

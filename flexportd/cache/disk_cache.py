@@ -49,7 +49,7 @@ class TagVersions:
     """
 
     def __init__(self) -> None:
-        self.epoch = 0
+        self.epoch = 0  # read before building an entry, and passed to `put`
         self._floor = 0  # everything older is stale, whatever its tags
         self._at: dict[str, int] = {}
 
@@ -74,23 +74,18 @@ class TagVersions:
         return epoch < self._floor or any(self._at.get(tag, 0) > epoch for tag in tags)
 
 
-class DiskCache:
+class DiskCache(TagVersions):
     """Bytes by key, each with tags and a time to live. Before `open` and after `close` it stores and finds nothing."""
 
     def __init__(self, folder: Path, size_limit: int, clock: Clock, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
         self._store = DiskStore(folder, size_limit, now)
         self._largest = size_limit // 4
         self._clock = clock
-        self._versions = TagVersions()
         self._worker: _Worker | None = None
         self._hits = 0
         self._misses = 0
         self._refused = 0
-
-    @property
-    def epoch(self) -> int:
-        """Read before building an entry, and passed to `put`."""
-        return self._versions.epoch
 
     async def open(self) -> None:
         """Start with an empty folder."""
@@ -123,14 +118,14 @@ class DiskCache:
     async def find(self, key: str) -> tuple[CacheEntry, float] | None:
         """The entry and its remaining seconds, or None."""
         hit: tuple[CacheEntry, float] | None = None
-        if self._worker is not None and self._worker.pending < _MAX_LOOKUPS:
+        if self._worker is not None and len(self._worker.lookups) < _MAX_LOOKUPS:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOKUP_TIMEOUT):
                     hit = await self._worker.call(lambda: self._store.get(key))
         if hit is not None:
             entry, expires = hit
             left = expires - self._clock.now().timestamp()
-            if left > 0 and not self._versions.is_stale(entry.tags, entry.epoch):
+            if left > 0 and not self.is_stale(entry.tags, entry.epoch):
                 self._hits += 1
                 return entry, left
         self._misses += 1
@@ -138,32 +133,16 @@ class DiskCache:
 
     def put(self, key: str, value: bytes, ttl: float, tags: tuple[str, ...], epoch: int) -> None:
         """Store a value for `ttl` seconds, unless one of its tags was invalidated since `epoch`. Returns at once."""
-        if self._worker is None or ttl <= 0 or self._versions.is_stale(tags, epoch):
+        if self._worker is None or ttl <= 0 or self.is_stale(tags, epoch):
             return
         write = Write(key, CacheEntry(epoch, tags, value), ttl)
         if len(value) > self._largest or not self._worker.enqueue(write):
             self._refused += 1
 
-    def invalidate(self, tags: Iterable[str]) -> None:
-        """Make all entries with one of these tags stale."""
-        self._versions.invalidate(tags)
-
-    def invalidate_all(self) -> None:
-        """Make all entries stale."""
-        self._versions.invalidate_all()
-
     def stats(self) -> DiskStats:
         """The current counts."""
-        store = self._store
-        return DiskStats(
-            entries=store.entries,
-            bytes=store.bytes,
-            hits=self._hits,
-            misses=self._misses,
-            dropped=self._refused,
-            errors=store.errors,
-            reopened=store.reopened,
-        )
+        store, counts = self._store, (self._hits, self._misses, self._refused)
+        return DiskStats(store.entries, store.bytes, *counts, store.errors, store.reopened)
 
 
 @dataclass(slots=True)
@@ -178,27 +157,22 @@ class _Worker:
     def __init__(self, store: DiskStore) -> None:
         self._store = store
         self._ready = threading.Condition()
-        self._lookups: deque[_Lookup] = deque()
+        self.lookups: deque[_Lookup] = deque()
         self._writes: deque[Write] = deque()
         self._bytes = 0
         self._last: _Lookup | None = None
         self.thread = threading.Thread(target=self._run, name="disk-cache", daemon=True)
         self.thread.start()
 
-    @property
-    def pending(self) -> int:
-        return len(self._lookups)
-
     async def call(self, work: Callable[[], Any]) -> Any:
         """The result of `work`, which runs before any queued write."""
         lookup = _Lookup(work, asyncio.get_running_loop().create_future())
         with self._ready:
-            self._lookups.append(lookup)
+            self.lookups.append(lookup)
             self._ready.notify()
         return await lookup.future
 
     def enqueue(self, write: Write) -> bool:
-        """Queue a write; False when the queue is full."""
         size = len(write.entry.value)
         with self._ready:
             full = self._bytes + size > _MAX_WRITE_BYTES and self._writes
@@ -231,22 +205,22 @@ class _Worker:
     def _next(self) -> _Lookup | list[Write] | None:
         """The next look-up or batch of writes; None at the end."""
         with self._ready:
-            while not (self._lookups or self._writes or self._last):
+            while not (self.lookups or self._writes or self._last):
                 self._ready.wait()
-            if self._lookups:
-                return self._lookups.popleft()
+            if self.lookups:
+                return self.lookups.popleft()
             writes = [self._writes.popleft() for _ in range(min(_BATCH_SIZE, len(self._writes)))]
             self._bytes -= sum(len(write.entry.value) for write in writes)
             return writes or None
 
 
 def _execute(lookup: _Lookup) -> None:
-    if lookup.future.done():  # timed out
+    future = lookup.future
+    if future.done():  # timed out
         return
     result = lookup.work()
-    # A closed loop does not wait for the result.
-    with contextlib.suppress(RuntimeError):
-        lookup.future.get_loop().call_soon_threadsafe(_set_result, lookup.future, result)
+    with contextlib.suppress(RuntimeError):  # a closed loop does not wait for the result
+        future.get_loop().call_soon_threadsafe(_set_result, future, result)
 
 
 def _set_result(future: asyncio.Future[Any], result: Any) -> None:

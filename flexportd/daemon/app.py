@@ -58,7 +58,7 @@ class Daemon:
         self.tasks = Tasks()
         self.addresses: list[str] = []
         self.display = DisplaySettings.from_settings(settings)
-        self.server = ServerInfo(clock.stamp(), lambda: _task_failures(self.tasks), _start_warnings(settings))
+        self.server = ServerInfo(clock.stamp(), self.tasks.failures, _start_warnings(settings))
         self.spool_files = SpoolFiles(settings.storage.cache_dir)
 
     async def open(self, stack: AsyncExitStack) -> None:
@@ -89,7 +89,11 @@ class Daemon:
         bus.subscribe(cache_invalidation(self.cache), self.documents.after_commit, self.consumers.after_commit)
         if flexport is not None:
             bus.subscribe(flexport.after_commit)
-        self.events = _event_handler(EventApplier(REGISTRY, clock, flexport.follow_up if flexport else None), bus)
+        applier = EventApplier(REGISTRY, clock, flexport.follow_up if flexport else None)
+        self.events = BatchHandler(
+            name=EVENT, apply=applier, on_dead=applier.on_dead,
+            on_commit=lambda written: bus.after_commit(written or WriteSet()),
+        )  # fmt: skip
         queue.add(self.events)
         self.retention = RetentionJob(db, clock, RetentionPeriods.from_settings(settings), self.trusted_time)
         warmer = CacheWarmer(db, loopback_client(settings.storage.control_socket))
@@ -195,22 +199,11 @@ async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]
         # Now the stack closes: first the web servers, which finish the requests that they have.
 
 
-def _event_handler(applier: EventApplier, bus: CommitBus) -> BatchHandler:
-    def publish(written: WriteSet | None) -> None:
-        bus.after_commit(written or WriteSet())
-
-    return BatchHandler(name=EVENT, apply=applier, on_dead=applier.on_dead, on_commit=publish)
-
-
 def _check_permissions(settings: Settings) -> None:
     storage = settings.storage
     problems = list(permissions.problems(storage.data_dir, storage.cache_dir, storage.control_socket))
     if problems:
         raise ConfigError(problems)
-
-
-def _task_failures(tasks: Tasks) -> dict[str, str]:
-    return {name: str(error) or type(error).__name__ for name, error in tasks.dead.items()}
 
 
 def _start_warnings(settings: Settings) -> list[str]:

@@ -114,23 +114,18 @@ class ChangeConsumers:
         """
 
         async def evaluate() -> None:
-            try:
-                while not await _rebuild_fields(rebuild):
+            while True:
+                try:
+                    await rebuild.run()
+                except UnavailableError:  # the disk refuses, which the writer logs
                     await self._clock.sleep(_RETRY_DELAY)
-            except Exception:
-                log.exception("field_rebuild_failed")  # exceptions must be evaluated nevertheless
+                    continue
+                except Exception:
+                    log.exception("field_rebuild_failed")  # exceptions must be evaluated nevertheless
+                break
             await run_consumer(self.examiner, self._clock)
 
         tasks.start("stream", self.hub.run)
         tasks.start("freshness", self.freshness.run)
         tasks.start("exceptions", evaluate, vital=False)
         tasks.start("search_index", lambda: run_consumer(self.indexer, self._clock), vital=False)
-
-
-async def _rebuild_fields(rebuild: FieldRebuild) -> bool:
-    """Rebuild fields; False while the disk refuses, which the writer logs."""
-    try:
-        await rebuild.run()
-    except UnavailableError:
-        return False
-    return True

@@ -187,7 +187,6 @@ class FlexportService:
 
 
 def _queue_leg_refetch(tx: Transaction, shipments: Sequence[int], at: str) -> None:
-    """Queue fetches of the legs and containers of these shipments."""
     tx.items.add(
         at, [item for shipment in shipments for item in shipment_refetch(("legs", "containers"), shipment, at, SYNC)]
     )

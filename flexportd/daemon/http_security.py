@@ -11,7 +11,7 @@ from flexportd.expose.security.authentication import KeyAuthenticator
 from flexportd.expose.security.cors import origin_of
 from flexportd.expose.security.rate_limit import KeyRateLimiter
 from flexportd.http.access_log import AccessLog
-from flexportd.settings import Rate, Settings
+from flexportd.settings import Settings
 from flexportd.storage.database import Database
 from flexportd.tasks import Tasks
 
@@ -25,7 +25,7 @@ class HttpSecurity:
         self.authenticator = authenticator
         console = logs.is_console(settings.log.format)
         self.access_log = AccessLog(clock.machine, enabled=settings.log.access, console=console)
-        self.network = AccessPolicy(clock, authenticator, KeyRateLimiter(self._default_rate))
+        self.network = AccessPolicy(clock, authenticator, KeyRateLimiter(lambda: self._rate))
         self.control = AccessPolicy(clock, checks_hosts=False)
         self.reload(settings)
 
@@ -41,9 +41,6 @@ class HttpSecurity:
             with contextlib.suppress(OSError):
                 await security.access_log.flush()
             await authenticator.usage.flush()
-
-    def _default_rate(self) -> Rate:
-        return self._rate
 
     def reload(self, settings: Settings) -> None:
         """Apply the settings that can change while running."""

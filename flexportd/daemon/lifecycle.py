@@ -50,7 +50,6 @@ def run(loaded: LoadedConfig, named: Path | None, ready: Callable[[Daemon], None
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Uvloop if it is installed, otherwise asyncio's own loop."""
     try:
         import uvloop  # noqa: PLC0415
     except ImportError:

@@ -57,7 +57,13 @@ def _check_folder(
     if loose:
         mode = "0700" if denied == _OTHERS else f"{stat.S_IMODE(status.st_mode) & ~denied & 0o777:04o}"
         hint = f"; in a systemd unit, set {directive}={mode}" if directive else ""
-        yield f"{key}: {_describe_access(loose)} {path} (mode {_mode(status)}): run chmod {mode} {_quote(path)}{hint}"
+        who = "everyone on this machine" if loose & 0o007 else "its group"
+        reads, writes = loose & 0o055, loose & _OTHERS_WRITE
+        does = "read and change" if reads and writes else "change" if writes else "read"
+        yield (
+            f"{key}: {who} can {does} {path} (mode {stat.S_IMODE(status.st_mode):04o}): "
+            f"run chmod {mode} {shlex.quote(str(path))}{hint}"
+        )
 
 
 def _check_file(key: str, path: Path) -> Iterator[str]:
@@ -84,7 +90,7 @@ def _wrong_owner(key: str, path: Path, status: os.stat_result, *, root_may_own: 
     us = os.geteuid()
     if status.st_uid == us or (root_may_own and status.st_uid == 0):
         return None
-    owner, command = _user(status.st_uid), f"chown {_user(us)} {_quote(path)}"
+    owner, command = _user(status.st_uid), f"chown {_user(us)} {shlex.quote(str(path))}"
     return f"{key}: {path} belongs to {owner}, but flexportd runs as {_user(us)}: run {command}"
 
 
@@ -93,17 +99,3 @@ def _user(number: int) -> str:
         return pwd.getpwuid(number).pw_name
     except KeyError:
         return str(number)
-
-
-def _describe_access(loose: int) -> str:
-    reads, writes = loose & 0o055, loose & 0o022
-    who = "everyone on this machine" if loose & 0o007 else "its group"
-    return f"{who} can {'read and change' if reads and writes else 'change' if writes else 'read'}"
-
-
-def _mode(status: os.stat_result) -> str:
-    return f"{stat.S_IMODE(status.st_mode):04o}"
-
-
-def _quote(path: Path) -> str:
-    return shlex.quote(str(path))

@@ -17,16 +17,8 @@ from typing import cast
 import structlog
 from aiohttp import web
 
+from flexportd.daemon import sockets
 from flexportd.daemon.http_security import HttpSecurity
-from flexportd.daemon.sockets import (
-    BoundSocket,
-    UnavailableAddressError,
-    bind,
-    bind_control_socket,
-    remove_socket,
-    resolve_addresses,
-    tls_context,
-)
 from flexportd.daemon.systemd import activated_sockets, is_already_bound, is_bound_to
 from flexportd.errors import ConfigError
 from flexportd.expose.app import AddParts, create_app
@@ -57,7 +49,6 @@ class Server(web.Server):
     immediate: ImmediateHandler
 
     def __call__(self) -> ClientConnection:
-        """A connection that is not yet open."""
         connection = ClientConnection(self, loop=self._loop, **self._kwargs)
         connection.immediate = self.immediate
         return connection
@@ -118,12 +109,9 @@ class Acceptor(web.BaseSite):
                 log.warning("connection_accept_failed", reason=error.strerror)
                 self._pool.out_of_files()
                 self._loop.remove_reader(self._sock.fileno())
-                self._resume = self._loop.call_later(_PAUSE, self._resume_accepting)
+                self._resume = self._loop.call_later(_PAUSE, self._loop.add_reader, self._sock.fileno(), self._accept)
                 return
             self._handle_accepted(sock, None if sock.family == socket.AF_UNIX else peer[0])
-
-    def _resume_accepting(self) -> None:
-        self._loop.add_reader(self._sock.fileno(), self._accept)
 
     def _handle_accepted(self, sock: socket.socket, address: str | None) -> None:
         sock.setblocking(False)
@@ -184,14 +172,14 @@ async def listen(stack: AsyncExitStack, settings: Settings, add_parts: AddParts,
     if any(is_bound_to(sock, path) for sock, _, _ in held):
         raise ConfigError(f"[storage] control_socket: systemd uses {path} for the web server; choose another path")
     runner, server = await _runner(stack, settings, add_parts, security.control, for_operator=True)
-    await Acceptor(runner, server, connections.control, bind_control_socket(path), None).start()
-    stack.callback(remove_socket, path)
+    await Acceptor(runner, server, connections.control, sockets.bind_control_socket(path), None).start()
+    stack.callback(sockets.remove_socket, path)
     return served
 
 
 async def _sockets(
-    settings: Settings, held: Sequence[BoundSocket], warnings: list[str]
-) -> AsyncIterator[tuple[BoundSocket, str]]:
+    settings: Settings, held: Sequence[sockets.BoundSocket], warnings: list[str]
+) -> AsyncIterator[tuple[sockets.BoundSocket, str]]:
     """The sockets of systemd and those for the rest of `listen`, each with its name for warnings.
 
     `warnings` receives the addresses that this machine does not have.
@@ -208,7 +196,7 @@ async def _sockets(
     for place, address in _deduplicate(places):
         try:
             bound = _bind(address, place, ports.get(place, 0))
-        except UnavailableAddressError as error:
+        except sockets.UnavailableAddressError as error:
             warnings += error.problems
             continue
         if place != address and place.port == 0:
@@ -219,7 +207,7 @@ async def _sockets(
 async def _resolve_in_time(place: ListenAddress) -> list[ListenAddress]:
     try:
         async with asyncio.timeout(_LOOKUP_TIMEOUT):
-            return await asyncio.to_thread(resolve_addresses, place)
+            return await asyncio.to_thread(sockets.resolve_addresses, place)
     except TimeoutError:
         raise ConfigError(
             f"[server] listen {place}: the name could not be resolved within {_LOOKUP_TIMEOUT:g} s"
@@ -240,16 +228,16 @@ def _deduplicate(
         yield place, address
 
 
-def _bind(address: ListenAddress, place: ListenAddress, port: int) -> BoundSocket:
+def _bind(address: ListenAddress, place: ListenAddress, port: int) -> sockets.BoundSocket:
     """Bind; for port 0, to `port` if it is free."""
     if port and address.port == 0:
         try:
-            return bind(replace(address, port=port), place)
-        except UnavailableAddressError:
+            return sockets.bind(replace(address, port=port), place)
+        except sockets.UnavailableAddressError:
             raise
         except ConfigError:  # the port is taken
             pass
-    return bind(address, place)
+    return sockets.bind(address, place)
 
 
 async def _runner(
@@ -280,4 +268,4 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     if cert is None:
         return None
     assert key is not None  # the settings check that
-    return tls_context(cert, key)
+    return sockets.tls_context(cert, key)

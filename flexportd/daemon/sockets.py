@@ -22,9 +22,7 @@ BoundSocket = tuple[socket.socket, bool, str]
 A Unix socket is not loopback: it exists for a proxy, whose callers may come from anywhere.
 """
 
-Address = tuple[Any, ...]
-"""An address of `socket`: host and port, with IPv6 also flow and scope."""
-
+Address = tuple[Any, ...]  # an address of `socket`: host and port, with IPv6 also flow and scope
 BACKLOG = 4096  # the kernel takes net.core.somaxconn, where that is less
 _MAX_PEM = 1 << 20  # bytes of a certificate chain or a key
 _LOOPBACK = ("127.0.0.1", "::1")
@@ -54,7 +52,6 @@ def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
 
 
 def _unusable_reason(path: Path) -> str | None:
-    """Why a file can be neither a certificate nor a key."""
     try:
         content, _ = read_bytes(path, _MAX_PEM)
     except ConfigError as error:
@@ -203,7 +200,6 @@ def remove_socket(path: Path) -> None:
 
 
 def _bind_unix(path: Path, mode: int) -> socket.socket:
-    """A listening Unix socket with this file mode. Raises OSError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with _closed_on_error(sock):
         mask = os.umask(0o777 & ~mode)  # around the bind alone: nothing else runs on this thread meanwhile

@@ -41,15 +41,12 @@ def _activated_socket(number: int) -> BoundSocket:
             sock.listen(BACKLOG)
         sock.setblocking(False)
         if sock.family == socket.AF_UNIX:
-            return sock, False, f"unix:{_unix_name(sock)}"
+            name = sock.getsockname()
+            shown = f"@{os.fsdecode(name[1:])}" if isinstance(name, bytes) else name  # bytes: the abstract namespace
+            return sock, False, f"unix:{shown}"
         return sock, is_loopback(sock), format_address(sock)
     except OSError as error:
         raise ConfigError(f"File descriptor {number} from systemd: {error.strerror or error}; {needed}") from error
-
-
-def _unix_name(sock: socket.socket) -> str:
-    name = sock.getsockname()
-    return f"@{os.fsdecode(name[1:])}" if isinstance(name, bytes) else str(name)  # bytes: the abstract namespace
 
 
 def is_already_bound(listen: ListenAddress, held: Sequence[BoundSocket]) -> bool:

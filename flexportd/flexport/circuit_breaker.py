@@ -27,7 +27,7 @@ class Breaker:
         self._pauses = 0  # in a row, each twice as long
         self._until: float | None = None  # None: closed
         self._since = monotonic.wall_time(monotonic.seconds())
-        self._reason: str | None = None
+        self.reason: str | None = None  # the failure that opened the circuit; None while closed
         self._detail: str | None = None
         self._probing = False
 
@@ -36,11 +36,6 @@ class Breaker:
         if self._until is None:
             return "closed"
         return "open" if self._monotonic.seconds() < self._until else "half_open"
-
-    @property
-    def reason(self) -> str | None:
-        """The failure that opened the circuit; None while closed."""
-        return self._reason
 
     def wait(self) -> float:
         """Seconds until a request may be sent; 0 if it may now."""
@@ -73,9 +68,9 @@ class Breaker:
                 pause = min(_LONGEST_PAUSE, pause * (1 + random.random() / 4))  # noqa: S311 (jitter is no secret)
                 self._pauses += 1
                 self._until = self._monotonic.seconds() + pause
-                self._reason, self._detail = escape_control(failure), escape_control(detail) or None
+                self.reason, self._detail = escape_control(failure), escape_control(detail) or None
         elif answered and (probe or is_closed):
-            self._failures, self._pauses, self._until, self._reason, self._detail = 0, 0, None, None, None
+            self._failures, self._pauses, self._until, self.reason, self._detail = 0, 0, None, None, None
             self._failing.clear()
         if is_closed != (self._until is None):
             self._since = self._monotonic.wall_time(self._monotonic.seconds())
@@ -85,7 +80,7 @@ class Breaker:
         return {
             "state": self.state,
             "since": stamp(self._since),
-            "reason": self._reason,
+            "reason": self.reason,
             "detail": self._detail,
             "retry_at": None if self._until is None else stamp(self._monotonic.wall_time(self._until)),
             "failures": self._failures,

@@ -7,7 +7,6 @@ response is checked before it is used (`parse_response`); every failure is a Fle
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -93,13 +92,9 @@ class Client:
         self._clock = clock
         self._tasks = Tasks()
         self._sender = RetryingSender(
-            auth,
-            clock.machine,
-            self.calls,
-            rate=rules.requests_per_second,
-            concurrency=rules.concurrency,
-            timeout=rules.patience,
-        )
+            auth, clock.machine, self.calls,
+            rate=rules.requests_per_second, concurrency=rules.concurrency, timeout=rules.patience,
+        )  # fmt: skip
         self._session: HttpSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -113,9 +108,7 @@ class Client:
             raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._tasks.stop()
         if self._session is not None:
             await self._session.http.close()
@@ -128,23 +121,19 @@ class Client:
         async def attempt(bearer: str, stats: AttemptStats) -> ListPage:
             reply, date = await self._reply(request, bearer, stats)
             body = await parse_response(reply, read_page, order.name)
-            return ListPage(
-                number,
-                body.rows,
-                body.next is not None,
-                body.total_count,
-                reply.started_at or date,
-                date,
-                len(reply.body),
-                [*body.notes, *self._link_notes(body.next, number)],
-            )
+            started_at, notes = reply.started_at or date, [*body.notes, *self._link_notes(body.next, number)]
+            has_next = body.next is not None
+            return ListPage(number, body.rows, has_next, body.total_count, started_at, date, len(reply.body), notes)
 
         return await self._send(order, attempt)
 
     async def get(self, path: str, key: str, purpose: Purpose, query: Mapping[str, str] | None = None) -> FetchedObject:
         """The object with this id. Raises NotFoundAtFlexportError if there is none, or another FlexportError."""
+        if not key:
+            raise InvalidError("id: empty", "id")
+        segment = quote(key, safe="").replace(".", "%2E")  # ids are untrusted
         return await self._send_for_object(
-            Request("GET", self._url(f"{path}/{_segment(key)}", query or {}), {}), path, purpose
+            Request("GET", self._url(f"{path}/{segment}", query or {}), {}), path, purpose
         )
 
     async def send(self, method: str, path: str, body: bytes, purpose: Purpose) -> FetchedObject:
@@ -240,7 +229,6 @@ class Client:
         return self._rules.base_url.rstrip("/") + quote(path, safe="/%-._~") + (f"?{text}" if text else "")
 
     def _link_notes(self, link: str | None, number: int) -> list[str]:
-        """The oddities of a page's `next`, which is not followed."""
         if not link:
             return []
         try:
@@ -273,10 +261,3 @@ def _headers(bearer: str) -> dict[str, str]:
         "Content-Type": "application/json",
         "Flexport-Version": "2",
     }
-
-
-def _segment(key: str) -> str:
-    """An id as one segment of a path, percent-encoded: ids are untrusted."""
-    if not key:
-        raise InvalidError("id: empty", "id")
-    return quote(key, safe="").replace(".", "%2E")

@@ -32,26 +32,9 @@ import aiohttp
 from yarl import URL
 
 from flexportd.clock import Clock
-from flexportd.flexport.errors import (
-    EchoedSecretError,
-    FlexportError,
-    FlexportUnavailableError,
-    MalformedResponseError,
-    RejectedError,
-    ResponseTooLargeError,
-)
+from flexportd.flexport import errors, transport
 from flexportd.flexport.parse_response import WEB_PAGES, error_for, parse_response, read_object
 from flexportd.flexport.retry import AttemptStats
-from flexportd.flexport.transport import (
-    CONNECT_TIMEOUT,
-    MAX_ERROR_BODY,
-    HttpSession,
-    Proxy,
-    Reply,
-    Request,
-    chunks,
-    open_response,
-)
 
 _MAX_REDIRECTS = 3
 _TIMEOUT_FACTOR = 10  # times the timeout of one request: a file is larger than a page
@@ -82,7 +65,7 @@ _ISATAP = (0x00005EFE, 0x02005EFE)
 Sink = Callable[[bytes], Awaitable[None]]
 
 
-class RefusedRedirectError(MalformedResponseError):
+class RefusedRedirectError(errors.MalformedResponseError):
     """A redirect that is not followed. A retry cannot help."""
 
     permanent = True
@@ -105,7 +88,7 @@ class StreamedDownload:
     `clean` removes secrets, none of which is longer than `longest_secret` bytes.
     """
 
-    session: HttpSession
+    session: transport.HttpSession
     clock: Clock
     url: str
     headers: Mapping[str, str]
@@ -132,36 +115,40 @@ class StreamedDownload:
         raise RefusedRedirectError(f"The download leads through more than {_MAX_REDIRECTS} redirects", detail=name)
 
     async def _request(
-        self, session: HttpSession, url: URL, name: str, stats: AttemptStats, *, is_home: bool
+        self, session: transport.HttpSession, url: URL, name: str, stats: AttemptStats, *, is_home: bool
     ) -> Downloaded | str:
         """The file, or the location of a redirect."""
-        request = Request("GET", str(url), self.headers if is_home else _ANONYMOUS)
+        request = transport.Request("GET", str(url), self.headers if is_home else _ANONYMOUS)
         limits = aiohttp.ClientTimeout(
-            total=self.timeout * _TIMEOUT_FACTOR, connect=min(CONNECT_TIMEOUT, self.timeout), sock_read=self.timeout
+            total=self.timeout * _TIMEOUT_FACTOR,
+            connect=min(transport.CONNECT_TIMEOUT, self.timeout),
+            sock_read=self.timeout,
         )
         started = self.clock.now()
-        response = await open_response(session, request, limits)
+        response = await transport.open_response(session, request, limits)
         try:
-            head = Reply(response.status, response.headers, b"", started, self.clock.now())
+            head = transport.Reply(response.status, response.headers, b"", started, self.clock.now())
             if response.status in (301, 302, 303, 307, 308):
                 return response.headers.get("Location", "")
             if not 200 <= response.status < 300:
                 # The body may repeat our credentials.
-                reply = replace(head, body=self.clean(await _read_head(chunks(response, request))))
+                reply = replace(head, body=self.clean(await _read_head(transport.chunks(response, request))))
                 raise error_for(reply, name) if is_home else _store_error(reply, name)
-            return await self._stream(chunks(response, request), head, name, stats)
+            return await self._stream(transport.chunks(response, request), head, name, stats)
         finally:
             response.close()
 
-    async def _stream(self, body: AsyncIterator[bytes], head: Reply, name: str, stats: AttemptStats) -> Downloaded:
+    async def _stream(
+        self, body: AsyncIterator[bytes], head: transport.Reply, name: str, stats: AttemptStats
+    ) -> Downloaded:
         details = head.error_details()
         if head.media_type in WEB_PAGES:
-            raise MalformedResponseError("Flexport sent a web page instead of a file", details, detail=name)
+            raise errors.MalformedResponseError("Flexport sent a web page instead of a file", details, detail=name)
         begin = b""
         if head.media_type == "application/json":
             # It may be an error of Flexport: it is checked before it is passed on.
             begin = await _read_head(body)
-            if len(begin) < MAX_ERROR_BODY:
+            if len(begin) < transport.MAX_ERROR_BODY:
                 await _raise_json_error(replace(head, body=begin), name)
         declared = head.headers.get("Content-Length", "")
         size = int(declared) if declared.isascii() and declared.isdigit() else 0
@@ -175,12 +162,12 @@ class StreamedDownload:
                 tail += chunk
                 if self.clean(tail) != tail:
                     message = "The file contains credentials of flexportd"
-                    raise EchoedSecretError(message, details, detail=name)
+                    raise errors.EchoedSecretError(message, details, detail=name)
                 tail = tail[-self.longest_secret :] if self.longest_secret else b""
                 stats.bytes, stats.final = size, True
                 await self.sink(chunk)
         if size > self.max_size:
-            raise ResponseTooLargeError(f"The file is larger than {self.max_size} bytes", details, detail=name)
+            raise errors.ResponseTooLargeError(f"The file is larger than {self.max_size} bytes", details, detail=name)
         return Downloaded(head.media_type, size, head.status, details.request_id)
 
 
@@ -195,24 +182,24 @@ async def _read_head(body: AsyncIterator[bytes]) -> bytes:
     begin = b""
     async for chunk in body:
         begin += chunk
-        if len(begin) >= MAX_ERROR_BODY:
+        if len(begin) >= transport.MAX_ERROR_BODY:
             break
     return begin
 
 
-async def _raise_json_error(reply: Reply, name: str) -> None:
+async def _raise_json_error(reply: transport.Reply, name: str) -> None:
     """Raise the error that a JSON response reports; any other JSON is a file."""
 
     def read(body: bytes) -> None:
-        with contextlib.suppress(MalformedResponseError):
+        with contextlib.suppress(errors.MalformedResponseError):
             read_object(body)
 
     await parse_response(reply, read, name)
 
 
-def _store_error(reply: Reply, name: str) -> FlexportError:
+def _store_error(reply: transport.Reply, name: str) -> errors.FlexportError:
     """The error of another host, which is not about our key nor about a missing document."""
-    kind = RejectedError if 400 <= reply.status < 500 else FlexportUnavailableError
+    kind = errors.RejectedError if 400 <= reply.status < 500 else errors.FlexportUnavailableError
     return kind(f"The file store that Flexport redirects to answers {reply.status}", reply.error_details(), detail=name)
 
 
@@ -253,7 +240,7 @@ def _embedded_ipv4(address: IPv6Address) -> tuple[IPv4Address, ...]:
 class Redirects:
     """Decides which redirects of one download are followed. `home` is the URL of the first request."""
 
-    def __init__(self, home: URL, proxy: Proxy | None = None) -> None:
+    def __init__(self, home: URL, proxy: transport.Proxy | None = None) -> None:
         self._home = home
         self._proxy = proxy
         self._kinds: frozenset[str] | None = None
@@ -294,7 +281,7 @@ class Redirects:
                 raise RefusedRedirectError(message, detail=name)
 
     @asynccontextmanager
-    async def session(self, name: str, user_agent: str | None) -> AsyncIterator[HttpSession]:
+    async def session(self, name: str, user_agent: str | None) -> AsyncIterator[transport.HttpSession]:
         """A session for one request to another host; it connects only to allowed addresses, or to the proxy.
 
         Raises RefusedRedirectError in place of the connection error.
@@ -312,10 +299,10 @@ class Redirects:
 
         factory = checked if self._proxy is None else None
         connector = aiohttp.TCPConnector(limit=1, use_dns_cache=False, socket_factory=factory)
-        session = HttpSession.open(connector, user_agent, self._proxy)
+        session = transport.HttpSession.open(connector, user_agent, self._proxy)
         try:
             yield session
-        except FlexportUnavailableError as error:
+        except errors.FlexportUnavailableError as error:
             if refused and not allowed:
                 message = f"The download redirects to {refused[0]}; not followed"
                 raise RefusedRedirectError(message, detail=name) from error
@@ -341,7 +328,6 @@ def _is_local_name(host: str) -> bool:
 
 
 async def _resolve(host: str, port: int | None, seconds: float) -> list[str]:
-    """The addresses of a name; none if it cannot be resolved in time."""
     try:
         async with asyncio.timeout(seconds):
             infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)

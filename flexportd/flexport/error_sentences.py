@@ -6,10 +6,11 @@ The message of the library, the operating system or the protocol is the `detail`
 import errno
 import socket
 import ssl
-from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 
 import aiohttp
+import msgspec
 from yarl import URL
 
 
@@ -33,31 +34,11 @@ class FailureKind(StrEnum):
     REDIRECT = "Flexport answered with a redirect, which is not followed"
 
 
-_STATUS_MESSAGES: Mapping[int, str] = {
-    401: "Flexport does not accept the API key or token",
-    403: "Flexport does not allow this account to do this",
-    404: "Flexport has no such object, or does not show it to this account",
-    407: FailureKind.PROXY,
-    408: "Flexport did not receive the whole request in time",
-    410: "Flexport no longer has this object",
-    429: "Flexport's rate limit is exceeded",
-    500: "Flexport had an internal error",
-    502: "Flexport is temporarily unavailable",
-    503: "Flexport is temporarily unavailable",
-    504: "Flexport is temporarily unavailable",
-}
-
-# By OpenSSL's codes (X509_V_ERR_*): what can be done about each differs.
-_CERTIFICATE_HINTS: Mapping[int, str] = {
-    9: "it is not valid yet; check this machine's clock",
-    10: "it has expired",
-    18: "it is self-signed",
-    19: "it is signed by an unknown authority",
-    20: "it is signed by an unknown authority",
-    62: "it is for another host name",
-    64: "it is for another address",
-}
-
+_TEXTS = msgspec.json.decode(
+    Path(__file__).with_name("error_sentences.json").read_bytes(), type=dict[str, dict[int, str]]
+)
+_STATUS_MESSAGES = _TEXTS["statuses"]
+_CERTIFICATE_HINTS = _TEXTS["certificates"]  # by OpenSSL's codes (X509_V_ERR_*): what can be done about each differs
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH}
 _CONNECTING = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 # The first that matches; proxy errors are a kind of connector errors, and so on.

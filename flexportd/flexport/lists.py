@@ -8,12 +8,14 @@ skipped, so an object that one pass lacks is not necessarily deleted.
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib import resources
 from urllib.parse import parse_qs, urlsplit
+
+import msgspec
 
 from flexportd.flexport.errors import MalformedResponseError
 
 PER_PAGE = 100  # the maximum; the real default is 10, not the documented 20
-HOURLY, DAILY, MONTHLY = timedelta(0), timedelta(hours=23), timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,47 +34,17 @@ class ListSpec:
     path: str
     changes: tuple[ChangeFilter, ...] = ()
     of_shipment: str | None = None
-    interval: timedelta = HOURLY
+    interval: timedelta = timedelta(0)  # each full sync
     has_detail: bool = True
 
 
-LISTS: Mapping[str, ListSpec] = {
-    "/shipment": ListSpec(
-        "/shipments",
-        (ChangeFilter("f.updated_at.gt", ("updated_at",), {"sort": "updated_at", "direction": "asc"}),),
-    ),
-    "/shipment_leg": ListSpec("/shipment_legs", of_shipment="f.shipment.id"),
-    "/ocean/shipment_container": ListSpec("/ocean/shipment_containers", of_shipment="f.shipment.id"),
-    "/ocean/shipment_container_leg": ListSpec("/ocean/shipment_container_legs"),
-    "/booking": ListSpec("/bookings", (ChangeFilter("f.created_at.gt", ("created_at",)),), of_shipment="f.shipment.id"),
-    "/purchase_orders/booking_line_item": ListSpec("/booking_line_items"),
-    "/purchase_order": ListSpec(
-        "/purchase_orders", (ChangeFilter("f.updated_at.gt", ("updated_at",)),), of_shipment="f.shipment.id"
-    ),
-    "/purchase_orders/line_item": ListSpec("/purchase_order_line_items"),
-    "/product": ListSpec("/products"),
-    # `last_updated_at` is null until an invoice is first adjusted: only both filters together find everything.
-    "/invoice": ListSpec(
-        "/invoices",
-        (
-            ChangeFilter("f.last_updated_at.gt", ("last_updated_at",)),
-            ChangeFilter("f.issued_at.gt", ("issued_at",)),
-        ),
-        of_shipment="f.shipment.id",
-    ),
-    "/commercial_invoice": ListSpec("/commercial_invoices", of_shipment="f.shipment.id"),
-    "/customs_entry": ListSpec("/customs_entries", of_shipment="f.shipment.id"),
-    "/document": ListSpec(
-        "/documents",
-        (ChangeFilter("f.uploaded_at.gt", ("file_metadata", "uploaded_at")),),
-        of_shipment="f.shipment.id",
-    ),
-    "/network/company": ListSpec("/network/companies", interval=DAILY),
-    "/company_entity": ListSpec("/network/company_entities", interval=DAILY),
-    "/network/contact": ListSpec("/network/contacts", interval=DAILY),
-    "/network/location": ListSpec("/network/locations", interval=DAILY),
-    "/place": ListSpec("/ports", interval=MONTHLY, has_detail=False),
-}
+LISTS = msgspec.json.decode(
+    resources.files("flexportd.flexport").joinpath("lists.json").read_bytes(), type=dict[str, ListSpec]
+)
+"""Each list by the `_object` of its rows.
+
+`last_updated_at` of an invoice is null until it is first adjusted: only both filters together find everything.
+"""
 EVENTS = "/events"
 # All lists, and the other paths that take a write.
 _PATHS = (

@@ -15,18 +15,9 @@ from typing import Any, Literal
 import msgspec
 
 LINKS = frozenset(("/api/refs/object", "/api/refs/collection"))
-_ALIASES = {
-    "/shipments": "/shipment",
-    "/commercial_invoices": "/commercial_invoice",
-    "/customs_entries": "/customs_entry",
-    "/company/entity": "/company_entity",
-    "/bookings/product_descriptions": "/bookings/product_description",
-    "/file_metadata": "/file/metadata",
-    "file/metadata": "/file/metadata",
-    "api/refs/object": "/api/refs/object",
-    "company_entity/vat_number": "/company_entity/vat_number",
-    "/network/contacts": "/network/contact",
-}
+_ALIASES = msgspec.json.decode(
+    resources.files("flexportd.flexport").joinpath("aliases.json").read_bytes(), type=dict[str, str]
+)
 
 _PLAIN = str | int | float | bool | None
 

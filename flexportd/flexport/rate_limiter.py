@@ -64,7 +64,9 @@ class RateLimiter:
             raise
 
     async def _wait_for_refill(self, turn: _Waiter) -> None:
-        seconds = self._until_token()
+        self._refill()
+        # Slightly more than exact: rounding must not leave the bucket just below one.
+        seconds = 0.0 if self._tokens >= 1 else (1 - self._tokens) / self.rate() + 1e-6
         if seconds <= 0:
             self._grant()
         if seconds <= 0 or self._sleeper is not None:
@@ -105,11 +107,6 @@ class RateLimiter:
         now = self._monotonic.seconds()
         self._tokens = min(self._burst, self._tokens + (now - self._filled) * self.rate())
         self._filled = now
-
-    def _until_token(self) -> float:
-        self._refill()
-        # Slightly more than exact: rounding must not leave the bucket just below one.
-        return 0.0 if self._tokens >= 1 else (1 - self._tokens) / self.rate() + 1e-6
 
     def _grant(self) -> None:
         """Grant the available tokens, then make sure that a waiting request sleeps until the next one."""

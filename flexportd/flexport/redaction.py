@@ -67,12 +67,7 @@ def _forms(values: tuple[str, ...]) -> tuple[bytes, ...]:
     for value in values:
         escaped = json.dumps(value)[1:-1]
         readable = json.dumps(value, ensure_ascii=False)[1:-1]
-        texts = (
-            value,
-            escaped,
-            readable,
-            *(text.translate(marks) for text in (escaped, readable) for marks in _ESCAPED),
-        )
+        texts = {value, *(text.translate(marks) for text in (escaped, readable) for marks in ({}, *_ESCAPED))}
         quoted = quote(value, safe="", errors="replace")
         lowered = re.sub("%..", lambda match: match[0].lower(), quoted)
         forms.update(text.encode("utf-8", "surrogatepass") for text in (*texts, quoted, lowered))

@@ -9,18 +9,8 @@ from typing import TypeVar
 import structlog
 
 from flexportd.clock import Clock, MonotonicClock
+from flexportd.flexport import errors
 from flexportd.flexport.circuit_breaker import Breaker
-from flexportd.flexport.errors import (
-    CircuitOpenError,
-    ErrorDetails,
-    FlexportError,
-    FlexportUnavailableError,
-    MalformedResponseError,
-    NotFoundAtFlexportError,
-    RateLimitedError,
-    UnauthorisedError,
-    UnknownOutcomeError,
-)
 from flexportd.flexport.oauth.auth import Auth
 from flexportd.flexport.rate_limiter import RateLimiter
 from flexportd.flexport.usage import Call, Purpose, UsageRecorder
@@ -67,7 +57,7 @@ class _Attempts:
     bearer: str = ""
     renewed: bool = False
     same: int = 0
-    before: FlexportError | None = None
+    before: errors.FlexportError | None = None
 
 
 def backoff(attempt: int, jitter: float) -> float:
@@ -90,10 +80,10 @@ class Deadline:
         """Seconds until the deadline; never below zero."""
         return max(0.0, self._end - self._monotonic.seconds())
 
-    def delay(self, attempt: int, error: FlexportError, jitter: float) -> float | None:
+    def delay(self, attempt: int, error: errors.FlexportError, jitter: float) -> float | None:
         """Seconds to wait after this error, or None if the deadline is earlier."""
         retry_after = error.response.retry_after
-        if retry_after is None and isinstance(error, RateLimitedError):
+        if retry_after is None and isinstance(error, errors.RateLimitedError):
             retry_after = min(_DEFAULT_RATE_LIMIT_WAIT, self._total / 2) * (1 + jitter / 5)
         wait = max(retry_after or 0.0, backoff(attempt, jitter))
         return wait if wait <= self.left() and self._total > 0 else None
@@ -128,10 +118,10 @@ class RetryingSender:
                 attempts.bearer = await self._auth.bearer()
                 probe = await self._acquire(request, attempts.deadline)
                 result = await self._run_attempt(attempts, attempt(attempts.bearer, stats), stats, probe=probe)
-            except FlexportError as error:
+            except errors.FlexportError as error:
                 try:
                     delay = await self._delay_before_retry(attempts, error, stats)
-                except FlexportError as final:
+                except errors.FlexportError as final:
                     _log_failure(attempts, final)
                     raise
                 await self._clock.sleep(delay)
@@ -139,26 +129,28 @@ class RetryingSender:
                 self._auth.report_result(request.resource, None)
                 return result
 
-    async def _delay_before_retry(self, attempts: _Attempts, error: FlexportError, stats: AttemptStats) -> float:
+    async def _delay_before_retry(self, attempts: _Attempts, error: errors.FlexportError, stats: AttemptStats) -> float:
         """Seconds to wait before the next attempt; raises the final error if there is none."""
         request = attempts.request
-        if isinstance(error, CircuitOpenError):
+        if isinstance(error, errors.CircuitOpenError):
             # The failure that opened it says more than that it is open.
             raise attempts.before or error from error
-        if isinstance(error, UnauthorisedError) and attempts.bearer:
+        if isinstance(error, errors.UnauthorisedError) and attempts.bearer:
             if not attempts.renewed and await self._auth.renew_rejected(attempts.bearer, request.resource):
                 attempts.renewed = True
                 return 0.0
             self._auth.report_result(request.resource, str(error), renewed=attempts.renewed)
             raise error
-        if not isinstance(error, RateLimitedError | FlexportUnavailableError | MalformedResponseError):
+        if not isinstance(
+            error, errors.RateLimitedError | errors.FlexportUnavailableError | errors.MalformedResponseError
+        ):
             if attempts.bearer:
                 self._auth.report_result(request.resource, None)
             raise error
-        if request.write and attempts.bearer and error.sent and not isinstance(error, RateLimitedError):
+        if request.write and attempts.bearer and error.sent and not isinstance(error, errors.RateLimitedError):
             message = f"The request was sent, but it is not known whether it took effect. {error}"
-            raise UnknownOutcomeError(message, error.response, detail=error.detail or request.name) from error
-        if isinstance(error, MalformedResponseError):
+            raise errors.UnknownOutcomeError(message, error.response, detail=error.detail or request.name) from error
+        if isinstance(error, errors.MalformedResponseError):
             attempts.same = attempts.same + 1 if error.repeats(attempts.before) else 0
             if attempts.same == _MAX_SAME:
                 raise error
@@ -176,7 +168,9 @@ class RetryingSender:
                 if request.purpose in _FAIL_FAST or wait > deadline.left():
                     reason = self.breaker.reason
                     message = f"Flexport failed too often in a row; no requests are sent for now. {reason}"
-                    raise CircuitOpenError(message, ErrorDetails(retry_after=wait), sent=False, detail=request.name)
+                    raise errors.CircuitOpenError(
+                        message, errors.ErrorDetails(retry_after=wait), sent=False, detail=request.name
+                    )
                 await self._clock.sleep(wait)
                 continue
             try:
@@ -184,7 +178,7 @@ class RetryingSender:
                     await self.limiter.acquire(request.purpose)
             except TimeoutError:
                 message = "Too many requests to Flexport are waiting; this one was not sent in time"
-                raise FlexportUnavailableError(message, sent=False, detail=request.name) from None
+                raise errors.FlexportUnavailableError(message, sent=False, detail=request.name) from None
             if self.breaker.wait() <= 0:
                 return self.breaker.enter()
             self.limiter.release(request.purpose, used=False)
@@ -199,11 +193,14 @@ class RetryingSender:
         try:
             result = await attempt
             slug, answered = None, True
-        except FlexportError as error:
+        except errors.FlexportError as error:
             slug = error.slug
-            if isinstance(error, RateLimitedError):
+            if isinstance(error, errors.RateLimitedError):
                 self.limiter.slow_down(started)
-            if isinstance(error, FlexportUnavailableError | MalformedResponseError) and not error.permanent:
+            if (
+                isinstance(error, errors.FlexportUnavailableError | errors.MalformedResponseError)
+                and not error.permanent
+            ):
                 failure, detail = str(error), error.detail
             answered = failure is None
             raise
@@ -216,9 +213,9 @@ class RetryingSender:
             self._usage.add(Call(request.purpose, request.resource, seconds, stats.bytes, retried, slug))
 
 
-def _log_failure(attempts: _Attempts, error: FlexportError) -> None:
+def _log_failure(attempts: _Attempts, error: errors.FlexportError) -> None:
     """Log why a request failed for good. The caller reports a missing object and an open circuit."""
-    write = log.debug if isinstance(error, CircuitOpenError | NotFoundAtFlexportError) else log.info
+    write = log.debug if isinstance(error, errors.CircuitOpenError | errors.NotFoundAtFlexportError) else log.info
     write(
         "flexport_request_failed",
         request=attempts.request.name,

@@ -19,15 +19,8 @@ from yarl import URL
 
 from flexportd.clock import Clock
 from flexportd.escape import escape_control
+from flexportd.flexport import errors
 from flexportd.flexport.error_sentences import FailureKind, classify_failure, exception_message
-from flexportd.flexport.errors import (
-    MAX_BODY,
-    ErrorDetails,
-    FlexportError,
-    FlexportUnavailableError,
-    MalformedResponseError,
-    ResponseTooLargeError,
-)
 
 CONNECT_TIMEOUT = 10.0  # seconds
 MAX_ERROR_BODY = 64 << 10  # bytes of a failure's body that are read: enough to parse its message
@@ -58,13 +51,13 @@ class Reply:
     received: datetime
     started_at: str | None = None  # a stamp on Flexport's clock, if that is known
 
-    def error_details(self, *, always: bool = False) -> ErrorDetails:
+    def error_details(self, *, always: bool = False) -> errors.ErrorDetails:
         """What an error keeps of this; the beginning of the body only for a failure, or `always`."""
         now = http_date(self.headers.get("Date", "")) or self.received
         wait = retry_after(self.headers.get("Retry-After"), now)
         request_id = next((self.headers[name] for name in _REQUEST_IDS if self.headers.get(name)), None)
-        body = self.body[:MAX_BODY] if always or self.status >= 300 else b""
-        return ErrorDetails(
+        body = self.body[: errors.MAX_BODY] if always or self.status >= 300 else b""
+        return errors.ErrorDetails(
             self.status, escape_control(request_id, 100) if request_id else None, wait, body, self.started_at
         )
 
@@ -193,7 +186,7 @@ async def exchange(session: HttpSession, request: Request, clock: Clock, *, seco
             if not is_failure and len(body) > max_size:
                 details = Reply(response.status, response.headers, b"", started, received).error_details()
                 message = f"Flexport's answer is larger than {max_size} bytes"
-                raise ResponseTooLargeError(message, details, detail=describe(request))
+                raise errors.ResponseTooLargeError(message, details, detail=describe(request))
         return Reply(response.status, response.headers, bytes(body), started, received)
     finally:
         response.close()  # a response that was read to its end has released its connection already
@@ -223,7 +216,7 @@ async def open_response(
     if proxy is not None and url.scheme == "http" and response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         response.close()
         refusal = proxy.refusal(response.status, "", f"{url.host}:{url.port}")
-        raise FlexportUnavailableError(f"{describe(request)}: {refusal}", sent=False)
+        raise errors.FlexportUnavailableError(f"{describe(request)}: {refusal}", sent=False)
     return response
 
 
@@ -248,14 +241,14 @@ def translate_errors(
         is_network = isinstance(error, aiohttp.ClientError | OSError) and not isinstance(error, aiohttp.InvalidURL)
         if proxy is not None and progress is not None and not progress.connected and is_network:
             failure = proxy.failure(error, URL(request.url, encoded=True))
-            raise FlexportUnavailableError(f"{describe(request)}: {failure}", sent=False) from error
+            raise errors.FlexportUnavailableError(f"{describe(request)}: {failure}", sent=False) from error
         raise translate(error, request) from error
 
 
-def translate(error: Exception, request: Request) -> FlexportError:
+def translate(error: Exception, request: Request) -> errors.FlexportError:
     """The FlexportError for an error of aiohttp or the operating system, or a timeout."""
     is_malformed = classify_failure(error) is FailureKind.BROKEN
-    kind = MalformedResponseError if is_malformed else FlexportUnavailableError
+    kind = errors.MalformedResponseError if is_malformed else errors.FlexportUnavailableError
     text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
     reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return kind(

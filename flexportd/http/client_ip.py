@@ -12,7 +12,7 @@ from the right, and the first address that is not a trusted proxy is the client.
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Protocol
@@ -60,7 +60,8 @@ def client_of(request: Sender, trusted: Sequence[Network]) -> RemoteClient:
     peer = _peer(request)
     if peer is UNKNOWN or not _is_proxy(peer, trusted):
         return peer
-    for count, element in enumerate(_last_first(request.headers.getall("X-Forwarded-For", ()))):
+    lines = request.headers.getall("X-Forwarded-For", ())
+    for count, element in enumerate(part for line in reversed(lines) for part in reversed(line.split(","))):
         peer = forwarded_client(element) if count < MAX_PROXIES else UNKNOWN
         if peer is UNKNOWN or not _is_proxy(peer, trusted):
             break
@@ -125,12 +126,6 @@ def _peer(request: Sender) -> RemoteClient:
 
 def _is_proxy(client: RemoteClient, trusted: Sequence[Network]) -> bool:
     return client.address is None or _within(client.address, trusted)
-
-
-def _last_first(lines: Sequence[str]) -> Iterator[str]:
-    """The elements of all lines of a header, from the last to the first."""
-    for line in reversed(lines):
-        yield from reversed(line.split(","))
 
 
 def _within(address: Address, networks: Sequence[Network]) -> bool:

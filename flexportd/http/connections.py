@@ -21,7 +21,7 @@ import struct
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import structlog
 from aiohttp import web
@@ -279,14 +279,9 @@ class PendingResponse:
     render: Callable[[asyncio.Future[Any]], bytes]
 
 
-class ImmediateHandler(Protocol):
-    """Answers what needs neither a request object nor a task of its own."""
-
-    def __call__(self, message: RawRequestMessage, body: bytes, remote: str | None) -> bytes | PendingResponse | None:
-        """The response to send. None: the request takes the normal path, as if it had not been seen here.
-
-        `remote` is the address of the peer.
-        """
+ImmediateHandler = Callable[[RawRequestMessage, bytes, str | None], bytes | PendingResponse | None]
+"""Answers what needs neither a request object nor a task of its own: the response to send for a message with its body
+from the address of a peer. None: the request takes the normal path, as if it had not been seen here."""
 
 
 class ClientConnection(RequestHandler):
@@ -485,11 +480,7 @@ class ClientConnection(RequestHandler):
             self._pool.set_reading(self)
 
     def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         """Respond to what is not HTTP, or too large."""
         if status != 400 or request.writer.output_size > 0:

@@ -32,9 +32,7 @@ PROBLEMS = msgspec.json.decode(Path(__file__).with_name("problem_types.json").re
 FLEXPORT_PROBLEMS = {slug: found for slug, found in PROBLEMS.items() if slug.startswith("flexport-")}
 """Slugs of errors of `flexportd.flexport`, which this layer does not import."""
 
-COMMON_PROBLEMS = ("internal-error", "database-unavailable", "response-timeout")
-"""Problems of every route."""
-
+COMMON_PROBLEMS = ("internal-error", "database-unavailable", "response-timeout")  # problems of every route
 AUTH_PROBLEMS = (
     "key-missing", "key-unknown", "key-revoked", "key-expired", "too-many-invalid-keys", "insufficient-scope",
     "forbidden", "rate-limited", "untrusted-proxy",
@@ -48,9 +46,7 @@ UPSTREAM_PROBLEMS = (
 )  # fmt: skip
 """Problems of routes that send a request to Flexport."""
 
-REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
-"""The request id in logs and problem documents."""
-
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)  # the request id in logs and problem documents
 STATUS_OF: dict[type[Exception], int] = {
     errors.InvalidError: 400,
     errors.ForbiddenError: 403,
@@ -63,24 +59,8 @@ STATUS_OF: dict[type[Exception], int] = {
 
 _DEFAULT_RETRY_AFTER = 30  # seconds, where Flexport does not say when
 
-TITLES = {
-    400: "Invalid request",
-    401: "Not authorised",
-    403: "Not allowed",
-    404: "Not found",
-    405: "Method not allowed",
-    408: "Request timeout",
-    409: "Conflict",
-    413: "Too large",
-    410: "Gone",
-    415: "Media type not supported",
-    416: "Range not satisfiable",
-    417: "Expectation failed",
-    429: "Too many requests",
-    500: "Internal error",
-    502: "Invalid response from Flexport",
-    503: "Temporarily unavailable",
-}
+TITLES = msgspec.json.decode(Path(__file__).with_name("titles.json").read_bytes(), type=dict[int, str])
+"""The title of a problem by its status."""
 
 
 def problem(

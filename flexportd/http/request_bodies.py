@@ -8,7 +8,6 @@ longest is aborted, unless it has only just started; otherwise the new one is re
 
 import asyncio
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
 from aiohttp import web
@@ -132,9 +131,7 @@ class Reservation:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.size:
             self._budget.release(self)
 

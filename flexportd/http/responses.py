@@ -37,8 +37,7 @@ _PAGE_REFERRER_POLICY = "same-origin"  # with "no-referrer" the forms of a page 
 
 _SECURITY_HEADERS = dict(line.split(": ", 1) for line in SECURITY_HEADERS.strip().split("\r\n"))
 
-LARGE = 64 << 10
-"""Bytes of a body beyond which a response waits until the client has read most of it."""
+LARGE = 64 << 10  # bytes of a body beyond which a response waits until the client has read most of it
 
 
 def add_security_headers(response: web.StreamResponse) -> None:

@@ -6,25 +6,12 @@ Of our modules it may import only `flexportd.errors`. Other packages use only wh
 from flexportd.settings.addresses import ListenAddress, environment_note
 from flexportd.settings.docs import render_docs, render_example, render_initial
 from flexportd.settings.loader import LoadedConfig, describe_values, load, open_access_warning
-from flexportd.settings.model import Settings
 from flexportd.settings.schema import changed_keys
+from flexportd.settings.sections import Settings
 from flexportd.settings.value_types import UNLIMITED, Rate, format_duration, parse_duration, parse_rate
 
 __all__ = [
-    "UNLIMITED",
-    "ListenAddress",
-    "LoadedConfig",
-    "Rate",
-    "Settings",
-    "changed_keys",
-    "describe_values",
-    "environment_note",
-    "format_duration",
-    "load",
-    "open_access_warning",
-    "parse_duration",
-    "parse_rate",
-    "render_docs",
-    "render_example",
-    "render_initial",
-]
+    "UNLIMITED", "ListenAddress", "LoadedConfig", "Rate", "Settings", "changed_keys", "describe_values",
+    "environment_note", "format_duration", "load", "open_access_warning", "parse_duration", "parse_rate",
+    "render_docs", "render_example", "render_initial",
+]  # fmt: skip

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
 from yarl import URL
 
-from flexportd.settings.value_types import ValueType, show_list
+from flexportd.settings.value_types import ValueType, ensure, show_list
 
 ANY_ORIGIN = "*"
 _SOCKET_PATH_LIMIT = 107  # bytes: the kernel's limit for the path of a Unix socket, without the final NUL
@@ -73,7 +73,10 @@ def parse_listen(value: object) -> ListenAddress:
     if not isinstance(value, str):
         raise ValueError(_EXPECTED_LISTEN)  # noqa: TRY004 (pydantic collects ValueError only)
     if value.startswith("unix:"):
-        return ListenAddress(None, None, _socket_path(value.removeprefix("unix:")))
+        path = value.removeprefix("unix:")
+        if not path.startswith("/") or "\0" in path:
+            raise ValueError("expected an absolute path after unix:, such as unix:/run/flexportd/http.sock")
+        return ListenAddress(None, None, check_socket_path(Path(path)))
     match = _ENTRY.fullmatch(value)
     if match is None:
         raise ValueError(_EXPECTED_LISTEN + _listen_hint(value))
@@ -105,16 +108,11 @@ def parse_network(value: object) -> Network:
     except ValueError:
         raise ValueError(expected) from None
     try:
-        return _unmapped(ip_network(value))
+        network = ip_network(value)
     except ValueError:
         raise ValueError(f"this is an address within a network; expected the network {loose}") from None
-
-
-def _unmapped(network: Network) -> Network:
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
-    if mapped is None or network.prefixlen < 96:
-        return network
-    return IPv4Network((mapped, network.prefixlen - 96))
+    return network if mapped is None or network.prefixlen < 96 else IPv4Network((mapped, network.prefixlen - 96))
 
 
 def check_url(value: str) -> str:
@@ -167,12 +165,6 @@ def _normalise_host(host: str) -> str:
         if address.scope_id is not None and not address.is_link_local:
             raise ValueError("only a link-local address (fe80::) can have an interface")
     return str(address)
-
-
-def _socket_path(text: str) -> Path:
-    if not text.startswith("/") or "\0" in text:
-        raise ValueError("expected an absolute path after unix:, such as unix:/run/flexportd/http.sock")
-    return check_socket_path(Path(text))
 
 
 def _listen_hint(value: str) -> str:
@@ -284,27 +276,15 @@ def environment_note(proxy: ProxyUrl | None, environ: Mapping[str, str]) -> str 
     )
 
 
-def _one_or_many(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def _check_distinct(value: Sequence[ListenAddress]) -> Sequence[ListenAddress]:
+def _are_distinct(value: Sequence[ListenAddress]) -> bool:
     fixed = [entry for entry in value if entry.port != 0]
-    if not value or len(set(fixed)) != len(fixed):
-        raise ValueError("expected one or more different addresses")
-    return value
-
-
-def _check_any_alone(value: Sequence[str]) -> Sequence[str]:
-    if ANY_ORIGIN in value and len(value) > 1:
-        raise ValueError('"*" allows every origin; remove the others')
-    return value
+    return bool(value) and len(set(fixed)) == len(fixed)
 
 
 Listens = Annotated[
     tuple[Annotated[ListenAddress, PlainValidator(parse_listen)], ...],
-    BeforeValidator(_one_or_many),
-    AfterValidator(_check_distinct),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    ensure(_are_distinct, "expected one or more different addresses"),
     ValueType("text or list of texts, each host:port, [IPv6]:port or unix:/path", kind="list", show=show_list),
 ]
 Networks = Annotated[
@@ -318,7 +298,7 @@ Url = Annotated[str, AfterValidator(check_url), ValueType("http(s) address", art
 Route = Annotated[str, AfterValidator(check_route), ValueType("path of a URL")]
 Origins = Annotated[
     tuple[Annotated[str, BeforeValidator(parse_origin)], ...],
-    AfterValidator(_check_any_alone),
+    ensure(lambda value: ANY_ORIGIN not in value or len(value) == 1, '"*" allows every origin; remove the others'),
     ValueType("list of origins", kind="list", show=show_list, missing="none"),
 ]
 ForwardProxy = Annotated[

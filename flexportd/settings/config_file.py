@@ -26,6 +26,8 @@ _ASSIGNMENT = re.compile(rf"[ \t]*({_PATH})[ \t]*=")
 _PARTS = re.compile(_PART)
 # What opens, closes or hides brackets in a value.
 _TOKEN = re.compile(r'''"""|\'\'\'|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|#.*|[\[\]{}]''')
+# The rest of a multi-line string; one or two further quotes belong to its content.
+_END_OF_STRING = {'"""': re.compile(r'(?:\\.|[^"\\]|"(?!""))*"""+'), "'''": re.compile(r"(?:[^']|'(?!''))*'''+")}
 # Starting only where a part starts keeps the search linear.
 _TOO_DEEP = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PART}[ \t]{{0,8}}\.[ \t]{{0,8}}){{33}}")
 
@@ -187,10 +189,10 @@ class _Value:
         at = 0
         while at < len(text):
             if self._quotes:
-                end = _end_of_string(text, self._quotes, at)
-                if end < 0:
+                end = _END_OF_STRING[self._quotes].match(text, at)
+                if end is None:
                     return
-                at, self._quotes = end, ""
+                at, self._quotes = end.end(), ""
             match = _TOKEN.search(text, at)
             if match is None:
                 return
@@ -201,13 +203,6 @@ class _Value:
                 self._depth += 1
             elif mark in "]}":
                 self._depth -= 1
-
-
-def _end_of_string(text: str, quotes: str, start: int) -> int:
-    """The end of a multi-line string, or -1; one or two further quotes belong to its content."""
-    pattern = r'(?:\\.|[^"\\]|"(?!""))*"""+' if quotes == '"""' else r"(?:[^']|'(?!''))*'''+"
-    match = re.compile(pattern).match(text, start)
-    return match.end() if match else -1
 
 
 def _parts(path: str) -> tuple[str, ...]:

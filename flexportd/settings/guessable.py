@@ -105,7 +105,6 @@ def _outside_runs(text: str) -> tuple[str, int]:
 
 
 def _is_words(text: str) -> bool:
-    """Whether a text consists of common words."""
     if not 0 < len(text) <= _MAX_LENGTH:
         return False
     ends = {0}

@@ -12,8 +12,8 @@ from flexportd.settings import defaults
 from flexportd.settings.addresses import environment_note, is_loopback
 from flexportd.settings.config_file import ConfigFile, find_file, read_file
 from flexportd.settings.errors import DEFAULT, Problems, SourcedValue, explain, refuse_stray_path
-from flexportd.settings.model import Settings, nest
 from flexportd.settings.schema import key_specs, value_of
+from flexportd.settings.sections import Settings, nest
 from flexportd.settings.sources import Sources
 from flexportd.settings.stray_characters import stray_characters
 
@@ -83,7 +83,6 @@ def describe_values(loaded: LoadedConfig) -> list[tuple[str, str, str]]:
 
 
 def _environment_defaults(environ: Mapping[str, str]) -> dict[str, SourcedValue]:
-    """The defaults that depend on the environment."""
     result = {
         "storage.data_dir": _folder(defaults.data_folder(environ), environ, "STATE_DIRECTORY"),
         "storage.cache_dir": _folder(defaults.cache_folder(environ), environ, "CACHE_DIRECTORY"),

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from flexportd.settings.model import Settings
+from flexportd.settings.sections import Settings
 from flexportd.settings.value_types import ValueType
 
 # The keys that can change while flexportd runs.

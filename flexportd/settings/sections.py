@@ -10,19 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
 
-from flexportd.settings import defaults
-from flexportd.settings.addresses import (
-    AllowedNetworks,
-    ForwardProxy,
-    Listens,
-    Networks,
-    Origins,
-    Route,
-    Url,
-    check_socket_path,
-)
+from flexportd.settings import addresses, defaults
 from flexportd.settings.defaults import default_lifetimes, profile, profile_names
 from flexportd.settings.value_types import (
     Duration,
@@ -39,6 +29,7 @@ from flexportd.settings.value_types import (
     WebhookSecrets,
     Whole,
     Words,
+    ensure,
     format_duration,
     key,
     show_list,
@@ -78,12 +69,6 @@ class SectionModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
 
 
-def _check_environment(value: str) -> str:
-    if value not in profile_names():
-        raise ValueError(f"expected one of {', '.join(profile_names())}")
-    return value
-
-
 def _from_profile(data: dict[str, Any]) -> Any:
     return profile(data.get("environment", "production"))
 
@@ -105,22 +90,28 @@ def _check_timezone(value: str) -> str:
 class FlexportSettings(SectionModel):
     """Flexport's API: address, credentials, request limits."""
 
-    environment: Annotated[Line, AfterValidator(_check_environment)] = key(
+    environment: Annotated[
+        Line, ensure(lambda name: name in profile_names(), f"expected one of {', '.join(profile_names())}")
+    ] = key(
         "production",
         "The profile that supplies base_url, token_url and audience: production, or sandbox for `flexportd sandbox`.",
     )
-    base_url: Url = key(lambda data: _from_profile(data).base_url, "The base URL of Flexport's API.", **_BY_PROFILE)
+    base_url: addresses.Url = key(
+        lambda data: _from_profile(data).base_url, "The base URL of Flexport's API.", **_BY_PROFILE
+    )
     api_version: Literal["2"] = key("2", "The version of Flexport's API to use.")
     api_key: Token | None = key(
         None, "A Flexport API key. Use either this, or client_id and client_secret.", sample="..."
     )
     client_id: Line | None = key(None, "The client ID of Flexport API credentials (OAuth).", sample="...")
     client_secret: Token | None = key(None, "The client secret that belongs to client_id.", sample="...")
-    token_url: Url = key(lambda data: _from_profile(data).token_url, "The URL that issues access tokens.", **_TOKENS)
+    token_url: addresses.Url = key(
+        lambda data: _from_profile(data).token_url, "The URL that issues access tokens.", **_TOKENS
+    )
     audience: Line = key(
         lambda data: _from_profile(data).audience, "The audience to request access tokens for.", **_BY_PROFILE
     )
-    proxy: ForwardProxy | None = key(
+    proxy: addresses.ForwardProxy | None = key(
         None,
         "The HTTP proxy for every request to Flexport: API, tokens and files. HTTP_PROXY and HTTPS_PROXY of the "
         "environment are not used.",
@@ -145,7 +136,7 @@ class FlexportSettings(SectionModel):
 class WebhookSettings(SectionModel):
     """Webhooks from Flexport."""
 
-    path: Route = key("/webhooks/flexport", "The path that receives Flexport's webhooks.")
+    path: addresses.Route = key("/webhooks/flexport", "The path that receives Flexport's webhooks.")
     secrets: WebhookSecrets = key(
         (),
         "The secrets that Flexport signs webhooks with. Any of them may match, so that they can be rotated.",
@@ -154,7 +145,7 @@ class WebhookSettings(SectionModel):
     )
     allow_sha1: Switch = key(False, "Accept a SHA-1 signature when no SHA-256 signature is sent.")
     max_body: Size = key("8MiB", "The maximum size of a webhook. Events embed whole shipments.", ge=1024, le=2**28)
-    allowed_networks: AllowedNetworks = key(
+    allowed_networks: addresses.AllowedNetworks = key(
         (), "Accept webhooks only from clients in these networks. Empty: from everywhere.", shown="[]"
     )
     max_pending: Whole = key(
@@ -165,17 +156,17 @@ class WebhookSettings(SectionModel):
 class ServerSettings(SectionModel):
     """The web server."""
 
-    listen: Listens = key(
+    listen: addresses.Listens = key(
         "127.0.0.1:8080",
         "The addresses to listen on. Port 0 chooses a free port. A name means all of its addresses; 0.0.0.0 means "
         "all IPv4 addresses and [::] all IPv6 addresses, and neither includes the other.",
     )
-    public_url: Url | None = key(
+    public_url: addresses.Url | None = key(
         None,
         "The URL under which people reach flexportd, used in links and to recognize its own pages.",
         sample="https://freight.example.com",
     )
-    trusted_proxies: Networks = key(
+    trusted_proxies: addresses.Networks = key(
         (),
         "Trust X-Forwarded-For, -Proto and -Host from these proxies. The peer on a Unix socket is always trusted.",
         shown="[]",
@@ -221,7 +212,7 @@ class StorageSettings(SectionModel):
         shown="$CACHE_DIRECTORY, else ~/.cache/flexportd",
         sample="/var/cache/flexportd",
     )
-    control_socket: Annotated[FilePath, AfterValidator(check_socket_path)] = key(
+    control_socket: Annotated[FilePath, AfterValidator(addresses.check_socket_path)] = key(
         lambda data: defaults.control_socket(os.environ, data.get("data_dir", Path("/"))),
         "The Unix socket through which commands reach the daemon.",
         shown="$RUNTIME_DIRECTORY/control.sock, else control.sock in data_dir",
@@ -286,36 +277,22 @@ class DocumentsSettings(SectionModel):
     )
 
 
-def _lifetime(kind: str, what: str) -> Any:
-    return key(default_lifetimes()[kind], f"How long to cache {what}.")
+# The lifetimes of resources come first, in the same order.
+_KINDS = dict(zip(default_lifetimes(), RESOURCES, strict=False))
+_CACHED = {kind: f"responses about {name.replace('_', ' ')}" for kind, name in _KINDS.items()} | {
+    "invoice": "responses about freight invoices",
+    "timeline": "timelines of shipments",
+    "page": "pages of the dashboard, and responses of no other type here",
+    "file": "files of documents",
+}
+_LIFETIMES: dict[str, Any] = {
+    kind: (Duration, key(default, f"How long to cache {_CACHED[kind]}."))
+    for kind, default in default_lifetimes().items()
+}
 
 
-class Lifetimes(SectionModel):
+class Lifetimes(create_model("Lifetimes", __base__=SectionModel, **_LIFETIMES)):  # type: ignore[misc]  # made of data
     """How long to cache each type of response; `0s` disables caching."""
-
-    shipment: Duration = _lifetime("shipment", "responses about shipments")
-    leg: Duration = _lifetime("leg", "responses about legs")
-    container: Duration = _lifetime("container", "responses about containers")
-    container_leg: Duration = _lifetime("container_leg", "responses about container legs")
-    product: Duration = _lifetime("product", "responses about products")
-    invoice: Duration = _lifetime("invoice", "responses about freight invoices")
-    commercial_invoice: Duration = _lifetime("commercial_invoice", "responses about commercial invoices")
-    booking: Duration = _lifetime("booking", "responses about bookings")
-    booking_line_item: Duration = _lifetime("booking_line_item", "responses about booking line items")
-    purchase_order: Duration = _lifetime("purchase_order", "responses about purchase orders")
-    purchase_order_line_item: Duration = _lifetime(
-        "purchase_order_line_item", "responses about purchase order line items"
-    )
-    document: Duration = _lifetime("document", "responses about documents")
-    customs_entry: Duration = _lifetime("customs_entry", "responses about customs entries")
-    company: Duration = _lifetime("company", "responses about companies")
-    company_entity: Duration = _lifetime("company_entity", "responses about company entities")
-    contact: Duration = _lifetime("contact", "responses about contacts")
-    location: Duration = _lifetime("location", "responses about locations")
-    port: Duration = _lifetime("port", "responses about ports")
-    timeline: Duration = _lifetime("timeline", "timelines of shipments")
-    page: Duration = _lifetime("page", "pages of the dashboard, and responses of no other type here")
-    file: Duration = _lifetime("file", "files of documents")
 
 
 class CacheSettings(SectionModel):
@@ -340,7 +317,7 @@ class ApiSettings(SectionModel):
         shown="true, unless listen is loopback only and neither public_url nor trusted_proxies is set",
         sample=True,
     )
-    cors_origins: Origins = key(
+    cors_origins: addresses.Origins = key(
         (),
         'Allow pages of these origins to call the API. ["*"] allows all; it needs keys to be required.',
         shown="[]",
@@ -422,3 +399,68 @@ class LogSettings(SectionModel):
     level: Literal["debug", "info", "warning", "error"] = key("info", "The minimum level of log lines.")
     format: Literal["auto", "console", "json"] = key("auto", "auto: console on a terminal, otherwise JSON.")
     access: Switch = key(True, "Log each request (level info), except webhooks: those are logged as events.")
+
+
+class Settings(SectionModel):
+    """All sections."""
+
+    flexport: FlexportSettings = Field(default_factory=FlexportSettings)
+    webhook: WebhookSettings = Field(default_factory=WebhookSettings)
+    server: ServerSettings = Field(default_factory=ServerSettings)
+    storage: StorageSettings = Field(default_factory=StorageSettings)
+    queue: QueueSettings = Field(default_factory=QueueSettings)
+    sync: SyncSettings = Field(default_factory=SyncSettings)
+    documents: DocumentsSettings = Field(default_factory=DocumentsSettings)
+    cache: CacheSettings = Field(default_factory=CacheSettings)
+    api: ApiSettings = Field(default_factory=ApiSettings)
+    dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
+    exceptions: ExceptionsSettings = Field(default_factory=ExceptionsSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+
+    @field_validator("api")
+    @classmethod
+    def _any_origin_with_keys_alone(cls, value: ApiSettings, info: ValidationInfo) -> ApiSettings:
+        if (
+            addresses.ANY_ORIGIN in value.cors_origins
+            and "server" in info.data
+            and not value.keys_required(info.data["server"])
+        ):
+            raise RuleError('cors_origins = ["*"] lets every web page read all data: it requires require_key = true')
+        return value
+
+    @property
+    def keys_required(self) -> bool:
+        """Whether every client on the network needs a key."""
+        return self.api.keys_required(self.server)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret of the configuration, to be redacted in logs and stored responses."""
+        secrets = (*self.webhook.secrets, self.flexport.api_key, self.flexport.client_secret)
+        values = tuple(secret.get_secret_value() for secret in secrets if secret is not None)
+        return values if self.flexport.proxy is None else (*values, *self.flexport.proxy.secrets)
+
+    @classmethod
+    def for_tests(cls, directory: Path, **overrides: object) -> "Settings":
+        """Settings that touch nothing outside `directory`; `overrides` are dotted keys with values as in a file."""
+        values: dict[str, object] = {
+            "webhook.secrets": ["test-secret-0123456789"],
+            "server.listen": "127.0.0.1:0",
+            "storage.data_dir": directory / "data",
+            "storage.cache_dir": directory / "cache",
+            "storage.control_socket": directory / "control.sock",
+            "log.access": False,
+        }
+        return cls.model_validate(nest(values | overrides))
+
+
+def nest(values: dict[str, object]) -> dict[str, Any]:
+    """Dotted keys as nested tables."""
+    root: dict[str, Any] = {}
+    for dotted, value in values.items():
+        *tables, name = dotted.split(".")
+        table = root
+        for part in tables:
+            table = table.setdefault(part, {})
+        table[name] = value
+    return root

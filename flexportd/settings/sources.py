@@ -205,7 +205,6 @@ def _stray_in_variable(text: str, value: object, *, is_secret: bool) -> str | No
 
 
 def _stray_lines(text: str) -> str | None:
-    """The stray characters of a file with one secret per line."""
     lines = ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
     described = ((number, stray_characters(line, anywhere=True)) for number, line in lines)
     return next((f"in line {number} {stray}" for number, stray in described if stray), None)

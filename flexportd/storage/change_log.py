@@ -5,14 +5,13 @@ and there is one writer, so a reader that sees an entry sees all before it.
 """
 
 import functools
-import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from flexportd.errors import ExpiredError, InvalidError
-from flexportd.storage.statements import queries
+from flexportd.storage.statements import Repository, json_text
 
 
 class WrittenObject(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -31,15 +30,11 @@ class WrittenObject(msgspec.Struct, frozen=True, gc=False, array_like=True):
         return self.changed_fields is None or not fields.isdisjoint(self.changed_fields.split())
 
 
-States = Mapping[str, Sequence[WrittenObject]]
-"""Table -> what was written of it."""
-
+States = Mapping[str, Sequence[WrittenObject]]  # table -> what was written of it
 Positions = Mapping[str, Sequence[tuple[int | str, Sequence[Any] | None]]]
 """Table without a history -> what was written of it: (id, what it was sorted by before; None for what is new)."""
 
-_COLUMNS = ("id", "at", "first_change", "last_change", "states", "events", "notices", "mark")
-decode_states = msgspec.json.Decoder(dict[str, list[WrittenObject]]).decode
-"""The states of an entry, of their JSON."""
+decode_states = msgspec.json.Decoder(dict[str, list[WrittenObject]]).decode  # the states of an entry, of their JSON
 decode_positions = msgspec.json.Decoder(dict[str, list[tuple[int | str, list[Any] | None]]]).decode
 """The places of an entry, of their JSON."""
 _decode_events = msgspec.json.Decoder(list[int]).decode
@@ -118,12 +113,11 @@ def time_number(at: str) -> int:
     return int("".join(filter(str.isdigit, at)))
 
 
-class Journal:
+class Journal(Repository):
     """Reads and writes `journal`."""
 
-    def __init__(self, raw: sqlite3.Connection) -> None:
-        self._raw = raw
-        self._sql = {name: sql.replace("{columns}", ", ".join(_COLUMNS)) for name, sql in queries("change_log").items()}
+    family = "change_log"
+    columns = ("id", "at", "first_change", "last_change", "states", "events", "notices", "mark")
 
     def add(
         self,
@@ -135,21 +129,21 @@ class Journal:
     ) -> None:
         """Note what this transaction does; nothing for nothing."""
         if changes or states or events or notices:
-            told = (msgspec.json.encode(part).decode() if part else None for part in (states, events, notices))
-            self._raw.execute(self._sql["add"], (at, *(changes or (None, None)), *told))
+            told = (json_text(part) if part else None for part in (states, events, notices))
+            self._run("add", at, *(changes or (None, None)), *told)
 
     def save_positions(self, at: str, places: Positions) -> None:
         """Note where rows stood that this transaction moves in their lists; nothing for nothing."""
         if places:
-            self._raw.execute(self._sql["place"], (at, msgspec.json.encode(places).decode()))
+            self._run("place", at, json_text(places))
 
     def last(self) -> int:
         """The number of the newest entry; 0 before the first."""
-        return self._raw.execute(self._sql["last"]).fetchone()[0] or 0
+        return self._run("last").fetchone()[0] or 0
 
     def first(self) -> int:
         """The number of the oldest entry that is kept; 0 before the first."""
-        return self._raw.execute(self._sql["first"]).fetchone()[0] or 0
+        return self._run("first").fetchone()[0] or 0
 
     def origin(self, number: int) -> str:
         """What tells this history from any other in which a list was read at this number of the journal.
@@ -157,8 +151,8 @@ class Journal:
         It is the mark of that entry; where that one is not kept, of the oldest that is; before the first entry, the
         mark of the store.
         """
-        row = self._raw.execute(self._sql["mark_from"], (number,)).fetchone()
-        return self.store_id() if row is None else row[0]
+        mark = self._text("mark_from", number)
+        return self.store_id() if mark is None else mark
 
     def entry_at(self, since: int) -> int:
         """The number of the journal that a cursor carries, or that of the newest entry up to the time that it carries.
@@ -169,8 +163,7 @@ class Journal:
             return since
         text = f"{since:017}"
         at = f"{text[:4]}-{text[4:6]}-{text[6:8]}T{text[8:10]}:{text[10:12]}:{text[12:14]}.{text[14:]}Z"
-        found = self._raw.execute(self._sql["up_to"], (at,)).fetchone()
-        return 0 if found is None else int(found[0])
+        return int(self._text("up_to", at) or 0)
 
     def origin_of(self, since: int) -> str:
         """`origin` for what a cursor carries; the mark of the store where no such entry is kept."""
@@ -191,33 +184,27 @@ class Journal:
 
     def store_id(self) -> str:
         """The mark of this store, whatever it holds."""
-        found: str = self._raw.execute(self._sql["store_id"]).fetchone()[0]
-        return found
+        return str(self._text("store_id"))
 
     def after(self, number: int, limit: int) -> list[JournalEntry]:
         """The entries behind one, oldest first. Consumers that read the same ones share what is decoded."""
-        return [_entry(row) for row in self._raw.execute(self._sql["after"], (number, limit))]
+        return [_entry(row) for row in self._run("after", number, limit)]
 
     def history_before(self, number: int) -> int:
         """The last row of the history that was written before an entry which wrote none; 0 for none."""
-        found: int = self._raw.execute(self._sql["history_before"], (number,)).fetchone()[0]
-        return found
+        return self._count("history_before", number)
 
     def history_rows(self, entry: JournalEntry) -> list[HistoryRow]:
         """The rows of the history that an entry wrote, as many as are still kept."""
-        return (
-            [HistoryRow(*row) for row in self._raw.execute(self._sql["moved"], entry.changes)] if entry.changes else []
-        )
+        return self._all(HistoryRow, "moved", *entry.changes) if entry.changes else []
 
     def finished_events(self, seqs: Sequence[int]) -> dict[int, FinishedEvent]:
         """The events at these places, as many as are still kept."""
-        rows = self._raw.execute(self._sql["happened"], (msgspec.json.encode(seqs).decode(),)) if seqs else ()
-        return {row[0]: FinishedEvent(*row) for row in rows}
+        return {event.seq: event for event in self._all(FinishedEvent, "happened", json_text(seqs))} if seqs else {}
 
     def shipments_of(self, seqs: Sequence[int]) -> list[int]:
         """The shipments that the events at these places belong to, each once."""
-        rows = self._raw.execute(self._sql["shipments_of"], (msgspec.json.encode(seqs).decode(),)) if seqs else ()
-        return [row[0] for row in rows]
+        return self._first_column("shipments_of", json_text(seqs)) if seqs else []
 
 
 @functools.lru_cache(maxsize=_CACHED_ENTRIES)

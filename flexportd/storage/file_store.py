@@ -199,7 +199,6 @@ class Archive:
 
 
 def _fsync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

@@ -4,31 +4,9 @@ import contextlib
 import sqlite3
 import sys
 from collections.abc import Iterator
+from importlib import resources
 
 from flexportd.storage.migrate import migrations, split_statements
-
-_INTRO = """# Schema
-
-Generated from the migrations by `make docs`; schema version {version}.
-
-The database is `flexportd.db` in `data_dir`. Open it read-only (`sqlite3 'file:flexportd.db?mode=ro'`, Datasette,
-DuckDB, Metabase): reading never disturbs the daemon. Times are ISO 8601 UTC text of fixed width, so text order is time
-order; a `moment` such as `estimated_arrival` carries the offset of its place, and `<name>_at` beside it is the same
-instant in UTC. Lists and objects are JSON text, for SQLite's `json_each` and `->>`. `raw` is Flexport's own JSON.
-
-| column | meaning |
-|---|---|
-| `as_of` | Flexport's time of the state |
-| `seq` | our order of arrival; breaks ties of `as_of` |
-| `source` | what brought the state: `webhook`, `events`, `sync` or `write` |
-| `synced_at` | our time of storing it |
-| `first_seen_at` | when we first heard of the object |
-| `removed_at` | when Flexport no longer had it; null while it has |
-| `older` | fields of `raw` that the newest snapshot did not carry, with their own `as_of` |
-| `digest` | of `raw`, where that is a whole answer of Flexport's |
-
-Views have names that begin with `v_` and give a row for each entry of a list.
-"""
 
 _INDEXES = "SELECT sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? AND sql NOT NULL ORDER BY name"
 
@@ -79,7 +57,8 @@ def script() -> str:
 def render() -> str:
     """`docs/schema.md`."""
     with _migrated() as (raw, version):
-        parts = [_INTRO.format(version=version)]
+        template = resources.files("flexportd.storage").joinpath("schema.md").read_text("utf-8")
+        parts = [template.format(version=version)]
         tables = raw.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table' ORDER BY name").fetchall()
         for name, sql in tables:
             parts.append(f"## {name}\n\n```sql\n{sql};\n")

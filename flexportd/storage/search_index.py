@@ -1,10 +1,7 @@
 """The search index: which objects there are to find, by which texts, and the index over parts of those."""
 
-import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
-
-import msgspec
 
 from flexportd.storage import substring_index
 from flexportd.storage.change_log import ConsumerState
@@ -12,7 +9,7 @@ from flexportd.storage.queries.filters import any_of, expression
 from flexportd.storage.queries.table import Key, Table
 from flexportd.storage.repositories.audiences import Audience
 from flexportd.storage.repositories.repository import Meta
-from flexportd.storage.statements import bulk_insert, queries
+from flexportd.storage.statements import Repository, bulk_insert, json_text
 
 STATE = "search_index"
 KIND_BITS = 40  # of an entry's id that number it within its kind
@@ -125,7 +122,7 @@ class Term(NamedTuple):
     def parameters(self) -> tuple[Any, ...]:
         """The values of what compares an entry with it."""
         last = SearchTerm(self.folded, self.begins).last_position
-        return self.folded, last, _json(self.kinds), self.literal, _json(self.all_kinds)
+        return self.folded, last, json_text(self.kinds), self.literal, json_text(self.all_kinds)
 
     @property
     def is_plain(self) -> bool:
@@ -136,38 +133,34 @@ class Term(NamedTuple):
 MatchGroup = tuple[int | None, int | None]
 """Within what several terms are looked for: (shipment, None), or (None, an object that belongs to no shipment)."""
 
-IndexChange = tuple[str, IndexedObject | None, IndexUpdate]
-"""(resource, what is stored, what should be)."""
+IndexChange = tuple[str, IndexedObject | None, IndexUpdate]  # (resource, what is stored, what should be)
 
 
-class SearchIndex:
+class SearchIndex(Repository):
     """Reads and writes the search index."""
 
-    def __init__(self, raw: sqlite3.Connection) -> None:
-        self._raw = raw
-        self._meta = Meta(raw)
-        self._sql = queries("search_index")
+    family = "search_index"
 
     def state(self) -> IndexState | None:
         """How far the index is; None before it was begun, and for one that an earlier version has made in its way."""
-        state = self._meta.load(STATE, IndexState)
+        state = Meta(self._raw).load(STATE, IndexState)
         return state if state is not None and state.way == substring_index.NAME else None
 
     def clear(self) -> None:
         """Forget all that is indexed."""
-        self._raw.execute(self._sql["clear_entries"])
-        self._raw.execute(self._sql["clear_objects"])
+        self._run("clear_entries")
+        self._run("clear_objects")
         substring_index.create(self._raw)
 
     def rows(self, table: Table, columns: Sequence[str], keys: Sequence[Key]) -> list[dict[str, Any]]:
         """These columns of the objects that exist among these ids."""
         sql = f"SELECT {', '.join(columns)} FROM {table.name} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 (declared names)
-        return [dict(zip(columns, row, strict=True)) for row in self._raw.execute(sql, (_json(keys),))]
+        return [dict(zip(columns, row, strict=True)) for row in self._raw.execute(sql, (json_text(keys),))]
 
     def stored(self, resource: str, keys: Sequence[Key]) -> dict[Key, IndexedObject]:
         """What is indexed of these objects."""
         found: dict[Key, IndexedObject] = {}
-        for row in self._raw.execute(self._sql["stored"], (resource, _json(keys))):
+        for row in self._run("stored", resource, json_text(keys)):
             key, number, shipment_id, title, removed_at, marks, entry, *texts = row
             if key not in found:
                 found[key] = IndexedObject(number, Label(shipment_id, title, removed_at, marks), {})
@@ -195,12 +188,12 @@ class SearchIndex:
                 stays = set(one.entries) if one.label.shipment_id == stored.label.shipment_id else set()
                 found.update(number for entry, number in stored.entries.items() if entry not in stays)
         marked = [one.key for name, stored, one in changes if name == "shipments" and _marks(stored) != _marks(one)]
-        found.update(row[0] for row in self._raw.execute(self._sql["belonging"], (_json(marked),)))
+        found.update(self._first_column("belonging", json_text(marked)))
         return list(found)
 
     def _indexed_texts(self, entries: Sequence[int]) -> dict[int, substring_index.Text]:
         """What the index over parts should hold of these entries, as they are stored now."""
-        return {number: tuple(text) for number, *text in self._raw.execute(self._sql["texts"], (_json(entries),))}
+        return {number: tuple(text) for number, *text in self._run("texts", json_text(entries))}
 
     def merge(self, *, begin: bool) -> bool:
         """A step of making the index over parts quicker; whether more are to come."""
@@ -212,14 +205,14 @@ class SearchIndex:
         held: Mapping[IndexEntry, int] = stored.entries if stored else {}
         if not wanted.entries:
             if stored:
-                self._raw.execute(self._sql["drop_object"], (stored.id,))
+                self._run("drop_object", stored.id)
             return
         if stored is None:
-            number = self._raw.execute(self._sql["add_object"], (resource, wanted.key, *wanted.label)).lastrowid or 0
+            number = self._run("add_object", resource, wanted.key, *wanted.label).lastrowid or 0
         else:
             number = stored.id
             if wanted.label != stored.label:
-                self._raw.execute(self._sql["change_object"], (*wanted.label, number))
+                self._run("change_object", *wanted.label, number)
             if wanted.label.shipment_id != stored.label.shipment_id:
                 kept = [(wanted.label.shipment_id, held[entry]) for entry in wanted.entries if entry in held]
                 self._raw.executemany(self._sql["move_entry"], kept)
@@ -228,12 +221,11 @@ class SearchIndex:
                 yield (self._next_id(entry.kind, numbers), number, wanted.label.shipment_id, *entry[1:])
 
     def _next_id(self, kind: int, numbers: dict[int, int]) -> int:
-        """The next entry of a kind."""
         if kind in numbers:
             numbers[kind] += 1
         else:
             first, last = id_range((kind,))
-            newest = self._raw.execute(self._sql["newest"], (first, last)).fetchone()[0]
+            newest = self._run("newest", first, last).fetchone()[0]
             numbers[kind] = first if newest is None else int(newest) + 1
         return numbers[kind]
 
@@ -253,11 +245,11 @@ class SearchIndex:
 
         For an audience, of documents those of `document_types` alone.
         """
-        values: tuple[str, ...] = (_json(ids), _json(kinds))
+        values: tuple[str, ...] = (json_text(ids), json_text(kinds))
         if audience is None:
-            return [IndexHit(*row) for row in self._raw.execute(self._sql["hits"], values)]
-        values = (*values, *audience.parameters, _json(list(document_types)))
-        return [IndexHit(*row) for row in self._raw.execute(self._sql["hits_of_audience"], values)]
+            return self._all(IndexHit, "hits", *values)
+        values = (*values, *audience.parameters, json_text(list(document_types)))
+        return self._all(IndexHit, "hits_of_audience", *values)
 
     def entries_with(self, term: Term, limit: int, marks: str = "", upto: int | None = None) -> list[int]:
         """The ids of the newest entries, up to one, that may hold a term, from the highest down.
@@ -279,7 +271,7 @@ class SearchIndex:
 
     def groups_with(self, ids: Sequence[int], term: Term) -> list[MatchGroup]:
         """Where these entries hold a term, each once."""
-        rows = self._raw.execute(self._sql["units"], (_json(ids), *term.parameters))
+        rows = self._run("units", json_text(ids), *term.parameters)
         return list(dict.fromkeys((shipment, None if shipment is not None else thing) for shipment, thing in rows))
 
     def groups_with_all(self, units: Sequence[MatchGroup], terms: Iterable[Term]) -> list[MatchGroup]:
@@ -299,11 +291,7 @@ class SearchIndex:
         )
 
     def _numbers(self, name: str, numbers: Sequence[int], term: Term) -> list[int]:
-        return (
-            [row[0] for row in self._raw.execute(self._sql[name], (_json(numbers), *term.parameters))]
-            if numbers
-            else []
-        )
+        return self._first_column(name, json_text(numbers), *term.parameters) if numbers else []
 
     def filters_of(self, terms: Sequence[Term]) -> dict[str, tuple[Any, ...]]:
         """How a list of shipments finds those that hold every term, by themselves or by what belongs to them.
@@ -316,12 +304,12 @@ class SearchIndex:
             if len(found) <= MAX_LISTED_ENTRIES and (len(terms) == 1 or not substring_index.is_short(term.folded)):
                 units = [unit for unit in self.groups_with(found, term) if unit[0] is not None]
                 kept = self.groups_with_all(units, [other for other in terms if other is not term])
-                return {"found": (_json(_split_groups(kept)[0]),)}
+                return {"found": (json_text(_split_groups(kept)[0]),)}
         return {f"holding_{number}": term.parameters for number, term in enumerate(terms, 1)}
 
     def titles(self, shipments: Sequence[int]) -> dict[int, tuple[int, str, str | None]]:
         """Of those of these shipments that are indexed: (its object, what a hit is called, when it was removed)."""
-        return {key: tuple(rest) for key, *rest in self._raw.execute(self._sql["titles"], (_json(shipments),))}
+        return {key: tuple(rest) for key, *rest in self._run("titles", json_text(shipments))}
 
 
 def id_range(kinds: Sequence[int]) -> tuple[int, int]:
@@ -330,7 +318,6 @@ def id_range(kinds: Sequence[int]) -> tuple[int, int]:
 
 
 def _removed_entries(changes: Sequence[IndexChange]) -> list[tuple[int]]:
-    """The entries that objects are no longer known by."""
     found: list[tuple[int]] = []
     for _, stored, wanted in changes:
         keep = set(wanted.entries)
@@ -339,15 +326,9 @@ def _removed_entries(changes: Sequence[IndexChange]) -> list[tuple[int]]:
 
 
 def _split_groups(units: Iterable[MatchGroup]) -> tuple[list[int], list[int]]:
-    """The shipments among these units, and the objects."""
     shipments = [shipment for shipment, _ in units if shipment is not None]
     return shipments, [number for _, number in units if number is not None]
 
 
 def _marks(one: IndexedObject | IndexUpdate | None) -> str:
-    """The marks that the texts of a shipment bear."""
     return one.label.marks if one is not None and one.entries else ""
-
-
-def _json(values: Sequence[Key]) -> str:
-    return msgspec.json.encode(values).decode()

@@ -3,12 +3,14 @@
 import functools
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from itertools import chain
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 _NAME = re.compile(r"^-- (\w+): .*$", re.MULTILINE)  # "-- name: what it answers" above each statement
 _GROUP_SIZES = (64, 16, 4, 1)  # rows of one statement: few sizes, so that each stays prepared
@@ -31,6 +33,42 @@ def queries(family: str, columns: tuple[str, ...] = ()) -> Mapping[str, str]:
         text = text.replace("{prefixed}", ", ".join(f"f.{name}" for name in columns))
     parts = _NAME.split(text)[1:]
     return {name: sql.strip().rstrip(";") for name, sql in zip(parts[::2], parts[1::2], strict=True)}
+
+
+class Repository:
+    """Runs the statements of one family on the connection of a transaction, which it neither opens nor commits."""
+
+    family: ClassVar[str]
+    columns: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self._raw = raw
+        self._sql = queries(self.family, self.columns)
+
+    def _run(self, name: str, *values: Any) -> sqlite3.Cursor:
+        return self._raw.execute(self._sql[name], values)
+
+    def _all(self, form: Callable[..., T], name: str, *values: Any) -> list[T]:
+        return [form(*row) for row in self._raw.execute(self._sql[name], values)]
+
+    def _one(self, form: Callable[..., T], name: str, *values: Any) -> T | None:
+        row = self._raw.execute(self._sql[name], values).fetchone()
+        return None if row is None else form(*row)
+
+    def _dicts(self, names: tuple[str, ...], name: str, *values: Any) -> list[dict[str, Any]]:
+        return [dict(zip(names, row, strict=True)) for row in self._raw.execute(self._sql[name], values)]
+
+    def _first_column(self, name: str, *values: Any) -> list[Any]:
+        return [row[0] for row in self._raw.execute(self._sql[name], values)]
+
+    def _text(self, name: str, *values: Any) -> str | None:
+        """The first value of the first row; None without one."""
+        row = self._raw.execute(self._sql[name], values).fetchone()
+        return None if row is None else row[0]
+
+    def _count(self, name: str, *values: Any) -> int:
+        """The number that the statement selects."""
+        return int(self._raw.execute(self._sql[name], values).fetchone()[0])
 
 
 def bulk_insert(raw: sqlite3.Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> int:

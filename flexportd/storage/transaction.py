@@ -4,6 +4,7 @@ import sqlite3
 
 from flexportd.storage.change_log import Journal
 from flexportd.storage.queries.as_of import Past
+from flexportd.storage.repositories.access import Keys, Shares
 from flexportd.storage.repositories.audiences import Audiences
 from flexportd.storage.repositories.calendar import CalendarEntries
 from flexportd.storage.repositories.changes import Changes
@@ -14,12 +15,10 @@ from flexportd.storage.repositories.exceptions import Exceptions
 from flexportd.storage.repositories.gaps import Gaps
 from flexportd.storage.repositories.items import Items
 from flexportd.storage.repositories.jobs import Jobs
-from flexportd.storage.repositories.keys import Keys
 from flexportd.storage.repositories.repository import Meta
 from flexportd.storage.repositories.resources import Resources
 from flexportd.storage.repositories.retention import Retention
 from flexportd.storage.repositories.schema_drift import DriftRecords, UnreadableObjects
-from flexportd.storage.repositories.shares import Shares
 from flexportd.storage.repositories.shipment_details import CarbonFigures, ShipmentDetails
 from flexportd.storage.repositories.sync import Sync
 from flexportd.storage.search_index import SearchIndex

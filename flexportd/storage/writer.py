@@ -6,7 +6,9 @@ itself, so a busy event loop does not hold up the disk.
 """
 
 import asyncio
+import os
 import sqlite3
+import sys
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import structlog
+
 from flexportd.errors import UnavailableError
 from flexportd.storage.connection import Connection, is_transient, open_writer
-from flexportd.storage.fault import Fault, record_failure, record_recovery
 from flexportd.storage.transaction import Transaction
-from flexportd.storage.wal import Wal
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -28,6 +30,17 @@ CHECKPOINT_BYTES = 256 << 20  # the WAL's bound while writes never pause
 _QUIET = 0.002  # seconds without an acknowledgement after which other work may begin
 _MIN_CHECKPOINT = 1 << 20
 _PROBE_SIZE = 64 << 10
+_FRAME_HEADER = 24  # bytes before each page of the WAL
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why writing fails, until `Writer.probe` succeeds; `count` failed groups so far."""
+
+    reason: str
+    count: int
 
 
 @dataclass(slots=True)
@@ -133,7 +146,7 @@ class Writer:
             self.run(lambda tx: tx.meta.put("probed_at", at.ljust(_PROBE_SIZE))), return_exceptions=True
         )
         if failed is None and before is not None and self.fault is before:  # nothing else failed meanwhile
-            record_recovery(before)
+            log.info("storage_recovered", failed_transactions=before.count, reason=before.reason)
             self.fault = None
 
     def wal_bytes(self) -> int:
@@ -235,7 +248,7 @@ class Writer:
             _roll_back(raw)
             self._session.reset()
             if is_transient(error):
-                self.fault = record_failure(self.fault, error)
+                self._record_failure(error)
                 refusal = UnavailableError(f"the database cannot be written: {error}")
                 return [(unit.future, None, refusal) for unit in group]
             if len(group) > 1:
@@ -247,6 +260,11 @@ class Writer:
         self.groups += 1
         self.units += len(group)
         return [(unit.future, result, None) for unit, result in zip(group, results, strict=True)]
+
+    def _record_failure(self, error: BaseException) -> None:
+        if self.fault is None:  # the log gets the first alone, not each miss until the disk works again
+            log.error("storage_failed", reason=str(error))
+        self.fault = Fault(str(error), self.fault.count + 1 if self.fault else 1)
 
     def _work(self, group: list[_Write]) -> list[Any]:
         batch = group[0].batch
@@ -264,10 +282,58 @@ class Writer:
             left = _checkpoint(raw, "PASSIVE")
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_INTERRUPT:
-                self.fault = record_failure(self.fault, error)
+                self._record_failure(error)
             left = True
         # With a reader in the way the WAL cannot restart: ask again only after it has grown by half as much again.
         self._checkpoint_at = max(CHECKPOINT_BYTES, size + CHECKPOINT_BYTES // 2) if left else CHECKPOINT_BYTES
+
+
+class Wal:
+    """How large the write-ahead log of a database is, and how much of it holds something.
+
+    It looks at the files; from the writer's thread, or where a stat does not matter.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self._file = Path(f"{database}-wal")
+        self._index = Path(f"{database}-shm")
+        self._handle: int | None = None
+
+    def close(self) -> None:
+        """To be called after the last connection of this process is closed."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    def size(self) -> int:
+        """The size of the file in bytes; it is not made smaller while there is work."""
+        try:
+            return self._file.stat().st_size
+        except OSError:
+            return 0
+
+    def used_bytes(self) -> int:
+        """The bytes that hold something.
+
+        Read from the WAL-index: mxFrame, four bytes at 16, and the page size, two at 14, in the machine's byte order
+        (https://www.sqlite.org/walformat.html#walidxfmt).
+        """
+        head = self._head()
+        if len(head) < 20:
+            return self.size()
+        page, frames = int.from_bytes(head[14:16], sys.byteorder), int.from_bytes(head[16:20], sys.byteorder)
+        return frames * ((65536 if page == 1 else page) + _FRAME_HEADER)
+
+    def _head(self) -> bytes:
+        # Opened once, and closed after SQLite: a process that closes any handle of a file loses all its locks on it,
+        # those of SQLite's too, and another program that opens the database would begin the WAL-index anew under us
+        # (https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_).
+        try:
+            if self._handle is None:
+                self._handle = os.open(self._index, os.O_RDONLY | os.O_CLOEXEC)
+            return os.pread(self._handle, 20, 0)
+        except OSError:
+            return b""
 
 
 def _pop(units: deque[_Write], most: int) -> list[_Write]:

@@ -8,7 +8,7 @@ import pytest
 
 from flexportd.errors import ConfigError, StorageError
 from flexportd.settings import Settings
-from flexportd.storage.data_dir import DataDir
+from flexportd.storage.database import DataDir
 from tests.under_test import start
 
 

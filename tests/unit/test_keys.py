@@ -24,8 +24,8 @@ from flexportd.expose.security.authentication import (
 from flexportd.settings import Rate
 from flexportd.storage.database import Database
 from flexportd.storage.queries.list_query import PageRequest
+from flexportd.storage.repositories.access import StoredKey
 from flexportd.storage.repositories.audiences import Audience
-from flexportd.storage.repositories.keys import StoredKey
 
 NOW = datetime(2026, 3, 4, 2, 41, 9, 377000, tzinfo=UTC)
 HERE = "203.0.113.7"

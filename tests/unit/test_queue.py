@@ -15,8 +15,7 @@ from flexportd.outcome import Applied, Dead, Ignored, Retry, Snooze
 from flexportd.queue.handlers import BatchHandler, ItemHandler, Policy, next_delay
 from flexportd.queue.queue import MAX_DEATHS, Queue
 from flexportd.queue.workers import BatchWorker, ItemWorker, LeaseLimits
-from flexportd.storage.batch_marker import BatchMarker
-from flexportd.storage.database import Database
+from flexportd.storage.database import BatchMarker, Database
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.items import NewItem
 from flexportd.tasks import Tasks

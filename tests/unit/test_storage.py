@@ -15,8 +15,7 @@ from flexportd.errors import InUseError, SchemaError, StorageError, UnavailableE
 from flexportd.storage import migrate as migrate_module
 from flexportd.storage import substring_index
 from flexportd.storage.connection import open_reader, open_writer
-from flexportd.storage.data_dir import DataDir
-from flexportd.storage.database import Database
+from flexportd.storage.database import Database, DataDir
 from flexportd.storage.migrate import Migration, migrate, migrations
 from flexportd.storage.repositories.events import Events
 from flexportd.storage.repositories.items import Items, NewItem

@@ -9,10 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from flexportd.errors import UnavailableError
-from flexportd.storage import fault
 from flexportd.storage import writer as writer_module
 from flexportd.storage.connection import open_reader
-from flexportd.storage.data_dir import DataDir
+from flexportd.storage.database import DataDir
 from flexportd.storage.migrate import migrate
 from flexportd.storage.writer import Writer
 
@@ -87,7 +86,7 @@ async def test_a_disk_that_takes_only_crumbs_has_not_recovered(writer, monkeypat
     await writer._connection.run(lambda raw: raw.execute(f"PRAGMA max_page_count={pages + 4}").fetchall())
     said = []
     log = SimpleNamespace(error=lambda name, **_: said.append(name), info=lambda name, **_: said.append(name))
-    monkeypatch.setattr(fault, "log", log)
+    monkeypatch.setattr(writer_module, "log", log)
     for n in range(5):
         with pytest.raises(UnavailableError, match="full"):
             await writer.run(lambda tx, n=n: tx.meta.put(f"large{n}", "x" * 50_000))

@@ -18,8 +18,8 @@ from flexportd.core.access.signatures import Signer, random_text
 from flexportd.core.json_types import document_of
 from flexportd.errors import ConflictError, InvalidError, not_found
 from flexportd.settings import Rate, format_duration, parse_duration, parse_rate
+from flexportd.storage.repositories.access import StoredKey
 from flexportd.storage.repositories.audiences import CONSIGNEE, METADATA, Audience
-from flexportd.storage.repositories.keys import StoredKey
 from flexportd.storage.transaction import Transaction
 
 Scope = Literal["read", "write", "admin"]

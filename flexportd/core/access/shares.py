@@ -21,7 +21,7 @@ from flexportd.core.access.signatures import Signer, random_text
 from flexportd.core.json_types import document_of
 from flexportd.core.resources import shipments
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError, not_found
-from flexportd.storage.repositories.shares import Share
+from flexportd.storage.repositories.access import Share
 from flexportd.storage.transaction import Transaction
 
 DEFAULT_LIFETIME = "30d"

@@ -23,7 +23,7 @@ from flexportd.expose.openapi.schemas import json_response
 from flexportd.expose.security.authentication import AUTHENTICATOR, MAX_CACHED_KEYS, KeyAuthenticator
 from flexportd.expose.serialize import json_document
 from flexportd.expose.streaming.broadcaster import BROADCASTER
-from flexportd.storage.repositories.keys import LISTING, StoredKey
+from flexportd.storage.repositories.access import KEYS, StoredKey
 from flexportd.storage.transaction import Transaction
 
 # One line, not blank.
@@ -67,7 +67,7 @@ class CreatedAccessKey(AccessKey):
 LIST = ListEndpoint.of(
     AccessKey,
     {"created_at": "created_at", "id": "id"},
-    LISTING.filters,
+    KEYS.filters,
     read=lambda tx, page: tx.keys.page(page),
     as_of=lambda tx: tx.keys.changed_at(),
     text_keys=True,

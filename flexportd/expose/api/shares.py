@@ -26,7 +26,7 @@ from flexportd.expose.openapi.router import json_body
 from flexportd.expose.openapi.schemas import json_response
 from flexportd.expose.security.authentication import AUTHENTICATOR
 from flexportd.expose.serialize import json_document
-from flexportd.storage.repositories.shares import LISTING
+from flexportd.storage.repositories.access import SHARES
 from flexportd.storage.transaction import Transaction
 
 PAGE_PATH = "/s/{token}"
@@ -65,7 +65,7 @@ class SharedShipmentView(TypedDict):
 LIST = ListEndpoint.of(
     ShareLink,
     {"created_at": "created_at", "id": "id"},
-    LISTING.filters,
+    SHARES.filters,
     read=lambda tx, page: tx.shares.page(page),
     as_of=lambda tx: tx.shares.changed_at(),
     text_keys=True,

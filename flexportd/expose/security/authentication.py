@@ -18,7 +18,7 @@ from flexportd.core.access.signatures import Signer
 from flexportd.errors import RefusedError, UnavailableError
 from flexportd.expose.security.rate_limit import FailureLimiter
 from flexportd.storage.database import Database
-from flexportd.storage.repositories.keys import StoredKey
+from flexportd.storage.repositories.access import StoredKey
 from flexportd.storage.transaction import Transaction
 
 _INTERVAL = 60.0  # seconds between writes of the usage

@@ -20,7 +20,7 @@ STATUSES = {
 
 
 class BookingHsCode(WireModel):
-    """A code of the harmonised system. It is a text: `0306.20` begins and ends with a nought."""
+    """A code of the harmonised system, a text: `0306.20` begins and ends with a zero. Samples leave the country out."""
 
     code: Text = None
     country_code: Text = None

@@ -10,12 +10,7 @@ from flexportd.escape import escape_control
 from flexportd.flexport.models.money import ExactModel
 from flexportd.flexport.models.wire import Text, WireModel
 
-_KILOGRAMS = {
-    "kg": Decimal(1),
-    "lb": Decimal("0.45359237"),
-    "lbs": Decimal("0.45359237"),
-    "t": Decimal(1000),
-}
+_KILOGRAMS = {"kg": Decimal(1), "lb": Decimal("0.45359237"), "lbs": Decimal("0.45359237"), "t": Decimal(1000)}
 _LONGEST = 40  # digits before and behind the point that a figure may have
 
 
@@ -40,7 +35,10 @@ class CarbonCalculation(ExactModel):
             value = Decimal(said.value)
         except InvalidOperation:
             value = Decimal("NaN")
-        if not value.is_finite() or value < 0 or len(value.as_tuple().digits) > _LONGEST or not _is_sane(value):
+        exponent = value.as_tuple().exponent
+        # One that can be written without an exponent in a line.
+        is_sane = isinstance(exponent, int) and -_LONGEST <= exponent <= _LONGEST
+        if not is_sane or value < 0 or len(value.as_tuple().digits) > _LONGEST:
             raise MalformedError(f"co2e_emissions.value: {escape_control(said.value, 50)!r} is no weight")
         factor = _KILOGRAMS.get((said.unit or "").strip().lower())
         if factor is None:
@@ -49,9 +47,3 @@ class CarbonCalculation(ExactModel):
         with localcontext() as exact:
             exact.prec = 2 * _LONGEST
             return value * factor
-
-
-def _is_sane(value: Decimal) -> bool:
-    """Whether it can be written without an exponent in a line."""
-    exponent = value.as_tuple().exponent
-    return isinstance(exponent, int) and -_LONGEST <= exponent <= _LONGEST

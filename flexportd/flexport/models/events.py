@@ -24,8 +24,7 @@ _MAX_VALUE = 2048  # bytes of an id, type or object name
 
 _LINK = "/api/refs/object"  # in the place of an object: its `ref_type` is what the object is called
 
-Fields = dict[str, msgspec.Raw]
-"""The top-level fields of a JSON object, each as its bytes."""
+Fields = dict[str, msgspec.Raw]  # the top-level fields of a JSON object, each as its bytes
 
 
 class _Head(msgspec.Struct):
@@ -257,24 +256,21 @@ def _objects(data: _Body, notes: list[str]) -> Iterator[EventObject]:
         if raw == b"null":
             continue
         try:
-            _check_depth(raw)
+            if nests_too_deep(raw):
+                raise ValueError(f"nested more than {MAX_DEPTH} levels deep")  # noqa: TRY301 (as what the parser raises)
             fields = _fields.decode(raw)
             name = canonical(_name.decode(fields.get("_object", JSON_NULL)) or usual or "")
             if name == _LINK:
                 name = canonical(_name.decode(fields.get("ref_type", JSON_NULL)) or usual or "")
             raw.decode()
         except (ValueError, RecursionError) as error:
-            wrong = MalformedError(f"not an event: {error}") if _is_other(error) else _not_json(error)
+            is_other = isinstance(error, msgspec.ValidationError)
+            wrong = MalformedError(f"not an event: {error}") if is_other else _not_json(error)
             if is_resource:
                 raise MalformedError(f"data.resource{number_of(raw)}: {wrong}") from error
             notes.append(f"an embedded {usual}{number_of(raw)} was left out: {wrong}")
             continue
         yield EventObject(name, raw, fields, is_resource)
-
-
-def _check_depth(raw: bytes) -> None:
-    if nests_too_deep(raw):
-        raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
 
 
 def other_version(value: Any) -> str | None:
@@ -285,10 +281,6 @@ def other_version(value: Any) -> str | None:
     if value is None or (type(value) in (int, float, str) and str(value).strip() in ("2", "2.0")):
         return None
     return escape_control(value if isinstance(value, str) else msgspec.json.encode(value).decode(), 40) or "(empty)"
-
-
-def _is_other(error: Exception) -> bool:
-    return isinstance(error, msgspec.ValidationError)
 
 
 def number_of(text: bytes) -> str:

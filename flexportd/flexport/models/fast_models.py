@@ -55,7 +55,6 @@ def load_fast(model: type[M], text: bytes) -> tuple[M, list[wire.FieldFault]]:
 
 @functools.cache
 def _decoder(model: type[wire.WireModel]) -> Callable[[bytes], Any] | None:
-    """Decodes the plain form of a model; None where it has none."""
     try:
         return msgspec.json.Decoder(_struct(model)).decode
     except _NoStructError:
@@ -84,7 +83,6 @@ def _struct(model: type[wire.WireModel]) -> type[msgspec.Struct]:
 
 
 def _is_plain(hint: Any) -> bool:
-    """Whether a type is neither a container nor a model."""
     return hint in _STRUCT_TYPES or (get_origin(hint) is Annotated and _is_plain(get_args(hint)[0]))
 
 

@@ -15,12 +15,7 @@ from flexportd.flexport.models.wire import Check, Text, WireModel
 LONGEST_KEY = 200  # characters
 
 # What an entry of `details` says of a port.
-KINDS = {
-    "/ocean/port": "seaport",
-    "/air/port": "airport",
-    "/ocean/railport": "railport",
-    "/trucking/port": "roadport",
-}
+KINDS = {"/ocean/port": "seaport", "/air/port": "airport", "/ocean/railport": "railport", "/trucking/port": "roadport"}
 _CODES = {"port_code": "cbp", "iata_code": "iata", "icao_code": "icao"}
 
 

@@ -4,6 +4,7 @@ Its id is documented as an integer and was never recorded. That answers carry `s
 use (https://github.com/airbytehq/airbyte, source-flexport), not from the document.
 """
 
+from flexportd.flexport.models.bookings import BookingHsCode
 from flexportd.flexport.models.money import ExactModel
 from flexportd.flexport.models.wire import AnyId, Flag, Moment, Text, WireModel, Word
 
@@ -13,14 +14,6 @@ class ProductProperty(WireModel):
 
     type: Word = None
     value: Text = None
-
-
-class HsCode(WireModel):
-    """Deprecated: replaced by `classifications`. Samples leave `country_code` out."""
-
-    code: Text = None
-    country_code: Text = None
-    description: Text = None
 
 
 class Classification(WireModel):
@@ -50,6 +43,6 @@ class Product(ExactModel):
     country_of_origin: Text = None
     client_verified: Flag | None = None
     product_properties: list[ProductProperty] | None = None
-    hs_codes: list[HsCode] | None = None
+    hs_codes: list[BookingHsCode] | None = None  # deprecated: replaced by `classifications`
     classifications: list[Classification] | None = None
     suppliers: list[Supplier] | None = None

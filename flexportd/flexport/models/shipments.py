@@ -23,16 +23,8 @@ STATUSES = {
 }
 
 MODES = (
-    "ocean",
-    "air",
-    "truck",
-    "rail",
-    "ocean_air",
-    "truck_intl",
-    "barge",
-    "warehouse_storage",
-    "unknown_transportation",
-)
+    "ocean", "air", "truck", "rail", "ocean_air", "truck_intl", "barge", "warehouse_storage", "unknown_transportation",
+)  # fmt: skip
 
 
 class OceanShipment(WireModel):

@@ -97,22 +97,14 @@ class Check:
         return None if self.is_valid(value) else _Doubt(self.message) if self.is_doubt else self.message
 
 
-def _is_moment(value: str) -> bool:
-    return _has_moment(value) if len(value) <= MAX_MOMENT_LENGTH else not value.strip()
+def _is_parsed_by(parse: Callable[[str], object]) -> Callable[[str], bool]:
+    """Whether a text is blank, or what `parse` reads."""
 
+    @functools.lru_cache(maxsize=1024)
+    def is_valid(value: str) -> bool:
+        return not value.strip() or parse(value) is not None
 
-def _is_day(value: str) -> bool:
-    return _has_day(value) if len(value) <= MAX_MOMENT_LENGTH else not value.strip()
-
-
-@functools.lru_cache(maxsize=1024)
-def _has_moment(value: str) -> bool:
-    return not value.strip() or parse_moment(value) is not None
-
-
-@functools.lru_cache(maxsize=1024)
-def _has_day(value: str) -> bool:
-    return not value.strip() or parse_day(value) is not None
+    return lambda value: is_valid(value) if len(value) <= MAX_MOMENT_LENGTH else not value.strip()
 
 
 def _is_number(value: float | str) -> bool:
@@ -147,8 +139,8 @@ Whole = Annotated[int, BeforeValidator(_no_flag), Field(ge=-(2**63), lt=2**63)] 
 Flag = Annotated[bool, BeforeValidator(_flag)]  # true or false, and nothing that means it
 Plain = Annotated[str, BeforeValidator(_text)]
 Word = Plain | None  # one of Flexport's words: a number in its place is another language
-Moment = Annotated[Plain, Check(_is_moment, "is no time")] | None
-Day = Annotated[Plain, Check(_is_day, "is no date")] | None
+Moment = Annotated[Plain, Check(_is_parsed_by(parse_moment), "is no time")] | None
+Day = Annotated[Plain, Check(_is_parsed_by(parse_day), "is no date")] | None
 Amount = Annotated[str, Check(_is_number, "is no number")] | None  # a number in its place is taken as text
 Number = Annotated[int | float | str, BeforeValidator(_no_flag), Check(_is_number, "is no number")] | None
 
@@ -175,10 +167,8 @@ def _name(value: Any) -> Any:
 
 
 def _either(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else _not_a_number(value)
-
-
-def _not_a_number(value: Any) -> Any:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else _name(value)
 
 
@@ -269,13 +259,6 @@ def _is_doubt(wrong: str) -> bool:
     return isinstance(wrong, _Doubt | FieldDoubt)
 
 
-def _first_wrong(checks: tuple[Check, ...], value: Any) -> str | None:
-    for check in checks:
-        if not check.is_valid(value):
-            return check.problem(value)
-    return None
-
-
 def _worst(found: Sequence[str]) -> str | None:
     """The first that is no mere doubt, else the first."""
     return min(found, key=_is_doubt) if found else None
@@ -283,7 +266,6 @@ def _worst(found: Sequence[str]) -> str | None:
 
 @functools.cache
 def _getter(model: type[WireModel]) -> Callable[[Any], tuple[Any, ...]]:
-    """Takes the values of the fields that have finders."""
     first, *others = (name for name, _ in _finders(model))
     if not others:
         return lambda value: (getattr(value, first),)
@@ -300,10 +282,10 @@ def _finders(model: type[WireModel]) -> tuple[tuple[str, _Finder], ...]:
 def _finder(hint: Any) -> _Finder | None:
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        checks = [one for one in hint.__metadata__ if isinstance(one, Check)]
+        checks = [one.problem for one in hint.__metadata__ if isinstance(one, Check)]
         if len(checks) < 2:
-            return checks[0].problem if checks else None
-        return functools.partial(_first_wrong, tuple(checks))
+            return checks[0] if checks else None
+        return lambda value: next((wrong for problem in checks if (wrong := problem(value)) is not None), None)
     if isinstance(hint, type) and issubclass(hint, WireModel):
         return (lambda value: _worst(value_faults(hint, value))) if _finders(hint) else None
     if origin in (Union, types.UnionType):

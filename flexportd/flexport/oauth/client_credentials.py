@@ -20,28 +20,10 @@ import msgspec
 import structlog
 
 from flexportd.clock import Clock, MonotonicClock, stamp
-from flexportd.flexport import json_text
+from flexportd.flexport import errors, json_text
 from flexportd.flexport.error_sentences import status_message
-from flexportd.flexport.errors import (
-    ErrorDetails,
-    FlexportError,
-    FlexportUnavailableError,
-    MalformedResponseError,
-    RateLimitedError,
-    TokensExhaustedError,
-    UnauthorisedError,
-    error_class,
-)
+from flexportd.flexport.oauth import token_store
 from flexportd.flexport.oauth.auth import Auth
-from flexportd.flexport.oauth.token_store import (
-    AUTOMATIC_REQUESTS,
-    RenewalReason,
-    Token,
-    TokenFile,
-    TokenState,
-    is_usable,
-    refusal_reason,
-)
 from flexportd.flexport.parse_response import message_of
 from flexportd.flexport.redaction import Secrets
 from flexportd.flexport.transport import HttpSession, Reply, Request, exchange
@@ -81,12 +63,12 @@ class ClientCredentials(Auth):
     def __init__(self, credentials: Credentials, path: Path, timeout: float) -> None:
         super().__init__()
         self._credentials = credentials
-        self._file = TokenFile(path, credentials.fingerprint())
+        self._file = token_store.TokenFile(path, credentials.fingerprint())
         self._timeout = timeout
-        self._state = TokenState(None, None, ())
-        self._token: Token | None = None
+        self._state = token_store.TokenState(None, None, ())
+        self._token: token_store.Token | None = None
         self._renewal: asyncio.Future[None] | None = None
-        self._rejection: tuple[float, str, ErrorDetails] | None = None
+        self._rejection: tuple[float, str, errors.ErrorDetails] | None = None
         self._other_form_tried = False
         self._unrenewable: dict[str, float] = {}  # resources, as path templates: few; until when
 
@@ -108,7 +90,11 @@ class ClientCredentials(Auth):
         now = self._clock.now()
         if self._token is None or now >= self._token.expires:
             await self._await_renewal("start")
-        elif self._token.is_due(now) and self._renewal is None and refusal_reason(self._state, "age", now) is None:
+        elif (
+            self._token.is_due(now)
+            and self._renewal is None
+            and token_store.refusal_reason(self._state, "age", now) is None
+        ):
             self._start_renewal("age")
         assert self._token is not None
         return self._token.text
@@ -119,11 +105,11 @@ class ClientCredentials(Auth):
             return True
         if self._monotonic.seconds() < self._unrenewable.get(resource, 0.0):
             return False
-        if self._renewal is None and refusal_reason(self._state, "refused", self._clock.now()) is not None:
+        if self._renewal is None and token_store.refusal_reason(self._state, "refused", self._clock.now()) is not None:
             return False
         try:
             await self._await_renewal("refused")
-        except TokensExhaustedError:
+        except errors.TokensExhaustedError:
             return False
         return self._token.text != bearer
 
@@ -142,24 +128,24 @@ class ClientCredentials(Auth):
             "token_requests": len(self._state.requests_within_day(self._clock.now())),
         }
 
-    async def _await_renewal(self, why: RenewalReason) -> None:
+    async def _await_renewal(self, why: token_store.RenewalReason) -> None:
         """Wait for the renewal in flight, or for a new one. Cancelling a waiter does not cancel the renewal."""
         await asyncio.shield(self._renewal or self._start_renewal(why))
 
-    def _start_renewal(self, why: RenewalReason) -> asyncio.Future[None]:
+    def _start_renewal(self, why: token_store.RenewalReason) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._renewal = future
         self._tasks.start("flexport_token", lambda: self._renew(future, why), vital=False)
         return future
 
-    async def _renew(self, future: asyncio.Future[None], why: RenewalReason) -> None:
-        failure: FlexportError = FlexportUnavailableError("the token request was aborted")
+    async def _renew(self, future: asyncio.Future[None], why: token_store.RenewalReason) -> None:
+        failure: errors.FlexportError = errors.FlexportUnavailableError("the token request was aborted")
         try:
             self._token = await self._renew_token(why)
             future.set_result(None)
-        except FlexportError as error:
+        except errors.FlexportError as error:
             failure = error
-            if isinstance(error, UnauthorisedError):
+            if isinstance(error, errors.UnauthorisedError):
                 self.authorised = False
             self.reason = str(error)
             if self._token is not None:
@@ -170,48 +156,48 @@ class ClientCredentials(Auth):
                 future.set_exception(failure)
                 future.exception()  # retrieved here, whether or not anybody waits
 
-    async def _renew_token(self, why: RenewalReason) -> Token:
+    async def _renew_token(self, why: token_store.RenewalReason) -> token_store.Token:
         await self._update()
         now, stored = self._clock.now(), self._state.token
         if self._token is None and stored is not None and now < stored.expires:
             return stored  # the disk could not be read when the client opened
         if self._rejection is not None and self._monotonic.seconds() < self._rejection[0]:
-            raise UnauthorisedError(self._rejection[1], self._rejection[2])
-        refusal = refusal_reason(self._state, why, now)
+            raise errors.UnauthorisedError(self._rejection[1], self._rejection[2])
+        refusal = token_store.refusal_reason(self._state, why, now)
         if refusal is not None:
             raise refusal
         return await self._fetch_token(why)
 
-    async def _fetch_token(self, why: RenewalReason) -> Token:
+    async def _fetch_token(self, why: token_store.RenewalReason) -> token_store.Token:
         """Request a token with the body form that worked before; if none did, as JSON, then once as a form."""
         form: Form = "form" if self._state.form == "form" else "json"
         try:
             try:
                 token = await self._request_counted(form, why)
             except OtherFormError:
-                spent = len(self._state.requests_within_day(self._clock.now())) >= AUTOMATIC_REQUESTS
+                spent = len(self._state.requests_within_day(self._clock.now())) >= token_store.AUTOMATIC_REQUESTS
                 if self._state.form is not None or self._other_form_tried or spent:
                     raise
                 self._other_form_tried = True
                 form = "form"
                 token = await self._request_counted(form, why)
-        except (UnauthorisedError, OtherFormError) as error:
+        except (errors.UnauthorisedError, OtherFormError) as error:
             self._rejection = self._monotonic.seconds() + _REJECTED_FOR, str(error), error.response
-            raise UnauthorisedError(str(error), error.response, detail=error.detail) from error
+            raise errors.UnauthorisedError(str(error), error.response, detail=error.detail) from error
         self._rejection = None
-        self._state = TokenState(token, form, self._state.requests)
+        self._state = token_store.TokenState(token, form, self._state.requests)
         try:
             await asyncio.to_thread(self._file.save, token, form)
         except OSError as error:
             log.warning("token_save_failed", file=str(self._file.path), reason=error.strerror or str(error))
         return token
 
-    async def _request_counted(self, form: Form, why: RenewalReason) -> Token:
+    async def _request_counted(self, form: Form, why: token_store.RenewalReason) -> token_store.Token:
         """Count one request, then send it; if it never left, it does not count."""
         await self._update(lambda: self._file.count(self._clock.now(), why))
         try:
             return await request_token(self._session, self._credentials, form, self._clock, self._timeout)
-        except FlexportUnavailableError as error:
+        except errors.FlexportUnavailableError as error:
             if not error.sent:
                 await self._update(self._file.uncount)
             raise
@@ -219,7 +205,7 @@ class ClientCredentials(Auth):
     async def _update(self, change: Callable[[], None] | None = None) -> None:
         """Change the count of requests on disk, then read the state."""
 
-        def update() -> TokenState:
+        def update() -> token_store.TokenState:
             if change is not None:
                 change()
             return self._file.load(self._clock.now())
@@ -228,16 +214,16 @@ class ClientCredentials(Auth):
             self._state = await asyncio.to_thread(update)
         except OSError as error:
             reason = f"token requests cannot be counted in {self._file.path.parent}: {error.strerror or error}"
-            raise FlexportUnavailableError(reason, sent=False) from error
+            raise errors.FlexportUnavailableError(reason, sent=False) from error
 
 
-class OtherFormError(FlexportError):
+class OtherFormError(errors.FlexportError):
     """The token URL may expect the other form of the body (400 or 415)."""
 
 
 async def request_token(
     session: HttpSession, credentials: Credentials, form: Form, clock: Clock, seconds: float
-) -> Token:
+) -> token_store.Token:
     """Send one token request; it may take `seconds`.
 
     Raises OtherFormError on 400 and 415, UnauthorisedError on another refusal, RateLimitedError, and
@@ -254,15 +240,15 @@ async def request_token(
     request = Request("POST", credentials.token_url, headers, body)
     try:
         reply = await exchange(session, request, clock, seconds=seconds, max_size=_MAX_BYTES)
-    except MalformedResponseError as error:
+    except errors.MalformedResponseError as error:
         Secrets((credentials.client_secret,)).clean_error(error)
-        raise FlexportUnavailableError(f"No token. {error}", error.response, detail=error.detail) from error
+        raise errors.FlexportUnavailableError(f"No token. {error}", error.response, detail=error.detail) from error
     if not 200 <= reply.status < 300:
         raise _error(reply, credentials)
     return _token(reply)
 
 
-def _error(reply: Reply, credentials: Credentials) -> FlexportError:
+def _error(reply: Reply, credentials: Credentials) -> errors.FlexportError:
     # The body may repeat the request.
     body = Secrets((credentials.client_secret,)).clean(reply.body)
     body = body.replace(credentials.client_secret.encode(), b"***")
@@ -270,25 +256,25 @@ def _error(reply: Reply, credentials: Credentials) -> FlexportError:
     details = replace(reply.error_details(), body=b"", started_at=None)
     if reply.status in (400, 415):
         return OtherFormError(message, details)
-    kind = error_class(reply.status)
-    if not issubclass(kind, RateLimitedError | FlexportUnavailableError):
-        kind = UnauthorisedError if reply.status >= 400 else FlexportUnavailableError
+    kind = errors.error_class(reply.status)
+    if not issubclass(kind, errors.RateLimitedError | errors.FlexportUnavailableError):
+        kind = errors.UnauthorisedError if reply.status >= 400 else errors.FlexportUnavailableError
     return kind(message, details)
 
 
-def _token(reply: Reply) -> Token:
+def _token(reply: Reply) -> token_store.Token:
     """The token of a response; everything else in it is ignored, even if it is not JSON."""
     try:
         fields = json_text.members(json_text.strip_bom(reply.body))
     except json_text.BrokenJsonError:
         fields = {}
     text, lifetime = (json_text.value(fields.get(name)) for name in ("access_token", "expires_in"))
-    if not isinstance(text, str) or not is_usable(text):
-        details = ErrorDetails(reply.status)
-        raise FlexportUnavailableError("No token. Flexport's answer has no usable access_token", details)
+    if not isinstance(text, str) or not token_store.is_usable(text):
+        details = errors.ErrorDetails(reply.status)
+        raise errors.FlexportUnavailableError("No token. Flexport's answer has no usable access_token", details)
     if isinstance(lifetime, str) and lifetime.isascii() and lifetime.isdigit() and len(lifetime) < 10:
         lifetime = int(lifetime)
     is_number = isinstance(lifetime, int | float) and not isinstance(lifetime, bool)
     is_plausible = is_number and _MIN_LIFETIME <= lifetime <= _MAX_LIFETIME
     expires = reply.started + (timedelta(seconds=lifetime) if is_plausible else _DEFAULT_LIFETIME)
-    return Token(text, reply.started, expires)
+    return token_store.Token(text, reply.started, expires)

@@ -146,7 +146,6 @@ def is_usable(token: str) -> bool:
 
 
 def _replace(path: Path, text: bytes) -> None:
-    """Replace a file (0600) atomically and durably."""
     fresh = path.with_name(path.name + ".new")
     number = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(number, "wb") as file:

@@ -18,7 +18,7 @@ from flexportd.errors import InvalidError
 from flexportd.storage.queries.filters import expression
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.queries.table import Key, Table, plausible_or_none
-from flexportd.storage.statements import queries
+from flexportd.storage.statements import Repository
 
 MAX_OBJECTS = 25_000  # objects of one list that are rolled back
 MAX_CHANGES = 500_000  # changes that are undone for them
@@ -86,12 +86,10 @@ class AsOfTable:
                 self._raw = None
 
 
-class Past:
+class Past(Repository):
     """Reads the state at an earlier time. The caller checks that the history reaches back that far."""
 
-    def __init__(self, raw: sqlite3.Connection) -> None:
-        self._raw = raw
-        self._sql = queries("as_of")
+    family = "as_of"
 
     def object_at(
         self, table: Table, key: Key, at: str, derived: Collection[str] = ()
@@ -117,7 +115,9 @@ class Past:
             if column not in (*listing.columns, *page.extra):
                 page = replace(page, extra=(*page.extra, column))
             rows = listing.read(self._raw, replace(page, filters={**page.filters, "unchanged": (table_then.at,)}))
-            rows += table_then.read(_with_blank_position(page, column))
+            if page.after is not None and page.after[0] is None and column in _STATE_COLUMNS:
+                page = replace(page, after=(_UNKNOWN, page.after[1]))
+            rows += table_then.read(page)
         rows.sort(key=lambda row: (_sort_rank(row[column]), _sort_rank(row[listing.key])), reverse=page.descending)
         rows = rows[: page.limit + 1]
         for row in rows:
@@ -147,7 +147,7 @@ class Past:
         if not new:
             return
         shapes = (table.name, *((_REFERENCES,) if table_then.references is not None else ()))
-        into = table_then.open(self._raw.execute(self._sql["shape"], (name,)).fetchone()[0] for name in shapes)
+        into = table_then.open(str(self._text("shape", name)) for name in shapes)
         batch: list[Row] = []
         with closing(self._rows(table, new)) as rows:
             for row in rows:
@@ -225,13 +225,6 @@ def _insert(into: sqlite3.Connection, table_then: AsOfTable, rows: list[Row]) ->
         references = [(kind, value, row["id"]) for row in rows for kind, value in table_then.references(row)]
         into.executemany(f"INSERT OR IGNORE INTO {_REFERENCES} VALUES (?, ?, ?)", references)  # noqa: S608 (declared name)
     into.execute("COMMIT")
-
-
-def _with_blank_position(page: PageRequest, column: str) -> PageRequest:
-    """The page for an `AsOfTable`, in which an unknown state column is empty."""
-    if page.after is None or page.after[0] is not None or column not in _STATE_COLUMNS:
-        return page
-    return replace(page, after=(_UNKNOWN, page.after[1]))
 
 
 def _sort_rank(value: Any) -> tuple[int, Any]:

@@ -15,11 +15,8 @@ SORT_IN_MEMORY_MAX = 300
 
 _decode = msgspec.json.Decoder(list[Any]).decode
 
-Condition = tuple[str, list[Any]]
-"""A condition and the values of its `?`."""
-
-SortKey = tuple[int, Any, bool, Any]
-"""A row's sort value and key in SQLite's order: NULL, numbers, texts."""
+Condition = tuple[str, list[Any]]  # a condition and the values of its `?`
+SortKey = tuple[int, Any, bool, Any]  # a row's sort value and key in SQLite's order: NULL, numbers, texts
 
 
 class SnapshotReader(Protocol):

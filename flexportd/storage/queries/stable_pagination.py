@@ -27,9 +27,7 @@ from flexportd.storage.statements import queries
 MAX_SNAPSHOTS = 8  # that are remembered; others are read from the change log again
 MAX_REMEMBERED_ROWS = 300_000  # moved rows of all snapshots together
 MAX_ROWS = 200_000  # that may have moved in one list since its first page
-POSITION = ""
-"""The name under which a row has its former sort value and the number at which its list began to be read."""
-
+POSITION = ""  # the name under which a row has its former sort value and the number at which its list began to be read
 _SCAN_WINDOW = 512  # entries of the change log; at most twice as many are scanned
 _CANDIDATES = 4000  # moved rows that are compared with the filters at once
 _BATCH_SIZE = 500  # entries of the change log that are read at once
@@ -277,7 +275,6 @@ class _HistoryReader:
         return self._values(delta.moves)
 
     def _entries(self, after: int) -> Iterator[list[_Entry]]:
-        """What was written of the table, in batches."""
         while True:
             rows = self._raw.execute(self._sql["written"], (after, _BATCH_SIZE)).fetchall()
             entries: list[_Entry] = [

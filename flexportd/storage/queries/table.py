@@ -23,26 +23,12 @@ _END_OF_DAY = time(23, 59, 59, 999_000)
 
 # What every table has beside its fields.
 STATE_COLUMNS = (
-    "as_of",
-    "seq",
-    "source",
-    "synced_at",
-    "first_seen_at",
-    "removed_at",
-    "older",
-    "digest",
-    "tie_breaker",
-    "raw",
-)
+    "as_of", "seq", "source", "synced_at", "first_seen_at", "removed_at", "older", "digest", "tie_breaker", "raw",
+)  # fmt: skip
 
-MOMENTS = frozenset({"moment", "deadline"})
-"""The kinds of fields that are points in time."""
-
-DATES = MOMENTS | {"day"}
-"""The kinds of fields that have a day."""
-
-Key = int | str
-"""An object's id: Flexport's own, a number or a text."""
+MOMENTS = frozenset({"moment", "deadline"})  # the kinds of fields that are points in time
+DATES = MOMENTS | {"day"}  # the kinds of fields that have a day
+Key = int | str  # an object's id: Flexport's own, a number or a text
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +58,12 @@ def plain_fields(*names: str, kind: Kind = "text") -> tuple[Field, ...]:
     return tuple(Field(name, kind) for name in names)
 
 
-@dataclass(frozen=True, eq=False)  # compared by identity
+@dataclass(eq=False)  # compared by identity, and never changed
 class Table:
-    """A resource's table, with the sort orders and filters of its list."""
+    """A resource's table, with the sort orders and filters of its list, and what follows from its fields.
+
+    The filter `audience` limits the list to the shipments of an audience.
+    """
 
     name: str
     fields: tuple[Field, ...]
@@ -83,56 +72,32 @@ class Table:
     computed: Mapping[str, tuple[str, ...]] = dataclass_field(default_factory=dict)
     """Sort column -> the moments of which it holds the first that is known."""
 
-    @functools.cached_property
-    def columns(self) -> tuple[str, ...]:
-        """The stored columns in order: id, fields, the instants of moments, state columns."""
-        return ("id", *self.names, *(f"{name}_at" for name in self.moments), *STATE_COLUMNS)
-
-    @functools.cached_property
-    def shown(self) -> tuple[str, ...]:
-        """The columns that a list reads: all but the raw JSON and those that only merging needs."""
+    def __post_init__(self) -> None:
+        fields = self.fields
+        self.names = tuple(field.name for field in fields)
+        self.moment_fields = tuple(field for field in fields if field.kind in MOMENTS)
+        self.moments = tuple(field.name for field in self.moment_fields)
+        # All that have a day, and the internal ones from which moments are computed.
+        self.date_names = tuple(
+            field.name for field in fields if field.kind in DATES or (field.internal and field.kind == "text")
+        )
+        self.booleans = tuple(field.name for field in fields if field.kind == "boolean")
+        self.lists = tuple(field.name for field in fields if field.kind == "list")
+        self.json_names = frozenset(field.name for field in fields if field.kind in ("json", "list"))
+        self.internal = frozenset(field.name for field in fields if field.internal)
+        self.public = tuple(field for field in fields if not field.internal)
+        # Those without a history; and those with one, each with its place in the order of fields.
+        self.unrecorded = frozenset(one.name for one in fields if one.internal or one.first_of or one.derived)
+        self.recorded = {name: place for place, name in enumerate(self.names) if name not in self.unrecorded}
+        # The stored columns in order; and those that a list reads: not the raw JSON and what only merging needs.
+        self.columns = ("id", *self.names, *(f"{name}_at" for name in self.moments), *STATE_COLUMNS)
         hidden = {"raw", "older", "seq", "digest", "tie_breaker", *self.internal}
-        return tuple(name for name in self.columns if name not in hidden)
-
-    @functools.cached_property
-    def names(self) -> tuple[str, ...]:
-        """The names of the fields."""
-        return tuple(field.name for field in self.fields)
-
-    @functools.cached_property
-    def moments(self) -> tuple[str, ...]:
-        """The names of the fields that are moments or deadlines."""
-        return tuple(field.name for field in self.moment_fields)
-
-    @functools.cached_property
-    def moment_fields(self) -> tuple[Field, ...]:
-        """The fields that are moments or deadlines."""
-        return tuple(field for field in self.fields if field.kind in MOMENTS)
-
-    @functools.cached_property
-    def date_names(self) -> tuple[str, ...]:
-        """The names of the fields with a day, and of the internal ones from which moments are computed."""
-        return tuple(one.name for one in self.fields if one.kind in DATES or (one.internal and one.kind == "text"))
-
-    @functools.cached_property
-    def internal(self) -> frozenset[str]:
-        """The names of the fields that are not shown."""
-        return frozenset(field.name for field in self.fields if field.internal)
-
-    @functools.cached_property
-    def unrecorded(self) -> frozenset[str]:
-        """The names of the fields that have no history."""
-        return frozenset(one.name for one in self.fields if one.internal or one.first_of or one.derived)
-
-    @functools.cached_property
-    def recorded(self) -> Mapping[str, int]:
-        """The names of the fields that have a history, each with its place in the order of fields."""
-        return {name: place for place, name in enumerate(self.names) if name not in self.unrecorded}
-
-    @functools.cached_property
-    def public(self) -> tuple[Field, ...]:
-        """The fields that are shown."""
-        return tuple(field for field in self.fields if not field.internal)
+        self.shown = tuple(name for name in self.columns if name not in hidden)
+        self.values_of: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(*self.names)
+        marks = ", ".join("?" * len(self.columns))
+        self.insert = f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES ({marks})"  # noqa: S608 (declared)
+        audience = {} if self.owner is None else {"audience": for_audience(self.owner)}
+        self.listing = ListQuery(self.name, self.shown, "id", self.sorts, {**self.filters, **audience}, order="as_of")
 
     @functools.cached_property
     def instants(self) -> Callable[[Mapping[str, Any]], list[str | None]]:
@@ -144,42 +109,10 @@ class Table:
 
         return instants
 
-    @functools.cached_property
-    def booleans(self) -> tuple[str, ...]:
-        """The names of the fields that are true or false."""
-        return tuple(field.name for field in self.fields if field.kind == "boolean")
-
-    @functools.cached_property
-    def lists(self) -> tuple[str, ...]:
-        """The names of the fields that are lists."""
-        return tuple(field.name for field in self.fields if field.kind == "list")
-
-    @functools.cached_property
-    def values_of(self) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
-        """The values of all fields in order; a field that is missing is a KeyError."""
-        return itemgetter(*self.names)
-
-    @functools.cached_property
-    def json_names(self) -> frozenset[str]:
-        """The names of the fields that hold JSON text."""
-        return frozenset(field.name for field in self.fields if field.kind in ("json", "list"))
-
-    @functools.cached_property
-    def listing(self) -> ListQuery:
-        """The list of this table; the filter `audience` limits it to the shipments of an audience."""
-        audience = {} if self.owner is None else {"audience": for_audience(self.owner)}
-        return ListQuery(self.name, self.shown, "id", self.sorts, {**self.filters, **audience}, order="as_of")
-
     @property
     def owner(self) -> str | None:
         """The column with the id of the shipment that a row is or belongs to, if any."""
         return "id" if self.name == "shipments" else "shipment_id" if "shipment_id" in self.names else None
-
-    @functools.cached_property
-    def insert(self) -> str:
-        """The statement that inserts a row."""
-        marks = ", ".join("?" * len(self.columns))
-        return f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES ({marks})"  # noqa: S608 (declared names)
 
     @functools.lru_cache(maxsize=256)  # noqa: B019 (tables live as long as the program)
     def update(self, names: frozenset[str]) -> tuple[str, tuple[int, ...]]:

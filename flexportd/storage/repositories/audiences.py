@@ -6,16 +6,13 @@ from typing import Any
 
 import msgspec
 
-from flexportd.storage.repositories.repository import Repository
-from flexportd.storage.statements import bulk_insert, json_text
+from flexportd.storage.statements import Repository, bulk_insert, json_text
 
 CONSIGNEE = "consignee"
 METADATA = "metadata:"
 """The mark of a tag: `consignee` has the names of the consignees, `metadata:<key>` the values of that metadata key."""
 
-AudienceTags = Iterable[tuple[str, str]]
-"""(mark, value) of one shipment."""
-
+AudienceTags = Iterable[tuple[str, str]]  # (mark, value) of one shipment
 TAG_ENCODING = 1  # a change of the encoding requires a new index
 
 _MAX_TAGS = 64  # tags of a shipment
@@ -104,9 +101,7 @@ class MembershipStart(msgspec.Struct, frozen=True, gc=False):
         return change.id <= self.id or cause == self.parameters[1:]
 
 
-FROM_BEGINNING = MembershipStart()
-"""Of an object that belonged to its audience from the beginning."""
-
+FROM_BEGINNING = MembershipStart()  # of an object that belonged to its audience from the beginning
 _MEMBERSHIP_STARTS = (
     "SELECT wanted.value, c.id, c.changed_at, c.source, c.event_id, c.run_id "  # noqa: S608 (declared columns)
     f"FROM json_each(?) wanted CROSS JOIN changes c ON c.id = {membership_start_column('wanted.value', 'id')}"

@@ -1,6 +1,7 @@
 """Calendar entries, by date; each page is read from an index."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -8,82 +9,30 @@ import msgspec
 from flexportd.storage.queries.filters import before, expression, since
 from flexportd.storage.queries.freight_filters import for_audience
 from flexportd.storage.queries.list_query import ListQuery, PageRequest
-from flexportd.storage.repositories.repository import Repository
-from flexportd.storage.statements import json_text
+from flexportd.storage.statements import Repository, json_text
 
-
-def _list_query(table: str, at: str, columns: Sequence[str], owner: str, *conditions: str) -> ListQuery:
-    """A table in the order of one of its dates, limited to rows for which all `conditions` hold."""
-    shown = " AND ".join(f"({condition})" for condition in ("removed_at IS NULL", *conditions))
-    filters = {
-        "from": since(at),
-        "before": before(at),
-        "shown": expression(shown),
-        "audience": for_audience(owner),
-    }
-    return ListQuery(table, (*columns, "synced_at", at), "id", {"at": at}, filters)
-
-
-_OF_SHIPMENT = (
-    "id", "name", "mode", "status", "carrier", "vessel", "voyage", "flight", "purchase_orders", "container_numbers",
-)  # fmt: skip
 _NOT_YET = "{0} IS NULL OR {0} < '2000' OR {0} >= '2070'"  # implausible: see core.values
 
-LIST_QUERIES: Mapping[str, ListQuery] = {
-    "arrivals": _list_query(
-        "shipments",
-        "eta_date",
-        (
-            *_OF_SHIPMENT, "estimated_arrival", "actual_arrival", "port_of_unloading", "port_of_unloading_code",
-            "destination", "destination_code", "estimated_delivered_in_full", "actual_delivered_in_full",
-        ),
-        "id",
-    ),
-    "ramp_arrivals": _list_query(
-        "shipments",
-        "ramp_date",
-        (*_OF_SHIPMENT, "estimated_ramp_arrival", "actual_ramp_arrival", "inland_ramp", "inland_ramp_code"),
-        "id",
-    ),
-    "deliveries": _list_query(
-        "shipments",
-        "delivery_date",
-        (
-            *_OF_SHIPMENT, "estimated_delivered_in_full", "actual_delivered_in_full", "destination",
-            "destination_code",
-        ),
-        "id",
-    ),
-    "free_time": _list_query(
-        "containers",
-        "last_free_day_at",
-        (
-            "id", "shipment_id", "container_number", "container_size", "last_free_day", "terminal", "terminal_code",
-            "estimated_available_for_pickup", "available_for_pickup",
-        ),
-        "shipment_id",
-        *(_NOT_YET.format(name) for name in ("actual_delivery", "empty_returned_date")),
-    ),
-    "appointments": _list_query(
-        "legs",
-        "delivery_appointment_at",
-        (
-            "id", "shipment_id", "mode", "carrier", "tracking_number", "destination", "destination_code",
-            "delivery_appointment", "delivery_completed",
-        ),
-        "shipment_id",
-        "deleted_at IS NULL",
-    ),
-    "invoices": _list_query(
-        "invoices",
-        "due_date",
-        (
-            "id", "shipment_id", "name", "status", "due_date", "outstanding_amount", "outstanding_currency", "issuer",
-        ),
-        "shipment_id",
-        "outstanding_amount IS NULL OR outstanding_amount <> '0'",  # zero once it is paid or void
-    ),
-}  # fmt: skip
+
+class _Kind(msgspec.Struct, forbid_unknown_fields=True):
+    table: str
+    at: str
+    owner: str
+    columns: tuple[str, ...]
+    conditions: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+    def list_query(self) -> ListQuery:
+        """The table in the order of one of its dates, limited to rows for which all conditions hold."""
+        conditions = ("removed_at IS NULL", *self.conditions, *map(_NOT_YET.format, self.without))
+        shown = expression(" AND ".join(f"({condition})" for condition in conditions))
+        filters = {"from": since(self.at), "before": before(self.at), "shown": shown}
+        filters["audience"] = for_audience(self.owner)
+        return ListQuery(self.table, (*self.columns, "synced_at", self.at), "id", {"at": self.at}, filters)
+
+
+_KINDS = msgspec.toml.decode(Path(__file__).with_name("calendar.toml").read_bytes(), type=dict[str, _Kind])
+LIST_QUERIES = {name: kind.list_query() for name, kind in _KINDS.items()}
 """Kind of entry -> its source."""
 
 

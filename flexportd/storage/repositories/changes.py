@@ -98,23 +98,20 @@ class Changes(ListRepository):
 
     def newest(self, resource: str, resource_id: str) -> list[ChangeWithEvent]:
         """The newest change of each field of one object, oldest first."""
-        return self._with_events("newest", (resource, resource_id))
+        return self._all(ChangeWithEvent, "newest", resource, resource_id)
 
     def of_object(self, named: tuple[str, str], limit: int, before: int | None = None) -> list[ChangeWithEvent]:
         """The changes of one object (resource, id), newest first; with `before` only those with a lower number."""
-        return self._with_events("of_object", (*named, _MAX_ID if before is None else before, limit))
+        return self._all(ChangeWithEvent, "of_object", *named, _MAX_ID if before is None else before, limit)
 
     def of_event(self, event_id: str, limit: int) -> list[ChangeWithEvent]:
         """The changes that one event caused, oldest first: its own, and those of the fetch that followed."""
-        return self._with_events("of_event", (event_id, limit))
+        return self._all(ChangeWithEvent, "of_event", event_id, limit)
 
     def last_before(self, resource: str, resource_id: str, at: str) -> ChangeWithEvent | None:
         """The last change of one object up to this time of ours."""
-        return next(iter(self._with_events("by_then", (resource, resource_id, at))), None)
+        return self._one(ChangeWithEvent, "by_then", resource, resource_id, at)
 
     def history_start(self) -> str | None:
         """Our time before which history was deleted; None if it is complete. See `HISTORY_FROM`."""
         return self._text("reaches_back_to", HISTORY_FROM)
-
-    def _with_events(self, name: str, values: tuple[Any, ...]) -> list[ChangeWithEvent]:
-        return self._all(ChangeWithEvent, name, *values)

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from flexportd.storage.repositories.repository import Repository
+from flexportd.storage.statements import Repository
 
 _SUMS = ("calls", "errors", "retries", "bytes", "seconds")
 

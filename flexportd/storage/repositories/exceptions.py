@@ -14,14 +14,26 @@ from flexportd.storage.repositories.audiences import membership_start_column
 from flexportd.storage.repositories.repository import ListRepository
 from flexportd.storage.statements import json_text
 
-COLUMNS = (
-    "id", "kind", "severity", "resource", "resource_id", "shipment_id", "since", "opened_at", "updated_at",
-    "closed_at", "evidence",
-)  # fmt: skip
+
+class ExceptionRow(msgspec.Struct, frozen=True):
+    """One exception, open while `closed_at` is None. `since` is from the evidence, the other times from our clock."""
+
+    id: int
+    kind: str
+    severity: str
+    resource: str
+    resource_id: str
+    shipment_id: int | None
+    since: str
+    opened_at: str
+    updated_at: str
+    closed_at: str | None
+    evidence: Mapping[str, Any]
+
 
 LISTING = ListQuery(
     table="exceptions",
-    columns=COLUMNS,
+    columns=ExceptionRow.__struct_fields__,
     key="id",
     sorts={"opened_at": "opened_at", "since": "since"},
     filters={
@@ -48,22 +60,6 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-class ExceptionRow(msgspec.Struct, frozen=True):
-    """One exception, open while `closed_at` is None. `since` is from the evidence, the other times from our clock."""
-
-    id: int
-    kind: str
-    severity: str
-    resource: str
-    resource_id: str
-    shipment_id: int | None
-    since: str
-    opened_at: str
-    updated_at: str
-    closed_at: str | None
-    evidence: Mapping[str, Any]
-
-
 class ExceptionFields(NamedTuple):
     """The fields of an open exception; `since` is None if the evidence has no time."""
 
@@ -88,9 +84,7 @@ class EvaluationState(ConsumerState, frozen=True, kw_only=True):
 class Exceptions(ListRepository):
     """Reads and writes `exceptions`, `exception_checks` and `exception_notices`."""
 
-    family, listing, columns = "exceptions", LISTING, COLUMNS
-
-    # --- exceptions ---
+    family, listing, columns = "exceptions", LISTING, ExceptionRow.__struct_fields__
 
     def rows(self, page: PageRequest) -> list[ExceptionRow]:
         """One page of exceptions with the evidence decoded; in `page` it is JSON text."""
@@ -142,8 +136,6 @@ class Exceptions(ListRepository):
         """Delete those that were closed between two times of ours, the first closed first; how many."""
         return self._run("forget", earliest, before, limit).rowcount
 
-    # --- when to evaluate again ---
-
     def scheduled(self, resource: str, keys: Sequence[Key]) -> dict[Key, str]:
         """When these objects are due, as far as they are scheduled."""
         return dict(self._run("looks", resource, json_text(keys)).fetchall())
@@ -163,8 +155,6 @@ class Exceptions(ListRepository):
         else:
             self._run("look", resource, key, due_at)
 
-    # --- sent notices ---
-
     def was_notified(self, topic: str, key: Key) -> bool:
         """Whether a notice of a topic was sent for an object."""
         return self._run("told", topic, str(key)).fetchone() is not None
@@ -172,8 +162,6 @@ class Exceptions(ListRepository):
     def record_notified(self, topic: str, key: Key, at: str) -> None:
         """Note that a notice of a topic was sent for an object."""
         self._run("tell", topic, str(key), at)
-
-    # --- facts that are evaluated ---
 
     def milestones(self, shipment: int, limit: int) -> list[dict[str, Any]]:
         """The newest applied milestones of a shipment."""

@@ -120,8 +120,6 @@ class Gaps(ListRepository):
 
     family, listing = "gaps", LISTING
 
-    # --- polling ---
-
     def known(self, ids: Sequence[str]) -> set[str]:
         """Those of these event ids that are stored."""
         return set(self._first_column("known", json_text(ids)))
@@ -189,8 +187,6 @@ class Gaps(ListRepository):
     def fail_poll(self, span: str, at: str, failure: str) -> None:
         """A span could not be read to its end."""
         self._run("poll_failed", span, at, failure)
-
-    # --- outages ---
 
     def newest_webhook(self) -> WebhookEvent | None:
         """The newest event from a webhook, by arrival."""

@@ -7,8 +7,8 @@ import msgspec
 
 from flexportd.storage.queries.filters import expression, is_present, number, word
 from flexportd.storage.queries.list_query import ListQuery, PageRequest
-from flexportd.storage.repositories.repository import Repository, plain_names
-from flexportd.storage.statements import bulk_insert, json_text
+from flexportd.storage.repositories.repository import plain_names
+from flexportd.storage.statements import Repository, bulk_insert, json_text
 
 COLUMNS = (
     "id", "kind", "state", "priority", "ready_at", "enqueued_at", "ref", "lane", "merge_key", "payload", "attempts",

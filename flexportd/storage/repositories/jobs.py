@@ -2,7 +2,7 @@
 
 import msgspec
 
-from flexportd.storage.repositories.repository import Repository
+from flexportd.storage.statements import Repository
 
 KEPT_RUNS = 100  # runs of each job that are kept
 

@@ -1,52 +1,14 @@
 """What all repositories share, and the table `meta`."""
 
-import sqlite3
-from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
 from flexportd.storage.queries.list_query import ListQuery, PageRequest
 from flexportd.storage.queries.stable_pagination import TableWithoutHistory
-from flexportd.storage.statements import json_text, queries
+from flexportd.storage.statements import Repository, json_text
 
 T = TypeVar("T")
-
-
-class Repository:
-    """Runs the statements of one family on the connection of a transaction, which it neither opens nor commits."""
-
-    family: ClassVar[str]
-    columns: ClassVar[tuple[str, ...]] = ()
-
-    def __init__(self, raw: sqlite3.Connection) -> None:
-        self._raw = raw
-        self._sql = queries(self.family, self.columns)
-
-    def _run(self, name: str, *values: Any) -> sqlite3.Cursor:
-        return self._raw.execute(self._sql[name], values)
-
-    def _all(self, form: Callable[..., T], name: str, *values: Any) -> list[T]:
-        return [form(*row) for row in self._raw.execute(self._sql[name], values)]
-
-    def _one(self, form: Callable[..., T], name: str, *values: Any) -> T | None:
-        row = self._raw.execute(self._sql[name], values).fetchone()
-        return None if row is None else form(*row)
-
-    def _dicts(self, names: tuple[str, ...], name: str, *values: Any) -> list[dict[str, Any]]:
-        return [dict(zip(names, row, strict=True)) for row in self._raw.execute(self._sql[name], values)]
-
-    def _first_column(self, name: str, *values: Any) -> list[Any]:
-        return [row[0] for row in self._raw.execute(self._sql[name], values)]
-
-    def _text(self, name: str, *values: Any) -> str | None:
-        """The first value of the first row; None without one."""
-        row = self._raw.execute(self._sql[name], values).fetchone()
-        return None if row is None else row[0]
-
-    def _count(self, name: str, *values: Any) -> int:
-        """The number that the statement selects."""
-        return int(self._raw.execute(self._sql[name], values).fetchone()[0])
 
 
 class ListRepository(Repository):

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from flexportd.storage.repositories.repository import Repository
-from flexportd.storage.statements import json_text
+from flexportd.storage.statements import Repository, json_text
 
 
 class Retention(Repository):

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from flexportd.storage.queries.table import Key
-from flexportd.storage.repositories.repository import Repository
-from flexportd.storage.statements import json_text
+from flexportd.storage.statements import Repository, json_text
 
 
 class ShipmentDetail(msgspec.Struct, frozen=True):

@@ -8,20 +8,7 @@ import msgspec
 from flexportd.storage.queries.filters import word
 from flexportd.storage.queries.list_query import ListQuery, PageRequest
 from flexportd.storage.queries.table import Key, Table
-from flexportd.storage.repositories.repository import Repository
-from flexportd.storage.statements import json_text
-
-RUN_COLUMNS = ("id", "kind", "cause", "state", "started_at", "ended_at", "reason")
-RUNS = ListQuery(
-    table="sync_runs",
-    columns=RUN_COLUMNS,
-    key="id",
-    sorts={"id": "id"},
-    filters={
-        "state": word("state", "running", "complete", "held", "failed"),
-        "kind": word("kind", "full", "incremental"),
-    },
-)
+from flexportd.storage.statements import Repository, json_text
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -34,6 +21,18 @@ class Run(msgspec.Struct, frozen=True):
     started_at: str
     ended_at: str | None
     reason: str | None
+
+
+RUNS = ListQuery(
+    table="sync_runs",
+    columns=Run.__struct_fields__,
+    key="id",
+    sorts={"id": "id"},
+    filters={
+        "state": word("state", "running", "complete", "held", "failed"),
+        "kind": word("kind", "full", "incremental"),
+    },
+)
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -106,8 +105,6 @@ class Sync(Repository):
 
     family = "sync"
 
-    # --- runs and receipts ---
-
     def begin(self, kind: str, cause: str, at: str, resources: Iterable[str]) -> int:
         """Begin a run that will read these resources; its id."""
         run_id = self._run("begin", kind, cause, at).lastrowid or 0
@@ -173,8 +170,6 @@ class Sync(Repository):
             self._run("old_receipts")
         return deleted
 
-    # --- lists ---
-
     def confirmed_at(self) -> dict[str, str]:
         """Resource -> Flexport's time at which all its objects were last found to be as stored."""
         return dict(self._run("floors").fetchall())
@@ -202,8 +197,6 @@ class Sync(Repository):
         """Note that the account may not read this list."""
         self._run("know", resource)
         self._run("unavailable", resource, at, reason)
-
-    # --- missing objects ---
 
     def missing(self, table: Table, run_id: int, floor: str, known_before: str) -> list[Key]:
         """The live objects known before this run that none of its pages had."""
