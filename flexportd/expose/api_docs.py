@@ -8,12 +8,11 @@ from weakref import WeakKeyDictionary
 import msgspec
 from aiohttp import web
 
-from flexportd.expose.base_url import configured_url
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import DISPLAY, RENDER_PAGE, SERVER_INFO, PageRenderer
-from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.route import SERVED_ROUTES, Response, Route
-from flexportd.expose.security.access_policy import ACCESS_POLICY
+from flexportd.expose.openapi.router import route
+from flexportd.expose.security.access_policy import ACCESS_POLICY, configured_url
 from flexportd.http.responses import HTML
 
 _LOCAL = "http://localhost:8080"  # in examples, if the daemon listens only on Unix sockets

@@ -24,7 +24,6 @@ from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.search.indexer import Indexer
 from flexportd.core.trusted_time import TrustedTime
 from flexportd.errors import ConflictError
-from flexportd.expose.data_age import Freshness
 from flexportd.http.access_log import AccessLog
 from flexportd.http.connections import ConnectionPools
 from flexportd.http.request_bodies import BodyBudget
@@ -293,7 +292,6 @@ UPSTREAM: web.AppKey[Upstream | None] = web.AppKey("upstream")  # None without a
 EXCEPTION_WORKER = web.AppKey("exception_worker", ExceptionWorker)
 INDEXER = web.AppKey("indexer", Indexer)
 TRUSTED_TIME: web.AppKey[TrustedTime | None] = web.AppKey("trusted_time")
-FRESHNESS = web.AppKey("freshness", Freshness)
 CONNECTIONS = web.AppKey("connections", ConnectionPools)
 BODIES = web.AppKey("bodies", BodyBudget)
 ACCESS_LOG = web.AppKey("access_log", AccessLog)

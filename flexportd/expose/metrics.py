@@ -24,8 +24,8 @@ from flexportd.expose.context import (
     WEBHOOK_REFUSALS,
     WEBHOOKS,
 )
-from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.route import Response
+from flexportd.expose.openapi.router import route
 from flexportd.expose.streaming.broadcaster import BROADCASTER
 from flexportd.expose.webhook_refusals import EXPLANATIONS
 from flexportd.http.connections import ABORT_REASONS, REFUSAL_REASONS

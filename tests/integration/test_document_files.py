@@ -34,11 +34,10 @@ from flexportd.expose.api import files as files_api
 from flexportd.expose.api import queue as queue_api
 from flexportd.expose.api import resources as resources_api
 from flexportd.expose.api import shipments as shipments_api
+from flexportd.expose.app import literal_first
 from flexportd.expose.context import DisplaySettings, FileServices, ServerInfo
 from flexportd.expose.middleware import auth_middleware
-from flexportd.expose.openapi.declaration import routes_of
-from flexportd.expose.openapi.router import register
-from flexportd.expose.routes import literal_first
+from flexportd.expose.openapi.router import register, routes_of
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
 from flexportd.expose.streamed_response import SPOOL_FILES, SpoolFiles
 from flexportd.flexport.client import Client, ClientRules

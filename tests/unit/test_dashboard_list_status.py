@@ -12,7 +12,7 @@ from flexportd.core.outages import DeliveryHealth, DeliverySignals, Detection, E
 from flexportd.core.resources.registry import RESOURCE_TYPES
 from flexportd.expose.context import DisplaySettings
 from flexportd.expose.dashboard.pages import gaps, overview, sync, system
-from flexportd.expose.dashboard.view import alerts, list_status, sync_report
+from flexportd.expose.dashboard.view import alerts, sync_report
 from flexportd.expose.dashboard.view.alerts import Alert, PageContext, RuntimeStatus, StoredStatus
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
 from flexportd.storage.repositories.gaps import OutageSummary
@@ -177,8 +177,8 @@ def test_what_the_store_does_not_say_is_left_out_when_it_cannot_be_asked():
 
 def completeness(lists, last=None, unread=()):
     kept = noted(lists=lists)
-    rows = list_status.list_rows(RESOURCE_TYPES, kept, list_status.LastRun(last or {}, (), unread, {}), SIGHT)
-    told = list_status.completeness(rows, SIGHT)
+    rows = sync_report.list_rows(RESOURCE_TYPES, kept, sync_report.LastRun(last or {}, (), unread, {}), SIGHT)
+    told = sync_report.completeness(rows, SIGHT)
     return told.text, told.tone
 
 

@@ -22,15 +22,14 @@ from flexportd.core.timeline import ShipmentBundle, TimelinePoint
 from flexportd.errors import InvalidError
 from flexportd.expose import docs_page
 from flexportd.expose.context import DisplaySettings
-from flexportd.expose.dashboard import error_pages, render
+from flexportd.expose.dashboard import layout, render
 from flexportd.expose.dashboard.page import ListPageQuery
 from flexportd.expose.dashboard.pages import event, exceptions, overview, queue, records, share, shipment
 from flexportd.expose.dashboard.pages import shipments as lists
 from flexportd.expose.dashboard.view import history as told
 from flexportd.expose.dashboard.view import related, shipment_rows
-from flexportd.expose.dashboard.view.alerts import PageContext, RuntimeStatus, StoredStatus
+from flexportd.expose.dashboard.view.alerts import PageContext, RuntimeStatus, StoredStatus, object_exceptions
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
-from flexportd.expose.dashboard.view.exception_rows import object_exceptions
 from flexportd.expose.dashboard.view.labels import Text
 from flexportd.expose.openapi.query_params import parse_list_params
 from flexportd.storage.repositories.exceptions import ExceptionRow
@@ -527,11 +526,11 @@ def models():
     yield "queue.html", queue_model(paused=True)
     yield from hostile_models()
     yield from record_models()
-    yield "failure.html", error_pages.failure_page(404, HOSTILE, "shipments")
-    yield "failure.html", error_pages.failure_page(503, "the disk is full", "overview")
-    yield "public_error.html", error_pages.public_failure(404, HOSTILE, "Acme & Sons")
-    yield "public_error.html", error_pages.link_failure(400, HOSTILE, "Acme & Sons", SIGHT)
-    yield "public_error.html", error_pages.link_failure(410, f"over since {STAMP}", "Acme & Sons", SIGHT)
+    yield "failure.html", layout.failure_page(404, HOSTILE, "shipments")
+    yield "failure.html", layout.failure_page(503, "the disk is full", "overview")
+    yield "public_error.html", layout.public_failure(404, HOSTILE, "Acme & Sons")
+    yield "public_error.html", layout.link_failure(400, HOSTILE, "Acme & Sons", SIGHT)
+    yield "public_error.html", layout.link_failure(410, f"over since {STAMP}", "Acme & Sons", SIGHT)
     for family in (
         hostile_dossier().bundle,
         ShipmentBundle(record(shipments.TABLE, 5)),
@@ -680,4 +679,4 @@ def test_every_page_has_a_title_of_its_own():
 
 def test_a_template_that_asks_for_more_fails():
     with pytest.raises(jinja2.UndefinedError):
-        render.environment().from_string("{{ page.nothing }}").render(page=error_pages.failure_page(404, "x", "queue"))
+        render.environment().from_string("{{ page.nothing }}").render(page=layout.failure_page(404, "x", "queue"))

@@ -17,8 +17,7 @@ from flexportd.errors import ConflictError, FlexportdError, NotFoundError
 from flexportd.expose.api import jobs
 from flexportd.expose.context import JOBS
 from flexportd.expose.middleware import auth_middleware
-from flexportd.expose.openapi.declaration import routes_of
-from flexportd.expose.openapi.router import register
+from flexportd.expose.openapi.router import register, routes_of
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
 from flexportd.jobs.job import Cron, Every, Job
 from flexportd.jobs.scheduler import Scheduler

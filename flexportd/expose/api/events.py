@@ -11,10 +11,9 @@ from flexportd.errors import not_found
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond, respond_with
 from flexportd.expose.context import CLOCK, DB, QUEUE, WEBHOOKS
-from flexportd.expose.openapi.declaration import list_route, route
-from flexportd.expose.openapi.enum_values import EVENT_TYPES
-from flexportd.expose.openapi.parameters import identifier
+from flexportd.expose.openapi.parameters import EVENT_TYPES, identifier
 from flexportd.expose.openapi.route import Parameter
+from flexportd.expose.openapi.router import list_route, route
 from flexportd.expose.serialize import serialize_fields
 from flexportd.json_depth import nests_too_deep
 from flexportd.storage.repositories.events import LISTING

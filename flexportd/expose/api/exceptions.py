@@ -19,8 +19,8 @@ from flexportd.expose.api.shipments import record_of, visible_shipment_id
 from flexportd.expose.cached_response import respond_with
 from flexportd.expose.context import DB
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.parameters import identifier
+from flexportd.expose.openapi.router import list_route, route
 from flexportd.expose.security import authorization
 from flexportd.expose.security.authorization import MAX_NUMBER, OpaqueCodec, codec_of
 from flexportd.expose.serialize import serialize_fields

@@ -28,10 +28,9 @@ from flexportd.errors import ConflictError, InvalidError, NotFoundError, not_fou
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond, respond_with
 from flexportd.expose.context import CLOCK, DB, FILES, FileServices, require_flexport
-from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.parameters import parse_object_id, text
 from flexportd.expose.openapi.route import Parameter, Response
-from flexportd.expose.openapi.router import json_body, param
+from flexportd.expose.openapi.router import json_body, list_route, param, route
 from flexportd.expose.openapi.schemas import json_response, list_schema
 from flexportd.expose.security import authorization
 from flexportd.expose.security.authorization import codec_of

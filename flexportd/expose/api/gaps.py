@@ -9,14 +9,13 @@ from aiohttp import web
 from flexportd.core.events.applier import event_title
 from flexportd.core.json_types import Stamp, doc
 from flexportd.core.outages import DeliveryHealth, Detection, DetectionState, OutageReport, Verdict, health, outages
-from flexportd.expose import cursors
 from flexportd.expose.api.list_endpoint import ListEndpoint, bind_cursor
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CLOCK, DB, DISPLAY
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.declaration import list_route, route
-from flexportd.expose.openapi.enum_values import EVENT_TYPES
+from flexportd.expose.openapi.parameters import EVENT_TYPES
 from flexportd.expose.openapi.query_params import ListRequest, ListRules, list_params
+from flexportd.expose.openapi.router import list_route, route
 from flexportd.expose.serialize import serialize_fields
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.gaps import LISTING
@@ -189,7 +188,7 @@ def next_outages_cursor(tx: Transaction, params: ListRequest, reports: Sequence[
     limit = params.page.limit
     if len(reports) <= limit:
         return None
-    return cursors.encode(tx, params.next_cursor({"outage": reports[limit - 1].outage.after_seq}, "outage"))
+    return query_params.encode_cursor(tx, params.next_cursor({"outage": reports[limit - 1].outage.after_seq}, "outage"))
 
 
 def _outage(tx: Transaction, report: OutageReport) -> dict[str, Any]:

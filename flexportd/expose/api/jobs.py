@@ -7,8 +7,8 @@ from aiohttp import web
 from flexportd.core.json_types import Stamp, doc
 from flexportd.expose.cached_response import respond, respond_with
 from flexportd.expose.context import JOBS
-from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import identifier
+from flexportd.expose.openapi.router import route
 from flexportd.expose.openapi.schemas import json_response, list_schema
 from flexportd.expose.serialize import json_document
 

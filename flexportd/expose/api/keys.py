@@ -13,13 +13,12 @@ from flexportd.core.access import keys
 from flexportd.core.access.keys import AccessKey, NewKey, Principal, Scope
 from flexportd.core.json_types import doc
 from flexportd.expose.api.list_endpoint import ListEndpoint
-from flexportd.expose.base_url import base_url
 from flexportd.expose.cached_response import respond_with
 from flexportd.expose.context import CLOCK, DB, PRINCIPAL
-from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.parameters import NOT_BLANK, identifier
-from flexportd.expose.openapi.router import json_body
+from flexportd.expose.openapi.router import json_body, list_route, route
 from flexportd.expose.openapi.schemas import json_response
+from flexportd.expose.security.access_policy import base_url
 from flexportd.expose.security.authentication import AUTHENTICATOR, MAX_CACHED_KEYS, KeyAuthenticator
 from flexportd.expose.serialize import json_document
 from flexportd.expose.streaming.broadcaster import BROADCASTER

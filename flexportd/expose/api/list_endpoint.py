@@ -12,13 +12,12 @@ from aiohttp import web
 from multidict import MultiMapping
 
 from flexportd.core.history.as_of import AsOfList, check_filters, check_includes
-from flexportd.expose import cursors
 from flexportd.expose.cached_response import EncodedPage, encode_page, respond
 from flexportd.expose.context import CLOCK, DB, DISPLAY, QUERY
-from flexportd.expose.cursors import Cursor
 from flexportd.expose.feeds.export import ROWS_AT_ONCE, CsvRowWriter, Export, send_export
-from flexportd.expose.openapi.enum_values import check_words
-from flexportd.expose.openapi.query_params import ListRequest, ListRules
+from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.parameters import MAX_CURSOR, check_words
+from flexportd.expose.openapi.query_params import Cursor, ListRequest, ListRules
 from flexportd.expose.security import authorization
 from flexportd.expose.security.authorization import OpaqueCodec, codec_of, deny_list
 from flexportd.expose.security.authorization import check_includes as check_own_includes
@@ -186,11 +185,11 @@ async def bind_cursor(request: web.Request, params: ListRequest) -> ListRequest:
     """
     filters = params.page.filters
     await check_words(request, params.unknown_words, filters, params.as_of)
-    binding = cursors.binding(_route_path(request), {**filters, "as_of": (params.as_of,)})
+    binding = query_params.cursor_binding(_route_path(request), {**filters, "as_of": (params.as_of,)})
     since, db = None, request.app[DB]
     if params.cursor is not None:
-        cursors.check_binding(params.cursor, binding)
-        await cursors.check_origin(db, params.cursor)
+        query_params.check_binding(params.cursor, binding)
+        await query_params.check_origin(db, params.cursor)
         since = params.cursor.since
     snapshots = _snapshot_pages.setdefault(db, SnapshotPages())
     return replace(params, binding=binding, page=replace(params.page, since=since, snapshots=snapshots))
@@ -198,9 +197,9 @@ async def bind_cursor(request: web.Request, params: ListRequest) -> ListRequest:
 
 def _decrypt_cursor(codec: OpaqueCodec, encrypted: str) -> str:
     """The cursor as the list made it. Raises InvalidError for one that was not given to this key."""
-    cursor = codec.decode(encrypted) if len(encrypted) <= cursors.MAX_CURSOR else None
+    cursor = codec.decode(encrypted) if len(encrypted) <= MAX_CURSOR else None
     if cursor is None:
-        raise cursors.invalid_cursor()
+        raise query_params.invalid_cursor()
     return cursor
 
 

@@ -10,15 +10,14 @@ from flexportd.core.resources.registry import RESOURCE_TYPES, Registry
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import NotFoundError, not_found
 from flexportd.escape import closest_match
-from flexportd.expose import cursors
 from flexportd.expose.api.events import Event, event
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import DB, REGISTRY
-from flexportd.expose.cursors import Cursor
-from flexportd.expose.openapi.declaration import route
+from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.parameters import CURSOR, identifier, integer, parse_object_id
+from flexportd.expose.openapi.query_params import Cursor
 from flexportd.expose.openapi.route import API, Parameter
-from flexportd.expose.openapi.router import param, with_reference
+from flexportd.expose.openapi.router import param, route, with_reference
 from flexportd.storage.database import Database
 from flexportd.storage.transaction import Transaction
 
@@ -83,14 +82,16 @@ async def _causes(request: web.Request, domain: ResourceType) -> web.StreamRespo
     key = parse_object_id(domain, text)
     if key is None:
         raise not_found(domain.label, text)
-    bound = cursors.binding(API + _PATH, {"route": (domain.route,), "id": (key,)})
+    bound = query_params.cursor_binding(API + _PATH, {"route": (domain.route,), "id": (key,)})
     limit, before = param(request, "limit", _STEPS), await _before(db, param(request, "cursor"), bound)
 
     def read(tx: Transaction) -> ObjectTrace:
         steps, more = trace_object(tx, domain, key, limit, before)
         return {
             "data": steps,
-            "next": None if more is None else cursors.encode(tx, Cursor(_ORDER, True, None, more, None, bound)),
+            "next": None
+            if more is None
+            else query_params.encode_cursor(tx, Cursor(_ORDER, True, None, more, None, bound)),
             "as_of": steps[0].as_of if steps else None,
             "history_from": tx.changes.history_start(),
         }
@@ -102,9 +103,9 @@ async def _before(db: Database, text: str | None, bound: str) -> int | None:
     """The change before which this page starts. Raises InvalidError, ExpiredError."""
     if text is None:
         return None
-    cursor = cursors.decode(text, _ORDER, descending=True, text_keys=False)
-    cursors.check_binding(cursor, bound)
-    await cursors.check_origin(db, cursor)
+    cursor = query_params.decode_cursor(text, _ORDER, descending=True, text_keys=False)
+    query_params.check_binding(cursor, bound)
+    await query_params.check_origin(db, cursor)
     return int(cursor.key)
 
 

@@ -15,10 +15,8 @@ from flexportd.expose.api.events import Attempt, RequeuedItem, payload
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond, respond_with
 from flexportd.expose.context import DB, QUEUE
-from flexportd.expose.openapi.declaration import list_route, route
-from flexportd.expose.openapi.enum_values import EVENT_TYPES, UnknownWords, check_words
-from flexportd.expose.openapi.parameters import TEXT, identifier
-from flexportd.expose.openapi.router import json_body, param
+from flexportd.expose.openapi.parameters import EVENT_TYPES, TEXT, UnknownWords, check_words, identifier
+from flexportd.expose.openapi.router import json_body, list_route, param, route
 from flexportd.expose.serialize import serialize_fields
 from flexportd.queue.queue import QueueState
 from flexportd.storage.queries.list_query import PageRequest

@@ -33,8 +33,13 @@ from flexportd.expose.api.shipments import REMOVED
 from flexportd.expose.api.shipments import TABLE as SHIPMENT_TABLE
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CLOCK, DB, READS, UPSTREAM, require_flexport
-from flexportd.expose.openapi.enum_values import column_vocabulary
-from flexportd.expose.openapi.parameters import filter_description, filter_param, id_param, parse_object_id
+from flexportd.expose.openapi.parameters import (
+    column_vocabulary,
+    filter_description,
+    filter_param,
+    id_param,
+    parse_object_id,
+)
 from flexportd.expose.openapi.query_params import ListRules, list_params, object_params
 from flexportd.expose.openapi.route import API, TAGS, Route
 from flexportd.expose.openapi.router import param

@@ -7,9 +7,8 @@ from flexportd.core.search.fields import KINDS
 from flexportd.core.search.query import SearchResults
 from flexportd.expose.cached_response import respond_with
 from flexportd.expose.context import DB
-from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import csv_of, integer, text
-from flexportd.expose.openapi.router import param
+from flexportd.expose.openapi.router import param, route
 from flexportd.expose.security import authorization
 
 _DEFAULT_LIMIT, _MAX_LIMIT = 5, 50  # of each kind

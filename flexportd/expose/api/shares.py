@@ -17,13 +17,12 @@ from flexportd.core.json_types import doc
 from flexportd.errors import ConflictError, NotFoundError
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.shipments import shipment_id
-from flexportd.expose.base_url import NO_BASE_URL, base_url
 from flexportd.expose.cached_response import respond_with
 from flexportd.expose.context import CLOCK, DB, PRINCIPAL, READS
-from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.parameters import identifier
-from flexportd.expose.openapi.router import json_body
+from flexportd.expose.openapi.router import json_body, list_route, route
 from flexportd.expose.openapi.schemas import json_response
+from flexportd.expose.security.access_policy import NO_BASE_URL, base_url
 from flexportd.expose.security.authentication import AUTHENTICATOR
 from flexportd.expose.serialize import json_document
 from flexportd.storage.repositories.shares import LISTING

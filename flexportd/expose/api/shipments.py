@@ -23,11 +23,9 @@ from flexportd.expose import serialize
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CLOCK, DB, READS, UPSTREAM, require_flexport
-from flexportd.expose.openapi.declaration import H, route
-from flexportd.expose.openapi.enum_values import column_vocabulary
-from flexportd.expose.openapi.parameters import parse_object_id
+from flexportd.expose.openapi.parameters import column_vocabulary, parse_object_id
 from flexportd.expose.openapi.query_params import ListRules, object_params
-from flexportd.expose.openapi.router import param
+from flexportd.expose.openapi.router import H, param, route
 from flexportd.expose.openapi.schemas import json_response, list_schema, resource_schema
 from flexportd.expose.security import authorization
 from flexportd.expose.serialize import json_document

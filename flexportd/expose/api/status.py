@@ -35,7 +35,7 @@ from flexportd.expose.context import (
     FlexportState,
     SyncForecast,
 )
-from flexportd.expose.openapi.declaration import route
+from flexportd.expose.openapi.router import route
 from flexportd.expose.security.authentication import AUTHENTICATOR, PROXY_UNKNOWN
 from flexportd.expose.streaming.broadcaster import BROADCASTER
 from flexportd.expose.webhook_refusals import hint, refusal_warnings

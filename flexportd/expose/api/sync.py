@@ -18,10 +18,8 @@ from flexportd.errors import InvalidError, not_found
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond, respond_with
 from flexportd.expose.context import CLOCK, DB, REGISTRY, UPSTREAM, FlexportState, SyncForecast, require_flexport
-from flexportd.expose.openapi.declaration import list_route, route
-from flexportd.expose.openapi.enum_values import not_allowed_message
-from flexportd.expose.openapi.parameters import choice, identifier
-from flexportd.expose.openapi.router import json_body, param
+from flexportd.expose.openapi.parameters import choice, identifier, not_allowed_message
+from flexportd.expose.openapi.router import json_body, list_route, param, route
 from flexportd.expose.openapi.schemas import json_response, list_schema
 from flexportd.expose.serialize import json_document, serialize_fields
 from flexportd.storage.repositories.schema_drift import LISTING as DRIFT_LISTING

@@ -1,5 +1,7 @@
-"""The layout around every page: title, navigation with its counts, the banner, the simulated clock."""
+"""Error pages, and the layout around every page: title, navigation with its counts, the banner, the simulated clock."""
 
+import asyncio
+import re
 from collections.abc import Sequence
 from types import SimpleNamespace
 
@@ -7,13 +9,18 @@ from aiohttp import web
 
 from flexportd import __version__
 from flexportd.clock import Clock, SimulatedClock, stamp
+from flexportd.errors import FlexportdError, UnavailableError
 from flexportd.escape import escape_control
 from flexportd.expose.context import CLOCK, DISPLAY
+from flexportd.expose.dashboard.render import render
 from flexportd.expose.dashboard.view import alerts
-from flexportd.expose.dashboard.view.alerts import Alert, StoredStatus
+from flexportd.expose.dashboard.view.alerts import Alert, StoredStatus, count_open
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
-from flexportd.expose.dashboard.view.exception_rows import count_open
+from flexportd.expose.dashboard.view.labels import sentence
+from flexportd.expose.middleware import principal_of
 from flexportd.expose.security import authorization
+from flexportd.http.problems import STATUS_OF
+from flexportd.http.responses import HTML, PreparedResponse, PreparedStreamResponse
 
 
 def page_layout(
@@ -72,3 +79,131 @@ def _demo_clock(clock: Clock) -> SimpleNamespace | None:
     if not isinstance(clock, SimulatedClock) or clock.started is None:
         return None
     return SimpleNamespace(started=stamp(clock.started), speed=f"{clock.speed:g}")
+
+
+SHARE_PREFIX = "/s/"
+"""Share links: their visitors see nothing else of the dashboard."""
+
+_TITLES = {
+    400: "Invalid request",
+    401: "Sign in with a key",
+    403: "Not allowed",
+    404: "Page not found",
+    409: "Not possible in the current state",
+    410: "No longer available",
+    503: "Temporarily unavailable",
+}
+_DEFAULT_TITLE = "Something went wrong"
+
+_ADVICE = {
+    401: "Reload the page and enter the key as the password. The user name is ignored.",
+    503: "No data is lost. Try again in a moment.",
+}
+_NO_SHIPMENT = "A shipment appears here after its first webhook or the next sync."
+
+_BACK = {
+    "shipments": ("/shipments", "All shipments"),
+    "exceptions": ("/exceptions", "Exceptions"),
+    "queue": ("/queue", "Queue"),
+    "sync": ("/sync", "Sync"),
+    "gaps": ("/gaps", "Gaps"),
+    "system": ("/system", "System"),
+}
+
+_LINK_TITLES = {
+    404: "This link is not valid",
+    410: "This link no longer works",
+}
+_LINK_ADVICE = {
+    404: "Check that you copied the whole address, or ask the sender for a new link.",
+    410: "Ask the sender for a new link.",
+    503: "Try again in a moment.",
+}
+
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
+_LONGEST = 500  # characters of a detail
+
+
+def failure_page(status: int, detail: str, section: str, *, is_customer: bool = False) -> SimpleNamespace:
+    """The error in a section of the dashboard; a customer's way back is always to the list of shipments."""
+    url, words = _BACK["shipments"] if is_customer else _BACK.get(section, ("/", "Overview"))
+    is_shipment = status == 404 and section == "shipments" and not is_customer
+    advice = _NO_SHIPMENT if is_shipment else _ADVICE.get(status)
+    # An invalid parameter (400) comes first in the detail, with its exact name.
+    words_of = sentence(detail, _LONGEST, capital=status != 400)
+    return SimpleNamespace(
+        status=status,
+        title=_TITLES.get(status, _DEFAULT_TITLE),
+        detail=words_of,
+        advice=advice,
+        back_url=url,
+        back=words,
+    )
+
+
+def public_failure(status: int, detail: str, site: str) -> SimpleNamespace:
+    """The error where there is no dashboard to go back to."""
+    title = _TITLES.get(status, _DEFAULT_TITLE)
+    return SimpleNamespace(
+        site=site, status=status, title=title, detail=sentence(detail, _LONGEST), advice=_ADVICE.get(status)
+    )
+
+
+def link_failure(status: int, detail: str, site: str, view: ViewContext) -> SimpleNamespace:
+    """The error of a share link, for its recipient; times are in the dashboard's zone."""
+
+    def localise(match: re.Match[str]) -> str:
+        when = view.instant(match[0])
+        return when.text if when else match[0]
+
+    words = _INSTANT.sub(localise, sentence(detail, _LONGEST))
+    title = _LINK_TITLES.get(status) or _TITLES.get(status, _DEFAULT_TITLE)
+    return SimpleNamespace(site=site, status=status, title=title, detail=words, advice=_LINK_ADVICE.get(status))
+
+
+# --- responses ---
+
+
+async def failure(request: web.Request, status: int, detail: str) -> bytes:
+    """The page for an error outside the pages' handlers: an unknown path or host, a bug.
+
+    Navigation and banner are shown only to callers that may open the dashboard.
+    """
+    principal = None if request.path.startswith(SHARE_PREFIX) else principal_of(request)
+    if principal is None:
+        return await public_error_page(request, status, detail)
+    return await _error_page(request, status, detail, "", is_customer=principal.audience is not None)
+
+
+async def public_error_page(request: web.Request, status: int, detail: str) -> bytes:
+    """The same without navigation: for share links, callers without access, and installations without dashboard."""
+    app = request.app
+    site, view, is_link = site_title(app), view_context(app), request.rel_url.raw_path.startswith(SHARE_PREFIX)
+
+    def work() -> bytes:
+        page = link_failure(status, detail, site, view) if is_link else public_failure(status, detail, site)
+        return render("public_error.html", page)
+
+    return await asyncio.to_thread(work)
+
+
+async def error_response(request: web.Request, error: FlexportdError, section: str) -> web.StreamResponse:
+    """The page for an expected error of a page's handler."""
+    status = next(STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF)
+    body = await _error_page(request, status, str(error), section, is_customer=is_customer(request))
+    headers = {"retry_after": str(error.retry_after)} if isinstance(error, UnavailableError) else {}
+    answer = PreparedResponse(status, body, HTML, **headers)
+    return PreparedStreamResponse(answer, close=not request.content.is_eof())
+
+
+async def _error_page(request: web.Request, status: int, detail: str, section: str, *, is_customer: bool) -> bytes:
+    """Made without the database, which may be what fails."""
+    app = request.app
+    runtime, view = alerts.runtime_status(app), view_context(app)
+
+    def work() -> bytes:
+        current = () if is_customer else alerts.current_alerts(runtime, None, view)
+        layout = page_layout(app, section, current, is_customer=is_customer)
+        return render("failure.html", failure_page(status, detail, section, is_customer=is_customer), layout)
+
+    return await asyncio.to_thread(work)

@@ -12,8 +12,7 @@ from aiohttp.typedefs import Handler
 from flexportd.errors import ConflictError, ExpiredError, InvalidError, NotFoundError, UnavailableError
 from flexportd.expose.cached_response import Producer, respond
 from flexportd.expose.context import CACHE, CLOCK, DB, UPSTREAM
-from flexportd.expose.dashboard.error_pages import error_response
-from flexportd.expose.dashboard.layout import is_customer, page_layout, view_context
+from flexportd.expose.dashboard.layout import error_response, is_customer, page_layout, view_context
 from flexportd.expose.dashboard.render import render
 from flexportd.expose.dashboard.view import alerts
 from flexportd.expose.dashboard.view.alerts import PageContext

@@ -21,10 +21,9 @@ from flexportd.core.calendar import KINDS, MAX_ENTRIES, CalendarEntry, Kind, cle
 from flexportd.errors import ForbiddenError, InvalidError
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CLOCK, DB, DISPLAY, PRINCIPAL, DisplaySettings
-from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import csv_of, integer
 from flexportd.expose.openapi.route import Parameter, Response
-from flexportd.expose.openapi.router import param
+from flexportd.expose.openapi.router import param, route
 from flexportd.expose.security.access_policy import ACCESS_POLICY
 from flexportd.http.problems import AUTH_PROBLEMS
 from flexportd.storage.database import Database

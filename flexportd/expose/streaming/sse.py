@@ -38,10 +38,9 @@ from flexportd.core.changes.topics import (
 )
 from flexportd.errors import InvalidError, UnavailableError
 from flexportd.expose.context import DB, PRINCIPAL, REGISTRY
-from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import filter_param
 from flexportd.expose.openapi.route import Parameter, Response, Schema
-from flexportd.expose.openapi.router import param
+from flexportd.expose.openapi.router import param, route
 from flexportd.expose.openapi.schemas import Ref
 from flexportd.expose.security.access_policy import ACCESS_POLICY
 from flexportd.expose.security.authorization import codec_of, is_visible_to_audience

@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from flexportd.expose.context import REGISTRY
-from flexportd.expose.dashboard.error_pages import failure
+from flexportd.expose.dashboard.layout import failure
 from flexportd.expose.dashboard.page import SUBMIT_GUARD, DoubleSubmitGuard
 from flexportd.expose.dashboard.pages import (
     event,

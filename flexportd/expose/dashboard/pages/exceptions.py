@@ -15,13 +15,7 @@ from flexportd.expose.api.list_endpoint import Filters
 from flexportd.expose.context import EXCEPTION_WORKER
 from flexportd.expose.dashboard.layout import is_customer
 from flexportd.expose.dashboard.page import PageTable, no_query
-from flexportd.expose.dashboard.view.alerts import PageContext
-from flexportd.expose.dashboard.view.exception_rows import (
-    Counts,
-    by_severity,
-    exception_list_row,
-    shipment_names,
-)
+from flexportd.expose.dashboard.view.alerts import Counts, PageContext, by_severity, exception_list_row, shipment_names
 from flexportd.expose.dashboard.view.labels import Badge, Text
 from flexportd.expose.dashboard.view.values import evidence_values, named_values, time_text, value_group
 from flexportd.storage.queries.list_query import PageRequest

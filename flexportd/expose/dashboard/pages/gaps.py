@@ -20,7 +20,7 @@ from flexportd.expose.dashboard.page import PageTable
 from flexportd.expose.dashboard.view.alerts import NO_KEY, PageContext
 from flexportd.expose.dashboard.view.dates import ViewContext, count
 from flexportd.expose.dashboard.view.labels import Badge, Text, item_state, page_url, sentence, text
-from flexportd.expose.dashboard.view.list_status import delivery_sentence
+from flexportd.expose.dashboard.view.sync_report import delivery_sentence
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.query_params import ListRequest
 from flexportd.storage.queries.list_query import PageRequest

@@ -15,13 +15,12 @@ from flexportd.escape import escape_control
 from flexportd.expose.context import CLOCK
 from flexportd.expose.dashboard.layout import is_customer
 from flexportd.expose.dashboard.page import PageTable, no_query, redirect
-from flexportd.expose.dashboard.view.alerts import REFUSED_URL, PageContext, RuntimeStatus
+from flexportd.expose.dashboard.view.alerts import REFUSED_URL, PageContext, RuntimeStatus, count_open
 from flexportd.expose.dashboard.view.dates import DateText, ViewContext, count
-from flexportd.expose.dashboard.view.exception_rows import count_open
 from flexportd.expose.dashboard.view.history import OVERVIEW_FIELDS, recent_changes
 from flexportd.expose.dashboard.view.labels import ARRIVED, STAGES, JourneyStage, page_url, sentence, status
-from flexportd.expose.dashboard.view.list_status import LastRun, completeness, list_rows
 from flexportd.expose.dashboard.view.shipment_rows import shipment_row
+from flexportd.expose.dashboard.view.sync_report import LastRun, completeness, list_rows
 from flexportd.expose.webhook_refusals import current_refusals
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.sync import Receipt

@@ -18,9 +18,8 @@ from flexportd.expose.api.resources import HISTORY, ResourceEndpoints, resources
 from flexportd.expose.context import READS, REGISTRY
 from flexportd.expose.dashboard.page import ListPageQuery, Page, PageTable, no_query
 from flexportd.expose.dashboard.view import related
-from flexportd.expose.dashboard.view.alerts import PageContext
+from flexportd.expose.dashboard.view.alerts import PageContext, object_exceptions
 from flexportd.expose.dashboard.view.dates import ViewContext, count
-from flexportd.expose.dashboard.view.exception_rows import object_exceptions
 from flexportd.expose.dashboard.view.history import change_groups, field_words
 from flexportd.expose.dashboard.view.labels import SOURCES, Text, json_or_none, page_url, text
 from flexportd.expose.dashboard.view.related import Links, RelatedData

@@ -36,9 +36,9 @@ from flexportd.expose.dashboard.view.shipment_rows import (
     timeline_rows,
 )
 from flexportd.expose.dashboard.view.values import NamedValues
-from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.route import Response
+from flexportd.expose.openapi.router import route
 from flexportd.http.compression import compress, negotiate
 from flexportd.http.responses import HTML, NO_REFERRER, PreparedResponse, PreparedStreamResponse
 

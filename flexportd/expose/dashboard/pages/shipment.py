@@ -17,9 +17,8 @@ from flexportd.expose.api.shipments import visible_shipment_id
 from flexportd.expose.context import READS, REGISTRY
 from flexportd.expose.dashboard.page import PageTable, no_query, redirect
 from flexportd.expose.dashboard.view import related
-from flexportd.expose.dashboard.view.alerts import PageContext
+from flexportd.expose.dashboard.view.alerts import PageContext, object_exceptions
 from flexportd.expose.dashboard.view.dates import ViewContext
-from flexportd.expose.dashboard.view.exception_rows import object_exceptions
 from flexportd.expose.dashboard.view.history import change_groups
 from flexportd.expose.dashboard.view.labels import (
     SOURCES,

@@ -13,13 +13,14 @@ from flexportd.errors import InvalidError, NotFoundError
 from flexportd.expose.api.sync import resource_by_name
 from flexportd.expose.context import CLOCK, JOBS, UPSTREAM, require_flexport
 from flexportd.expose.dashboard.page import SUBMIT_GUARD, PageTable, done, form_field
-from flexportd.expose.dashboard.view import list_status
+from flexportd.expose.dashboard.view import sync_report
 from flexportd.expose.dashboard.view.alerts import FLEXPORT_URL, NO_KEY, PageContext
 from flexportd.expose.dashboard.view.dates import ViewContext, count
 from flexportd.expose.dashboard.view.labels import Text, resource_words, text
-from flexportd.expose.dashboard.view.list_status import LastRun, Sentence
 from flexportd.expose.dashboard.view.sync_report import (
     Fact,
+    LastRun,
+    Sentence,
     facts,
     next_sync,
     progress,
@@ -110,13 +111,13 @@ def sync_page(data: SyncData, context: PageContext) -> SimpleNamespace:
     """The sync; not cached, as it shows the progress of a run."""
     stored, view, state = context.stored, context.view, context.runtime.flexport
     resources = {resource.name: resource for resource in context.runtime.resources}
-    lists = list_status.list_rows(resources.values(), stored, _last_run(data, context), view)
-    held = list_status.review_rows(stored.pending_removals, resources, view)
+    lists = sync_report.list_rows(resources.values(), stored, _last_run(data, context), view)
+    held = sync_report.review_rows(stored.pending_removals, resources, view)
     current = data.running if state is not None else None
     report, sentences = data.chosen or current or data.ended, tuple[Sentence, ...]()
     if state is not None:
         sentences = tuple(Sentence(alert.sentence, alert.tone) for alert in context.alerts if alert.url == FLEXPORT_URL)
-        sentences += list_status.sentences(stored, lists, held, view, is_running=current is not None)
+        sentences += sync_report.sentences(stored, lists, held, view, is_running=current is not None)
     rows, total = usage_rows(data.calls)
     title = f"Run {data.chosen[0].id}" if data.chosen else "Full sync in progress" if current else "Last full sync"
     return SimpleNamespace(
