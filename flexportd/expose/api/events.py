@@ -11,9 +11,9 @@ from flexportd.errors import not_found
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond, respond_with
 from flexportd.expose.context import CLOCK, DB, QUEUE, WEBHOOKS
-from flexportd.expose.openapi.parameters import EVENT_TYPES, identifier
+from flexportd.expose.openapi.parameters import EVENT_TYPES
 from flexportd.expose.openapi.route import Parameter
-from flexportd.expose.openapi.router import list_route, route
+from flexportd.expose.openapi.router import route
 from flexportd.expose.serialize import serialize_fields
 from flexportd.json_depth import nests_too_deep
 from flexportd.storage.repositories.events import LISTING
@@ -77,18 +77,10 @@ LIST = ListEndpoint.of(
     key="seq",
     vocabularies={"type": EVENT_TYPES},
 )
+LIST.declare("/events", Event, "list_events", "List events")
 
 
-_ID = identifier("Flexport's id of the event.", example="evt_1")
-
-
-@list_route("/events", LIST.rules, Event, "newest first")
-async def list_events(request: web.Request) -> web.StreamResponse:
-    """List events."""
-    return await LIST.respond(request)
-
-
-@route("GET", "/events/{id}", returns=EventDetail, path_parameters=(_ID,))
+@route("GET", "/events/{id}", returns=EventDetail)
 async def get_event(request: web.Request) -> web.StreamResponse:
     """Get an event with its payload and failed attempts."""
     event_id = request.match_info["id"]
@@ -118,7 +110,7 @@ def payload(body: bytes) -> dict[str, Any]:
     return {"payload": msgspec.Raw(body) if is_readable else None, "payload_base64": None if is_readable else body}
 
 
-@route("POST", "/events/{id}/replay", returns=RequeuedItem, scope="admin", path_parameters=(_ID,))
+@route("POST", "/events/{id}/replay", returns=RequeuedItem, scope="admin")
 async def replay_event(request: web.Request) -> web.StreamResponse:
     """Replay an event.
 

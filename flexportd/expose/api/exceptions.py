@@ -19,7 +19,6 @@ from flexportd.expose.api.shipments import record_of, visible_shipment_id
 from flexportd.expose.cached_response import respond_with
 from flexportd.expose.context import DB
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.router import list_route, route
 from flexportd.expose.security import authorization
 from flexportd.expose.security.authorization import MAX_NUMBER, OpaqueCodec, codec_of
@@ -166,7 +165,6 @@ def load_visible(request: web.Request, tx: Transaction) -> ExceptionRow:
     "GET",
     "/exceptions/{id}",
     returns=ExceptionRecord,
-    path_parameters=(identifier("Id of the exception."),),
     audience_allowed=True,
 )
 async def get_exception(request: web.Request) -> web.StreamResponse:

@@ -15,7 +15,7 @@ from flexportd.expose.context import CLOCK, DB, DISPLAY
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.parameters import EVENT_TYPES
 from flexportd.expose.openapi.query_params import ListRequest, ListRules, list_params
-from flexportd.expose.openapi.router import list_route, route
+from flexportd.expose.openapi.router import route
 from flexportd.expose.serialize import serialize_fields
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.gaps import LISTING
@@ -149,14 +149,15 @@ EVENTS = ListEndpoint.of(
     key="seq",
     vocabularies={"type": EVENT_TYPES},
 )
+EVENTS.declare(
+    "/gaps/events",
+    GapEvent,
+    "list_gap_events",
+    "List events missed by webhooks and recovered by polling",
+    order="last detected first",
+)
 
 OUTAGES = ListRules(sorts={"outage": "outage"}, filters={}, fields=())
-
-
-@list_route("/gaps/events", EVENTS.rules, GapEvent, "last detected first")
-async def list_gap_events(request: web.Request) -> web.StreamResponse:
-    """List events missed by webhooks and recovered by polling."""
-    return await EVENTS.respond(request)
 
 
 @route(

@@ -7,7 +7,6 @@ from aiohttp import web
 from flexportd.core.json_types import Stamp, doc
 from flexportd.expose.cached_response import respond, respond_with
 from flexportd.expose.context import JOBS
-from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.router import route
 from flexportd.expose.openapi.schemas import json_response, list_schema
 from flexportd.expose.serialize import json_document
@@ -72,9 +71,6 @@ class JobDetail(JobStatus):
     recent_runs: list[JobRunRecord]
 
 
-_NAME = identifier("Name of the job.", example="full_sync")
-
-
 @route("GET", "/jobs", returns=json_response(list_schema(JobStatus), "All jobs."))
 async def list_jobs(request: web.Request) -> web.StreamResponse:
     """List scheduled jobs."""
@@ -82,7 +78,7 @@ async def list_jobs(request: web.Request) -> web.StreamResponse:
     return await respond_with(request, {"data": jobs.list_jobs(), "next": None, "as_of": jobs.as_of()})
 
 
-@route("GET", "/jobs/{id}", returns=JobDetail, path_parameters=(_NAME,))
+@route("GET", "/jobs/{id}", returns=JobDetail)
 async def get_job(request: web.Request) -> web.StreamResponse:
     """Get a job with its last runs."""
     jobs, name = request.app[JOBS], request.match_info["id"]
@@ -94,7 +90,6 @@ async def get_job(request: web.Request) -> web.StreamResponse:
     "/jobs/{id}/run",
     returns=json_response(JobStatus, "The run has started.", 202, location="URL of the job."),
     scope="admin",
-    path_parameters=(_NAME,),
     problems=("conflict",),
 )
 async def run_job(request: web.Request) -> web.StreamResponse:
@@ -106,7 +101,7 @@ async def run_job(request: web.Request) -> web.StreamResponse:
     return json_document(document, 202, location=str(request.rel_url.parent))
 
 
-@route("POST", "/jobs/{id}/pause", returns=JobStatus, scope="admin", path_parameters=(_NAME,))
+@route("POST", "/jobs/{id}/pause", returns=JobStatus, scope="admin")
 async def pause_job(request: web.Request) -> web.StreamResponse:
     """Pause a job.
 
@@ -115,7 +110,7 @@ async def pause_job(request: web.Request) -> web.StreamResponse:
     return await _set_paused(request, paused=True)
 
 
-@route("POST", "/jobs/{id}/resume", returns=JobStatus, scope="admin", path_parameters=(_NAME,))
+@route("POST", "/jobs/{id}/resume", returns=JobStatus, scope="admin")
 async def resume_job(request: web.Request) -> web.StreamResponse:
     """Resume a job."""
     return await _set_paused(request, paused=False)

@@ -15,7 +15,7 @@ from flexportd.core.json_types import doc
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond_with
 from flexportd.expose.context import CLOCK, DB, PRINCIPAL
-from flexportd.expose.openapi.parameters import NOT_BLANK, identifier
+from flexportd.expose.openapi.parameters import NOT_BLANK
 from flexportd.expose.openapi.router import json_body, list_route, route
 from flexportd.expose.openapi.schemas import json_response
 from flexportd.expose.security.access_policy import base_url
@@ -73,9 +73,6 @@ LIST = ListEndpoint.of(
 )
 
 
-_ID = identifier("Id of the key (not secret).", example="Zk3f9QaB")
-
-
 @list_route("/keys", LIST.rules, AccessKey, "newest first", scope="admin")
 async def list_keys(request: web.Request) -> web.StreamResponse:
     """List keys, including revoked ones.
@@ -125,7 +122,7 @@ async def create_key(request: web.Request) -> web.StreamResponse:
     return json_document(document, 201, location=f"/api/v1/keys/{key.id}")
 
 
-@route("GET", "/keys/{id}", returns=AccessKey, scope="admin", path_parameters=(_ID,))
+@route("GET", "/keys/{id}", returns=AccessKey, scope="admin")
 async def get_key(request: web.Request) -> web.StreamResponse:
     """Get a key."""
     key = await request.app[DB].read(lambda tx: keys.get_key(tx, request.match_info["id"]))
@@ -133,7 +130,7 @@ async def get_key(request: web.Request) -> web.StreamResponse:
     return await respond_with(request, _document(request.app[AUTHENTICATOR], msgspec.structs.asdict(key), now))
 
 
-@route("DELETE", "/keys/{id}", returns=AccessKey, scope="admin", path_parameters=(_ID,))
+@route("DELETE", "/keys/{id}", returns=AccessKey, scope="admin")
 async def revoke_key(request: web.Request) -> web.StreamResponse:
     """Revoke a key.
 

@@ -18,6 +18,7 @@ from flexportd.expose.feeds.export import ROWS_AT_ONCE, CsvRowWriter, Export, se
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.parameters import MAX_CURSOR, check_words
 from flexportd.expose.openapi.query_params import Cursor, ListRequest, ListRules
+from flexportd.expose.openapi.router import list_route
 from flexportd.expose.security import authorization
 from flexportd.expose.security.authorization import OpaqueCodec, codec_of, deny_list
 from flexportd.expose.security.authorization import check_includes as check_own_includes
@@ -74,6 +75,10 @@ class ListEndpoint:
         own |= {name: value for name, value in options.items() if name in names}
         rules = {name: value for name, value in options.items() if name not in names}
         return cls(rules=ListRules(sorts, filters, tuple(model.__annotations__), **rules), read=read, **own)
+
+    def declare(self, path: str, item: type, name: str, summary: str, order: str = "newest first") -> None:
+        """Declare the route of this list. `item` is the model of a row, `name` the operation id."""
+        list_route(path, self.rules, item, order, name=name, summary=summary)(self.respond)
 
     async def respond(self, request: web.Request, always: Filters | None = None) -> web.StreamResponse:
         """Respond to the request; `always` are filters that the path sets."""

@@ -15,8 +15,8 @@ from flexportd.expose.api.events import Attempt, RequeuedItem, payload
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond, respond_with
 from flexportd.expose.context import DB, QUEUE
-from flexportd.expose.openapi.parameters import EVENT_TYPES, TEXT, UnknownWords, check_words, identifier
-from flexportd.expose.openapi.router import json_body, list_route, param, route
+from flexportd.expose.openapi.parameters import EVENT_TYPES, TEXT, UnknownWords, check_words
+from flexportd.expose.openapi.router import json_body, param, route
 from flexportd.expose.serialize import serialize_fields
 from flexportd.queue.queue import QueueState
 from flexportd.storage.queries.list_query import PageRequest
@@ -53,12 +53,7 @@ ITEMS = ListEndpoint.of(
     document=lambda row: serialize_fields(QueueItem, row, priority=_PRIORITIES[row["priority"]]),
     fixed_filters={"unfinished": ()},
 )
-
-
-@list_route("/queue/items", ITEMS.rules, QueueItem, "newest first")
-async def list_queue_items(request: web.Request) -> web.StreamResponse:
-    """List queued and running items."""
-    return await ITEMS.respond(request)
+ITEMS.declare("/queue/items", QueueItem, "list_queue_items", "List queued and running items")
 
 
 @route("GET", "/queue", returns=QueueState)
@@ -148,15 +143,7 @@ LETTERS = ListEndpoint.of(
     fixed_filters={"dead": ()},
     vocabularies={"type": EVENT_TYPES},
 )
-
-
-_ID = identifier("Number of the dead letter.", example="17")
-
-
-@list_route("/dead-letters", LETTERS.rules, DeadLetter, "newest first")
-async def list_dead_letters(request: web.Request) -> web.StreamResponse:
-    """List dead letters."""
-    return await LETTERS.respond(request)
+LETTERS.declare("/dead-letters", DeadLetter, "list_dead_letters", "List dead letters")
 
 
 def item_id(request: web.Request) -> int:
@@ -167,7 +154,7 @@ def item_id(request: web.Request) -> int:
     return number
 
 
-@route("GET", "/dead-letters/{id}", returns=DeadLetterDetail, path_parameters=(_ID,))
+@route("GET", "/dead-letters/{id}", returns=DeadLetterDetail)
 async def get_dead_letter(request: web.Request) -> web.StreamResponse:
     """Get a dead letter with its payload and all attempts."""
     number = item_id(request)
@@ -187,7 +174,7 @@ def detail(tx: Transaction, number: int) -> dict[str, Any]:
     return document | payload((rows[0]["payload"] or "null").encode())
 
 
-@route("POST", "/dead-letters/{id}/retry", returns=RequeuedItem, scope="admin", path_parameters=(_ID,))
+@route("POST", "/dead-letters/{id}/retry", returns=RequeuedItem, scope="admin")
 async def retry_dead_letter(request: web.Request) -> web.StreamResponse:
     """Retry a dead letter.
 
@@ -226,7 +213,6 @@ async def retry_dead_letters(request: web.Request) -> web.StreamResponse:
     "/dead-letters/{id}/discard",
     returns=DeadLetterDetail,
     scope="admin",
-    path_parameters=(_ID,),
     body=DiscardRequest,
     problems=("conflict",),
 )

@@ -71,9 +71,6 @@ LIST = ListEndpoint.of(
 )
 
 
-_ID = identifier("Id of the link (not secret).", example="b7Xk20Qz")
-
-
 @list_route("/shares", LIST.rules, ShareLink, "newest first", scope="write")
 async def list_shares(request: web.Request) -> web.StreamResponse:
     """List share links, including revoked and expired ones.
@@ -110,7 +107,7 @@ async def create_share(request: web.Request) -> web.StreamResponse:
     return json_document(document, 201, location=f"/api/v1/shares/{share.id}")
 
 
-@route("GET", "/shares/{id}", returns=ShareLink, scope="write", path_parameters=(_ID,))
+@route("GET", "/shares/{id}", returns=ShareLink, scope="write")
 async def get_share(request: web.Request) -> web.StreamResponse:
     """Get a share link."""
     share = await request.app[DB].read(lambda tx: shares.get_share(tx, request.match_info["id"]))
@@ -118,7 +115,7 @@ async def get_share(request: web.Request) -> web.StreamResponse:
     return await respond_with(request, document)
 
 
-@route("DELETE", "/shares/{id}", returns=ShareLink, scope="write", path_parameters=(_ID,))
+@route("DELETE", "/shares/{id}", returns=ShareLink, scope="write")
 async def revoke_share(request: web.Request) -> web.StreamResponse:
     """Revoke a share link.
 

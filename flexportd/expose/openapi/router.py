@@ -22,9 +22,9 @@ from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.search.lookup import lookup
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError
 from flexportd.expose.context import CANONICAL_PATH, DB, QUERY, READS
-from flexportd.expose.openapi.parameters import id_param, parse_object_id
+from flexportd.expose.openapi.parameters import id_param, identifier, parse_object_id
 from flexportd.expose.openapi.query_params import ListRules, list_params, parse_unique
-from flexportd.expose.openapi.route import API, TAGS, Handler, Method, Parameter, Response, Route, Schema
+from flexportd.expose.openapi.route import API, DESCRIPTION, TAGS, Handler, Method, Response, Route, Schema
 from flexportd.expose.openapi.schemas import page_response
 from flexportd.expose.security import authorization
 from flexportd.expose.security.access_policy import read_body
@@ -218,6 +218,7 @@ H = TypeVar("H", bound=Handler)
 
 _declared: defaultdict[str, list[Route]] = defaultdict(list)  # by the module of the handler
 _ids = {domain.route: (id_param(domain),) for domain in RESOURCE_TYPES}
+_ids |= {segment: (identifier(about, example=example),) for segment, (about, example) in DESCRIPTION["ids"].items()}
 
 
 def route(
@@ -227,35 +228,23 @@ def route(
     returns: Any,
     tag: str | None = None,
     prefix: str = API,
-    path_parameters: Sequence[Parameter] | None = None,
-    description: str | None = None,
     **options: Any,
 ) -> Callable[[H], H]:
-    """Declare a handler as a route; `options` are further fields of Route.
+    """Declare a handler as a route; `options` are further fields of Route, and replace those of the docstring.
 
     `returns` is a Response, a tuple of them, or the model of a JSON response with status 200, whose docstring then
     describes it. `tag` is by default the first segment of the path, or `operations`; `{id}` by default the id of the
-    resource of that segment. `description` replaces that of the docstring.
+    resource of that segment.
     """
     segment = path.split("/")[1]
     own = _ids.get(segment, ()) if "{id}" in path else ()
 
     def declare(handler: H) -> H:
         summary, about = _docstring(handler)
-        _declared[handler.__module__].append(
-            Route(
-                method=method,
-                path=prefix + path,
-                handler=handler,
-                name=handler.__name__,
-                tag=tag or (segment if segment in TAGS else "operations"),
-                summary=summary.removesuffix("."),
-                path_parameters=own if path_parameters is None else path_parameters,
-                description=about if description is None else description,
-                returns=_responses(returns),
-                **options,
-            )
-        )
+        described = {"name": handler.__name__, "summary": summary.removesuffix("."), "description": about}
+        fields = described | {"path_parameters": own, "tag": tag or (segment if segment in TAGS else "operations")}
+        one = Route(method=method, path=prefix + path, handler=handler, returns=_responses(returns), **fields | options)
+        _declared[handler.__module__].append(one)
         return handler
 
     return declare
