@@ -6,7 +6,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Annotated, Any, Literal, Protocol, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypedDict
 
 from aiohttp import web
 from msgspec import Meta
@@ -107,8 +107,7 @@ class FileRequester(Protocol):
         """Request a file for a waiting reader; `row` is its stored state."""
 
 
-@dataclass(frozen=True)
-class FileServices:
+class FileServices(NamedTuple):
     """The parts that store, request and verify document files."""
 
     archive: Archive

@@ -43,8 +43,7 @@ class ResponseRow(NamedTuple):
     model: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(NamedTuple):
     """`common`: parameters that many routes share; `problems`: those that not every route may return."""
 
     route: Route

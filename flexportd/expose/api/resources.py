@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import msgspec
 from aiohttp import web
@@ -56,8 +56,7 @@ from flexportd.storage.transaction import Transaction
 _COMMON_FILTERS = {"updated_since": since("as_of"), "removed": REMOVED}
 
 
-@dataclass(frozen=True)
-class ListDefinition:
+class ListDefinition(NamedTuple):
     """The list of a resource: its table with all filters, and the rules of its parameters.
 
     `owners` are the resources through which an object belongs to a shipment; a change of theirs may move it to another.

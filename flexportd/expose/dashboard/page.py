@@ -4,7 +4,7 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
@@ -34,8 +34,7 @@ _TAGS = ("pages",)
 _DELAY_PERIOD = 15 * 60  # seconds: in every zone a day begins at a quarter of an hour
 
 
-@dataclass(frozen=True, slots=True)
-class ListPageQuery:
+class ListPageQuery(NamedTuple):
     """The query of a page with a list: as it was sent, and as the list understands it."""
 
     sent: Mapping[str, str]

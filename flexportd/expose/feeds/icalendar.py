@@ -8,9 +8,8 @@ import asyncio
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiohttp import web
 
@@ -171,8 +170,7 @@ def _render(display: DisplaySettings, principal: Principal, entries: Sequence[Ca
 # --- the file; `icalendar` is imported at the first request, in a thread: it takes memory, and few daemons need it ---
 
 
-@dataclass(frozen=True)
-class CalendarInfo:
+class CalendarInfo(NamedTuple):
     """The head of a calendar. `pages` is the base URL of the shipments' pages if entries link to them."""
 
     title: str

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -93,8 +93,7 @@ class Vocabulary:
         return frozenset(self.published())
 
 
-@dataclass(frozen=True)
-class UnknownWords:
+class UnknownWords(NamedTuple):
     """Undocumented words of a filter; `check_words` looks them up in the database."""
 
     parameter: str

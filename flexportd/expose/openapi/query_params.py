@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from multidict import MultiMapping
@@ -129,8 +129,7 @@ _MAX_VALUE = 2000  # bytes of an encoded value; a longer one is looked up by the
 _Wire = tuple[str, bool, str | int | bool | None, int | str, int, str, str]
 
 
-@dataclass(frozen=True)
-class Cursor:
+class Cursor(NamedTuple):
     """The position after the row with this sort value and key; True stands for a value that is too long.
 
     `since` is the number of the change log at which the first page was read; None where that does not matter, in which

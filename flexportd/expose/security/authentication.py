@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from aiohttp import hdrs, web
 from multidict import MultiMapping
@@ -217,8 +218,7 @@ MAX_CACHED_KEYS = 2 * keys.MAX_KEYS  # valid keys, and the last ones that were r
 _MAX_HEADER = 400  # characters of a header; it may contain a user name besides the key
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _CachedKey:
+class _CachedKey(NamedTuple):
     principal: Principal
     digest: bytes
     expires_at: datetime | None

@@ -1,9 +1,8 @@
 """The page of one event: what Flexport reported, and how it was processed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
@@ -23,8 +22,7 @@ _MOST_STEPS = 60
 PAGES = PageTable("events")
 
 
-@dataclass(frozen=True, slots=True)
-class EventData:
+class EventData(NamedTuple):
     """An event with its trace; `links` are the pages of its shipment, its object and its dead letter."""
 
     row: Mapping[str, Any]

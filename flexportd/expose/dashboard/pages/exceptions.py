@@ -1,8 +1,8 @@
 """The page of the open exceptions, most severe first, and the page of one exception with its evidence."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -34,8 +34,7 @@ _MEANINGS = {
 PAGES = PageTable("exceptions")
 
 
-@dataclass(frozen=True, slots=True)
-class ExceptionsData:
+class ExceptionsData(NamedTuple):
     """The open exceptions of each severity, one more than is shown if there are more; their shipments' names.
 
     `as_of` is when the newest of all shipments was updated at Flexport; `is_complete` whether everything is checked.

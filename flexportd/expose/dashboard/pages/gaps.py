@@ -1,9 +1,8 @@
 """The page of the gaps: whether webhooks arrive, and the events that polling recovered when they did not."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from aiohttp import web
@@ -32,8 +31,7 @@ _EVENTS = 25  # shown of each
 PAGES = PageTable("gaps")
 
 
-@dataclass(frozen=True, slots=True)
-class GapsData:
+class GapsData(NamedTuple):
     """Outages with their first events, one more than are shown if there are more; `next` is the cursor for those.
 
     `shipments` are the ids that are stored here.
@@ -71,7 +69,7 @@ def gaps_page(data: GapsData, context: PageContext) -> SimpleNamespace:
     view, health = context.view, context.stored.health
     signals, rate = health.signals, health.signals.event_rate
     return SimpleNamespace(
-        verdict=replace(delivery_sentence(context.stored), url=None, link=None),
+        verdict=delivery_sentence(context.stored)._replace(url=None, link=None),
         undetectable=None if health.detection.state == "working" else sentence(health.detection.sentence),
         interval=f"{format_duration(rate.usual)}, longest {format_duration(rate.longest)}" if rate else None,
         last_webhook=view.ago(signals.last_webhook_at),

@@ -1,10 +1,9 @@
 """The overview: shipments by stage, late and upcoming arrivals, latest changes, and the state of the daemon."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -38,8 +37,7 @@ State = Literal["good", "warn", "bad"]
 PAGES = PageTable("overview")
 
 
-@dataclass(frozen=True, slots=True)
-class OverviewData:
+class OverviewData(NamedTuple):
     """What the database says; `receipts` are those of the last full sync that has ended."""
 
     by_status: Mapping[str, int]
@@ -53,8 +51,7 @@ class OverviewData:
     """Whether a full sync is running."""
 
 
-@dataclass(frozen=True, slots=True)
-class HealthRow:
+class HealthRow(NamedTuple):
     """The state of one part of the system."""
 
     title: str

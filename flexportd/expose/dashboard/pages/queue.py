@@ -1,9 +1,8 @@
 """The page of the queue with its dead letters, the page of one dead letter, and their forms."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 from multidict import MultiDict
@@ -42,8 +41,7 @@ RULES = ListRules(
 PAGES = PageTable("queue")
 
 
-@dataclass(frozen=True, slots=True)
-class QueueData:
+class QueueData(NamedTuple):
     """Counts by state and one page of dead letters; `next` is the cursor of the next page."""
 
     query: ListPageQuery

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 from multidict import MultiDict
@@ -135,8 +135,7 @@ class RecordPages:
 # --- one object ---
 
 
-@dataclass(frozen=True, slots=True)
-class RecordData:
+class RecordData(NamedTuple):
     """One object, with what refers to it and what it refers to."""
 
     domain: ResourceType
@@ -206,8 +205,7 @@ def _derived(domain: ResourceType, fields: Mapping[str, Any], view: ViewContext)
 # --- lists ---
 
 
-@dataclass(frozen=True, slots=True)
-class ListData:
+class ListData(NamedTuple):
     """One page of a list, one row more than is shown if there is a next page, with its cursor."""
 
     domain: ResourceType
@@ -235,8 +233,7 @@ def _entries(rows: Sequence[SimpleNamespace], *, more: bool) -> str:
     return f"{'First ' if more else ''}{count(len(rows), 'entry', 'entries')}"
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewData:
+class ReviewData(NamedTuple):
     """The objects that are missing from Flexport's list, the first of them, and how many there are."""
 
     domain: ResourceType

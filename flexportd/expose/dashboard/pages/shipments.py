@@ -1,9 +1,9 @@
 """The page with the list of shipments."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 from multidict import MultiDict
@@ -53,8 +53,7 @@ _SORTS = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class ShipmentsData:
+class ShipmentsData(NamedTuple):
     """The rows, one more than is shown if there is a next page, with its cursor.
 
     `as_of` is when the newest of all shipments was updated at Flexport.

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
@@ -47,8 +47,7 @@ NOTICES = {
 PAGES = PageTable("sync")
 
 
-@dataclass(frozen=True, slots=True)
-class SyncQuery:
+class SyncQuery(NamedTuple):
     """The query, and the `full_sync` job. `run` is the run whose receipts are shown; None: the current or last one."""
 
     notice: str | None

@@ -1,9 +1,8 @@
 """The page of the daemon: jobs, refused webhooks, cache, storage, schema drift; and its forms."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from aiohttp import web
@@ -38,8 +37,7 @@ NOTICES = {
 PAGES = PageTable("system")
 
 
-@dataclass(frozen=True, slots=True)
-class SystemQuery:
+class SystemQuery(NamedTuple):
     """The query, and what the daemon reports for this page only. `memory` is hits, misses and bytes."""
 
     started_at: str
@@ -51,8 +49,7 @@ class SystemQuery:
     notice: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SystemData:
+class SystemData(NamedTuple):
     """The latest findings of schema drift, with their total, and the versions of events."""
 
     query: SystemQuery

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
 from aiohttp import web
@@ -40,8 +40,7 @@ NO_KEY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
+class Alert(NamedTuple):
     """One condition that needs a person; `badge` is its short form for the banner."""
 
     badge: str
@@ -82,8 +81,7 @@ class RuntimeStatus:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class StoredStatus:
+class StoredStatus(NamedTuple):
     """What the database says for every page."""
 
     health: outages.DeliveryHealth
@@ -95,8 +93,7 @@ class StoredStatus:
     """The number of dead letters, counted up to COUNT_LIMIT."""
 
 
-@dataclass(frozen=True, slots=True)
-class PageContext:
+class PageContext(NamedTuple):
     """What every view gets beside the data of its page. `forecast` of the next full sync is None without an API key."""
 
     view: ViewContext

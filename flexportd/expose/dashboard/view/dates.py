@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from flexportd.clock import zone_of
 from flexportd.core.labels import format_day, format_offset, is_day_only
@@ -15,8 +15,7 @@ _LONGEST_ZONE = 64  # characters of a name
 Tone = Literal["good", "warn", "bad", "plain"]
 
 
-@dataclass(frozen=True, slots=True)
-class DateText:
+class DateText(NamedTuple):
     """A moment: its day, its day and time (where a time is known), and the machine-readable form."""
 
     day: str
@@ -24,24 +23,21 @@ class DateText:
     iso: str
 
 
-@dataclass(frozen=True, slots=True)
-class RelativeTime:
+class RelativeTime(NamedTuple):
     """A moment relative to now: `12 minutes ago`, `in 2 hours`."""
 
     when: DateText
     words: str
 
 
-@dataclass(frozen=True, slots=True)
-class Delay:
+class Delay(NamedTuple):
     """The deviation of a date from its plan."""
 
     text: str
     tone: Tone
 
 
-@dataclass(frozen=True, slots=True)
-class DateCell:
+class DateCell(NamedTuple):
     """A planned and actual date in a table: the actual one where it is known; `plan` where the two differ."""
 
     when: DateText

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import msgspec.toml
@@ -50,8 +50,7 @@ class Mode:
     icon: str
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceText:
+class PlaceText(NamedTuple):
     """A place with its UN/LOCODE."""
 
     name: Text

@@ -2,9 +2,8 @@
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from aiohttp import web
@@ -32,8 +31,7 @@ Links = Mapping[str, tuple[Text, ...]]
 """Field -> the names of the objects that it refers to, with links."""
 
 
-@dataclass(frozen=True, slots=True)
-class RelatedData:
+class RelatedData(NamedTuple):
     """The same as stored; one row more than is shown if there are more."""
 
     domain: ResourceType

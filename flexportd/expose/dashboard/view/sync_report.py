@@ -1,10 +1,9 @@
 """The sync in words: receipts with their balance, progress, the Flexport client and its calls, the next run. Pure."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from flexportd.clock import parse
 from flexportd.core.labels import format_duration
@@ -35,8 +34,7 @@ _TONES: Mapping[str, Tone] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Sentence:
+class Sentence(NamedTuple):
     """One sentence about the state, with a link to the details."""
 
     text: str
@@ -45,8 +43,7 @@ class Sentence:
     link: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LastRun:
+class LastRun(NamedTuple):
     """The last run: receipts by resource, lists that are being read now, unreadable objects.
 
     `unread` are the lists that are still to be read for the first time; None where nothing is read at all.
@@ -310,8 +307,7 @@ def _pages(receipt: Receipt, state: ListState | None) -> int | None:
 # --- the Flexport client ---
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(NamedTuple):
     """One property of the connection to Flexport."""
 
     title: str

@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from flexportd.core.resources.money import amount, minor_units
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
@@ -41,8 +40,7 @@ _HIDDEN = frozenset(
 _SHOWN_IF_FALSE = frozenset(("container_number_valid", "vessel_imo_valid"))  # flags for wrong numbers
 
 
-@dataclass(frozen=True, slots=True)
-class NamedValues:
+class NamedValues(NamedTuple):
     """A name and its values."""
 
     name: str
