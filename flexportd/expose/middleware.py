@@ -15,7 +15,7 @@ from aiohttp.http_parser import RawRequestMessage
 from multidict import MultiMapping
 
 from flexportd.clock import Clock, parse
-from flexportd.core.access.keys import UNRESTRICTED, Principal, Scope
+from flexportd.core.access.keys import UNRESTRICTED, Principal
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import FlexportdError, ForbiddenError, RefusedError, UnavailableError
 from flexportd.expose.context import ACCESS_LOG, CACHE, CLOCK, DISPLAY, PRINCIPAL, TIMEOUT, WEBHOOKS
@@ -303,7 +303,12 @@ async def auth_middleware(request: web.Request, handler: Handler) -> web.StreamR
 def _authorize(request: web.Request, route: Route | None) -> bool:
     """Whether it is proven that no other site's page sent this. Raises RefusedError, ForbiddenError."""
     policy = request.app[ACCESS_POLICY]
-    scope = required_scope(request, route)
+    if route is not None:
+        scope = route.scope
+    elif request.path.startswith("/static/"):
+        scope = None
+    else:  # pages: `read` to see them, `admin` to change something
+        scope = "read" if request.method in (hdrs.METH_GET, hdrs.METH_HEAD) else "admin"
     is_proven = scope is None or policy.check_origin(request)
     principal = request[PRINCIPAL] = policy.authenticate(request, scope)
     if scope is not None and principal.audience is not None:
@@ -326,15 +331,6 @@ def route_of(request: web.Request) -> Route | None:
     """The declared route of a request; None for pages and unknown paths."""
     route: Route | None = getattr(request.match_info.handler, "route", None)
     return route
-
-
-def required_scope(request: web.Request, route: Route | None) -> Scope | None:
-    """The scope that a request needs: its route's; on pages, `read` to see and `admin` to change something."""
-    if route is not None:
-        return route.scope
-    if request.path.startswith("/static/"):
-        return None
-    return "read" if request.method in (hdrs.METH_GET, hdrs.METH_HEAD) else "admin"
 
 
 async def error_middleware(request: web.Request, handler: Handler, *, as_pages: bool = True) -> web.StreamResponse:

@@ -105,13 +105,9 @@ async def _send(request: web.Request, response: StreamedResponse, pieces: AsyncI
                 await response.write(piece)
         await response.finish()
     except Exception as error:
-        if not _client_disconnected(request, error):
+        is_disconnected = request.transport is None or request.transport.is_closing()
+        if not (isinstance(error, ConnectionError) and is_disconnected):
             log.exception("export_failed", path=request.path[:200])
-
-
-def _client_disconnected(request: web.Request, error: Exception) -> bool:
-    """Whether sending failed because the client has disconnected."""
-    return isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing())
 
 
 async def _spool(request: web.Request, response: StreamedResponse, pieces: AsyncIterator[bytes]) -> None:

@@ -121,15 +121,6 @@ async def list_exceptions_of_shipment(request: web.Request) -> web.StreamRespons
     return await view.respond(request, {"shipment": (number,)})
 
 
-def exception_id(request: web.Request) -> int:
-    """The exception in the path; 0 for none. Limited keys have encrypted ids."""
-    text, codec = request.match_info["id"], codec_of(request)
-    number = int_id(text) or 0
-    if codec is None:
-        return number
-    return codec.decode_number(number) if 0 < number <= MAX_NUMBER else 0
-
-
 def public_id(request: web.Request, number: int) -> int:
     """The id of an exception as shown to this key."""
     codec = codec_of(request)
@@ -154,8 +145,11 @@ def visible_rows(request: web.Request, tx: Transaction, rows: Iterable[Exception
 
 
 def load_visible(request: web.Request, tx: Transaction) -> ExceptionRow:
-    """The exception in the path. Raises NotFoundError."""
-    row = tx.exceptions.by_id(exception_id(request))
+    """The exception in the path; limited keys have encrypted ids. Raises NotFoundError."""
+    number, codec = int_id(request.match_info["id"]) or 0, codec_of(request)
+    if codec is not None:
+        number = codec.decode_number(number) if 0 < number <= MAX_NUMBER else 0
+    row = tx.exceptions.by_id(number)
     if row is None or not is_visible(request, tx, row):
         raise not_found("exception", request.match_info["id"])
     return row

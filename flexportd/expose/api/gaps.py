@@ -8,7 +8,7 @@ from aiohttp import web
 
 from flexportd.core.events.applier import event_title
 from flexportd.core.json_types import Stamp, doc
-from flexportd.core.outages import DeliveryHealth, Detection, DetectionState, OutageReport, Verdict, health, outages
+from flexportd.core.outages import DeliveryHealth, DetectionState, OutageReport, Verdict, health, outages
 from flexportd.expose.api.list_endpoint import ListEndpoint, bind_cursor
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CLOCK, DB, DISPLAY
@@ -216,7 +216,7 @@ def _outage(tx: Transaction, report: OutageReport) -> dict[str, Any]:
 
 def delivery_document(delivery: DeliveryHealth) -> EventDelivery:
     """How events arrive, as a document; durations in seconds."""
-    signals, rate = delivery.signals, delivery.signals.event_rate
+    signals, rate, detection = delivery.signals, delivery.signals.event_rate, delivery.detection
     return {
         "state": delivery.verdict,
         "summary": delivery.sentence,
@@ -231,17 +231,13 @@ def delivery_document(delivery: DeliveryHealth) -> EventDelivery:
         "polling_error": signals.failure,
         "outage_since": signals.down_since,
         "missed": signals.missed,
-        "detection": _detection(delivery.detection),
-    }
-
-
-def _detection(detection: Detection) -> GapDetection:
-    return {
-        "state": detection.state,
-        "summary": detection.sentence,
-        "compared": detection.compared,
-        "missing": detection.lacking,
-        "missing_by_type": dict(detection.lacking_types),
-        "last_missing_at": detection.lacking_at,
-        "compared_at": detection.compared_at,
+        "detection": {
+            "state": detection.state,
+            "summary": detection.sentence,
+            "compared": detection.compared,
+            "missing": detection.lacking,
+            "missing_by_type": dict(detection.lacking_types),
+            "last_missing_at": detection.lacking_at,
+            "compared_at": detection.compared_at,
+        },
     }

@@ -71,7 +71,10 @@ class ListEndpoint:
         `options` are further fields of ListRules and of this class.
         """
         names = {one.name for one in fields(cls)}
-        own: dict[str, Any] = {"document": functools.partial(serialize_fields, model), "as_of": _newest_event}
+        own: dict[str, Any] = {
+            "document": functools.partial(serialize_fields, model),
+            "as_of": lambda tx: tx.events.newest()[0],
+        }
         own |= {name: value for name, value in options.items() if name in names}
         rules = {name: value for name, value in options.items() if name not in names}
         return cls(rules=ListRules(sorts, filters, tuple(model.__annotations__), **rules), read=read, **own)
@@ -153,10 +156,6 @@ async def open_as_of(app: web.Application, create: AsOfListFactory, at: str) -> 
         await asyncio.to_thread(past.close)  # it may be on disk, and a read may be in progress
 
 
-def _newest_event(tx: Transaction) -> str | None:
-    return tx.events.newest()[0]
-
-
 async def authorized_request(
     request: web.Request, values: Mapping[str, Any], view: ListEndpoint, always: Filters | None = None
 ) -> ListRequest:
@@ -188,9 +187,10 @@ async def bind_cursor(request: web.Request, params: ListRequest) -> ListRequest:
     Raises InvalidError for an unknown word of a filter, and for a cursor that is bound to something else or comes from
     another history of the database.
     """
-    filters = params.page.filters
+    filters, resource = params.page.filters, request.match_info.route.resource
+    path = request.path if resource is None else resource.canonical
     await check_words(request, params.unknown_words, filters, params.as_of)
-    binding = query_params.cursor_binding(_route_path(request), {**filters, "as_of": (params.as_of,)})
+    binding = query_params.cursor_binding(path, {**filters, "as_of": (params.as_of,)})
     since, db = None, request.app[DB]
     if params.cursor is not None:
         query_params.check_binding(params.cursor, binding)
@@ -206,11 +206,6 @@ def _decrypt_cursor(codec: OpaqueCodec, encrypted: str) -> str:
     if cursor is None:
         raise query_params.invalid_cursor()
     return cursor
-
-
-def _route_path(request: web.Request) -> str:
-    resource = request.match_info.route.resource
-    return request.path if resource is None else resource.canonical
 
 
 def restrict_as_of(request: web.Request, endpoint: ListEndpoint, table: Table) -> ListEndpoint:

@@ -21,7 +21,7 @@ from aiohttp import web
 
 from flexportd.core.exceptions.journey_rules import first_estimate
 from flexportd.core.history.as_of import AsOfList, check_includes, object_as_of
-from flexportd.core.history.provenance import FieldProvenance, field_provenance
+from flexportd.core.history.provenance import field_provenance
 from flexportd.core.resources import shipments
 from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import ResourceType
@@ -163,15 +163,10 @@ def _current_document(
         document |= _first_arrival(request, tx, domain, {**record.fields, "id": record.id})
     if "why" in included:
         causes = field_provenance(tx, domain, record, authorization.visible_since(request, tx, domain, record))
-        if authorization.audience_of(request) is not None:
-            causes = {name: _redacted_cause(cause) for name, cause in causes.items()}
+        if authorization.audience_of(request) is not None:  # numbers of sync runs count the runs for all
+            causes = {name: cause and msgspec.structs.replace(cause, run_id=None) for name, cause in causes.items()}
         document["why"] = causes
     return document
-
-
-def _redacted_cause(cause: FieldProvenance | None) -> FieldProvenance | None:
-    """A cause for a key that is limited to some shipments: numbers of sync runs count the runs for all."""
-    return None if cause is None else msgspec.structs.replace(cause, run_id=None)
 
 
 def _first_arrival(
@@ -298,7 +293,11 @@ class ResourceEndpoints:
         """`GET /api/v1/{route}/{id}/history`: one entry per changed field."""
         key = self.key(request)
         record = await self.record(request, key)
-        view = history_view(request, record)
+        view, codec = replace(HISTORY, as_of=lambda _: record.as_of), codec_of(request)
+        if codec is not None:  # sequence numbers count rows of all objects
+            view = replace(
+                view, document=lambda row: _change({**row, "id": codec.encode_number(row["id"]), "run_id": None})
+            )
         return await view.respond(request, {"resource": (self.domain.name, str(key))})
 
     async def refresh(self, request: web.Request) -> web.StreamResponse:
@@ -332,15 +331,6 @@ class ResourceEndpoints:
         if record is None:
             raise not_found(self.domain.label, key)
         return record
-
-
-def history_view(request: web.Request, record: Record) -> ListEndpoint:
-    """The history of an object; for a limited key without the sequence numbers, which count rows of all objects."""
-    view, codec = replace(HISTORY, as_of=lambda _: record.as_of), codec_of(request)
-    if codec is None:
-        return view
-
-    return replace(view, document=lambda row: _change({**row, "id": codec.encode_number(row["id"]), "run_id": None}))
 
 
 class ChangeRecord(TypedDict):

@@ -339,7 +339,7 @@ async def document(app: web.Application) -> dict[str, Any]:
 
     counts, (_, created_at), shipment_count, lists, pending, delivery, versions = await app[DB].read(read)
     reasons, upstream, writer = not_ready_reasons(app), app[UPSTREAM], app[DB].writer
-    forecast = upstream.forecast(lists) if upstream else None
+    indexer, pool, bodies = app[INDEXER], app[CONNECTIONS].network, app[BODIES]
     return {
         "version": __version__,
         "started_at": app[SERVER_INFO].started_at,
@@ -374,43 +374,33 @@ async def document(app: web.Application) -> dict[str, Any]:
         "sync": {
             "configured": upstream is not None,
             "complete_at": min((one.complete_at for one in lists.values() if one.complete_at), default=None),
-            "forecast": forecast,
+            "forecast": upstream.forecast(lists) if upstream else None,
             "pending_removals": {name: count for name, (count, _) in pending.items()},
             "unavailable": {name: one.unavailable_reason for name, one in lists.items() if one.unavailable_at},
         },
         "event_delivery": delivery_document(delivery),
         "cache": {"bytes": app[CACHE].size, "hits": app[CACHE].hits, "misses": app[CACHE].misses},
-        "search": _search(app),
+        "search": {
+            "complete": indexer.is_complete,
+            "lag_commits": indexer.lag,
+            "error": indexer.error or indexer.skipped_reason,
+        },
         "stream": {
             "open": len(app[BROADCASTER]),
             "sent": app[BROADCASTER].sent,
             "dropped": app[BROADCASTER].dropped,
             "error": app[BROADCASTER].error,
         },
-        "connections": _connections(app),
-    }
-
-
-def _connections(app: web.Application) -> ConnectionStatus:
-    pool, bodies = app[CONNECTIONS].network, app[BODIES]
-    return {
-        "open": len(pool),
-        "limit": pool.limits.total,
-        "open_files_limit": app[CONNECTIONS].open_files,
-        "refused": dict(pool.refused),
-        "closed": dict(pool.closed),
-        "unsent_response_bytes": pool.unsent,
-        "request_body_bytes": bodies.used,
-        "request_bodies_rejected": bodies.refused,
-    }
-
-
-def _search(app: web.Application) -> SearchStatus:
-    indexer = app[INDEXER]
-    return {
-        "complete": indexer.is_complete,
-        "lag_commits": indexer.lag,
-        "error": indexer.error or indexer.skipped_reason,
+        "connections": {
+            "open": len(pool),
+            "limit": pool.limits.total,
+            "open_files_limit": app[CONNECTIONS].open_files,
+            "refused": dict(pool.refused),
+            "closed": dict(pool.closed),
+            "unsent_response_bytes": pool.unsent,
+            "request_body_bytes": bodies.used,
+            "request_bodies_rejected": bodies.refused,
+        },
     }
 
 

@@ -51,7 +51,10 @@ class Export:
     def encode(self, documents: Documents) -> bytes:
         """Encode documents. In a CSV for spreadsheets numbers are bare; texts and ids are in quotation marks."""
         if self.output_format == "ndjson":
-            return b"".join(_encode_json(self._select(document)) + b"\n" for document in documents)
+            return b"".join(
+                _encode_json({name: document[name] for name in self.columns if name in document}) + b"\n"
+                for document in documents
+            )
         if self.output_format == "csv-raw":
             return self._encode_raw_csv(documents)
         writers = [_id_cell if name == "id" or name.endswith("_id") else _cell for name in self.columns]
@@ -68,9 +71,6 @@ class Export:
             writer.writerow([_raw_cell(document.get(name)) for name in self.columns])
         return lines.getvalue().encode("utf-8", "backslashreplace")
 
-    def _select(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {name: document[name] for name in self.columns if name in document}
-
 
 class CsvRowWriter:
     """Encodes rows of a table as `Export("csv")` would encode their documents.
@@ -83,7 +83,12 @@ class CsvRowWriter:
             "id": ("id", _id_cell),
             "flex_id": ("id", lambda value: f'"FLEX-{value}"'),
             "raw": ("raw", quote),
-            "day_only": (_WHOLE_ROW, _field_names_writer(table, MOMENTS, _is_day_only)),
+            "day_only": (
+                _WHOLE_ROW,
+                _field_names_writer(
+                    table, MOMENTS, lambda field, value: field.kind == "deadline" or is_day_only(value)
+                ),
+            ),
             "implausible": (_WHOLE_ROW, _field_names_writer(table, DATES, lambda _, value: not is_plausible(value))),
         }
         for field in table.public:
@@ -190,10 +195,6 @@ def _field_writers(field: Field) -> dict[str, tuple[str, CellWriter]]:
     if kind == "integer":
         return {name: (name, _id_cell if name.endswith("_id") else _cell)}
     return {name: (name, text_cell)}
-
-
-def _is_day_only(field: Field, value: str) -> bool:
-    return field.kind == "deadline" or is_day_only(value)
 
 
 def _field_names_writer(table: Table, kinds: Collection[str], holds: Callable[[Field, str], bool]) -> CellWriter:

@@ -171,7 +171,9 @@ class _SseConnection:
     async def _heartbeat(self) -> None:
         """Send a comment, or the position if it has moved without a message for this client."""
         self._subscriber.heartbeat_due = False
-        if not _still_authorized(self._request):
+        policy = self._request.app.get(ACCESS_POLICY)
+        authenticator = policy and policy.authenticator
+        if policy and authenticator and not authenticator.still_valid(_principal(self._request), policy.clock.now()):
             self._subscriber.stop()
         elif self._codec is not None or self._subscriber.position != self._last_position:
             # An audience key gets a new id each time: it must not show whether there were messages for others.
@@ -227,14 +229,6 @@ def _reset(oldest: str, detail: str) -> bytes:
 def _principal(request: web.Request) -> Principal:
     principal: Principal = request.get(PRINCIPAL, UNRESTRICTED)
     return principal
-
-
-def _still_authorized(request: web.Request) -> bool:
-    """Whether the key that opened this stream would open the same one now."""
-    policy = request.app.get(ACCESS_POLICY)
-    if policy is None or policy.authenticator is None:
-        return True
-    return policy.authenticator.still_valid(_principal(request), policy.clock.now())
 
 
 def _subscription(request: web.Request) -> Subscription:

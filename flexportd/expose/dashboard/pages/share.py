@@ -12,7 +12,7 @@ from flexportd.clock import stamp
 from flexportd.core.access.share_view import SharedContainer, SharedLeg, SharedMilestone, SharedShipment, SharedTime
 from flexportd.core.labels import format_minute, is_day_only
 from flexportd.core.timeline import EVENT_RANK, TimelinePoint
-from flexportd.expose.api.shares import PAGE_PATH, open_share
+from flexportd.expose.api.access import PAGE_PATH, open_share
 from flexportd.expose.dashboard.layout import site_title, view_context
 from flexportd.expose.dashboard.render import render
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
