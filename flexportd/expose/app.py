@@ -9,7 +9,7 @@ from dataclasses import replace
 from aiohttp import hdrs, web
 
 from flexportd.core.resources.registry import Registry
-from flexportd.expose import api, api_docs, context, metrics
+from flexportd.expose import api, api_docs, metrics
 from flexportd.expose.api import events, resources
 from flexportd.expose.dashboard import render
 from flexportd.expose.dashboard.layout import public_error_page
@@ -32,7 +32,6 @@ def create_app(add_parts: AddParts, policy: AccessPolicy, *, dashboard: bool) ->
     add_parts(app)
     app[ACCESS_POLICY] = policy
     app[FAILURE_PAGE] = public_error_page
-    app[context.RENDER_PAGE] = render.render
     render.environment()  # read and compile now, not in a request
     app.on_shutdown.append(end_streams)
     register(app, literal_first(app[SERVED_ROUTES]))

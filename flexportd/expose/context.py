@@ -272,9 +272,6 @@ class ServerInfo:
     has_tls: bool = False
 
 
-PageRenderer = Callable[[str, Any], bytes]
-"""(name of a template, its view) -> an HTML page."""
-
 DB = web.AppKey("db", Database)
 READS = web.AppKey("reads", Reads)
 REGISTRY = web.AppKey("registry", Registry)
@@ -294,8 +291,6 @@ TRUSTED_TIME: web.AppKey[TrustedTime | None] = web.AppKey("trusted_time")
 CONNECTIONS = web.AppKey("connections", ConnectionPools)
 BODIES = web.AppKey("bodies", BodyBudget)
 ACCESS_LOG = web.AppKey("access_log", AccessLog)
-RENDER_PAGE: web.AppKey[PageRenderer] = web.AppKey("render_page")
-
 
 PRINCIPAL = web.RequestKey("principal", Principal)
 """The authenticated caller."""

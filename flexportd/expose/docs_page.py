@@ -196,7 +196,6 @@ def _reference(schema: Mapping[str, Any]) -> str | None:
 
 
 def _type_name(schema: Mapping[str, Any], depth: int = 0) -> str:
-    """A schema in a few words."""
     name = _reference(schema)
     if name is not None:
         return name

@@ -58,7 +58,6 @@ class _Snapshot(Collector):
 
 
 async def _values(app: web.Application) -> dict[str, Value]:
-    """The values of the metrics, by name."""
     stats: Mapping[str, Any] = await app[QUEUE].stats()
     counters, states = app[QUEUE].counters, ("ready", "leased", "dead")
     counts, drift, pending = await app[DB].read(

@@ -269,7 +269,6 @@ class RequestPipeline:
 
 
 def _header_lines(headers: Mapping[str, str]) -> bytes:
-    """The headers as bytes of HTTP/1.1."""
     return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1", "replace")
 
 

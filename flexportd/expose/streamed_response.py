@@ -148,7 +148,6 @@ def _open_spool(folder: Path | None) -> BinaryIO:
 
 
 def _ends_with_connection(request: web.BaseRequest) -> bool:
-    """Whether a body without a length ends with the connection."""
     return request.version < HttpVersion11
 
 

@@ -19,7 +19,7 @@ from flexportd.cli.command import Invocation
 from flexportd.cli.commands.gaps import gaps as gaps_command
 from flexportd.clock import parse, stamp
 from flexportd.core.outages import health
-from flexportd.expose.api import gaps as gaps_api
+from flexportd.expose.api import events as gaps_api
 from flexportd.expose.api import list_endpoint
 from flexportd.expose.middleware import auth_middleware
 from flexportd.expose.openapi.router import register, routes_of

@@ -155,12 +155,7 @@ def load_visible(request: web.Request, tx: Transaction) -> ExceptionRow:
     return row
 
 
-@route(
-    "GET",
-    "/exceptions/{id}",
-    returns=ExceptionRecord,
-    audience_allowed=True,
-)
+@route("GET", "/exceptions/{id}", returns=ExceptionRecord, audience_allowed=True)
 async def get_exception(request: web.Request) -> web.StreamResponse:
     """Get an exception, open or closed."""
     query_params.parse_unique(request.query, ())

@@ -66,10 +66,7 @@ _NAMES = sorted({name for domain in RESOURCE_TYPES for name in (domain.route, do
         ),
         identifier("Flexport's id of the object.", example="910233"),
     ),
-    query=(
-        integer("limit", 1, MAX_STEPS, "Steps per page.", _STEPS),
-        CURSOR,
-    ),
+    query=(integer("limit", 1, MAX_STEPS, "Steps per page.", _STEPS), CURSOR),
 )
 async def explain_object(request: web.Request) -> web.StreamResponse:
     """Explain the changes of an object."""

@@ -13,7 +13,7 @@ from flexportd.core.events.applier import is_known_type
 from flexportd.core.json_types import Stamp, doc
 from flexportd.core.outages import DeliveryHealth, health
 from flexportd.core.resources import shipments
-from flexportd.expose.api.gaps import EventDelivery, delivery_document
+from flexportd.expose.api.events import EventDelivery, delivery_document
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import (
     BODIES,
@@ -117,7 +117,6 @@ def warnings(app: web.Application) -> list[str]:
 
 
 def _consumer_warnings(app: web.Application) -> list[str]:
-    """Warnings about exceptions, the search index and the document archive."""
     indexer, worker = app[INDEXER], app[EXCEPTION_WORKER]
     causes = {
         "Document files may be missing": app[FILES].requester.error,
@@ -130,7 +129,6 @@ def _consumer_warnings(app: web.Application) -> list[str]:
 
 
 def _connection_warnings(app: web.Application) -> list[str]:
-    """Warnings about refused clients."""
     pools, messages = app[CONNECTIONS], list(app[SERVER_INFO].start_warnings)
     pool = pools.network
     if pools.open_files < file_limit.LOW:
@@ -286,7 +284,6 @@ class DaemonStatus(TypedDict):
 
 
 def _sync_warnings(app: web.Application, pending: dict[str, tuple[int, str]], delivery: DeliveryHealth) -> list[str]:
-    """Conditions of the sync that need attention."""
     upstream = app[UPSTREAM]
     if upstream is None:
         return ["No Flexport API key is configured: data is updated only by webhooks; see [flexport] api_key"]
@@ -366,10 +363,7 @@ async def document(app: web.Application) -> dict[str, Any]:
         },
         "events": {**_events(counts), "other_versions": {one.version: one.count for one in versions}},
         "shipments": shipment_count,
-        "storage": {
-            "wal_bytes": writer.wal_bytes(),
-            "error": writer.fault.reason if writer.fault else None,
-        },
+        "storage": {"wal_bytes": writer.wal_bytes(), "error": writer.fault.reason if writer.fault else None},
         "flexport": upstream.state() if upstream else None,
         "sync": {
             "configured": upstream is not None,

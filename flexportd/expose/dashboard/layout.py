@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from aiohttp import web
 
 from flexportd import __version__
-from flexportd.clock import Clock, SimulatedClock, stamp
+from flexportd.clock import SimulatedClock, stamp
 from flexportd.errors import FlexportdError, UnavailableError
 from flexportd.escape import escape_control
 from flexportd.expose.context import CLOCK, DISPLAY
@@ -41,7 +41,9 @@ def page_layout(
     if is_customer:
         active, stored, form_token = (), None, ""
     exceptions, has_critical, _ = count_open(stored.exceptions if stored else ())
-    failed = stored.failed if stored else 0
+    failed, clock, demo_clock = stored.failed if stored else 0, app[CLOCK], None
+    if isinstance(clock, SimulatedClock) and clock.started is not None:
+        demo_clock = SimpleNamespace(started=stamp(clock.started), speed=f"{clock.speed:g}")
     return SimpleNamespace(
         site=site_title(app),
         section=section,
@@ -54,7 +56,7 @@ def page_layout(
         failed=f"{failed:,}{'+' if failed == alerts.COUNT_LIMIT else ''}" if failed else "",
         form_token=form_token,
         is_customer=is_customer,
-        demo_clock=_demo_clock(app[CLOCK]),
+        demo_clock=demo_clock,  # what live.js needs to keep relative times current in a demo
     )
 
 
@@ -72,13 +74,6 @@ def view_context(app: web.Application) -> ViewContext:
     """The dashboard's time zone and the current time."""
     now = app[CLOCK].now()
     return ViewContext(find_zone(app[DISPLAY].timezone) or now.tzinfo, now)  # type: ignore[arg-type]  # the clock is aware
-
-
-def _demo_clock(clock: Clock) -> SimpleNamespace | None:
-    """What live.js needs to keep relative times current in a demo."""
-    if not isinstance(clock, SimulatedClock) or clock.started is None:
-        return None
-    return SimpleNamespace(started=stamp(clock.started), speed=f"{clock.speed:g}")
 
 
 SHARE_PREFIX = "/s/"
@@ -101,19 +96,8 @@ _ADVICE = {
 }
 _NO_SHIPMENT = "A shipment appears here after its first webhook or the next sync."
 
-_BACK = {
-    "shipments": ("/shipments", "All shipments"),
-    "exceptions": ("/exceptions", "Exceptions"),
-    "queue": ("/queue", "Queue"),
-    "sync": ("/sync", "Sync"),
-    "gaps": ("/gaps", "Gaps"),
-    "system": ("/system", "System"),
-}
-
-_LINK_TITLES = {
-    404: "This link is not valid",
-    410: "This link no longer works",
-}
+_SECTIONS = ("exceptions", "queue", "sync", "gaps", "system")
+_LINK_TITLES = {404: "This link is not valid", 410: "This link no longer works"}
 _LINK_ADVICE = {
     404: "Check that you copied the whole address, or ask the sender for a new link.",
     410: "Ask the sender for a new link.",
@@ -126,18 +110,18 @@ _LONGEST = 500  # characters of a detail
 
 def failure_page(status: int, detail: str, section: str, *, is_customer: bool = False) -> SimpleNamespace:
     """The error in a section of the dashboard; a customer's way back is always to the list of shipments."""
-    url, words = _BACK["shipments"] if is_customer else _BACK.get(section, ("/", "Overview"))
+    url, back = ("/", "Overview") if section not in _SECTIONS else (f"/{section}", section.capitalize())
+    if is_customer or section == "shipments":
+        url, back = "/shipments", "All shipments"
     is_shipment = status == 404 and section == "shipments" and not is_customer
-    advice = _NO_SHIPMENT if is_shipment else _ADVICE.get(status)
-    # An invalid parameter (400) comes first in the detail, with its exact name.
-    words_of = sentence(detail, _LONGEST, capital=status != 400)
     return SimpleNamespace(
         status=status,
         title=_TITLES.get(status, _DEFAULT_TITLE),
-        detail=words_of,
-        advice=advice,
+        # An invalid parameter (400) comes first in the detail, with its exact name.
+        detail=sentence(detail, _LONGEST, capital=status != 400),
+        advice=_NO_SHIPMENT if is_shipment else _ADVICE.get(status),
         back_url=url,
-        back=words,
+        back=back,
     )
 
 
@@ -159,9 +143,6 @@ def link_failure(status: int, detail: str, site: str, view: ViewContext) -> Simp
     words = _INSTANT.sub(localise, sentence(detail, _LONGEST))
     title = _LINK_TITLES.get(status) or _TITLES.get(status, _DEFAULT_TITLE)
     return SimpleNamespace(site=site, status=status, title=title, detail=words, advice=_LINK_ADVICE.get(status))
-
-
-# --- responses ---
 
 
 async def failure(request: web.Request, status: int, detail: str) -> bytes:

@@ -171,9 +171,6 @@ def _cached(request: web.Request, build: Callable[[], Awaitable[bytes]]) -> Prod
     return cached
 
 
-# --- forms ---
-
-
 async def form_field(request: web.Request, name: str, most: int) -> str | None:
     """A field of the submitted form; None where it is missing or longer than `most` characters.
 

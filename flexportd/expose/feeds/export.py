@@ -156,7 +156,6 @@ _CELLS: Mapping[type, CellWriter] = {
 
 
 def _cell(value: Any) -> str:
-    """A value by its type; lists and objects as JSON."""
     write = _CELLS.get(type(value))
     return quote(_encode_json(value).decode()) if write is None else write(value)
 

@@ -157,9 +157,6 @@ def not_allowed_message(name: str, word: str, allowed: Sequence[str]) -> str:
     return f"{name} is {word[:50]!r}; {guess}{'Allowed' if guess else 'allowed'} are {listed or 'none'}"
 
 
-# --- parsers ---
-
-
 def parse_integer(name: str, text: str, lowest: int, highest: int) -> int:
     """A whole number within bounds."""
     if not (text.isascii() and text.removeprefix("-").isdigit() and len(text) <= 20):
@@ -250,9 +247,6 @@ def parse_object_id(domain: ResourceType, text: str) -> Key | None:
     return domain.parse_id(text.upper().removeprefix("FLEX-") if domain.name == "shipments" else text)
 
 
-# --- parameters ---
-
-
 def integer(name: str, lowest: int, highest: int, about: str, default: int | None = None) -> Parameter:
     """A whole number within bounds."""
     schema: dict[str, Any] = {"type": "integer", "minimum": lowest, "maximum": highest}
@@ -311,9 +305,6 @@ CURSOR = Parameter(
 )
 
 
-# --- filters of lists as parameters ---
-
-
 def filter_param(
     name: str, one: Filter, vocabulary: Vocabulary | None = None, target: ResourceType | None = None
 ) -> Parameter:
@@ -341,7 +332,6 @@ _SIMPLE_TYPES: Mapping[str, tuple[Parser, Schema, Any]] = {
 def _type_of(
     name: str, one: Filter, vocabulary: Vocabulary | None, target: ResourceType | None
 ) -> tuple[Parser, Schema, Any]:
-    """The parser, the schema and an example of a filter's parameter."""
     if one.value_type == "id":
         return _link_type(name, target)
     if one.value_type == "words":

@@ -222,13 +222,7 @@ _ids |= {segment: (identifier(about, example=example),) for segment, (about, exa
 
 
 def route(
-    method: Method,
-    path: str,
-    *,
-    returns: Any,
-    tag: str | None = None,
-    prefix: str = API,
-    **options: Any,
+    method: Method, path: str, *, returns: Any, tag: str | None = None, prefix: str = API, **options: Any
 ) -> Callable[[H], H]:
     """Declare a handler as a route; `options` are further fields of Route, and replace those of the docstring.
 

@@ -90,8 +90,6 @@ class AccessPolicy:
             and (not self.checks_hosts or is_known_host(headers.get(hdrs.HOST, ""), self.hosts))
         )
 
-    # --- keys ---
-
     def authenticate(self, request: web.BaseRequest, scope: Scope | None) -> Principal:
         """The caller. Raises RefusedError for a key that is missing, unknown, out of scope, or over its rate."""
         authenticator = self.authenticator
@@ -129,8 +127,6 @@ class AccessPolicy:
             raise
         request[_AUTH_RESULT] = principal
         return principal
-
-    # --- pages of other sites ---
 
     def check_origin(self, request: web.BaseRequest) -> bool:
         """Refuse pages of other sites: by an unknown host name (DNS rebinding), or by a write from another origin.

@@ -212,7 +212,6 @@ class _SseConnection:
 
 
 def _chunks(messages: Sequence[EncodedMessage]) -> Iterator[Sequence[EncodedMessage]]:
-    """Split messages into runs that are written together."""
     start = size = 0
     for count, message in enumerate(messages, 1):
         size += len(message.data)

@@ -25,11 +25,7 @@ from flexportd.storage.transaction import Transaction
 MOST = 200  # of one severity on the page
 
 _HEADINGS = {"critical": "Critical", "warning": "Warnings", "notice": "Notices"}
-_MEANINGS = {
-    "critical": "Costing money or blocked now",
-    "warning": "Off plan",
-    "notice": "Worth a look",
-}
+_MEANINGS = {"critical": "Costing money or blocked now", "warning": "Off plan", "notice": "Worth a look"}
 
 PAGES = PageTable("exceptions")
 
@@ -48,7 +44,6 @@ class ExceptionsData(NamedTuple):
 
 
 async def _filters(request: web.Request) -> Filters:
-    """The filters that limit the page to what the caller may see."""
     await no_query(request)
     return await authorize_list(request, {})
 
@@ -92,9 +87,6 @@ def exceptions_page(data: ExceptionsData, context: PageContext) -> SimpleNamespa
         is_complete=data.is_complete,
         as_of=context.view.instant(data.as_of),
     )
-
-
-# --- one exception ---
 
 
 def read_one(tx: Transaction, request: web.Request, _query: None) -> tuple[ExceptionRow, dict[int, str | None]]:

@@ -12,7 +12,7 @@ from flexportd.core.events.applier import event_title
 from flexportd.core.labels import format_duration
 from flexportd.core.outages import OutageReport, outages
 from flexportd.core.resources.shipments import TABLE
-from flexportd.expose.api.gaps import OUTAGES, next_outages_cursor
+from flexportd.expose.api.events import OUTAGES, next_outages_cursor
 from flexportd.expose.api.list_endpoint import bind_cursor
 from flexportd.expose.context import CLOCK, DISPLAY
 from flexportd.expose.dashboard.page import PageTable

@@ -47,8 +47,7 @@ class OverviewData(NamedTuple):
     last_received_at: str | None
     queue: Mapping[str, tuple[int, str | None]]
     receipts: Sequence[Receipt]
-    is_syncing: bool = False
-    """Whether a full sync is running."""
+    is_syncing: bool = False  # whether a full sync is running
 
 
 class HealthRow(NamedTuple):

@@ -1,4 +1,4 @@
-"""The page of the queue with its dead letters, the page of one dead letter, and their forms."""
+"""The pages of the queue: its dead letters, one dead letter, one event; and their forms."""
 
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
@@ -8,6 +8,7 @@ from aiohttp import web
 from multidict import MultiDict
 
 from flexportd.core.events.applier import event_title
+from flexportd.core.history.provenance import TraceStep, trace_event
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.escape import escape_control
 from flexportd.expose.api.list_endpoint import bind_cursor
@@ -17,7 +18,7 @@ from flexportd.expose.dashboard.page import SUBMIT_GUARD, ListPageQuery, PageTab
 from flexportd.expose.dashboard.view import related
 from flexportd.expose.dashboard.view.alerts import PageContext
 from flexportd.expose.dashboard.view.dates import ViewContext, count
-from flexportd.expose.dashboard.view.labels import Text, event_url, page_url, short_text, text
+from flexportd.expose.dashboard.view.labels import Badge, Text, event_url, item_state, page_url, short_text, text
 from flexportd.expose.dashboard.view.values import named_values, time_text, value_group, value_text
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.query_params import ListRules
@@ -111,9 +112,6 @@ def _dead_letter_row(row: Mapping[str, Any], view: ViewContext) -> SimpleNamespa
     )
 
 
-# --- forms ---
-
-
 @PAGES.form("/queue/pause")
 @PAGES.form("/queue/resume")
 async def set_paused(request: web.Request) -> web.StreamResponse:
@@ -146,9 +144,6 @@ async def discard(request: web.Request) -> web.StreamResponse:
     reason = why.strip() or "no reason given"
     await request.app[SUBMIT_GUARD].once(request, lambda: queue.discard(number, "dashboard", reason), reason)
     return done("/queue", "discarded")
-
-
-# --- one dead letter ---
 
 
 DeadLetterData = tuple[Mapping[str, Any], Mapping[str, Text]]
@@ -189,3 +184,56 @@ def dead_letter_page(data: DeadLetterData, context: PageContext) -> SimpleNamesp
         ),
         json_url=f"/api/v1/dead-letters/{document['id']}",
     )
+
+
+_SOURCES = {"webhook": "Webhook", "events": "Flexport's event log"}
+_MOST_STEPS = 60
+
+EVENT_PAGES = PageTable("events")
+
+
+class EventData(NamedTuple):
+    """An event with its trace; `links` are the pages of its shipment, its object and its dead letter."""
+
+    row: Mapping[str, Any]
+    steps: Sequence[TraceStep]
+    links: Mapping[str, Text]
+
+
+def read_event(tx: Transaction, request: web.Request, _query: None) -> EventData:
+    """The event that the path names. Raises NotFoundError."""
+    registry = request.app[REGISTRY]
+    row, steps = trace_event(tx, registry, request.match_info["id"])
+    links = related.event_links(tx, registry, row)
+    item = tx.items.of_event(row["seq"])
+    if item is not None and item[1] == "dead":
+        links["Dead letter"] = Text(str(item[0]), url=f"/queue/dead-letters/{item[0]}")
+    return EventData(row, steps, links)
+
+
+@EVENT_PAGES.page("/events/{id:[^/]+}", "event.html", read=read_event)
+def event_page(data: EventData, context: PageContext) -> SimpleNamespace:
+    """The event with its times and its processing."""
+    row, view, url = data.row, context.view, event_url(data.row["id"])
+    details = [
+        ("Event", text(row["id"], 120)),
+        ("Type", text(row["type"], 120)),
+        ("Source", text(_SOURCES.get(row["source"], row["source"]))),
+        *data.links.items(),
+        ("Occurred", time_text(row["occurred_at"], view)),
+        ("Recorded by Flexport", time_text(row["created_at"], view)),
+        ("Received", time_text(row["received_at"], view)),
+        ("Processed", time_text(row["ended_at"], view)),
+        ("Reason", text(row["reason"], 300)),
+    ]
+    return SimpleNamespace(
+        title=text(event_title(row["type"]), 120) or Text("Event"),
+        state=item_state(row["state"]) or Badge("Unknown", "other"),
+        groups=value_group("Details", named_values(details)),
+        steps=tuple((view.instant(step.at), _step_text(step)) for step in data.steps[:_MOST_STEPS]),
+        json_url=f"/api/v1{url}" if url else None,
+    )
+
+
+def _step_text(step: TraceStep) -> Text:
+    return text(f"{step.text[:1].upper()}{step.text[1:]}.", 400) or Text("")

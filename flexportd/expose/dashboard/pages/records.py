@@ -132,9 +132,6 @@ class RecordPages:
         return record
 
 
-# --- one object ---
-
-
 class RecordData(NamedTuple):
     """One object, with what refers to it and what it refers to."""
 
@@ -149,7 +146,6 @@ class RecordData(NamedTuple):
 
 
 def _shipment(request: web.Request, tx: Transaction, domain: ResourceType, record: Record) -> Text | None:
-    """The shipment that the object belongs to, as far as it is known."""
     number = authorization.shipment_of(domain, record)
     if number is None:
         return None
@@ -195,14 +191,10 @@ def _groups(data: RecordData, view: ViewContext) -> tuple[SimpleNamespace, ...]:
 
 
 def _derived(domain: ResourceType, fields: Mapping[str, Any], view: ViewContext) -> list[NamedValues]:
-    """Values that follow from the fields and the current day."""
     if domain.derived_values is None:
         return []
     derived = domain.derived_values(fields, view.now.astimezone(UTC).date()).items()
     return named_values((field_words(name), text(value_text(value, view, name), 200)) for name, value in derived)
-
-
-# --- lists ---
 
 
 class ListData(NamedTuple):
@@ -270,9 +262,6 @@ def review_page(data: ReviewData, context: PageContext) -> SimpleNamespace:
         first_url="/sync",
         json_url=f"/api/v1/sync/pending-removals?resource={domain.route}",
     )
-
-
-# --- all changes of one object ---
 
 
 @dataclass(frozen=True, slots=True)

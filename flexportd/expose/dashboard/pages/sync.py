@@ -39,10 +39,7 @@ _RUNS = 6  # of each kind
 _UNREADABLE = 20
 _MAX_NAME = 100  # characters of a resource's name
 
-NOTICES = {
-    "begun": "Full sync started.",
-    "accepted": "The missing items were marked as removed.",
-}
+NOTICES = {"begun": "Full sync started.", "accepted": "The missing items were marked as removed."}
 
 PAGES = PageTable("sync")
 
@@ -69,8 +66,7 @@ class SyncData:
     details: tuple[int, bool] = (0, False)
     """The number of shipments whose details are still to be fetched; whether list entries are complete anyway."""
 
-    chosen: tuple[Run, Sequence[Receipt]] | None = None
-    """The run of the query."""
+    chosen: tuple[Run, Sequence[Receipt]] | None = None  # the run of the query
 
 
 async def _query(request: web.Request) -> SyncQuery:
@@ -161,9 +157,6 @@ def _unreadable(row: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
         count=f"{row['count']:,}",
         last=view.ago(row["last_seen_at"]),
     )
-
-
-# --- forms ---
 
 
 @PAGES.form("/sync/run")

@@ -28,11 +28,7 @@ from flexportd.storage.transaction import Transaction
 _FINDINGS = 50
 _SENTENCES = 20
 
-NOTICES = {
-    "started": "Job started.",
-    "paused": "Job paused. The current run will finish.",
-    "resumed": "Job resumed.",
-}
+NOTICES = {"started": "Job started.", "paused": "Job paused. The current run will finish.", "resumed": "Job resumed."}
 
 PAGES = PageTable("system")
 
@@ -172,9 +168,6 @@ def _finding(row: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
         first=view.instant(row["first_seen_at"]),
         last=view.ago(row["last_seen_at"]),
     )
-
-
-# --- forms ---
 
 
 @PAGES.form("/system/jobs/{id}/run")

@@ -55,15 +55,11 @@ class RuntimeStatus:
     """What the running daemon reports. `flexport` is the state of the client; None where no API key is configured."""
 
     flexport: Mapping[str, Any] | None
-    reasons: Sequence[str] = ()
-    """Why the daemon is not ready."""
+    reasons: Sequence[str] = ()  # why the daemon is not ready
     failing_jobs: Sequence[str] = ()
-    refusals: Sequence[WebhookRefusal] = ()
-    """All refused webhooks, the most recent first."""
-    fault: str | None = None
-    """Why the database is not writable."""
-    is_paused: bool = False
-    """Whether the queue is paused."""
+    refusals: Sequence[WebhookRefusal] = ()  # all refused webhooks, the most recent first
+    fault: str | None = None  # why the database is not writable
+    is_paused: bool = False  # whether the queue is paused
     display: DisplaySettings = field(default_factory=DisplaySettings)
     resources: Iterable[ResourceType] = ()
 
@@ -87,10 +83,8 @@ class StoredStatus(NamedTuple):
     health: outages.DeliveryHealth
     pending_removals: Mapping[str, tuple[int, str]]
     lists: Mapping[str, ListState]
-    exceptions: Sequence[tuple[str, str, int]] = ()
-    """(kind, severity, number of open ones)."""
-    failed: int = 0
-    """The number of dead letters, counted up to COUNT_LIMIT."""
+    exceptions: Sequence[tuple[str, str, int]] = ()  # (kind, severity, number of open ones)
+    failed: int = 0  # the number of dead letters, counted up to COUNT_LIMIT
 
 
 class PageContext(NamedTuple):

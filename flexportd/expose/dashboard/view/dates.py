@@ -87,32 +87,29 @@ class ViewContext:
 
     def instant(self, text: str | None) -> DateText | None:
         """A time of a system (ours or Flexport's), in the dashboard's zone."""
-        parsed = _parse(text) if text else None
-        if parsed is None or text is None:
-            return None
-        return self._when(_in_zone(parsed, self.zone), text)
+        parsed = _parse(text)
+        return None if parsed is None else self._when(_in_zone(parsed, self.zone), text)
 
-    def _when(self, local: datetime, text: str) -> DateText:
+    def _when(self, local: datetime, text: str | None) -> DateText:
         day = self._day(local)
-        return DateText(day, f"{day} {local:%H:%M} {_offset(local)}", text)
+        return DateText(day, f"{day} {local:%H:%M} {_offset(local)}", text or "")
 
     def _day(self, day: date) -> str:
         """`20 Nov`; of a datetime, its own day."""
-        own = day.date() if isinstance(day, datetime) else day
-        return format_day(own, self.today)
+        return format_day(day.date() if isinstance(day, datetime) else day, self.today)
 
     def ago(self, text: str | None) -> RelativeTime | None:
         """A past time, with its age."""
-        parsed = _parse(text) if text else None
-        if parsed is None or text is None:
+        parsed = _parse(text)
+        if parsed is None:
             return None
         when = self._when(_in_zone(parsed, self.zone), text)
         return RelativeTime(when, ago_words((self.now - parsed) / timedelta(seconds=1)))
 
     def until(self, text: str | None) -> RelativeTime | None:
         """A future time, with the time until then."""
-        parsed = _parse(text) if text else None
-        if parsed is None or text is None:
+        parsed = _parse(text)
+        if parsed is None:
             return None
         seconds = (parsed - self.now) / timedelta(seconds=1)
         when = self._when(_in_zone(parsed, self.zone), text)
@@ -120,16 +117,16 @@ class ViewContext:
 
     def between(self, start: str | None, end: str | None) -> float | None:
         """Seconds from one time to a later one, never below zero; None where either is not known."""
-        before, after = (_parse(text) if text else None for text in (start, end))
+        before, after = _parse(start), _parse(end)
         return None if before is None or after is None else max(0.0, (after - before) / timedelta(seconds=1))
 
     def clock_time(self, text: str | None) -> str | None:
         """`14:02`, with its day unless that is today."""
-        parsed = _parse(text) if text else None
+        parsed = _parse(text)
         if parsed is None:
             return None
-        local, today = _in_zone(parsed, self.zone), _in_zone(self.now, self.zone).date()
-        return f"{local:%H:%M}" if local.date() == today else f"{format_day(local.date(), today)} {local:%H:%M}"
+        local = _in_zone(parsed, self.zone)
+        return f"{local:%H:%M}" if local.date() == self.today else f"{self._day(local)} {local:%H:%M}"
 
     def days_past(self, moment: str) -> int | None:
         """The calendar days since the date of a moment, at its place; negative for the future."""
@@ -206,9 +203,9 @@ def _in_zone(moment: datetime, zone: tzinfo) -> datetime:
         return moment
 
 
-def _parse(text: str) -> datetime | None:
+def _parse(text: str | None) -> datetime | None:
     try:
-        parsed = datetime.fromisoformat(text)
+        parsed = datetime.fromisoformat(text or "")
     except ValueError:
         return None
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
@@ -222,7 +219,7 @@ def days_between(old: str, new: str) -> int | None:
 
 def percent_elapsed(start: str | None, end: str | None, now: datetime) -> int:
     """The elapsed part of a span, in steps of 5 percent from 5 to 95; 50 where the span is not known."""
-    before, after = (_parse(text) if text else None for text in (start, end))
+    before, after = _parse(start), _parse(end)
     if before is None or after is None or after - before <= timedelta(0):
         return 50
     return min(95, max(5, round((now - before) / (after - before) * 20) * 5))

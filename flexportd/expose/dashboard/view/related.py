@@ -75,9 +75,6 @@ def removed_mark(removed_at: str | None, view: ViewContext) -> str | None:
     return f"Deleted at Flexport on {at.day}" if at else None
 
 
-# --- changes ---
-
-
 def changes_of(
     request: web.Request, tx: Transaction, domain: ResourceType, record: Record, most: int
 ) -> list[dict[str, Any]]:
@@ -90,9 +87,6 @@ def event_types(request: web.Request, tx: Transaction, ids: Iterable[str | None]
     """The types of these events, as far as they are stored and visible to the caller."""
     events = [event for event_id in ids if event_id and (event := tx.events.by_id(event_id)) is not None]
     return {event["id"]: event["type"] for event in authorization.visible_events(request, events)}
-
-
-# --- what an object refers to ---
 
 
 def links(request: web.Request, tx: Transaction, registry: Registry, record: Record) -> Links:
@@ -134,9 +128,6 @@ def event_links(tx: Transaction, registry: Registry, row: Mapping[str, Any]) -> 
         if kind is not None and record is not None:
             links[kind.label.capitalize()] = name(kind, record.fields, record.id)
     return links
-
-
-# --- what belongs to an object ---
 
 
 def read(

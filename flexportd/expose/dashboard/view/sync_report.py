@@ -125,9 +125,6 @@ def review_rows(
     )
 
 
-# --- sentences ---
-
-
 def sentences(
     stored: StoredStatus,
     lists: Sequence[SimpleNamespace],
@@ -269,7 +266,6 @@ def _receipt_row(
 
 
 def _balance(receipt: Receipt, *, is_balanced: bool | None) -> Badge | None:
-    """Whether the numbers of a receipt add up to Flexport's total."""
     if receipt.state in ("waiting", "running", "unavailable") or (receipt.total is None and not receipt.objects):
         return None
     if is_balanced is None or receipt.total is None:
@@ -302,9 +298,6 @@ def _pages(receipt: Receipt, state: ListState | None) -> int | None:
     if receipt.state == "running" and receipt.total is not None:
         return max(1, -(-receipt.total // PAGE_SIZE))
     return state.requests if state else None
-
-
-# --- the Flexport client ---
 
 
 class Fact(NamedTuple):

@@ -104,9 +104,6 @@ def _time(value: str, view: ViewContext) -> str:
     return when.text if when else value
 
 
-# --- fields ---
-
-
 def facts(
     fields: Mapping[str, Any],
     declared: Sequence[Field],
@@ -201,9 +198,6 @@ def time_text(at: str | None, view: ViewContext) -> Text | None:
 def evidence_values(evidence: Mapping[str, Any], view: ViewContext) -> list[NamedValues]:
     """The evidence of an exception."""
     return [NamedValues(member.name.replace("_", " ").capitalize(), member.values) for member in pairs(evidence, view)]
-
-
-# --- lists of objects ---
 
 
 def nested_tables(
