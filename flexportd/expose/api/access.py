@@ -14,9 +14,10 @@ from flexportd.core.access.keys import AccessKey, NewKey, Principal, Scope
 from flexportd.core.access.share_view import SharedShipment
 from flexportd.core.access.shares import NewShare, ShareDocument
 from flexportd.core.json_types import doc
+from flexportd.core.resources import shipments
 from flexportd.errors import ConflictError, NotFoundError
 from flexportd.expose.api.list_endpoint import ListEndpoint
-from flexportd.expose.api.shipments import shipment_id
+from flexportd.expose.api.shipments import object_key
 from flexportd.expose.cached_response import respond_with
 from flexportd.expose.context import CLOCK, DB, PRINCIPAL, READS
 from flexportd.expose.openapi.parameters import NOT_BLANK, identifier
@@ -229,7 +230,7 @@ async def create_share(request: web.Request) -> web.StreamResponse:
 
     Creates a link that shows where the cargo is, but never money, parties, documents or metadata.
     """
-    number, body = shipment_id(request), json_body(request, CreateShareRequest)
+    number, body = int(object_key(request, shipments.RESOURCE_TYPE)), json_body(request, CreateShareRequest)
     principal: Principal = request[PRINCIPAL]
     now = request.app[CLOCK].now()
     if base_url(request) is None:

@@ -15,7 +15,7 @@ from flexportd.core.resources import shipments
 from flexportd.core.resources.identifiers import int_id
 from flexportd.errors import not_found
 from flexportd.expose.api.list_endpoint import ListEndpoint, restrict_as_of
-from flexportd.expose.api.shipments import record_of, visible_shipment_id
+from flexportd.expose.api.shipments import current_record
 from flexportd.expose.cached_response import respond_with
 from flexportd.expose.context import DB
 from flexportd.expose.openapi import query_params
@@ -115,10 +115,9 @@ async def list_exceptions(request: web.Request) -> web.StreamResponse:
 )
 async def list_exceptions_of_shipment(request: web.Request) -> web.StreamResponse:
     """List exceptions of a shipment."""
-    number = await visible_shipment_id(request)
-    record = await record_of(request, number)
+    record = await current_record(request, shipments.RESOURCE_TYPE)
     view = _with_public_ids(request, replace(SHIPMENT_LIST, as_of=lambda _: record.as_of))
-    return await view.respond(request, {"shipment": (number,)})
+    return await view.respond(request, {"shipment": (record.id,)})
 
 
 def public_id(request: web.Request, number: int) -> int:

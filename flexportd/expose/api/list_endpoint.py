@@ -2,8 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -93,12 +92,15 @@ class ListEndpoint:
         if self.as_of_view is None or params.as_of is None:
             return await self.respond_to(request, params)
         check_includes(params.includes)
-        async with open_as_of(request.app, self.as_of_view, params.as_of) as past:
+        past = self.as_of_view(params.as_of, request.app[CLOCK].stamp())
+        try:
             check_filters(past.table, page.filters)
             if params.output_format != "json":
                 await request.app[DB].read(past.prepare)  # before the response begins
             view = replace(self, read=past.read, as_of=past.as_of)
             return await view.respond_to(request, params)
+        finally:
+            await asyncio.to_thread(past.close)  # it may be on disk, and a read may be in progress
 
     async def respond_to(self, request: web.Request, params: ListRequest) -> web.StreamResponse:
         """This page of the list, or an export of every page from here on."""
@@ -144,16 +146,6 @@ class ListEndpoint:
         names = None if params.fields is None else (*params.fields, *params.includes)
         shown = rows[: params.page.limit]
         return encode_page((select_fields(self.document(row), names) for row in shown), more, as_of)
-
-
-@asynccontextmanager
-async def open_as_of(app: web.Application, create: AsOfListFactory, at: str) -> AsyncIterator[AsOfList]:
-    """A list as it was at `at`; it can be read page by page inside the context."""
-    past = create(at, app[CLOCK].stamp())
-    try:
-        yield past
-    finally:
-        await asyncio.to_thread(past.close)  # it may be on disk, and a read may be in progress
 
 
 async def authorized_request(

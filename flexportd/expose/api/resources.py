@@ -29,7 +29,7 @@ from flexportd.errors import FlexportdError, NotFoundError, not_found
 from flexportd.expose import serialize
 from flexportd.expose.api.list_endpoint import ListEndpoint, restrict_as_of
 from flexportd.expose.api.shipments import LIST as SHIPMENT_LIST
-from flexportd.expose.api.shipments import REMOVED
+from flexportd.expose.api.shipments import REMOVED, current_record, object_key
 from flexportd.expose.api.shipments import TABLE as SHIPMENT_TABLE
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CLOCK, DB, READS, UPSTREAM, require_flexport
@@ -38,7 +38,6 @@ from flexportd.expose.openapi.parameters import (
     filter_description,
     filter_param,
     id_param,
-    parse_object_id,
 )
 from flexportd.expose.openapi.query_params import ListRules, list_params, object_params
 from flexportd.expose.openapi.route import API, TAGS, Route
@@ -50,7 +49,6 @@ from flexportd.http.problems import UPSTREAM_PROBLEMS
 from flexportd.storage.queries.filters import Filter, key, since
 from flexportd.storage.queries.table import Key, Table, instant
 from flexportd.storage.repositories import changes
-from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 
 _COMMON_FILTERS = {"updated_since": since("as_of"), "removed": REMOVED}
@@ -283,7 +281,7 @@ class ResourceEndpoints:
 
     async def show(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/v1/{route}/{id}`."""
-        key = self.key(request)
+        key = object_key(request, self.domain)
         await authorization.check_access(request, self.domain, key)
 
         tags = () if self.domain.derived_values else ((self.domain.name, key), *self.definition.owners)
@@ -291,18 +289,17 @@ class ResourceEndpoints:
 
     async def history(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/v1/{route}/{id}/history`: one entry per changed field."""
-        key = self.key(request)
-        record = await self.record(request, key)
+        record = await current_record(request, self.domain)
         view, codec = replace(HISTORY, as_of=lambda _: record.as_of), codec_of(request)
         if codec is not None:  # sequence numbers count rows of all objects
             view = replace(
                 view, document=lambda row: _change({**row, "id": codec.encode_number(row["id"]), "run_id": None})
             )
-        return await view.respond(request, {"resource": (self.domain.name, str(key))})
+        return await view.respond(request, {"resource": (self.domain.name, str(record.id))})
 
     async def refresh(self, request: web.Request) -> web.StreamResponse:
         """`POST /api/v1/{route}/{id}/refresh`; `refresh` is `new`, `changed`, `unchanged` or `removed`."""
-        key = self.key(request)
+        key = object_key(request, self.domain)
         await authorization.check_access(request, self.domain, key)
         fields, includes = param(request, "fields"), param(request, "include", ())
         try:
@@ -311,26 +308,10 @@ class ResourceEndpoints:
             if error.slug != _NOT_FOUND_AT_FLEXPORT:
                 raise
             outcome = "unchanged"  # already removed, or unknown
-        record = await self.record(request, key)
+        record = await current_record(request, self.domain)
         today = request.app[CLOCK].now().date()
         document = serialize.serialize_record(self.domain, record, today, fields, includes) | {"refresh": outcome}
         return serialize.json_document(document)
-
-    def key(self, request: web.Request) -> Key:
-        """The id in the path. Raises NotFoundError if it cannot be one."""
-        text = request.match_info["id"]
-        key = parse_object_id(self.domain, text)
-        if key is None:
-            raise not_found(f"{self.domain.label} with the id or reference", text)
-        return key
-
-    async def record(self, request: web.Request, key: Key) -> Record:
-        """The current state of an object. Raises NotFoundError; ForbiddenError if the key may not read the resource."""
-        await authorization.check_access(request, self.domain, key)
-        record = await request.app[DB].read(lambda tx: request.app[READS].get(tx, self.domain, key))
-        if record is None:
-            raise not_found(self.domain.label, key)
-        return record
 
 
 class ChangeRecord(TypedDict):
@@ -397,16 +378,15 @@ class NestedList:
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/v1/{parent}/{id}/{segment}`: the child's list for this parent."""
-        key = self.parent.key(request)
-        record = await self.parent.record(request, key)
+        record = await current_record(request, self.parent.domain)
         view = self.child.view(request)
         own = replace(
             view,
             rules=self.rules,
             as_of=lambda _: record.as_of,
-            tags=view.tags and (*view.tags, (self.parent.domain.name, key)),
+            tags=view.tags and (*view.tags, (self.parent.domain.name, record.id)),
         )
-        return await own.respond(request, {self.filter: (key,)})
+        return await own.respond(request, {self.filter: (record.id,)})
 
 
 def nested_lists(resources: Sequence[ResourceEndpoints]) -> Iterator[NestedList]:

@@ -110,19 +110,14 @@ class FailureLimiter:
 
     def count(self, error: RefusedError, client: str, now: datetime) -> RefusedError:
         """The error to raise: the given one, or 429 after too many from this client (`RemoteClient.name`)."""
-        taken = self._buckets.acquire(_bucket_name(client), FAILURE_RATE, now)
+        address = client_at(client).address  # counted by its network
+        taken = self._buckets.acquire(client if address is None else str(site_of(address)), FAILURE_RATE, now)
         if taken.allowed:
             return error
         sentence = (
             f"More than {FAILURE_RATE.requests} wrong keys were sent from this address within {FAILURE_RATE.seconds} s."
         )
         return RefusedError(429, "too-many-invalid-keys", sentence, taken.reset_seconds)
-
-
-def _bucket_name(client: str) -> str:
-    """The bucket of a client (`RemoteClient.name`): that of its network (`site_of`) if it has an address."""
-    address = client_at(client).address
-    return client if address is None else str(site_of(address))
 
 
 _INTERVAL = 60.0  # seconds between writes of the usage

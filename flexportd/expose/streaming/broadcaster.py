@@ -49,18 +49,9 @@ class Subscriber:
     """
 
     __slots__ = (
-        "_broadcaster",
-        "_waker",
-        "_woken",
-        "abort",
-        "filter",
-        "heartbeat_due",
-        "is_reset",
-        "key_id",
-        "position",
-        "slot",
-        "stopped",
-    )
+        "_broadcaster", "_waker", "_woken", "abort", "filter", "heartbeat_due", "is_reset", "key_id", "position",
+        "slot", "stopped",
+    )  # fmt: skip
 
     def __init__(self, broadcaster: "Broadcaster", key_id: str | None, slot: int) -> None:
         self._broadcaster = broadcaster

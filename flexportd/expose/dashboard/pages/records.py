@@ -15,6 +15,7 @@ from flexportd.errors import NotFoundError
 from flexportd.expose.api.exceptions import visible_rows
 from flexportd.expose.api.list_endpoint import authorized_params
 from flexportd.expose.api.resources import HISTORY, ResourceEndpoints, resources
+from flexportd.expose.api.shipments import current_record
 from flexportd.expose.context import READS, REGISTRY
 from flexportd.expose.dashboard.page import ListPageQuery, Page, PageTable, no_query
 from flexportd.expose.dashboard.view import related
@@ -86,13 +87,13 @@ class RecordPages:
 
     async def query(self, request: web.Request) -> Record:
         """`/{route}/{id}`."""
-        record = await self._endpoints.record(request, self._endpoints.key(request))
+        record = await current_record(request, self._domain)
         await no_query(request)
         return record
 
     async def query_history(self, request: web.Request) -> tuple[Record, ListPageQuery]:
         """`/{route}/{id}/history`."""
-        record = await self._endpoints.record(request, self._endpoints.key(request))
+        record = await current_record(request, self._domain)
         sent = query_params.parse_unique(request.query, ("limit", "cursor"))
         always = {"resource": (self._domain.name, str(record.id))}
         return record, ListPageQuery(sent, await authorized_params(request, MultiDict(sent), HISTORY, always))
