@@ -88,10 +88,7 @@ class JobControl(Protocol):
 
 
 class FileRequester(Protocol):
-    """Requests document files from Flexport. `fetches` is false where no key for Flexport is configured.
-
-    `error` is why missing files could not be requested the last time.
-    """
+    """Requests files from Flexport, if it `fetches` (has a key); `error`: why missing files could not be requested."""
 
     rules: ArchiveRules
     fetches: bool

@@ -189,10 +189,7 @@ class RequestPipeline:
     async def _explain_wrong_path(
         self, request: web.Request, response: web.StreamResponse, request_id: str
     ) -> web.StreamResponse:
-        """The response to a refused request; to a webhook that missed its path, a 404 that names the right one.
-
-        Flexport sends the webhook again after a 404.
-        """
+        """The response, or for a webhook on a wrong path a 404 that names the right one: Flexport sends it again."""
         if not await self._webhooks.is_misdirected(request):
             return response
         explained = PreparedStreamResponse(
@@ -333,10 +330,7 @@ def route_of(request: web.Request) -> Route | None:
 
 
 async def error_middleware(request: web.Request, handler: Handler, *, as_pages: bool = True) -> web.StreamResponse:
-    """Turn whatever a handler raises into a problem document; unknown errors never show their text.
-
-    `as_pages`: a browser that requests a page gets an error page instead.
-    """
+    """Turn errors into problem documents, without the text of unknown ones; `as_pages`: into pages for browsers."""
     try:
         return await handler(request)
     except Exception as error:

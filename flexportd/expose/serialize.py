@@ -88,10 +88,7 @@ def raw_json(text: str) -> msgspec.Raw:
 
 
 def serialize_fields(model: type, row: Mapping[str, Any], **computed: Any) -> dict[str, Any]:
-    """A document with the fields of a TypedDict, in order: those of the row, and computed ones in place of them.
-
-    An id is text, unless it is computed.
-    """
+    """A document with the fields of a TypedDict, from the row or `computed`; an id from the row becomes text."""
     return {
         name: computed[name] if name in computed else str(row[name]) if name == "id" else row[name]
         for name in model.__annotations__

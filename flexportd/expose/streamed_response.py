@@ -191,10 +191,7 @@ def file_headers(name: str, media_type: str) -> dict[str, str]:
 
 
 async def send_file(request: web.Request, file: FileBody) -> web.StreamResponse:
-    """Send an untrusted file, or the requested range, as a download that a browser cannot run.
-
-    A read error later on cuts the connection.
-    """
+    """Send an untrusted file or a range as a download that cannot run; a later read error cuts the connection."""
     etag = f'"{file.sha256}"'
     if if_none_match(request, etag):
         return PreparedStreamResponse(not_modified(etag))

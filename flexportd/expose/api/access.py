@@ -278,10 +278,7 @@ async def get_shared_shipment(request: web.Request) -> web.StreamResponse:
 
 
 async def open_share(request: web.Request) -> SharedShipmentView:
-    """The content of the link in the path, for its page and its JSON; counts a view.
-
-    Raises NotFoundError, RefusedError once the link has expired or is revoked.
-    """
+    """The shared shipment of the link in the path; counts a view. Raises NotFoundError, RefusedError."""
     authenticator = request.app[AUTHENTICATOR]
     now = request.app[CLOCK].now()
     share_id = shares.verify_token(authenticator.signer, request.match_info["token"], now)

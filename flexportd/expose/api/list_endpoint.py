@@ -65,10 +65,7 @@ class ListEndpoint:
     def of(
         cls, model: type, sorts: Mapping[str, str], filters: Mapping[str, Filter], *, read: ReadPage, **options: Any
     ) -> "ListEndpoint":
-        """A list of documents of this type: fields of its rows, as of the newest event, unless `options` say otherwise.
-
-        `options` are further fields of ListRules and of this class.
-        """
+        """A list of documents of this type, as of the newest event; `options`: fields of ListRules and this class."""
         names = {one.name for one in fields(cls)}
         own: dict[str, Any] = {
             "document": functools.partial(serialize_fields, model),

@@ -117,10 +117,7 @@ INCLUDES = ("raw", "why")
 
 
 async def object_document(request: web.Request, domain: ResourceType, key: Key) -> dict[str, Any]:
-    """The document of one object, by the parameters `as_of`, `fields` and `include`.
-
-    With `as_of` it has that time as `known_at`, and the state that was known then. Raises NotFoundError, InvalidError.
-    """
+    """One object by `as_of` (then with `known_at`), `fields` and `include`. Raises NotFoundError, InvalidError."""
     db = request.app[DB]
     at, fields, included = param(request, "as_of"), param(request, "fields"), param(request, "include", ())
     authorization.check_includes(request, included)
@@ -170,10 +167,7 @@ def _current_document(
 def _first_arrival(
     request: web.Request, tx: Transaction, domain: ResourceType, row: Mapping[str, Any], until: str | None = None
 ) -> dict[str, Any]:
-    """The first estimated arrival of a shipment, from the history up to a time on our clock.
-
-    A key that is limited to some shipments does not get it, as it sees only a part of the history.
-    """
+    """The first estimated arrival up to a time of ours; not for limited keys, which see only a part of the history."""
     if domain is not shipments.RESOURCE_TYPE or authorization.audience_of(request) is not None:
         return {}
     first, days = first_estimate(tx.exceptions.date_changes(int(row["id"]), until), row)

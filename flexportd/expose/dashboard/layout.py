@@ -146,10 +146,7 @@ def link_failure(status: int, detail: str, site: str, view: ViewContext) -> Simp
 
 
 async def failure(request: web.Request, status: int, detail: str) -> bytes:
-    """The page for an error outside the pages' handlers: an unknown path or host, a bug.
-
-    Navigation and banner are shown only to callers that may open the dashboard.
-    """
+    """The page for an error outside the pages' handlers; navigation and banner only for users of the dashboard."""
     principal = None if request.path.startswith(SHARE_PREFIX) else principal_of(request)
     if principal is None:
         return await public_error_page(request, status, detail)

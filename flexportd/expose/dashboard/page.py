@@ -108,10 +108,7 @@ class PageTable(web.RouteTableDef):
         is_cached: Callable[[Any], bool] = lambda _: False,
         for_audiences: bool = False,
     ) -> Callable[[Callable[[D, PageContext], object]], Callable[[D, PageContext], object]]:
-        """Register the decorated view as the page at this path.
-
-        `for_audiences`: a key that is limited to some shipments may open it; what it shows is up to `read`.
-        """
+        """Register the decorated view as the page at this path; `for_audiences`: also for limited keys."""
 
         def register(view: Callable[[D, PageContext], object]) -> Callable[[D, PageContext], object]:
             self.add(path, Page(template, self._section, query, read, view, is_cached), for_audiences=for_audiences)
@@ -172,10 +169,7 @@ def _cached(request: web.Request, build: Callable[[], Awaitable[bytes]]) -> Prod
 
 
 async def form_field(request: web.Request, name: str, most: int) -> str | None:
-    """A field of the submitted form; None where it is missing or longer than `most` characters.
-
-    Raises RefusedError for a form that is too large, of another type, or does not arrive in time.
-    """
+    """A field of the submitted form; None if missing or longer than `most` characters. Raises RefusedError."""
     fields = await csrf.form_fields(request)
     if fields is None:
         return None

@@ -33,10 +33,7 @@ _encode_json = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True)
 class Export:
-    """Encodes documents as `csv` (for spreadsheets), `csv-raw` (for programs) or `ndjson`.
-
-    `bom` starts a CSV with the byte order mark by which spreadsheets recognise UTF-8.
-    """
+    """Encodes documents as `csv` (for spreadsheets), `csv-raw` (for programs) or `ndjson`; `bom`: byte order mark."""
 
     output_format: str
     columns: Sequence[str]
@@ -73,10 +70,7 @@ class Export:
 
 
 class CsvRowWriter:
-    """Encodes rows of a table as `Export("csv")` would encode their documents.
-
-    Without the documents, which took most of the time of an export.
-    """
+    """Encodes rows as `Export("csv")` would their documents, which took most of the time of an export."""
 
     def __init__(self, table: Table, columns: Sequence[str]) -> None:
         known: dict[str, tuple[str, CellWriter]] = {

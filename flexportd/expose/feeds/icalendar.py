@@ -187,10 +187,7 @@ def render_calendar(info: CalendarInfo, entries: Iterable[CalendarEntry]) -> byt
 
 
 def sequence(revised_at: str) -> int:
-    """The revision of an entry, which rises with the time of the data that it was made from.
-
-    It needs no memory, so it is the same after a restart, and does not fall when history is deleted.
-    """
+    """The revision: it rises with the time of the data, and is the same after a restart or without old history."""
     seconds = (parse(revised_at) - _SEQUENCE_EPOCH) // timedelta(seconds=1)
     return min(max(seconds, 0), _MAX_SEQUENCE)
 

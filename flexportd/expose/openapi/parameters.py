@@ -125,10 +125,7 @@ EVENT_TYPES = Vocabulary(
 async def check_words(
     request: web.Request, unknown: Sequence[UnknownWords], filters: Mapping[str, Sequence[Any]], at: str | None
 ) -> None:
-    """Look up undocumented words; with `at`, also among former values.
-
-    Raises InvalidError for one that is not stored: it names the nearest known word and those allowed.
-    """
+    """Look up undocumented words; with `at`, also former ones. Raises InvalidError, which names the nearest known."""
     if not unknown:
         return
     own = {name: filters[name] for name in _ACCESS_FILTERS if name in filters}

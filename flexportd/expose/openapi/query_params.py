@@ -168,10 +168,7 @@ def _digest(data: bytes) -> str:
 
 
 async def check_origin(db: Database, cursor: Cursor) -> None:
-    """Check that a cursor belongs to this history of the database.
-
-    Raises InvalidError for one of another database or from before a restore, ExpiredError for one that is too old.
-    """
+    """Raises InvalidError for a cursor of another history of the database, ExpiredError for one that is too old."""
 
     def work(tx: Transaction) -> None:
         mark, _, arrival = cursor.origin.partition("-")

@@ -172,10 +172,7 @@ ACCESS_POLICY = web.AppKey("access_policy", AccessPolicy)
 
 
 def response_headers(request: web.BaseRequest, policy: AccessPolicy) -> Mapping[str, str]:
-    """The response headers that depend on the request: CORS, HSTS, Content-Location, rate limit.
-
-    The rate limit headers follow draft-ietf-httpapi-ratelimit-headers.
-    """
+    """CORS, HSTS, Content-Location, and the rate limit by draft-ietf-httpapi-ratelimit-headers."""
     headers = {**cors.cors_headers(request, policy.cors_origins), **policy.hsts(request)}
     if CANONICAL_PATH in request:
         headers[hdrs.CONTENT_LOCATION] = request[CANONICAL_PATH]

@@ -274,10 +274,7 @@ class KeyAuthenticator:
         return not self.required and not (self.open_on_loopback and is_forwarded(headers))
 
     def authenticate(self, headers: MultiMapping[str], now: datetime, address: str) -> Principal:
-        """The caller. Raises RefusedError: 401, or 429 for an address that sent too many invalid keys.
-
-        The key is a bearer token, or the password of HTTP Basic with any user, so that browsers can send it.
-        """
+        """The caller, by bearer token or Basic password. Raises RefusedError: 401, or 429 after many invalid keys."""
         given = headers.getall(hdrs.AUTHORIZATION, None)
         if given is None:
             if self.required:

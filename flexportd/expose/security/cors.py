@@ -118,10 +118,7 @@ def is_allowed_origin(request: web.BaseRequest, own: Iterable[str], allowed: Col
 
 
 def foreign_origin_message(headers: Mapping[str, str], own: str, public: str | None) -> str:
-    """Why a request of another site's page is refused, and the fix if the page is flexportd's.
-
-    `own` is the origin that the request was sent to, `public` that of public_url.
-    """
+    """Why another site's page is refused, and the fix; `own`: where the request was sent, `public`: public_url."""
     site, origin, own = headers.get(FETCH_SITE), headers.get(hdrs.ORIGIN, "")[:_MAX_SHOWN], own[:_MAX_SHOWN]
     set_to = f"[server] public_url is {public}" if public else "[server] public_url is not set"
     if site is not None:

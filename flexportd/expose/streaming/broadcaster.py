@@ -108,10 +108,7 @@ class Subscriber:
 
 
 class Broadcaster:
-    """Follows the change log while there are subscribers. Call `wake` after each commit.
-
-    It also looks by itself, at least every `heartbeat / 15` seconds.
-    """
+    """Follows the change log while there are subscribers: after each `wake`, and every `heartbeat / 15` seconds."""
 
     def __init__(self, db: Database, registry: Registry, heartbeat: float = HEARTBEAT_INTERVAL) -> None:
         self._db = db
@@ -138,10 +135,7 @@ class Broadcaster:
         self._committed.set()
 
     async def subscribe(self, after: StreamPosition | None, key_id: str | None = None) -> Subscriber:
-        """Subscribe from a position, or from now. `key_id` is for `disconnect_key`.
-
-        Raises RefusedError (503) when there are too many.
-        """
+        """Subscribe from a position, or from now. Raises RefusedError (503) when there are too many."""
         if self._closed:
             raise _too_many("the daemon is stopping")
         if len(self._subscribers) >= MAX_SUBSCRIBERS:

@@ -31,10 +31,7 @@ PAGES = PageTable("exceptions")
 
 
 class ExceptionsData(NamedTuple):
-    """The open exceptions of each severity, one more than is shown if there are more; their shipments' names.
-
-    `as_of` is when the newest of all shipments was updated at Flexport; `is_complete` whether everything is checked.
-    """
+    """Open exceptions by severity, one more than is shown; names of shipments; `as_of` of the newest shipment."""
 
     rows: Mapping[str, Sequence[ExceptionRow]]
     counts: Counts

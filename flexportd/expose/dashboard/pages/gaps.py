@@ -32,10 +32,7 @@ PAGES = PageTable("gaps")
 
 
 class GapsData(NamedTuple):
-    """Outages with their first events, one more than are shown if there are more; `next` is the cursor for those.
-
-    `shipments` are the ids that are stored here.
-    """
+    """Outages with their first events, one more than is shown; the stored shipments; the cursor of the next page."""
 
     spans: Sequence[tuple[OutageReport, Sequence[Mapping[str, Any]]]]
     shipments: Collection[int]

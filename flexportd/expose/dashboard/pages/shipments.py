@@ -88,10 +88,7 @@ _SORTS = [
 
 
 class ShipmentsData(NamedTuple):
-    """The rows, one more than is shown if there is a next page, with its cursor.
-
-    `as_of` is when the newest of all shipments was updated at Flexport.
-    """
+    """The rows, one more than is shown, and the cursor of the next page; `as_of` of the newest shipment."""
 
     query: ListPageQuery
     rows: Sequence[Mapping[str, Any]]

@@ -59,10 +59,7 @@ class ViewContext:
         return _in_zone(self.now, self.zone).date()
 
     def moment(self, text: str | None, place_zone: str | None = None) -> DateText | None:
-        """A time of the transport, in the zone of its place.
-
-        A time that stands for a day without a time stays the day as it was written.
-        """
+        """A time of the transport in the zone of its place; a day without a time stays as it was written."""
         if not text:
             return None
         parsed = _parse(text)
@@ -149,10 +146,7 @@ class ViewContext:
     def cell(
         self, fields: Mapping[str, Any], name: str, *, zone: str | None = None, is_past: bool = False
     ) -> DateCell | None:
-        """`estimated_` and `actual_` of a date, in the zone of its place.
-
-        `is_past`: it must have happened, reported or not, so that a plan is not called overdue.
-        """
+        """`estimated_` and `actual_` of a date. `is_past`: it has happened, reported or not: not overdue."""
         planned, actual = fields[f"estimated_{name}"], fields[f"actual_{name}"]
         when = self.moment(actual or planned, zone)
         if when is None:

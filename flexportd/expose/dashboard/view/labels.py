@@ -131,10 +131,7 @@ def item_state(value: str | None) -> Badge | None:
 
 
 def enum_text(field: str, value: str) -> str:
-    """The label of an enumerated value: of a status, mode or type, else the value made readable.
-
-    Other fields keep their text: a SKU or a name may look like an enumerated value.
-    """
+    """The label of a status, mode or type, else the value made readable. Text that only looks like one stays."""
     label = _ENUM_TEXTS[field](value) if field in _ENUM_TEXTS else None
     if label is not None:
         return label

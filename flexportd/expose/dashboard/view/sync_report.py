@@ -44,10 +44,7 @@ class Sentence(NamedTuple):
 
 
 class LastRun(NamedTuple):
-    """The last run: receipts by resource, lists that are being read now, unreadable objects.
-
-    `unread` are the lists that are still to be read for the first time; None where nothing is read at all.
-    """
+    """The last run by resource. `unread` lists are still to be read for the first time; None: nothing is read."""
 
     receipts: Mapping[str, Receipt]
     syncing: Collection[str]
