@@ -86,10 +86,11 @@ async def send_chunks(
     request: web.Request, response: StreamedResponse, pieces: AsyncGenerator[bytes, None]
 ) -> StreamedResponse:
     """Send a body of unknown length. A later error cuts the connection, and is logged."""
+    client = request.protocol
     async with aclosing(pieces):
         if request.method == hdrs.METH_HEAD:
             await response.prepare(request)
-        elif _ends_with_connection(request) and not _can_reset(request):
+        elif _ends_with_connection(request) and not (isinstance(client, ClientConnection) and client.can_reset):
             async with request.app[SPOOL_FILES].slots:
                 await _spool(request, response, pieces)
         else:
@@ -149,10 +150,6 @@ def _open_spool(folder: Path | None) -> BinaryIO:
 
 def _ends_with_connection(request: web.BaseRequest) -> bool:
     return request.version < HttpVersion11
-
-
-def _can_reset(request: web.BaseRequest) -> bool:
-    return isinstance(request.protocol, ClientConnection) and request.protocol.can_reset
 
 
 _SECURITY = {

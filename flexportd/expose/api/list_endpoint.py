@@ -107,11 +107,10 @@ class ListEndpoint:
             export = Export(params.output_format, columns, params.bom)
             return await send_export(request, export, self._export_chunks(db, params, export))
 
-        async def build() -> EncodedPage:
-            return await db.read(lambda tx: self._encode_page(tx, params))
-
         is_cached = not any(name in params.page.filters for name in self.uncacheable_filters)
-        return await respond(request, build, self.tags if is_cached else ())
+        return await respond(
+            request, lambda: db.read(lambda tx: self._encode_page(tx, params)), self.tags if is_cached else ()
+        )
 
     async def _export_chunks(self, db: Database, params: ListRequest, export: Export) -> AsyncGenerator[bytes, None]:
         """Every page from here on, each read in a snapshot of its own and encoded where it was read."""

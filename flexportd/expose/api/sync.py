@@ -189,14 +189,11 @@ async def document(app: web.Application) -> dict[str, Any]:
 def _run(app: web.Application, tx: Transaction, run: Run | None) -> dict[str, Any] | None:
     if run is None:
         return None
-    return serialize_fields(SyncRunDetail, msgspec.structs.asdict(run), results=_receipts(app, tx, run.id))
-
-
-def _receipts(app: web.Application, tx: Transaction, run_id: int) -> list[dict[str, Any]]:
     domains = {domain.name: domain for domain in app[REGISTRY]}
     ranks = {name: rank for rank, name in enumerate(domains)}
-    receipts = sorted(tx.sync.receipts(run_id), key=lambda receipt: ranks.get(receipt.resource, len(ranks)))
-    return [receipt_document(receipt, domains.get(receipt.resource)) for receipt in receipts]
+    receipts = sorted(tx.sync.receipts(run.id), key=lambda receipt: ranks.get(receipt.resource, len(ranks)))
+    results = [receipt_document(receipt, domains.get(receipt.resource)) for receipt in receipts]
+    return serialize_fields(SyncRunDetail, msgspec.structs.asdict(run), results=results)
 
 
 def _list(

@@ -165,10 +165,6 @@ def _time_cell(value: str | None) -> str:
     return f'"{value}"' if value is not None else ""
 
 
-def _date_cell(value: str | None) -> str:
-    return f'"{value[:10]}"' if value else ""
-
-
 def _raw_cell(value: Any) -> Any:
     """A value for `csv.writer`: nothing for None, JSON for truth values, lists and objects."""
     return value if value is None or type(value) in (str, int, float) else _encode_json(value).decode()
@@ -178,7 +174,10 @@ def _field_writers(field: Field) -> dict[str, tuple[str, CellWriter]]:
     """Name of a document's field -> the column it comes from, and its writer."""
     name, kind = field.name, field.kind
     if kind in MOMENTS:
-        return {f"{name}_at": (f"{name}_at", _time_cell), f"{name}_date": (name, _date_cell)}
+        return {
+            f"{name}_at": (f"{name}_at", _time_cell),
+            f"{name}_date": (name, lambda value: f'"{value[:10]}"' if value else ""),
+        }
     if kind == "list":
         return {name: (name, lambda value: quote(value) if value else '"[]"')}
     if kind == "json":

@@ -1,6 +1,7 @@
 """The page of the gaps: whether webhooks arrive, and the events that polling recovered when they did not."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -49,15 +50,15 @@ async def _query(request: web.Request) -> ListRequest:
 def read(tx: Transaction, request: web.Request, params: ListRequest) -> GapsData:
     """Outages with their events in one snapshot."""
     now = request.app[CLOCK].now()
-    spans = [(span, tx.gaps.page(_events_of(span))) for span in outages(tx, params.page, now)]
+    first = PageRequest(_EVENTS, "created_at", descending=False)
+    spans = [
+        (span, tx.gaps.page(replace(first, filters={"outage": (span.outage.after_seq,)})))
+        for span in outages(tx, params.page, now)
+    ]
     ids = {row["shipment_id"] for _, rows in spans for row in rows if row["shipment_id"] is not None}
     following = next_outages_cursor(tx, params, [span for span, _ in spans])
     stored = {int(key) for key in tx.resources.content_hashes(TABLE, sorted(ids))}
     return GapsData(spans, stored, following, params.page.limit)
-
-
-def _events_of(span: OutageReport) -> PageRequest:
-    return PageRequest(_EVENTS, "created_at", descending=False, filters={"outage": (span.outage.after_seq,)})
 
 
 @PAGES.page("/gaps", "gaps.html", query=_query, read=read)

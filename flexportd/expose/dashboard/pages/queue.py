@@ -230,10 +230,9 @@ def event_page(data: EventData, context: PageContext) -> SimpleNamespace:
         title=text(event_title(row["type"]), 120) or Text("Event"),
         state=item_state(row["state"]) or Badge("Unknown", "other"),
         groups=value_group("Details", named_values(details)),
-        steps=tuple((view.instant(step.at), _step_text(step)) for step in data.steps[:_MOST_STEPS]),
+        steps=tuple(
+            (view.instant(step.at), text(f"{step.text[:1].upper()}{step.text[1:]}.", 400) or Text(""))
+            for step in data.steps[:_MOST_STEPS]
+        ),
         json_url=f"/api/v1{url}" if url else None,
     )
-
-
-def _step_text(step: TraceStep) -> Text:
-    return text(f"{step.text[:1].upper()}{step.text[1:]}.", 400) or Text("")

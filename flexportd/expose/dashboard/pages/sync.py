@@ -115,6 +115,8 @@ def sync_page(data: SyncData, context: PageContext) -> SimpleNamespace:
         sentences += sync_report.sentences(stored, lists, held, view, is_running=current is not None)
     rows, total = usage_rows(data.calls)
     title = f"Run {data.chosen[0].id}" if data.chosen else "Full sync in progress" if current else "Last full sync"
+    pending, is_complete = data.details
+    details = f"{pending:,} to fetch" if pending else "Not needed: lists are complete" if is_complete else "All fetched"
     return SimpleNamespace(
         notice=data.query.notice,
         no_key=NO_KEY if state is None else None,
@@ -128,7 +130,7 @@ def sync_page(data: SyncData, context: PageContext) -> SimpleNamespace:
         unreadable_total=count(sum(data.unreadable.values()), "object"),
         forecast=next_sync(context.forecast, data.query.job, view),
         runs=run_rows(data.runs, view),
-        flexport=(*facts(state, view), _details(*data.details)) if state is not None else (),
+        flexport=(*facts(state, view), Fact("Shipment details", None, details)) if state is not None else (),
         usage=rows,
         usage_total=total,
     )
@@ -142,11 +144,6 @@ def _last_run(data: SyncData, context: PageContext) -> LastRun:
         unread=None if context.forecast is None else frozenset(context.forecast["never_synced"]),
         unreadable=data.unreadable,
     )
-
-
-def _details(pending: int, is_complete: bool) -> Fact:
-    words = f"{pending:,} to fetch" if pending else "Not needed: lists are complete" if is_complete else "All fetched"
-    return Fact("Shipment details", None, words)
 
 
 def _unreadable(row: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:

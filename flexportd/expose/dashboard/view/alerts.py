@@ -150,12 +150,6 @@ def banner(active: Sequence[Alert]) -> SimpleNamespace | None:
     )
 
 
-def newest_data_time(lists: Mapping[str, ListState]) -> str | None:
-    """When a list or its changes were last read; None before the first time."""
-    times = [at for state in lists.values() for at in (state.complete_at, state.incremental_since) if at]
-    return max(times, key=parse, default=None)
-
-
 def _refused_alerts(runtime: RuntimeStatus, stored: StoredStatus, view: ViewContext) -> list[Alert]:
     """Recently refused webhooks. A missing secret has an alert of its own."""
     refusals = current_refusals(runtime.refusals, stored.health.signals.last_webhook_at, view.now)
@@ -169,7 +163,10 @@ def _refused_alerts(runtime: RuntimeStatus, stored: StoredStatus, view: ViewCont
 def _flexport_alerts(state: Mapping[str, Any], stored: StoredStatus | None, view: ViewContext) -> list[Alert]:
     active = []
     auth, breaker = state["auth"], state["breaker"]
-    newest = newest_data_time(stored.lists) if stored else None
+    read = [
+        at for one in (stored.lists if stored else {}).values() for at in (one.complete_at, one.incremental_since) if at
+    ]
+    newest = max(read, key=parse, default=None)
     age = view.ago(newest)
     old = f" Data was last read from Flexport {age.words}." if age else ""
     if auth["authorised"] is False:

@@ -101,7 +101,9 @@ class ViewContext:
         if parsed is None:
             return None
         when = self._when(_in_zone(parsed, self.zone), text)
-        return RelativeTime(when, ago_words((self.now - parsed) / timedelta(seconds=1)))
+        seconds = (self.now - parsed) / timedelta(seconds=1)
+        # As in live.js.
+        return RelativeTime(when, "just now" if seconds < _NOW_SECONDS else f"{_span_words(seconds)} ago")
 
     def until(self, text: str | None) -> RelativeTime | None:
         """A future time, with the time until then."""
@@ -161,11 +163,6 @@ class ViewContext:
         if days is None or days > 0:
             return None
         return "today" if days == 0 else "tomorrow" if days == -1 else f"in {-days} days"
-
-
-def ago_words(seconds: float) -> str:
-    """`just now`, `12 minutes ago`, `3 days ago`, as in live.js."""
-    return "just now" if seconds < _NOW_SECONDS else f"{_span_words(seconds)} ago"
 
 
 def _span_words(seconds: float) -> str:

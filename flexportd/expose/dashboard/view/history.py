@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+from operator import itemgetter
 from types import SimpleNamespace
 from typing import Any
 
@@ -101,9 +102,13 @@ def change_groups(
     resource: str = "shipments",
 ) -> tuple[SimpleNamespace, ...]:
     """The history of an object of this resource, grouped by event; `rows` are changes with subjects, newest first."""
-    shown = [(row, subject) for row, subject in rows if _is_shown(row, resource)]
-    groups = []
-    for (event_id, _, source), group in groupby(shown, key=lambda pair: _group_key(pair[0])):
+    shown = [
+        (row, subject)
+        for row, subject in rows
+        if row["field"] not in _HIDDEN_FIELDS and (row["field"] != "id" or row["resource"] == resource)
+    ]
+    groups, cause = [], itemgetter("event_id", "changed_at", "source")
+    for (event_id, _, source), group in groupby(shown, key=lambda pair: cause(pair[0])):
         pairs = list(group)
         title = event_title(types[event_id]) if event_id in types else f"Source: {SOURCES.get(source, source)}"
         url = event_url(event_id) if event_id in types else None
@@ -119,14 +124,6 @@ def change_groups(
 def _at(row: Mapping[str, Any], view: ViewContext) -> DateText | None:
     """Flexport's time of the state; our own where it has none."""
     return view.instant(row["changed_at"] if row["as_of"] < _UNDATED else row["as_of"])
-
-
-def _group_key(row: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-    return row["event_id"], row["changed_at"], row["source"]
-
-
-def _is_shown(row: Mapping[str, Any], resource: str) -> bool:
-    return row["field"] not in _HIDDEN_FIELDS and (row["field"] != "id" or row["resource"] == resource)
 
 
 def _is_date(field: str) -> bool:

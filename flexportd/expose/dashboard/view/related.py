@@ -155,14 +155,17 @@ def read(
 
 def related_groups(groups: Iterable[RelatedData], owner: Key, view: ViewContext) -> tuple[SimpleNamespace, ...]:
     """The same for the template."""
-    return tuple(_related_group(group, owner, view) for group in groups)
-
-
-def _related_group(data: RelatedData, owner: Key, view: ViewContext) -> SimpleNamespace:
-    domain = data.domain
-    more = f"/{domain.route}?{data.filter}={quote(str(owner), safe='')}" if len(data.rows) > MOST else None
-    rows = tuple(row(domain, fields, view) for fields in data.rows[:MOST])
-    return SimpleNamespace(kind=domain.route, title=heading(domain), rows=rows, all_url=more)
+    return tuple(
+        SimpleNamespace(
+            kind=data.domain.route,
+            title=heading(data.domain),
+            rows=tuple(row(data.domain, fields, view) for fields in data.rows[:MOST]),
+            all_url=f"/{data.domain.route}?{data.filter}={quote(str(owner), safe='')}"
+            if len(data.rows) > MOST
+            else None,
+        )
+        for data in groups
+    )
 
 
 def heading(domain: ResourceType) -> str:

@@ -188,8 +188,6 @@ _KINDS = {"full": "Full sync", "incremental": "Incremental sync"}
 _CAUSES = {"schedule": "scheduled", "manual": "started manually"}
 _COUNTS = ("unchanged", "changed", "new", "skipped", "failed")
 
-# --- runs ---
-
 
 def run_receipts(
     run: Run, receipts: Iterable[Receipt], resources: Mapping[str, ResourceType], view: ViewContext
