@@ -16,7 +16,7 @@ from flexportd.expose.dashboard.render import render
 from flexportd.expose.dashboard.view import alerts
 from flexportd.expose.dashboard.view.alerts import Alert, StoredStatus, count_open
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
-from flexportd.expose.dashboard.view.labels import sentence
+from flexportd.expose.dashboard.view.labels import LABELS, sentence
 from flexportd.expose.middleware import principal_of
 from flexportd.expose.security import authorization
 from flexportd.http.problems import STATUS_OF
@@ -79,31 +79,9 @@ def view_context(app: web.Application) -> ViewContext:
 SHARE_PREFIX = "/s/"
 """Share links: their visitors see nothing else of the dashboard."""
 
-_TITLES = {
-    400: "Invalid request",
-    401: "Sign in with a key",
-    403: "Not allowed",
-    404: "Page not found",
-    409: "Not possible in the current state",
-    410: "No longer available",
-    503: "Temporarily unavailable",
-}
 _DEFAULT_TITLE = "Something went wrong"
-
-_ADVICE = {
-    401: "Reload the page and enter the key as the password. The user name is ignored.",
-    503: "No data is lost. Try again in a moment.",
-}
 _NO_SHIPMENT = "A shipment appears here after its first webhook or the next sync."
-
 _SECTIONS = ("exceptions", "queue", "sync", "gaps", "system")
-_LINK_TITLES = {404: "This link is not valid", 410: "This link no longer works"}
-_LINK_ADVICE = {
-    404: "Check that you copied the whole address, or ask the sender for a new link.",
-    410: "Ask the sender for a new link.",
-    503: "Try again in a moment.",
-}
-
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 _LONGEST = 500  # characters of a detail
 
@@ -116,10 +94,10 @@ def failure_page(status: int, detail: str, section: str, *, is_customer: bool = 
     is_shipment = status == 404 and section == "shipments" and not is_customer
     return SimpleNamespace(
         status=status,
-        title=_TITLES.get(status, _DEFAULT_TITLE),
+        title=LABELS.error_titles.get(status, _DEFAULT_TITLE),
         # An invalid parameter (400) comes first in the detail, with its exact name.
         detail=sentence(detail, _LONGEST, capital=status != 400),
-        advice=_NO_SHIPMENT if is_shipment else _ADVICE.get(status),
+        advice=_NO_SHIPMENT if is_shipment else LABELS.error_advice.get(status),
         back_url=url,
         back=back,
     )
@@ -127,9 +105,9 @@ def failure_page(status: int, detail: str, section: str, *, is_customer: bool = 
 
 def public_failure(status: int, detail: str, site: str) -> SimpleNamespace:
     """The error where there is no dashboard to go back to."""
-    title = _TITLES.get(status, _DEFAULT_TITLE)
+    title = LABELS.error_titles.get(status, _DEFAULT_TITLE)
     return SimpleNamespace(
-        site=site, status=status, title=title, detail=sentence(detail, _LONGEST), advice=_ADVICE.get(status)
+        site=site, status=status, title=title, detail=sentence(detail, _LONGEST), advice=LABELS.error_advice.get(status)
     )
 
 
@@ -141,8 +119,10 @@ def link_failure(status: int, detail: str, site: str, view: ViewContext) -> Simp
         return when.text if when else match[0]
 
     words = _INSTANT.sub(localise, sentence(detail, _LONGEST))
-    title = _LINK_TITLES.get(status) or _TITLES.get(status, _DEFAULT_TITLE)
-    return SimpleNamespace(site=site, status=status, title=title, detail=words, advice=_LINK_ADVICE.get(status))
+    title = LABELS.link_error_titles.get(status) or LABELS.error_titles.get(status, _DEFAULT_TITLE)
+    return SimpleNamespace(
+        site=site, status=status, title=title, detail=words, advice=LABELS.link_error_advice.get(status)
+    )
 
 
 async def failure(request: web.Request, status: int, detail: str) -> bytes:

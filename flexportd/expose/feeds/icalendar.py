@@ -44,15 +44,6 @@ _SEQUENCE_EPOCH = datetime(2020, 1, 1, tzinfo=UTC)  # of SEQUENCE: in seconds fr
 _MAX_SEQUENCE = (1 << 31) - 1
 _END = b"END:VCALENDAR\r\n"
 
-_CATEGORIES: dict[Kind, str] = {
-    "arrivals": "Arrivals",
-    "ramp_arrivals": "Ramp arrivals",
-    "deliveries": "Deliveries",
-    "free_time": "Free time",
-    "appointments": "Appointments",
-    "invoices": "Invoices",
-}
-
 
 _HEADERS: Mapping[str, str] = {"etag": "Changes when the calendar changes."}
 
@@ -241,7 +232,7 @@ def _event(entry: CalendarEntry, pages: str | None) -> bytes:
     event.add("summary", entry.title)
     event.add("status", "TENTATIVE" if entry.is_estimate else "CONFIRMED")
     event.add("transp", "TRANSPARENT")  # it makes nobody busy
-    event.add("categories", [_CATEGORIES[entry.kind]])
+    event.add("categories", [entry.kind.replace("_", " ").capitalize()])
     if entry.place:
         event.add("location", entry.place)
     facts = list(entry.facts)

@@ -39,9 +39,9 @@ from flexportd.core.changes.topics import (
 from flexportd.errors import InvalidError, UnavailableError
 from flexportd.expose.context import DB, PRINCIPAL, REGISTRY
 from flexportd.expose.openapi.parameters import filter_param
-from flexportd.expose.openapi.route import Parameter, Response, Schema
+from flexportd.expose.openapi.route import DESCRIPTION, Parameter, Response, Schema
 from flexportd.expose.openapi.router import param, route
-from flexportd.expose.openapi.schemas import Ref
+from flexportd.expose.openapi.schemas import FIXED_SCHEMAS
 from flexportd.expose.security.access_policy import ACCESS_POLICY
 from flexportd.expose.security.authorization import codec_of, is_visible_to_audience
 from flexportd.expose.streaming.broadcaster import BROADCASTER, Subscriber
@@ -281,58 +281,20 @@ def _abort(request: web.Request) -> None:
         request.transport.abort()
 
 
-# --- the route ---
-
 _EVENT_ID_PATTERN = f"{POSITION_PATTERN}|{_OPAQUE_ID.pattern}"
 _EVENT_ID = {"type": "string", "pattern": f"^({_EVENT_ID_PATTERN})$"}
 _OPTIONAL_EVENT_ID = {"type": "string", "pattern": f"^({_EVENT_ID_PATTERN})?$"}  # browsers first send an empty one
 
-_EVENT = Schema(
-    name="StreamEvent",
-    schema={
-        "type": "object",
-        "description": "One event of the stream, as a Server-Sent Events client parses it.",
-        "required": ["event", "data"],
-        "properties": {
-            "id": {"type": "string", "description": "Position in the stream; the same message always has the same id."},
-            "event": {"type": "string", "description": "The topic, or `reset`."},
-            "data": {
-                "type": "string",
-                "contentMediaType": "application/json",
-                "contentSchema": Ref(StreamMessage),
-                "description": "One line of JSON: a StreamMessage; for `reset`, a StreamReset.",
-            },
-        },
-    },
-    refs=(StreamMessage, StreamReset),
-)
+_EVENT = Schema(name="StreamEvent", schema=FIXED_SCHEMAS["stream_event"], refs=(StreamMessage, StreamReset))
 
 _TOPIC_LIST = (*(field.topic for field in FIELD_TOPICS), *EXCEPTION_TOPICS, *SYSTEM_TOPICS)
 _TOPICS = "\n".join(f"- `{topic.name}`: {topic.meaning}" for topic in _TOPIC_LIST)
-
-_ABOUT = f"""\
-Server-Sent Events, which browsers read with `EventSource`. Each event has a topic as its `event`, one line of JSON as
-its `data`, and an `id`. To resume, send the last `id` as `Last-Event-ID`: the stream continues after it, also after a
-restart of the daemon. No message is left out; a repeated message has the same `id`.
-
-Without `Last-Event-ID` the stream starts now; `0` starts with the oldest stored message. Messages are kept for 30 days,
-but no longer than the history and the events. If some messages after the `id` are deleted, the stream sends one
-`event: reset` first: read the lists again. The stream also sends `reset` for an `id` from before a restore of the
-database or from another database, and continues with new messages. For a key limited to some shipments, ids are
-encrypted and valid only for that key. The stream sends a heartbeat every 15 s: a comment, or only an `id`. A client
-that reads nothing for 30 s is disconnected.
-
-Topics are `<thing>.created`, `<thing>.updated` and `<thing>.removed` for every resource (`container_leg.updated`),
-`milestone.<name>` for every Flexport event (the part of its type after `#`), and these:
-
-{_TOPICS}
-"""
 
 
 @route(
     "GET",
     "/stream",
-    description=_ABOUT,
+    description=DESCRIPTION["stream"]["about"].format(topics=_TOPICS),
     returns=Response(description="An endless stream of events.", model=_EVENT, media=("text/event-stream",)),
     query=(
         Parameter(

@@ -25,22 +25,6 @@ OVERVIEW_FIELDS = (
     "actual_delivered_in_full",
 )  # fmt: skip
 
-# Fields whose changes are shown by another field.
-_HIDDEN_FIELDS = frozenset(
-    (
-        "origin_code", "destination_code", "port_of_loading_code", "port_of_unloading_code", "origin_ref",
-        "destination_ref", "origin_timezone", "destination_timezone", "origin_tags", "destination_tags",
-        "port_of_loading", "port_of_unloading", "shipment_id", "container_id", "leg_id",
-        "container_number_valid", "container_iso_type", "vessel_imo_valid", "flight_number", "origin_country_code",
-        "destination_country_code", "port_of_loading_timezone", "port_of_unloading_timezone", "inland_ramp_code",
-        "inland_ramp_timezone", "place_of_delivery_code", "place_of_delivery_timezone", "terminal_code",
-        "terminal_timezone", "origin_kinds", "destination_kinds", "place_of_delivery",
-        "estimated_place_of_delivery_arrival", "actual_place_of_delivery_arrival", "scac", "vessel_imo", "airline",
-        "airline_code", "airline_icao", "origin_iata", "origin_city", "origin_state", "origin_country",
-        "destination_iata", "destination_city", "destination_state", "destination_country",
-    )
-)  # fmt: skip
-
 _TIMES = ("created", "updated", "last_updated", "issued", "voided", "uploaded", "archived", "deleted", "removed")
 
 _UNDATED = "1970"  # an older time marks a state without a time
@@ -105,7 +89,7 @@ def change_groups(
     shown = [
         (row, subject)
         for row, subject in rows
-        if row["field"] not in _HIDDEN_FIELDS and (row["field"] != "id" or row["resource"] == resource)
+        if row["field"] not in LABELS.hidden_changes and (row["field"] != "id" or row["resource"] == resource)
     ]
     groups, cause = [], itemgetter("event_id", "changed_at", "source")
     for (event_id, _, source), group in groupby(shown, key=lambda pair: cause(pair[0])):

@@ -83,6 +83,12 @@ class LabelTables(msgspec.Struct):
     job_outcomes: dict[str, Badge]
     call_purposes: dict[str, str]
     drift_kinds: dict[str, str]
+    hidden_fields: frozenset[str]
+    hidden_changes: frozenset[str]
+    error_titles: dict[int, str]  # by status, as the others
+    error_advice: dict[int, str]
+    link_error_titles: dict[int, str]
+    link_error_advice: dict[int, str]
 
 
 LABELS = msgspec.toml.decode((files(__package__) / "labels.toml").read_bytes(), type=LabelTables)

@@ -9,6 +9,7 @@ from flexportd.core.resources.money import amount, minor_units
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
 from flexportd.expose.dashboard.view.history import field_words
 from flexportd.expose.dashboard.view.labels import (
+    LABELS,
     Text,
     and_more,
     enum_text,
@@ -31,12 +32,6 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 _FIRST = ("line", "line_number", "id", "type", "sku", "name", "product", "description")  # columns
 _KEEP_IS_PREFIX = ("is_lcl", "is_ftl")
-_HIDDEN = frozenset(
-    (
-        "origin_timezone", "destination_timezone", "terminal_timezone", "origin_tags", "destination_tags",
-        "origin_kinds", "destination_kinds", "metadata", "shipment_id",
-    )
-)  # fmt: skip
 _SHOWN_IF_FALSE = frozenset(("container_number_valid", "vessel_imo_valid"))  # flags for wrong numbers
 
 
@@ -114,7 +109,11 @@ def facts(
     """The fields that have a value, in their order; `links` are references to other objects."""
     rows = []
     for field in declared:
-        if field.name in _HIDDEN or field.name in leave_out or fields.get(field.name) in (None, "", "[]", "{}"):
+        if (
+            field.name in LABELS.hidden_fields
+            or field.name in leave_out
+            or fields.get(field.name) in (None, "", "[]", "{}")
+        ):
             continue
         if field.name in _SHOWN_IF_FALSE and fields[field.name]:
             continue
