@@ -1,4 +1,4 @@
-"""The routes of every resource: list, object, history, refresh, and nested lists (`/purchase-orders/{id}/lines`).
+"""The routes of every resource: list, object, history, refresh, nested lists (`/purchase-orders/{id}/lines`), search.
 
 Every list takes `updated_since`, `removed`, and a filter for each link, named after its target: the field `shipment_id`
 gives `shipment`. `removed=false` leaves out what was deleted at Flexport, `removed=true` lists only that; without it
@@ -25,23 +25,29 @@ from flexportd.core.history.provenance import field_provenance
 from flexportd.core.resources import shipments
 from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import ResourceType
+from flexportd.core.search import query
+from flexportd.core.search.fields import KINDS
+from flexportd.core.search.query import SearchResults
 from flexportd.errors import FlexportdError, NotFoundError, not_found
 from flexportd.expose import serialize
 from flexportd.expose.api.list_endpoint import ListEndpoint, restrict_as_of
 from flexportd.expose.api.shipments import LIST as SHIPMENT_LIST
 from flexportd.expose.api.shipments import REMOVED, current_record, object_key
 from flexportd.expose.api.shipments import TABLE as SHIPMENT_TABLE
-from flexportd.expose.cached_response import respond
+from flexportd.expose.cached_response import respond, respond_with
 from flexportd.expose.context import CLOCK, DB, READS, UPSTREAM, require_flexport
 from flexportd.expose.openapi.parameters import (
     column_vocabulary,
+    csv_of,
     filter_description,
     filter_param,
     id_param,
+    integer,
+    text,
 )
 from flexportd.expose.openapi.query_params import ListRules, list_params, object_params
 from flexportd.expose.openapi.route import API, TAGS, Route
-from flexportd.expose.openapi.router import param
+from flexportd.expose.openapi.router import param, route
 from flexportd.expose.openapi.schemas import json_response, page_response, resource_schema
 from flexportd.expose.security import authorization
 from flexportd.expose.security.authorization import codec_of
@@ -429,6 +435,44 @@ def cli_specs(registry: Registry) -> dict[str, Any]:
         ]
         specs[domain.route] = {"label": domain.label, "sorts": list(rules.sorts), "filters": filters}
     return specs
+
+
+_DEFAULT_LIMIT, _MAX_LIMIT = 5, 50  # of each kind
+
+
+@route(
+    "GET",
+    "/search",
+    returns=SearchResults,
+    query=(
+        text(
+            "q",
+            "The text to find. One or two characters match only the beginning of a reference, except in Chinese "
+            "and Japanese, where two characters match anywhere. The first eight words count.",
+            required=True,
+            example="MSCU",
+        ),
+        csv_of("kind", KINDS, "Limit to these kinds (comma-separated)."),
+        integer("limit", 1, _MAX_LIMIT, "Maximum number of results per kind.", _DEFAULT_LIMIT),
+    ),
+    audience_allowed=True,
+)
+async def search(request: web.Request) -> web.StreamResponse:
+    """Search all objects by reference.
+
+    Searches shipment names, FLEX ids, containers, bills, POs, SKUs, invoices, bookings, companies, and finds
+    shipments by vessel, voyage, IMO number, flight, carrier, SCAC, port, place and party. Matches parts of a
+    reference; ignores case, spaces and dashes. All words must match, in any order, in one object or in a shipment
+    and its objects. A label before a number (`PO 4471`, `container MSCU1234567`, `B/L EXA1`) selects the kind.
+    """
+    audience = authorization.audience_of(request)
+    terms, limit = param(request, "q"), param(request, "limit", _DEFAULT_LIMIT)
+    kinds = param(request, "kind")
+
+    results = await request.app[DB].read(
+        lambda tx: query.search(tx, terms, kinds=kinds, limit=limit, audience=audience)
+    )
+    return await respond_with(request, results)
 
 
 if __name__ == "__main__":

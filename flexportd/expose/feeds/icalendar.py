@@ -8,8 +8,9 @@ import asyncio
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -161,7 +162,8 @@ def _render(display: DisplaySettings, principal: Principal, entries: Sequence[Ca
 # --- the file; `icalendar` is imported at the first request, in a thread: it takes memory, and few daemons need it ---
 
 
-class CalendarInfo(NamedTuple):
+@dataclass(frozen=True)
+class CalendarInfo:
     """The head of a calendar. `pages` is the base URL of the shipments' pages if entries link to them."""
 
     title: str
