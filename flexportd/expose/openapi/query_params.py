@@ -27,7 +27,7 @@ from flexportd.expose.openapi.parameters import (
     parse_choice,
     parse_integer,
 )
-from flexportd.expose.openapi.route import Parameter
+from flexportd.expose.openapi.route import DESCRIPTION, Parameter
 from flexportd.storage.change_log import time_number
 from flexportd.storage.database import Database
 from flexportd.storage.queries.filters import Filter
@@ -62,13 +62,12 @@ class ListRules:
     @cached_property
     def parameters(self) -> Mapping[str, Parameter]:
         """All parameters by name."""
-        display = DisplaySettings()
+        display, about = DisplaySettings(), DESCRIPTION["list_parameters"]
         orders = [order for word in self.sorts for order in (f"-{word}", word)]
         parameters = [
             Parameter(
                 "limit",
-                f"Rows per page, at most {display.max_page_size} unless configured otherwise; of an export: total "
-                "rows.",
+                about["limit"].format(most=display.max_page_size),
                 {"type": "integer", "minimum": 1, "maximum": MAX_EXPORT, "default": display.page_size},
                 lambda _, text: text,  # its maximum depends on the format and the configuration
                 example=20,
@@ -83,9 +82,7 @@ class ListRules:
             ),
             Parameter(
                 "format",
-                "All others stream every row. csv and csv-bom are for spreadsheets: text that could be "
-                "read as a formula is prefixed with an apostrophe, and csv-bom starts with a byte order mark. csv-raw "
-                "has unchanged values, for programs.",
+                about["format"],
                 {"type": "string", "enum": list(FORMATS), "default": "json"},
                 lambda name, text: parse_choice(name, text, FORMATS),
                 example="json",

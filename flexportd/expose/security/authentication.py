@@ -5,10 +5,12 @@ import binascii
 import functools
 import hmac
 import math
+import tomllib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from typing import NamedTuple
 
 from aiohttp import hdrs, web
@@ -188,20 +190,7 @@ PROXY_UNKNOWN = (
 )
 """Why a forwarded request is refused on a loopback listener that needs no key."""
 
-_PROXY_PREFIXES = (
-    "x-forward", "forwarded", "http-x-forward", "x-original-", "x-originating-", "x-real-", "x-proxy",
-    "x-cluster-client-", "x-envoy-", "x-azure-", "x-arr-", "x-appengine-", "x-akamai-", "x-vercel-", "akamai-", "cf-",
-    "fastly-", "fly-", "tailscale-",
-)  # fmt: skip
-_PROXY_HEADERS = frozenset(
-    {
-        "via", "x-client-ip", "x-remote-ip", "x-remote-addr", "client-ip", "http-client-ip", "proxy-client-ip",
-        "wl-proxy-client-ip", "true-client-ip", "incap-client-ip", "x-sucuri-clientip", "cdn-loop", "x-scheme",
-        "x-url-scheme", "front-end-https", "x-varnish", "x-nginx-proxy", "x-rewrite-url", "surrogate-capability",
-    }
-)  # fmt: skip
-"""Headers that proxies add, besides those with _PROXY_PREFIXES; underscores count as hyphens. Forwarded: RFC 7239; Via:
-RFC 9110, 7.6.3; CDN-Loop: RFC 8586; the others are conventions of single programs."""
+_PROXY_HEADERS = tomllib.loads((files(__package__) / "proxy_headers.toml").read_text(encoding="utf-8"))
 
 BEARER_CHALLENGE = 'Bearer realm="flexportd"'
 """The value of `WWW-Authenticate` with every 401."""
@@ -333,8 +322,9 @@ def is_forwarded(headers: Mapping[str, str]) -> bool:
 
 @functools.lru_cache(maxsize=256)  # a client sends the same names each time
 def _has_proxy_header(names: tuple[str, ...]) -> bool:
+    known, prefixes = _PROXY_HEADERS["names"], tuple(_PROXY_HEADERS["prefixes"])
     plain = [name.lower().replace("_", "-") for name in names]
-    return any(name in _PROXY_HEADERS or name.startswith(_PROXY_PREFIXES) for name in plain)
+    return any(name in known or name.startswith(prefixes) for name in plain)
 
 
 def require_scope(principal: Principal, scope: Scope) -> None:
