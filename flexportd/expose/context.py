@@ -202,10 +202,7 @@ class Upstream(Protocol):
         """Fetch one object now: `new`, `changed`, `unchanged` or `removed`. Raises FlexportdError."""
 
     async def calculate_carbon(self, shipment_id: int) -> list[dict[str, Any]]:
-        """Calculate the carbon figures of a shipment's legs; `leg_id` and `reason` of the legs without a result.
-
-        Raises FlexportdError if no leg has one.
-        """
+        """Calculate the carbon of a shipment's legs; those without a result. Raises FlexportdError if none has one."""
 
     async def begin_sync(self) -> int:
         """Start a full sync, or join the running one; the number of its run."""

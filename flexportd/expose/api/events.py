@@ -354,10 +354,7 @@ def _outage_page(tx: Transaction, params: ListRequest, now: datetime) -> dict[st
 
 def next_outages_cursor(tx: Transaction, params: ListRequest, reports: Sequence[OutageReport]) -> str | None:
     """The cursor of the next page of outages; None on the last."""
-    limit = params.page.limit
-    if len(reports) <= limit:
-        return None
-    return query_params.encode_cursor(tx, params.next_cursor({"outage": reports[limit - 1].outage.after_seq}, "outage"))
+    return params.encode_next_cursor(tx, [{"outage": report.outage.after_seq} for report in reports], "outage")
 
 
 def _outage(tx: Transaction, report: OutageReport) -> dict[str, Any]:

@@ -170,11 +170,7 @@ async def authorized_params(
 
 
 async def bind_cursor(request: web.Request, params: ListRequest) -> ListRequest:
-    """The request with its cursors bound to this list, its filters and its time, and a stable order.
-
-    Raises InvalidError for an unknown word of a filter, and for a cursor that is bound to something else or comes from
-    another history of the database.
-    """
+    """The request in a stable order, its cursors bound to it. Raises InvalidError for unknown words and cursors."""
     filters, resource = params.page.filters, request.match_info.route.resource
     path = request.path if resource is None else resource.canonical
     await check_words(request, params.unknown_words, filters, params.as_of)

@@ -18,7 +18,6 @@ from flexportd.expose.openapi.parameters import CURSOR, identifier, integer, par
 from flexportd.expose.openapi.query_params import Cursor
 from flexportd.expose.openapi.route import API, Parameter
 from flexportd.expose.openapi.router import param, route, with_reference
-from flexportd.storage.database import Database
 from flexportd.storage.transaction import Transaction
 
 _STEPS = 20
@@ -80,7 +79,12 @@ async def _causes(request: web.Request, domain: ResourceType) -> web.StreamRespo
     if key is None:
         raise not_found(domain.label, text)
     bound = query_params.cursor_binding(API + _PATH, {"route": (domain.route,), "id": (key,)})
-    limit, before = param(request, "limit", _STEPS), await _before(db, param(request, "cursor"), bound)
+    limit, after, before = param(request, "limit", _STEPS), param(request, "cursor"), None
+    if after is not None:
+        cursor = query_params.decode_cursor(after, _ORDER, descending=True, text_keys=False)
+        query_params.check_binding(cursor, bound)
+        await query_params.check_origin(db, cursor)
+        before = int(cursor.key)
 
     def read(tx: Transaction) -> ObjectTrace:
         steps, more = trace_object(tx, domain, key, limit, before)
@@ -94,16 +98,6 @@ async def _causes(request: web.Request, domain: ResourceType) -> web.StreamRespo
         }
 
     return await respond(request, lambda: db.read(read))
-
-
-async def _before(db: Database, text: str | None, bound: str) -> int | None:
-    """The change before which this page starts. Raises InvalidError, ExpiredError."""
-    if text is None:
-        return None
-    cursor = query_params.decode_cursor(text, _ORDER, descending=True, text_keys=False)
-    query_params.check_binding(cursor, bound)
-    await query_params.check_origin(db, cursor)
-    return int(cursor.key)
 
 
 @route(

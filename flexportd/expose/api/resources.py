@@ -219,7 +219,7 @@ class ResourceEndpoints:
             audience_allowed=authorization.is_visible_to_audience(self.domain.table),
         )
         path = f"{API}/{self.domain.route}"
-        ids = (id_param(self.domain),)
+        of_object = functools.partial(route, path_parameters=(id_param(self.domain),))
         yield route(
             method="GET",
             path=path,
@@ -229,7 +229,7 @@ class ResourceEndpoints:
             query=list_params(self.list.rules),
             returns=(page_response(model),),
         )
-        yield route(
+        yield of_object(
             method="GET",
             path=f"{path}/{{id}}",
             handler=self.show,
@@ -238,9 +238,8 @@ class ResourceEndpoints:
             description="Objects removed at Flexport are still returned, with `removed_at`.",
             query=object_params(self.list.rules.fields, INCLUDES),
             returns=(json_response(model, f"The {one}."),),
-            path_parameters=ids,
         )
-        yield route(
+        yield of_object(
             method="GET",
             path=f"{path}/{{id}}/history",
             handler=self.history,
@@ -248,9 +247,8 @@ class ResourceEndpoints:
             summary=f"List the changes of a {one}, newest first",
             query=list_params(HISTORY.rules),
             returns=(page_response(ChangeRecord),),
-            path_parameters=ids,
         )
-        yield route(
+        yield of_object(
             method="POST",
             path=f"{path}/{{id}}/refresh",
             handler=self.refresh,
@@ -261,7 +259,6 @@ class ResourceEndpoints:
             returns=(json_response(model, f"The {one}, with the outcome in `refresh`."),),
             problems=UPSTREAM_PROBLEMS,
             audience_allowed=False,
-            path_parameters=ids,
         )
 
     def view(self, request: web.Request) -> ListEndpoint:

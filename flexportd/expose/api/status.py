@@ -38,7 +38,7 @@ from flexportd.expose.context import (
 from flexportd.expose.openapi.router import route
 from flexportd.expose.security.authentication import AUTHENTICATOR, PROXY_UNKNOWN
 from flexportd.expose.streaming.broadcaster import BROADCASTER
-from flexportd.expose.webhook_refusals import hint, refusal_warnings
+from flexportd.expose.webhook_refusals import current_refusals, hint, sentence
 from flexportd.http.problems import problem
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
 from flexportd.queue.queue import QueueState
@@ -335,6 +335,7 @@ async def document(app: web.Application) -> dict[str, Any]:
         )
 
     counts, (_, created_at), shipment_count, lists, pending, delivery, versions = await app[DB].read(read)
+    refused = current_refusals(app[WEBHOOK_REFUSALS](), delivery.signals.last_webhook_at, now)
     reasons, upstream, writer = not_ready_reasons(app), app[UPSTREAM], app[DB].writer
     indexer, pool, bodies = app[INDEXER], app[CONNECTIONS].network, app[BODIES]
     return {
@@ -345,7 +346,7 @@ async def document(app: web.Application) -> dict[str, Any]:
         "reasons": reasons,
         "warnings": [
             *warnings(app),
-            *refusal_warnings(app, delivery.signals.last_webhook_at),
+            *(sentence(one, app[DISPLAY]) for one in refused),
             *version_warnings(versions, now),
             *_sync_warnings(app, pending, delivery),
         ],

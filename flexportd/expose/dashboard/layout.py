@@ -33,11 +33,7 @@ def page_layout(
     is_section: bool = False,
     form_token: str = "",
 ) -> SimpleNamespace:
-    """What surrounds a page of this section; `stored` is None for a page that is made without the database.
-
-    `is_section`: it is the section's own page. `form_token` goes into every form that changes something. Customers,
-    whose keys are limited to some shipments, see nothing of the daemon.
-    """
+    """What surrounds a page; `stored` is None without the database, customers see nothing of the daemon."""
     if is_customer:
         active, stored, form_token = (), None, ""
     exceptions, has_critical, _ = count_open(stored.exceptions if stored else ())

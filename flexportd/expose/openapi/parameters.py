@@ -77,10 +77,7 @@ _ACCESS_FILTERS = ("audience", "for_customers")
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """The words of one filter. `is_stored` says whether any row that matches these filters has a word.
-
-    `was_stored` says whether any row ever had it.
-    """
+    """The words of a filter; whether a row that matches these filters has a word, and whether one ever had it."""
 
     published: Callable[[], Sequence[str]]
     is_stored: Callable[[Transaction, str, Mapping[str, Sequence[Any]]], bool]

@@ -56,10 +56,7 @@ class RateLimitResult:
 
 
 class _TokenBuckets:
-    """Token buckets by name; beyond `most` the least recently used is dropped, and so full again.
-
-    The state of a bucket is the time when it will be full, in microseconds times the rate's count.
-    """
+    """By name: when each is full, in microseconds times the rate's count; the least recently used are dropped."""
 
     def __init__(self, most: int) -> None:
         self._most = most

@@ -43,10 +43,7 @@ _position = attrgetter("position")
 
 
 class Subscriber:
-    """One stream. `abort` cuts its connection; `filter` says which messages it may want.
-
-    `is_reset`: its client asked for a position of another history, so it starts with new messages.
-    """
+    """One stream. `filter`: which messages it may want; `is_reset`: its client's position is of another history."""
 
     __slots__ = (
         "_broadcaster", "_waker", "_woken", "abort", "filter", "heartbeat_due", "is_reset", "key_id", "position",

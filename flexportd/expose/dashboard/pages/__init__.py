@@ -13,8 +13,7 @@ def add_routes(app: web.Application) -> None:
     """Add every page and form to an application."""
     app[FAILURE_PAGE] = failure
     app[SUBMIT_GUARD] = DoubleSubmitGuard()
-    for module in (overview, shipments, exceptions, queue, sync, system):
-        app.add_routes(module.PAGES)
-    for table in (queue.EVENT_PAGES, queue.GAPS_PAGES):
+    sections = (overview, shipments, exceptions, queue, sync, system)
+    tables = [module.PAGES for module in sections] + [queue.EVENT_PAGES, queue.GAPS_PAGES]
+    for table in (*tables, records.record_pages(app[REGISTRY])):
         app.add_routes(table)
-    app.add_routes(records.record_pages(app[REGISTRY]))

@@ -121,13 +121,14 @@ def _stages(by_status: Mapping[str, int], total: int) -> Iterator[SimpleNamespac
             count=f"{number:,}",
             share=round(100 * number / (total or 1)),
             url=_list_url(*stage.statuses),
-            statuses=[_status(name, by_status[name]) for name in stage.statuses[:_STATUSES] if by_status.get(name)],
+            statuses=[
+                SimpleNamespace(
+                    badge=status(None if name == "unknown" else name), count=f"{shown:,}", url=_list_url(name)
+                )
+                for name in stage.statuses[:_STATUSES]  # shipments without a status are counted under "unknown"
+                if (shown := by_status.get(name))
+            ],
         )
-
-
-def _status(name: str, number: int) -> SimpleNamespace:
-    # The database counts shipments without a status under "unknown".
-    return SimpleNamespace(badge=status(None if name == "unknown" else name), count=f"{number:,}", url=_list_url(name))
 
 
 def _list_url(*names: str) -> str:

@@ -197,7 +197,7 @@ def _stored_alerts(stored: StoredStatus, *, is_reachable: bool) -> list[Alert]:
         badge = _DELIVERY_BADGES.get(health.verdict, "Gap detection limited")
         active.append(Alert(badge, sentence(health.sentence), "warn", "/gaps", "Gaps"))
     if stored.pending_removals:
-        words = missing_objects_text({name: number for name, (number, _) in stored.pending_removals.items()})
+        words = missing_objects_text(stored.pending_removals)
         active.append(Alert("Review needed", words, "warn", "/sync#held", "Review"))
     return active
 

@@ -116,9 +116,8 @@ def _is_date(field: str) -> bool:
 
 def _date_move(field: str, old: Any, new: Any) -> tuple[str | None, Tone]:
     """The shift of a date: later is bad, earlier is good."""
-    if not (_is_date(field) and isinstance(old, str) and isinstance(new, str)):
-        return None, "plain"
-    days = days_between(old, new)
+    is_move = _is_date(field) and isinstance(old, str) and isinstance(new, str)
+    days = days_between(old, new) if is_move else None
     if not days:
         return None, "plain"
     return f"{count(abs(days), 'day')} {'later' if days > 0 else 'earlier'}", "warn" if days > 0 else "good"
@@ -127,19 +126,11 @@ def _date_move(field: str, old: Any, new: Any) -> tuple[str | None, Tone]:
 def _value(field: str, stored: str | None, value: Any, view: ViewContext) -> Text | None:
     if value is None:
         return None
-    words: str | None
-    if _is_date(field) and isinstance(value, str):
-        when = view.moment(value)
-        words = when.text if when else None
-    elif field.endswith("_date") and isinstance(value, str):
-        when = view.calendar_day(value)
-        words = when.text if when else None
-    elif field.endswith("_at") and isinstance(value, str):
-        when = view.instant(value)
-        words = when.text if when else value
-    else:
-        words = _plain(field, stored, value)
-    return text(words)
+    if isinstance(value, str) and (_is_date(field) or field.endswith(("_date", "_at"))):
+        read = view.moment if _is_date(field) else view.calendar_day if field.endswith("_date") else view.instant
+        when = read(value)
+        return text(when.text if when else value)
+    return text(_plain(field, stored, value))
 
 
 def _plain(field: str, stored: str | None, value: Any) -> str | None:

@@ -223,13 +223,13 @@ def join_words(words: Sequence[str], most: int = 3) -> str:
     return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part) if words else ""
 
 
-def missing_objects_text(numbers: Mapping[str, int]) -> str:
+def missing_objects_text(pending: Mapping[str, tuple[int, str]]) -> str:
     """`17 legs and 11 shipments are missing from Flexport's lists.`, by resource."""
     parts = []
-    for name, number in sorted(numbers.items()):
+    for name, (number, _) in sorted(pending.items()):
         noun = name.replace("_", " ")
         parts.append(f"{number:,} {noun.removesuffix('s') if number == 1 else noun}")
-    verb = "is" if sum(numbers.values()) == 1 else "are"
+    verb = "is" if sum(number for number, _ in pending.values()) == 1 else "are"
     return f"{join_words(parts)} {verb} missing from Flexport's lists."
 
 

@@ -166,13 +166,7 @@ def free_time(last_free_day: str | None, view: ViewContext) -> Delay | None:
 
 # --- the timeline: planned and actual times, with place and delay ---
 
-_STATES = {
-    "done": "actual",
-    "overdue": "planned",
-    "planned": "planned",
-    "unreported": "planned; actual not reported",
-    "past": "planned",
-}
+_KINDS = {"done": "actual", "unreported": "planned; actual not reported"}
 
 
 def timeline_rows(entries: Iterable[TimelinePoint], view: ViewContext) -> tuple[SimpleNamespace, ...]:
@@ -206,7 +200,7 @@ def _point(entry: TimelinePoint, state: str, view: ViewContext, *, is_first_ahea
     return SimpleNamespace(
         title=text(entry.title, 60) or Text("Milestone"),
         state=state,
-        kind=_STATES[state],
+        kind=_KINDS.get(state, "planned"),
         group=entry.group,
         when=when,
         plan=plan if plan and plan.text != when.text else None,

@@ -136,8 +136,7 @@ def sentences(
     if unavailable:
         result.append(Sentence(f"This Flexport account has no access to {join_words(unavailable)}.", "plain"))
     if review:
-        words = missing_objects_text({name: number for name, (number, _) in stored.pending_removals.items()})
-        result.append(Sentence(words, "warn", "#held", "Review"))
+        result.append(Sentence(missing_objects_text(stored.pending_removals), "warn", "#held", "Review"))
     else:
         result.append(Sentence("Nothing to review.", "good"))
     return tuple(result)
