@@ -26,9 +26,10 @@ from flexportd.daemon.http_security import HttpSecurity
 from flexportd.daemon.server import listen
 from flexportd.errors import ConfigError, UnavailableError
 from flexportd.expose import context
+from flexportd.expose.app import routes
 from flexportd.expose.context import DisplaySettings, ServerInfo
+from flexportd.expose.middleware import FRESHNESS
 from flexportd.expose.openapi.route import SERVED_ROUTES
-from flexportd.expose.routes import routes
 from flexportd.expose.security.authentication import AUTHENTICATOR
 from flexportd.expose.streamed_response import SPOOL_FILES, SpoolFiles
 from flexportd.expose.streaming.broadcaster import BROADCASTER
@@ -128,7 +129,7 @@ class Daemon:
         app[context.EXCEPTION_WORKER] = self.consumers.examiner
         app[context.INDEXER] = self.consumers.indexer
         app[context.TRUSTED_TIME] = self.trusted_time
-        app[context.FRESHNESS] = self.consumers.freshness
+        app[FRESHNESS] = self.consumers.freshness
         app[context.CONNECTIONS] = self.connections
         app[context.BODIES] = self.bodies
         app[context.ACCESS_LOG] = self.security.access_log

@@ -14,7 +14,7 @@ from flexportd.core.resources.registry import Registry
 from flexportd.core.search.indexer import Indexer
 from flexportd.daemon.after_commit import CommitBus
 from flexportd.errors import UnavailableError
-from flexportd.expose.data_age import Freshness
+from flexportd.expose.middleware import Freshness
 from flexportd.expose.streaming.broadcaster import Broadcaster
 from flexportd.ingest.event_store import EVENT
 from flexportd.queue.queue import Queue

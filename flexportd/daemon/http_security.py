@@ -7,9 +7,8 @@ from contextlib import asynccontextmanager
 from flexportd import logs
 from flexportd.clock import Clock
 from flexportd.expose.security.access_policy import AccessPolicy
-from flexportd.expose.security.authentication import KeyAuthenticator
+from flexportd.expose.security.authentication import KeyAuthenticator, KeyRateLimiter
 from flexportd.expose.security.cors import origin_of
-from flexportd.expose.security.rate_limit import KeyRateLimiter
 from flexportd.http.access_log import AccessLog
 from flexportd.settings import Settings
 from flexportd.storage.database import Database

@@ -8,12 +8,12 @@ from weakref import WeakKeyDictionary
 import msgspec
 from aiohttp import web
 
-from flexportd.expose.base_url import configured_url
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import DISPLAY, RENDER_PAGE, SERVER_INFO, PageRenderer
-from flexportd.expose.openapi.declaration import route
+from flexportd.expose.context import DISPLAY, SERVER_INFO
+from flexportd.expose.dashboard.render import render
 from flexportd.expose.openapi.route import SERVED_ROUTES, Response, Route
-from flexportd.expose.security.access_policy import ACCESS_POLICY
+from flexportd.expose.openapi.router import route
+from flexportd.expose.security.access_policy import ACCESS_POLICY, configured_url
 from flexportd.http.responses import HTML
 
 _LOCAL = "http://localhost:8080"  # in examples, if the daemon listens only on Unix sockets
@@ -63,10 +63,10 @@ async def get_openapi(request: web.Request) -> web.StreamResponse:
 @route("GET", "/docs", tag="documentation", returns=Response(description="The page.", media=("text/html",)), scope=None)
 async def get_api_docs(request: web.Request) -> web.StreamResponse:
     """Get the API documentation page (works offline)."""
-    needs_key, render = request.app[ACCESS_POLICY].requires_key, request.app[RENDER_PAGE]
+    needs_key = request.app[ACCESS_POLICY].requires_key
     routes, url = request.app[SERVED_ROUTES], configured_url(request.app[DISPLAY], request.app[SERVER_INFO]) or _LOCAL
     return await respond(
-        request, lambda: _cache_of(request).get(_docs_html, routes, needs_key, url, render), _cache_tags(request), HTML
+        request, lambda: _cache_of(request).get(_docs_html, routes, needs_key, url), _cache_tags(request), HTML
     )
 
 
@@ -81,7 +81,7 @@ def _openapi_json(routes: Sequence[Route], needs_key: bool) -> bytes:
     return msgspec.json.encode(openapi_document(routes, keys=needs_key))
 
 
-def _docs_html(routes: Sequence[Route], needs_key: bool, url: str, render: PageRenderer) -> bytes:
+def _docs_html(routes: Sequence[Route], needs_key: bool, url: str) -> bytes:
     from flexportd.expose.docs_page import api_page  # noqa: PLC0415
 
     return render("api.html", api_page(routes, url, keys=needs_key))

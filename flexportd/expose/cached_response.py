@@ -103,7 +103,6 @@ def _etag(body: bytes) -> str:
 
 
 def _link(request: web.Request, document: Any) -> str | None:
-    """The value of `Link` for a list with a next page."""
     cursor = document.next if isinstance(document, EncodedPage) else None
     if isinstance(document, dict):
         cursor = document.get("next")

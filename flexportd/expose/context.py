@@ -6,7 +6,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Annotated, Any, Literal, Protocol, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypedDict
 
 from aiohttp import web
 from msgspec import Meta
@@ -24,7 +24,6 @@ from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.search.indexer import Indexer
 from flexportd.core.trusted_time import TrustedTime
 from flexportd.errors import ConflictError
-from flexportd.expose.data_age import Freshness
 from flexportd.http.access_log import AccessLog
 from flexportd.http.connections import ConnectionPools
 from flexportd.http.request_bodies import BodyBudget
@@ -89,10 +88,7 @@ class JobControl(Protocol):
 
 
 class FileRequester(Protocol):
-    """Requests document files from Flexport. `fetches` is false where no key for Flexport is configured.
-
-    `error` is why missing files could not be requested the last time.
-    """
+    """Requests files from Flexport, if it `fetches` (has a key); `error`: why missing files could not be requested."""
 
     rules: ArchiveRules
     fetches: bool
@@ -108,8 +104,7 @@ class FileRequester(Protocol):
         """Request a file for a waiting reader; `row` is its stored state."""
 
 
-@dataclass(frozen=True)
-class FileServices:
+class FileServices(NamedTuple):
     """The parts that store, request and verify document files."""
 
     archive: Archive
@@ -207,10 +202,7 @@ class Upstream(Protocol):
         """Fetch one object now: `new`, `changed`, `unchanged` or `removed`. Raises FlexportdError."""
 
     async def calculate_carbon(self, shipment_id: int) -> list[dict[str, Any]]:
-        """Calculate the carbon figures of a shipment's legs; `leg_id` and `reason` of the legs without a result.
-
-        Raises FlexportdError if no leg has one.
-        """
+        """Calculate the carbon of a shipment's legs; those without a result. Raises FlexportdError if none has one."""
 
     async def begin_sync(self) -> int:
         """Start a full sync, or join the running one; the number of its run."""
@@ -274,9 +266,6 @@ class ServerInfo:
     has_tls: bool = False
 
 
-PageRenderer = Callable[[str, Any], bytes]
-"""(name of a template, its view) -> an HTML page."""
-
 DB = web.AppKey("db", Database)
 READS = web.AppKey("reads", Reads)
 REGISTRY = web.AppKey("registry", Registry)
@@ -293,12 +282,9 @@ UPSTREAM: web.AppKey[Upstream | None] = web.AppKey("upstream")  # None without a
 EXCEPTION_WORKER = web.AppKey("exception_worker", ExceptionWorker)
 INDEXER = web.AppKey("indexer", Indexer)
 TRUSTED_TIME: web.AppKey[TrustedTime | None] = web.AppKey("trusted_time")
-FRESHNESS = web.AppKey("freshness", Freshness)
 CONNECTIONS = web.AppKey("connections", ConnectionPools)
 BODIES = web.AppKey("bodies", BodyBudget)
 ACCESS_LOG = web.AppKey("access_log", AccessLog)
-RENDER_PAGE: web.AppKey[PageRenderer] = web.AppKey("render_page")
-
 
 PRINCIPAL = web.RequestKey("principal", Principal)
 """The authenticated caller."""

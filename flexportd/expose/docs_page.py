@@ -43,8 +43,7 @@ class ResponseRow(NamedTuple):
     model: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(NamedTuple):
     """`common`: parameters that many routes share; `problems`: those that not every route may return."""
 
     route: Route
@@ -197,7 +196,6 @@ def _reference(schema: Mapping[str, Any]) -> str | None:
 
 
 def _type_name(schema: Mapping[str, Any], depth: int = 0) -> str:
-    """A schema in a few words."""
     name = _reference(schema)
     if name is not None:
         return name

@@ -5,17 +5,20 @@ Nine requests in ten are webhooks, or for a cached response, and routing costs m
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from aiohttp import hdrs, web
 from aiohttp.http_parser import RawRequestMessage
 from multidict import MultiMapping
 
-from flexportd.core.access.keys import UNRESTRICTED, Principal, Scope
-from flexportd.errors import FlexportdError, ForbiddenError, RefusedError
-from flexportd.expose.context import ACCESS_LOG, CACHE, CLOCK, DISPLAY, FRESHNESS, PRINCIPAL, TIMEOUT, WEBHOOKS
+from flexportd.clock import Clock, parse
+from flexportd.core.access.keys import UNRESTRICTED, Principal
+from flexportd.core.resources.resource_type import ResourceType
+from flexportd.errors import FlexportdError, ForbiddenError, RefusedError, UnavailableError
+from flexportd.expose.context import ACCESS_LOG, CACHE, CLOCK, DISPLAY, PRINCIPAL, TIMEOUT, WEBHOOKS
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.security.access_policy import ACCESS_POLICY, REQUEST_ID_HEADER, response_headers
 from flexportd.expose.security.authentication import BASIC_CHALLENGE, BEARER_CHALLENGE
@@ -28,7 +31,9 @@ from flexportd.http.compression import cache_key
 from flexportd.http.connections import PendingResponse
 from flexportd.http.problems import FAILURE_PAGE, REQUEST_ID, as_problem, problem
 from flexportd.http.responses import HTML, LARGE, NO_REFERRER, PreparedResponse, PreparedStreamResponse, whole
+from flexportd.storage.database import Database
 from flexportd.storage.readers import FOR_OPERATOR
+from flexportd.storage.repositories.sync import ListState
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -47,6 +52,48 @@ class _Sender(NamedTuple):
 
     remote: str | None
     headers: MultiMapping[str]
+
+
+_INTERVAL = 10.0  # seconds between refreshes
+_PREFIX = "/api/v1/"
+
+
+class Freshness:
+    """When each resource was last read completely, or its changes were."""
+
+    def __init__(self, db: Database, clock: Clock, domains: Iterable[ResourceType]) -> None:
+        self._db = db
+        self._clock = clock
+        self._routes = {domain.name: domain.route for domain in domains}
+        self._confirmed: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Refresh periodically, until cancelled."""
+        while True:
+            with contextlib.suppress(UnavailableError):  # until the next refresh
+                await self.refresh()
+            await self._clock.sleep(_INTERVAL)
+
+    async def refresh(self) -> None:
+        """Load when each list was confirmed."""
+        states = await self._db.read(lambda tx: tx.sync.list_states())
+        confirmed = {route: _confirmed(states[name]) for name, route in self._routes.items() if name in states}
+        self._confirmed = {route: at for route, at in confirmed.items() if at is not None}
+
+    def age(self, path: str) -> int | None:
+        """Seconds since the data of this path was last confirmed; None if unknown."""
+        if not self._confirmed or not path.startswith(_PREFIX):
+            return None
+        at = self._confirmed.get(path[len(_PREFIX) :].partition("?")[0].partition("/")[0])
+        return None if at is None else max(0, int(self._clock.now().timestamp() - at))
+
+
+def _confirmed(state: ListState) -> float | None:
+    moments = [at for at in (state.complete_at, state.incremental_since) if at]
+    return parse(max(moments)).timestamp() if moments else None
+
+
+FRESHNESS = web.AppKey("freshness", Freshness)
 
 
 class RequestPipeline:
@@ -142,10 +189,7 @@ class RequestPipeline:
     async def _explain_wrong_path(
         self, request: web.Request, response: web.StreamResponse, request_id: str
     ) -> web.StreamResponse:
-        """The response to a refused request; to a webhook that missed its path, a 404 that names the right one.
-
-        Flexport sends the webhook again after a 404.
-        """
+        """The response, or for a webhook on a wrong path a 404 that names the right one: Flexport sends it again."""
         if not await self._webhooks.is_misdirected(request):
             return response
         explained = PreparedStreamResponse(
@@ -222,7 +266,6 @@ class RequestPipeline:
 
 
 def _header_lines(headers: Mapping[str, str]) -> bytes:
-    """The headers as bytes of HTTP/1.1."""
     return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1", "replace")
 
 
@@ -256,7 +299,12 @@ async def auth_middleware(request: web.Request, handler: Handler) -> web.StreamR
 def _authorize(request: web.Request, route: Route | None) -> bool:
     """Whether it is proven that no other site's page sent this. Raises RefusedError, ForbiddenError."""
     policy = request.app[ACCESS_POLICY]
-    scope = required_scope(request, route)
+    if route is not None:
+        scope = route.scope
+    elif request.path.startswith("/static/"):
+        scope = None
+    else:  # pages: `read` to see them, `admin` to change something
+        scope = "read" if request.method in (hdrs.METH_GET, hdrs.METH_HEAD) else "admin"
     is_proven = scope is None or policy.check_origin(request)
     principal = request[PRINCIPAL] = policy.authenticate(request, scope)
     if scope is not None and principal.audience is not None:
@@ -281,20 +329,8 @@ def route_of(request: web.Request) -> Route | None:
     return route
 
 
-def required_scope(request: web.Request, route: Route | None) -> Scope | None:
-    """The scope that a request needs: its route's; on pages, `read` to see and `admin` to change something."""
-    if route is not None:
-        return route.scope
-    if request.path.startswith("/static/"):
-        return None
-    return "read" if request.method in (hdrs.METH_GET, hdrs.METH_HEAD) else "admin"
-
-
 async def error_middleware(request: web.Request, handler: Handler, *, as_pages: bool = True) -> web.StreamResponse:
-    """Turn whatever a handler raises into a problem document; unknown errors never show their text.
-
-    `as_pages`: a browser that requests a page gets an error page instead.
-    """
+    """Turn errors into problem documents, without the text of unknown ones; `as_pages`: into pages for browsers."""
     try:
         return await handler(request)
     except Exception as error:

@@ -9,7 +9,7 @@ import msgspec
 from flexportd.core.labels import is_day_only
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
-from flexportd.storage.queries.table import DATES, MOMENTS, Field, Table, instant_of, is_plausible
+from flexportd.storage.queries.table import DATES, MOMENTS, Table, instant_of, is_plausible
 from flexportd.storage.repositories.resources import Record
 
 METADATA_FIELDS = ("as_of", "source", "synced_at", "first_seen_at", "removed_at")
@@ -59,7 +59,20 @@ def serialize_row(table: Table, row: Mapping[str, Any], facts: Mapping[str, Any]
     day_only: list[str] = []
     implausible: list[str] = []
     for field in table.public:
-        _add_field(document, field, row, (day_only, implausible))
+        name, kind, value = field.name, field.kind, row[field.name]
+        if value and kind in DATES and not is_plausible(value):
+            implausible.append(name)
+        if kind in MOMENTS:
+            document[f"{name}_at"] = instant_of(field, value, row) if value else None
+            document[f"{name}_date"] = value[:10] if value else None
+            if value and (kind == "deadline" or is_day_only(value)):
+                day_only.append(name)
+        elif kind in ("list", "json"):
+            document[name] = msgspec.Raw(value.encode()) if value else _EMPTY_LIST if kind == "list" else None
+        elif kind == "boolean":
+            document[name] = None if value is None else bool(value)
+        else:
+            document[name] = value
     if facts is not None:
         document |= facts
     document["day_only"] = day_only
@@ -74,34 +87,8 @@ def raw_json(text: str) -> msgspec.Raw:
     return msgspec.Raw(text.encode())
 
 
-def _add_field(
-    document: dict[str, Any], field: Field, row: Mapping[str, Any], dates: tuple[list[str], list[str]]
-) -> None:
-    """Add a field. `dates`: the names of days without a time, and of implausible dates, to which its name is added."""
-    name, kind = field.name, field.kind
-    value = row[name]
-    if value and kind in DATES and not is_plausible(value):
-        dates[1].append(name)
-    if kind in MOMENTS:
-        document[f"{name}_at"] = instant_of(field, value, row) if value else None
-        document[f"{name}_date"] = value[:10] if value else None
-        if value and (kind == "deadline" or is_day_only(value)):
-            dates[0].append(name)
-    elif kind == "list":
-        document[name] = msgspec.Raw(value.encode()) if value else _EMPTY_LIST
-    elif kind == "json":
-        document[name] = msgspec.Raw(value.encode()) if value else None
-    elif kind == "boolean":
-        document[name] = None if value is None else bool(value)
-    else:
-        document[name] = value
-
-
 def serialize_fields(model: type, row: Mapping[str, Any], **computed: Any) -> dict[str, Any]:
-    """A document with the fields of a TypedDict, in order: those of the row, and computed ones in place of them.
-
-    An id is text, unless it is computed.
-    """
+    """A document with the fields of a TypedDict, from the row or `computed`; an id from the row becomes text."""
     return {
         name: computed[name] if name in computed else str(row[name]) if name == "id" else row[name]
         for name in model.__annotations__

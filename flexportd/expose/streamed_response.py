@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 from urllib.parse import quote
 
 import structlog
@@ -86,10 +86,11 @@ async def send_chunks(
     request: web.Request, response: StreamedResponse, pieces: AsyncGenerator[bytes, None]
 ) -> StreamedResponse:
     """Send a body of unknown length. A later error cuts the connection, and is logged."""
+    client = request.protocol
     async with aclosing(pieces):
         if request.method == hdrs.METH_HEAD:
             await response.prepare(request)
-        elif _ends_with_connection(request) and not _can_reset(request):
+        elif _ends_with_connection(request) and not (isinstance(client, ClientConnection) and client.can_reset):
             async with request.app[SPOOL_FILES].slots:
                 await _spool(request, response, pieces)
         else:
@@ -105,13 +106,9 @@ async def _send(request: web.Request, response: StreamedResponse, pieces: AsyncI
                 await response.write(piece)
         await response.finish()
     except Exception as error:
-        if not _client_disconnected(request, error):
+        is_disconnected = request.transport is None or request.transport.is_closing()
+        if not (isinstance(error, ConnectionError) and is_disconnected):
             log.exception("export_failed", path=request.path[:200])
-
-
-def _client_disconnected(request: web.Request, error: Exception) -> bool:
-    """Whether sending failed because the client has disconnected."""
-    return isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing())
 
 
 async def _spool(request: web.Request, response: StreamedResponse, pieces: AsyncIterator[bytes]) -> None:
@@ -152,12 +149,7 @@ def _open_spool(folder: Path | None) -> BinaryIO:
 
 
 def _ends_with_connection(request: web.BaseRequest) -> bool:
-    """Whether a body without a length ends with the connection."""
     return request.version < HttpVersion11
-
-
-def _can_reset(request: web.BaseRequest) -> bool:
-    return isinstance(request.protocol, ClientConnection) and request.protocol.can_reset
 
 
 _SECURITY = {
@@ -169,8 +161,7 @@ _SECURITY = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class FileBody:
+class FileBody(NamedTuple):
     """A file to send. `read(offset, count)` returns so many bytes, or fewer at the end."""
 
     name: str
@@ -197,10 +188,7 @@ def file_headers(name: str, media_type: str) -> dict[str, str]:
 
 
 async def send_file(request: web.Request, file: FileBody) -> web.StreamResponse:
-    """Send an untrusted file, or the requested range, as a download that a browser cannot run.
-
-    A read error later on cuts the connection.
-    """
+    """Send an untrusted file or a range as a download that cannot run; a later read error cuts the connection."""
     etag = f'"{file.sha256}"'
     if if_none_match(request, etag):
         return PreparedStreamResponse(not_modified(etag))

@@ -7,11 +7,10 @@ from datetime import datetime
 from importlib import resources
 
 import msgspec
-from aiohttp import web
 
 from flexportd.clock import age
 from flexportd.escape import escape_control
-from flexportd.expose.context import CLOCK, DISPLAY, WEBHOOK_REFUSALS, DisplaySettings
+from flexportd.expose.context import DisplaySettings
 from flexportd.storage.repositories.counters import WebhookRefusal
 
 WRONG_PATH = "wrong-path"
@@ -39,22 +38,16 @@ def explanation(reason: str) -> Explanation:
     return EXPLANATIONS.get(reason, _UNKNOWN)
 
 
-def endpoint(display: DisplaySettings) -> str:
-    """The webhook endpoint: a URL, or only its path if the URL is unknown."""
-    return f"{display.public_url or ''}{display.webhook_path}"
-
-
 def hint(one: WebhookRefusal, display: DisplaySettings) -> str:
     """How to fix it."""
-    if one.reason != WRONG_PATH:
-        return explanation(one.reason).hint
-    return wrong_path_message(one.last_path, display)
+    return wrong_path_message(one.last_path, display) if one.reason == WRONG_PATH else explanation(one.reason).hint
 
 
 def wrong_path_message(path: str, display: DisplaySettings) -> str:
     """The message for a delivery that arrived at another path than the endpoint's."""
     arrived = escape_control(path, 200)
-    return f"A webhook with a valid signature arrived at {arrived}; set the endpoint to {endpoint(display)}."
+    endpoint = f"{display.public_url or ''}{display.webhook_path}"  # only the path if the URL is unknown
+    return f"A webhook with a valid signature arrived at {arrived}; set the endpoint to {endpoint}."
 
 
 def sentence(one: WebhookRefusal, display: DisplaySettings) -> str:
@@ -74,9 +67,3 @@ def current_refusals(
         return not explanation(one.reason).is_noise and (age(one.last_at, now) or 0.0) < _RECENT_SECONDS
 
     return [one for one in refusals if counts(one)]
-
-
-def refusal_warnings(app: web.Application, accepted_at: str | None) -> list[str]:
-    """A sentence for each current refusal."""
-    found = current_refusals(app[WEBHOOK_REFUSALS](), accepted_at, app[CLOCK].now())
-    return [sentence(one, app[DISPLAY]) for one in found]

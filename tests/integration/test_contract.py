@@ -12,9 +12,9 @@ import pytest
 
 from flexportd.clock import Clock
 from flexportd.core.resources.registry import REGISTRY, RESOURCE_TYPES
+from flexportd.expose.app import routes
 from flexportd.expose.openapi.document import openapi_document
 from flexportd.expose.openapi.parameters import NOT_BLANK, strip
-from flexportd.expose.routes import routes
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
 from flexportd.storage.repositories.exceptions import ExceptionFields

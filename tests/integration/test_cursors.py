@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from flexportd.core.resources.registry import Registry
-from flexportd.expose.routes import routes
+from flexportd.expose.app import routes
 from tests.events import event, shipment
 from tests.wire_goods import product
 

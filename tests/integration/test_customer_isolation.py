@@ -14,9 +14,9 @@ from aiohttp import web
 
 from flexportd.core.resources.documents import CUSTOMER_TYPES
 from flexportd.core.resources.registry import REGISTRY
+from flexportd.expose.app import routes
 from flexportd.expose.dashboard.pages import add_routes
 from flexportd.expose.openapi.document import openapi_document as description
-from flexportd.expose.routes import routes
 from flexportd.expose.security.authorization import OpaqueCodec
 from flexportd.flexport.models.documents import TYPES
 from flexportd.settings import Settings

@@ -31,14 +31,14 @@ from flexportd.daemon import sockets
 from flexportd.errors import FlexportdError
 from flexportd.expose import context
 from flexportd.expose.api import files as files_api
+from flexportd.expose.api import list_endpoint
 from flexportd.expose.api import queue as queue_api
 from flexportd.expose.api import resources as resources_api
 from flexportd.expose.api import shipments as shipments_api
+from flexportd.expose.app import literal_first
 from flexportd.expose.context import DisplaySettings, FileServices, ServerInfo
 from flexportd.expose.middleware import auth_middleware
-from flexportd.expose.openapi.declaration import routes_of
-from flexportd.expose.openapi.router import register
-from flexportd.expose.routes import literal_first
+from flexportd.expose.openapi.router import register, routes_of
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
 from flexportd.expose.streamed_response import SPOOL_FILES, SpoolFiles
 from flexportd.flexport.client import Client, ClientRules
@@ -142,7 +142,7 @@ class House:
         app[SPOOL_FILES] = SpoolFiles()
         app[ACCESS_POLICY] = AccessPolicy(self.clock, checks_hosts=False)
         own = resources_api.resources(Registry())["shipments"].routes()
-        routes = [*routes_of(files_api, shipments_api, queue_api), *own]
+        routes = [*routes_of(files_api, shipments_api, queue_api, list_endpoint), *own]
         register(app, literal_first(routes))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()

@@ -19,10 +19,10 @@ from flexportd.cli.command import Invocation
 from flexportd.cli.commands.gaps import gaps as gaps_command
 from flexportd.clock import parse, stamp
 from flexportd.core.outages import health
-from flexportd.expose.api import gaps as gaps_api
+from flexportd.expose.api import events as gaps_api
+from flexportd.expose.api import list_endpoint
 from flexportd.expose.middleware import auth_middleware
-from flexportd.expose.openapi.declaration import routes_of
-from flexportd.expose.openapi.router import register
+from flexportd.expose.openapi.router import register, routes_of
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
 from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.errors import (
@@ -143,7 +143,7 @@ async def served(daemon: UnderTest, folder):
     app = web.Application(middlewares=[auth_middleware])
     daemon.daemon.add_parts(app)
     app[ACCESS_POLICY] = AccessPolicy(daemon.daemon.clock, checks_hosts=False)
-    register(app, routes_of(gaps_api))
+    register(app, routes_of(gaps_api, list_endpoint))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

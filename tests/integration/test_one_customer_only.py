@@ -7,8 +7,8 @@ import pytest
 
 from flexportd.core.resources.documents import CUSTOMER_TYPES
 from flexportd.core.resources.registry import REGISTRY
+from flexportd.expose.app import routes
 from flexportd.expose.openapi.document import openapi_document
-from flexportd.expose.routes import routes
 from flexportd.sandbox import Sandbox, SandboxOptions
 from tests.crawling import crawl
 from tests.integration.test_daemon_sync import configured, ended

@@ -25,8 +25,7 @@ from flexportd.daemon.after_commit import CommitBus
 from flexportd.errors import RefusedError, UnavailableError
 from flexportd.expose.context import PRINCIPAL
 from flexportd.expose.middleware import error_middleware
-from flexportd.expose.openapi.declaration import routes_of
-from flexportd.expose.openapi.router import register
+from flexportd.expose.openapi.router import register, routes_of
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
 from flexportd.expose.security.authentication import MAX_CACHED_KEYS, KeyAuthenticator, UsageCounter
 from flexportd.expose.security.authorization import OpaqueCodec

@@ -64,7 +64,7 @@ async def open_key(daemon):
 @pytest.mark.parametrize("keys", [False, True], ids=["open", "with keys"])
 async def test_no_check_of_schemathesis_fails_on_any_route(tmp_path, keys, monkeypatch):
     monkeypatch.setattr(
-        "flexportd.expose.security.rate_limit.FAILURE_RATE", Rate(1_000_000, 60)
+        "flexportd.expose.security.authentication.FAILURE_RATE", Rate(1_000_000, 60)
     )  # it tries wrong keys, many of them
     async with (
         Sandbox(SandboxOptions(speed=0, shipments=6, api_key=KEY), Clock()) as sandbox,

@@ -5,9 +5,8 @@ from aiohttp.test_utils import make_mocked_request
 
 from flexportd.cli.format import is_loopback
 from flexportd.clock import Clock
-from flexportd.expose.base_url import base_url, reachable_url
 from flexportd.expose.context import DISPLAY, SERVER_INFO, DisplaySettings, ServerInfo
-from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
+from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy, base_url, reachable_url
 
 
 class _Parts:

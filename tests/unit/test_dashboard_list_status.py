@@ -11,8 +11,8 @@ from flexportd.clock import stamp
 from flexportd.core.outages import DeliveryHealth, DeliverySignals, Detection, EventRate, OutageReport
 from flexportd.core.resources.registry import RESOURCE_TYPES
 from flexportd.expose.context import DisplaySettings
-from flexportd.expose.dashboard.pages import gaps, overview, sync, system
-from flexportd.expose.dashboard.view import alerts, list_status, sync_report
+from flexportd.expose.dashboard.pages import overview, queue, sync, system
+from flexportd.expose.dashboard.view import alerts, sync_report
 from flexportd.expose.dashboard.view.alerts import Alert, PageContext, RuntimeStatus, StoredStatus
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
 from flexportd.storage.repositories.gaps import OutageSummary
@@ -177,8 +177,8 @@ def test_what_the_store_does_not_say_is_left_out_when_it_cannot_be_asked():
 
 def completeness(lists, last=None, unread=()):
     kept = noted(lists=lists)
-    rows = list_status.list_rows(RESOURCE_TYPES, kept, list_status.LastRun(last or {}, (), unread, {}), SIGHT)
-    told = list_status.completeness(rows, SIGHT)
+    rows = sync_report.list_rows(RESOURCE_TYPES, kept, sync_report.LastRun(last or {}, (), unread, {}), SIGHT)
+    told = sync_report.completeness(rows, SIGHT)
     return told.text, told.tone
 
 
@@ -384,9 +384,9 @@ def an_event(**changed) -> dict:
 
 
 def gaps_page(spans, shipments=(910233,), health=None, *, has_key=True):
-    data = gaps.GapsData(spans, shipments, "c" if len(spans) > 2 else None, limit=2)
+    data = queue.GapsData(spans, shipments, "c" if len(spans) > 2 else None, limit=2)
     daemon = runtime(flexport=state_of() if has_key else None)
-    return gaps.gaps_page(data, PageContext(SIGHT, noted(health=health or healthy()), daemon))
+    return queue.gaps_page(data, PageContext(SIGHT, noted(health=health or healthy()), daemon))
 
 
 def test_an_outage_tells_from_when_to_when_and_what_was_repaired():

@@ -22,15 +22,14 @@ from flexportd.core.timeline import ShipmentBundle, TimelinePoint
 from flexportd.errors import InvalidError
 from flexportd.expose import docs_page
 from flexportd.expose.context import DisplaySettings
-from flexportd.expose.dashboard import error_pages, render
+from flexportd.expose.dashboard import layout, render
 from flexportd.expose.dashboard.page import ListPageQuery
-from flexportd.expose.dashboard.pages import event, exceptions, overview, queue, records, share, shipment
+from flexportd.expose.dashboard.pages import exceptions, overview, queue, records, share
 from flexportd.expose.dashboard.pages import shipments as lists
 from flexportd.expose.dashboard.view import history as told
 from flexportd.expose.dashboard.view import related, shipment_rows
-from flexportd.expose.dashboard.view.alerts import PageContext, RuntimeStatus, StoredStatus
+from flexportd.expose.dashboard.view.alerts import PageContext, RuntimeStatus, StoredStatus, object_exceptions
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
-from flexportd.expose.dashboard.view.exception_rows import object_exceptions
 from flexportd.expose.dashboard.view.labels import Text
 from flexportd.expose.openapi.query_params import parse_list_params
 from flexportd.storage.repositories.exceptions import ExceptionRow
@@ -107,11 +106,9 @@ def a_change(field, old, new, **more) -> dict:
     }  # fmt: skip
 
 
-def dossier(one: Record | None = None, **family) -> shipment.ShipmentData:
+def dossier(one: Record | None = None, **family) -> lists.ShipmentData:
     changes = {("shipments", 910233): [a_change("status", "departure_port", "arrival_port")]}
-    return shipment.ShipmentData(
-        ShipmentBundle(one or a_shipment(), **family), changes, {"7": "/shipment_leg#departed"}
-    )
+    return lists.ShipmentData(ShipmentBundle(one or a_shipment(), **family), changes, {"7": "/shipment_leg#departed"})
 
 
 def listed(rows, query=(), **about):
@@ -125,7 +122,7 @@ def listed(rows, query=(), **about):
 
 
 def test_departure_and_arrival_say_planned_or_actual_and_how_late():
-    departure, arrival = (stop.at for stop in shipment.shipment_page(dossier(), LOOK).stops)
+    departure, arrival = (stop.at for stop in lists.shipment_page(dossier(), LOOK).stops)
     assert (departure.when.text, departure.is_actual) == ("5 Mar", True)
     assert departure.delay.text == "2 days late"
     assert departure.plan.text == "3 Mar"
@@ -135,20 +132,20 @@ def test_departure_and_arrival_say_planned_or_actual_and_how_late():
 
 @pytest.mark.parametrize("status", ["arrival_port", "gated_out", "final_destination"])
 def test_nothing_that_must_have_happened_is_called_overdue(status):
-    page = shipment.shipment_page(dossier(a_shipment(status=status, actual_departure=None)), LOOK)
+    page = lists.shipment_page(dossier(a_shipment(status=status, actual_departure=None)), LOOK)
     assert [stop.at.delay for stop in page.stops] == [None, None]
 
 
 def test_a_shipment_without_anything_still_makes_a_page():
-    page = shipment.shipment_page(dossier(record(shipments.TABLE, 5)), LOOK)
+    page = lists.shipment_page(dossier(record(shipments.TABLE, 5)), LOOK)
     assert (page.name, page.mode, page.route, page.groups, page.legs) == (None, None, None, (), ())
     assert b"FLEX-5" in render.render("shipment.html", page, FRAME)
 
 
 def test_archived_and_gone_shipments_say_since_when():
-    assert shipment.shipment_page(dossier(a_shipment(archived_at=STAMP)), LOOK).mark == "Archived on 20 Mar"
+    assert lists.shipment_page(dossier(a_shipment(archived_at=STAMP)), LOOK).mark == "Archived on 20 Mar"
     gone = a_shipment(removed_at=STAMP)
-    assert shipment.shipment_page(dossier(gone), LOOK).mark == "Deleted at Flexport on 20 Mar"
+    assert lists.shipment_page(dossier(gone), LOOK).mark == "Deleted at Flexport on 20 Mar"
 
 
 def test_facts_leave_out_what_is_not_known():
@@ -156,7 +153,7 @@ def test_facts_leave_out_what_is_not_known():
         weight='{"unit":"kg","value":8200}', purchase_orders='["4471"]', metadata='{"Dept":["Toys"],"n":3}'
     )
     groups = {group.title: {fact.name: fact.values[0].shown for fact in group.facts} for group in
-              shipment.shipment_page(dossier(one), LOOK).groups}  # fmt: skip
+              lists.shipment_page(dossier(one), LOOK).groups}  # fmt: skip
     assert groups == {
         "Cargo": {"Weight": "8,200 kg"},
         "References": {"Purchase orders": "4471"},
@@ -476,7 +473,7 @@ def hostile(table, number, **fields) -> Record:
     return record(table, number, **{field.name: values[field.kind] for field in table.fields} | fields)
 
 
-def hostile_dossier() -> shipment.ShipmentData:
+def hostile_dossier() -> lists.ShipmentData:
     family = ShipmentBundle(
         hostile(shipments.TABLE, 1),
         [hostile(legs.TABLE, 2, deleted_at=None), hostile(legs.TABLE, 3, deleted_at=None, destination="Elsewhere")],
@@ -486,7 +483,7 @@ def hostile_dossier() -> shipment.ShipmentData:
     )
     rows = [a_change(field.name, HOSTILE, HOSTILE, event_id=HOSTILE) for field in shipments.TABLE.fields]
     history = {("shipments", 1): rows, ("legs", 2): rows}
-    return shipment.ShipmentData(family, history, {HOSTILE: HOSTILE}, hostile_exceptions())
+    return lists.ShipmentData(family, history, {HOSTILE: HOSTILE}, hostile_exceptions())
 
 
 def hostile_exceptions(most: int = 2) -> list[ExceptionRow]:
@@ -518,8 +515,8 @@ def models():
     yield "shipments.html", listed(rows * 2, {"q": HOSTILE[:35], "status": HOSTILE[:35], "cursor": ""})
     yield "shipments.html", listed([], {"q": "nothing"})
     yield "shipments.html", listed([], is_any=False)
-    yield "shipment.html", shipment.shipment_page(hostile_dossier(), LOOK)
-    yield "shipment.html", shipment.shipment_page(dossier(legs=[a_leg()], containers=[a_box()]), LOOK)
+    yield "shipment.html", lists.shipment_page(hostile_dossier(), LOOK)
+    yield "shipment.html", lists.shipment_page(dossier(legs=[a_leg()], containers=[a_box()]), LOOK)
     yield "exceptions.html", standing(hostile_exceptions(3), {1: HOSTILE})
     yield "exceptions.html", standing(hostile_exceptions() * 30, {})
     yield "exceptions.html", exceptions.exceptions_page(exceptions.ExceptionsData({}, (), {}, is_complete=False), LOOK)
@@ -527,11 +524,11 @@ def models():
     yield "queue.html", queue_model(paused=True)
     yield from hostile_models()
     yield from record_models()
-    yield "failure.html", error_pages.failure_page(404, HOSTILE, "shipments")
-    yield "failure.html", error_pages.failure_page(503, "the disk is full", "overview")
-    yield "public_error.html", error_pages.public_failure(404, HOSTILE, "Acme & Sons")
-    yield "public_error.html", error_pages.link_failure(400, HOSTILE, "Acme & Sons", SIGHT)
-    yield "public_error.html", error_pages.link_failure(410, f"over since {STAMP}", "Acme & Sons", SIGHT)
+    yield "failure.html", layout.failure_page(404, HOSTILE, "shipments")
+    yield "failure.html", layout.failure_page(503, "the disk is full", "overview")
+    yield "public_error.html", layout.public_failure(404, HOSTILE, "Acme & Sons")
+    yield "public_error.html", layout.link_failure(400, HOSTILE, "Acme & Sons", SIGHT)
+    yield "public_error.html", layout.link_failure(410, f"over since {STAMP}", "Acme & Sons", SIGHT)
     for family in (
         hostile_dossier().bundle,
         ShipmentBundle(record(shipments.TABLE, 5)),
@@ -568,7 +565,7 @@ def record_models():
     row = dict.fromkeys(("id", "type", "source", "state", "reason"), HOSTILE)
     row |= dict.fromkeys(("occurred_at", "created_at", "received_at", "ended_at"), STAMP)
     steps = [TraceStep(STAMP, "applied", HOSTILE)] * 2
-    yield "event.html", event.event_page(event.EventData(row, steps, {"Leg": Text(HOSTILE[:9], None, "/x")}), LOOK)
+    yield "event.html", queue.event_page(queue.EventData(row, steps, {"Leg": Text(HOSTILE[:9], None, "/x")}), LOOK)
     letter = dict.fromkeys(("kind", "event_type", "title", "discarded_by", "discard_reason"), HOSTILE)
     letter |= {"id": "4", "enqueued_at": STAMP, "ended_at": STAMP, "discarded_at": None}
     letter["failed_attempts"] = [{"attempt": 1, "at": STAMP, "error": HOSTILE}]
@@ -680,4 +677,4 @@ def test_every_page_has_a_title_of_its_own():
 
 def test_a_template_that_asks_for_more_fails():
     with pytest.raises(jinja2.UndefinedError):
-        render.environment().from_string("{{ page.nothing }}").render(page=error_pages.failure_page(404, "x", "queue"))
+        render.environment().from_string("{{ page.nothing }}").render(page=layout.failure_page(404, "x", "queue"))

@@ -8,11 +8,11 @@ import pytest
 
 from flexportd.core.resources.registry import Registry
 from flexportd.expose import docs_page
+from flexportd.expose.app import routes
 from flexportd.expose.dashboard import render
 from flexportd.expose.docs_page import curl, example_body, example_path
 from flexportd.expose.openapi import document
 from flexportd.expose.openapi.route import Parameter, Response, Route
-from flexportd.expose.routes import routes
 
 URL = "https://freight.example.com/"
 ROUTES = routes(Registry(), "/webhooks/flexport")

@@ -14,11 +14,10 @@ from flexportd.cli.commands.jobs import jobs as jobs_command
 from flexportd.cli.exit_codes import Exit
 from flexportd.daemon import sockets
 from flexportd.errors import ConflictError, FlexportdError, NotFoundError
-from flexportd.expose.api import jobs
+from flexportd.expose.api import queue
 from flexportd.expose.context import JOBS
 from flexportd.expose.middleware import auth_middleware
-from flexportd.expose.openapi.declaration import routes_of
-from flexportd.expose.openapi.router import register
+from flexportd.expose.openapi.router import register, routes_of
 from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
 from flexportd.jobs.job import Cron, Every, Job
 from flexportd.jobs.scheduler import Scheduler
@@ -80,7 +79,7 @@ async def served_from(parts, clock, folder: Path):
     async with Database.open(folder / "jobs") as db, aiohttp.ClientSession() as http:
         scheduler = Scheduler(db, clock, tasks, spread=0.0)
         app[JOBS] = scheduler
-        register(app, routes_of(jobs))
+        register(app, routes_of(queue))
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

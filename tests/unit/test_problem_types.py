@@ -12,7 +12,7 @@ import flexportd
 from flexportd.core.resources.registry import Registry
 from flexportd.errors import FlexportdError, RefusedError
 from flexportd.expose.api.files import _STATE_PROBLEMS
-from flexportd.expose.routes import routes
+from flexportd.expose.app import routes
 from flexportd.http.problems import (
     AUTH_PROBLEMS,
     COMMON_PROBLEMS,

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from flexportd.core.access.keys import UNRESTRICTED, Principal
 from flexportd.errors import RefusedError
-from flexportd.expose.security import rate_limit
-from flexportd.expose.security.rate_limit import FailureLimiter, KeyRateLimiter, RateLimitResult
+from flexportd.expose.security import authentication
+from flexportd.expose.security.authentication import FailureLimiter, KeyRateLimiter, RateLimitResult
 from flexportd.settings import UNLIMITED, Rate
 
 START = datetime(2026, 3, 4, 2, 41, tzinfo=UTC)
@@ -96,7 +96,7 @@ def test_who_asks_evenly_at_the_rate_is_never_refused(requests, seconds):
 
 
 def test_the_memory_is_bounded(monkeypatch):
-    monkeypatch.setattr(rate_limit, "MAX_KEYS", 10)
+    monkeypatch.setattr(authentication, "MAX_KEYS", 10)
     limited = _rates(1, 60)
     for number in range(100):
         limited.acquire(Principal(f"{number:08}", "x", READ), START)
@@ -140,7 +140,7 @@ def test_addresses_of_one_household_count_as_one(first, second, together):
 
 
 def test_the_addresses_that_are_remembered_are_bounded(monkeypatch):
-    monkeypatch.setattr(rate_limit, "MAX_ADDRESSES", 10)
+    monkeypatch.setattr(authentication, "MAX_ADDRESSES", 10)
     failures = FailureLimiter()
     for number in range(100):
         failures.count(_error(), f"10.0.0.{number}", START)

@@ -7,9 +7,9 @@ from aiohttp import web
 
 from flexportd.core.resources import shipments
 from flexportd.core.resources.registry import Registry
-from flexportd.expose.openapi.declaration import route, routes_of
+from flexportd.expose.app import routes
 from flexportd.expose.openapi.route import Response
-from flexportd.expose.routes import routes
+from flexportd.expose.openapi.router import route, routes_of
 
 
 class Answer:

@@ -7,7 +7,7 @@ import pytest
 from flexportd.core.access import share_view
 from flexportd.core.timeline import ShipmentBundle
 from flexportd.expose.dashboard import render
-from flexportd.expose.dashboard.error_pages import link_failure, public_failure
+from flexportd.expose.dashboard.layout import link_failure, public_failure
 from flexportd.expose.dashboard.pages.share import share_page
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
 from tests.unit.test_dashboard_pages import a_box, a_leg, a_shipment

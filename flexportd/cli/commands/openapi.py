@@ -16,8 +16,8 @@ def openapi(invocation: Invocation, url: str | None) -> None:
     No daemon is needed. A running daemon serves the same at /api/v1/openapi.json, and as a page at /api/v1/docs.
     """
     from flexportd.core.resources.registry import Registry
+    from flexportd.expose.app import routes
     from flexportd.expose.openapi.document import openapi_document
-    from flexportd.expose.routes import routes
 
     settings = invocation.loaded.settings
     public = str(settings.server.public_url).rstrip("/") if settings.server.public_url else "/"

@@ -25,7 +25,7 @@ def serve(invocation: Invocation) -> int:
 
 def _print_address(daemon: "Daemon") -> None:
     """Print the dashboard's address on a terminal; under systemd it is in the log."""
-    from flexportd.expose.base_url import configured_url
+    from flexportd.expose.security.access_policy import configured_url
 
     if not sys.stdout.isatty():
         return

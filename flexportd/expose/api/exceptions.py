@@ -15,12 +15,11 @@ from flexportd.core.resources import shipments
 from flexportd.core.resources.identifiers import int_id
 from flexportd.errors import not_found
 from flexportd.expose.api.list_endpoint import ListEndpoint, restrict_as_of
-from flexportd.expose.api.shipments import record_of, visible_shipment_id
+from flexportd.expose.api.shipments import current_record
 from flexportd.expose.cached_response import respond_with
 from flexportd.expose.context import DB
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.declaration import list_route, route
-from flexportd.expose.openapi.parameters import identifier
+from flexportd.expose.openapi.router import list_route, route
 from flexportd.expose.security import authorization
 from flexportd.expose.security.authorization import MAX_NUMBER, OpaqueCodec, codec_of
 from flexportd.expose.serialize import serialize_fields
@@ -116,19 +115,9 @@ async def list_exceptions(request: web.Request) -> web.StreamResponse:
 )
 async def list_exceptions_of_shipment(request: web.Request) -> web.StreamResponse:
     """List exceptions of a shipment."""
-    number = await visible_shipment_id(request)
-    record = await record_of(request, number)
+    record = await current_record(request, shipments.RESOURCE_TYPE)
     view = _with_public_ids(request, replace(SHIPMENT_LIST, as_of=lambda _: record.as_of))
-    return await view.respond(request, {"shipment": (number,)})
-
-
-def exception_id(request: web.Request) -> int:
-    """The exception in the path; 0 for none. Limited keys have encrypted ids."""
-    text, codec = request.match_info["id"], codec_of(request)
-    number = int_id(text) or 0
-    if codec is None:
-        return number
-    return codec.decode_number(number) if 0 < number <= MAX_NUMBER else 0
+    return await view.respond(request, {"shipment": (record.id,)})
 
 
 def public_id(request: web.Request, number: int) -> int:
@@ -155,20 +144,17 @@ def visible_rows(request: web.Request, tx: Transaction, rows: Iterable[Exception
 
 
 def load_visible(request: web.Request, tx: Transaction) -> ExceptionRow:
-    """The exception in the path. Raises NotFoundError."""
-    row = tx.exceptions.by_id(exception_id(request))
+    """The exception in the path; limited keys have encrypted ids. Raises NotFoundError."""
+    number, codec = int_id(request.match_info["id"]) or 0, codec_of(request)
+    if codec is not None:
+        number = codec.decode_number(number) if 0 < number <= MAX_NUMBER else 0
+    row = tx.exceptions.by_id(number)
     if row is None or not is_visible(request, tx, row):
         raise not_found("exception", request.match_info["id"])
     return row
 
 
-@route(
-    "GET",
-    "/exceptions/{id}",
-    returns=ExceptionRecord,
-    path_parameters=(identifier("Id of the exception."),),
-    audience_allowed=True,
-)
+@route("GET", "/exceptions/{id}", returns=ExceptionRecord, audience_allowed=True)
 async def get_exception(request: web.Request) -> web.StreamResponse:
     """Get an exception, open or closed."""
     query_params.parse_unique(request.query, ())

@@ -28,10 +28,9 @@ from flexportd.errors import ConflictError, InvalidError, NotFoundError, not_fou
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond, respond_with
 from flexportd.expose.context import CLOCK, DB, FILES, FileServices, require_flexport
-from flexportd.expose.openapi.declaration import list_route, route
 from flexportd.expose.openapi.parameters import parse_object_id, text
 from flexportd.expose.openapi.route import Parameter, Response
-from flexportd.expose.openapi.router import json_body, param
+from flexportd.expose.openapi.router import json_body, param, route
 from flexportd.expose.openapi.schemas import json_response, list_schema
 from flexportd.expose.security import authorization
 from flexportd.expose.security.authorization import codec_of
@@ -68,12 +67,7 @@ LIST = ListEndpoint.of(
     document=lambda row: dict(file_version(row)),
     as_of=lambda tx: tx.resources.newest_as_of(documents.TABLE),
 )
-
-
-@list_route("/documents/files", LIST.rules, DocumentFileStatus, "newest first")
-async def list_document_files(request: web.Request) -> web.StreamResponse:
-    """List document files."""
-    return await LIST.respond(request)
+LIST.declare("/documents/files", DocumentFileStatus, "list_document_files", "List document files")
 
 
 async def document_id(request: web.Request) -> str:

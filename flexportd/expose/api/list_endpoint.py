@@ -2,8 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,13 +11,13 @@ from aiohttp import web
 from multidict import MultiMapping
 
 from flexportd.core.history.as_of import AsOfList, check_filters, check_includes
-from flexportd.expose import cursors
 from flexportd.expose.cached_response import EncodedPage, encode_page, respond
 from flexportd.expose.context import CLOCK, DB, DISPLAY, QUERY
-from flexportd.expose.cursors import Cursor
 from flexportd.expose.feeds.export import ROWS_AT_ONCE, CsvRowWriter, Export, send_export
-from flexportd.expose.openapi.enum_values import check_words
-from flexportd.expose.openapi.query_params import ListRequest, ListRules
+from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.parameters import MAX_CURSOR, check_words
+from flexportd.expose.openapi.query_params import Cursor, ListRequest, ListRules
+from flexportd.expose.openapi.router import list_route
 from flexportd.expose.security import authorization
 from flexportd.expose.security.authorization import OpaqueCodec, codec_of, deny_list
 from flexportd.expose.security.authorization import check_includes as check_own_includes
@@ -66,15 +65,19 @@ class ListEndpoint:
     def of(
         cls, model: type, sorts: Mapping[str, str], filters: Mapping[str, Filter], *, read: ReadPage, **options: Any
     ) -> "ListEndpoint":
-        """A list of documents of this type: fields of its rows, as of the newest event, unless `options` say otherwise.
-
-        `options` are further fields of ListRules and of this class.
-        """
+        """A list of documents of this type, as of the newest event; `options`: fields of ListRules and this class."""
         names = {one.name for one in fields(cls)}
-        own: dict[str, Any] = {"document": functools.partial(serialize_fields, model), "as_of": _newest_event}
+        own: dict[str, Any] = {
+            "document": functools.partial(serialize_fields, model),
+            "as_of": lambda tx: tx.events.newest()[0],
+        }
         own |= {name: value for name, value in options.items() if name in names}
         rules = {name: value for name, value in options.items() if name not in names}
         return cls(rules=ListRules(sorts, filters, tuple(model.__annotations__), **rules), read=read, **own)
+
+    def declare(self, path: str, item: type, name: str, summary: str, order: str = "newest first") -> None:
+        """Declare the route of this list. `item` is the model of a row, `name` the operation id."""
+        list_route(path, self.rules, item, order, name=name, summary=summary)(self.respond)
 
     async def respond(self, request: web.Request, always: Filters | None = None) -> web.StreamResponse:
         """Respond to the request; `always` are filters that the path sets."""
@@ -86,12 +89,15 @@ class ListEndpoint:
         if self.as_of_view is None or params.as_of is None:
             return await self.respond_to(request, params)
         check_includes(params.includes)
-        async with open_as_of(request.app, self.as_of_view, params.as_of) as past:
+        past = self.as_of_view(params.as_of, request.app[CLOCK].stamp())
+        try:
             check_filters(past.table, page.filters)
             if params.output_format != "json":
                 await request.app[DB].read(past.prepare)  # before the response begins
             view = replace(self, read=past.read, as_of=past.as_of)
             return await view.respond_to(request, params)
+        finally:
+            await asyncio.to_thread(past.close)  # it may be on disk, and a read may be in progress
 
     async def respond_to(self, request: web.Request, params: ListRequest) -> web.StreamResponse:
         """This page of the list, or an export of every page from here on."""
@@ -101,11 +107,10 @@ class ListEndpoint:
             export = Export(params.output_format, columns, params.bom)
             return await send_export(request, export, self._export_chunks(db, params, export))
 
-        async def build() -> EncodedPage:
-            return await db.read(lambda tx: self._encode_page(tx, params))
-
         is_cached = not any(name in params.page.filters for name in self.uncacheable_filters)
-        return await respond(request, build, self.tags if is_cached else ())
+        return await respond(
+            request, lambda: db.read(lambda tx: self._encode_page(tx, params)), self.tags if is_cached else ()
+        )
 
     async def _export_chunks(self, db: Database, params: ListRequest, export: Export) -> AsyncGenerator[bytes, None]:
         """Every page from here on, each read in a snapshot of its own and encoded where it was read."""
@@ -139,20 +144,6 @@ class ListEndpoint:
         return encode_page((select_fields(self.document(row), names) for row in shown), more, as_of)
 
 
-@asynccontextmanager
-async def open_as_of(app: web.Application, create: AsOfListFactory, at: str) -> AsyncIterator[AsOfList]:
-    """A list as it was at `at`; it can be read page by page inside the context."""
-    past = create(at, app[CLOCK].stamp())
-    try:
-        yield past
-    finally:
-        await asyncio.to_thread(past.close)  # it may be on disk, and a read may be in progress
-
-
-def _newest_event(tx: Transaction) -> str | None:
-    return tx.events.newest()[0]
-
-
 async def authorized_request(
     request: web.Request, values: Mapping[str, Any], view: ListEndpoint, always: Filters | None = None
 ) -> ListRequest:
@@ -179,18 +170,15 @@ async def authorized_params(
 
 
 async def bind_cursor(request: web.Request, params: ListRequest) -> ListRequest:
-    """The request with its cursors bound to this list, its filters and its time, and a stable order.
-
-    Raises InvalidError for an unknown word of a filter, and for a cursor that is bound to something else or comes from
-    another history of the database.
-    """
-    filters = params.page.filters
+    """The request in a stable order, its cursors bound to it. Raises InvalidError for unknown words and cursors."""
+    filters, resource = params.page.filters, request.match_info.route.resource
+    path = request.path if resource is None else resource.canonical
     await check_words(request, params.unknown_words, filters, params.as_of)
-    binding = cursors.binding(_route_path(request), {**filters, "as_of": (params.as_of,)})
+    binding = query_params.cursor_binding(path, {**filters, "as_of": (params.as_of,)})
     since, db = None, request.app[DB]
     if params.cursor is not None:
-        cursors.check_binding(params.cursor, binding)
-        await cursors.check_origin(db, params.cursor)
+        query_params.check_binding(params.cursor, binding)
+        await query_params.check_origin(db, params.cursor)
         since = params.cursor.since
     snapshots = _snapshot_pages.setdefault(db, SnapshotPages())
     return replace(params, binding=binding, page=replace(params.page, since=since, snapshots=snapshots))
@@ -198,15 +186,10 @@ async def bind_cursor(request: web.Request, params: ListRequest) -> ListRequest:
 
 def _decrypt_cursor(codec: OpaqueCodec, encrypted: str) -> str:
     """The cursor as the list made it. Raises InvalidError for one that was not given to this key."""
-    cursor = codec.decode(encrypted) if len(encrypted) <= cursors.MAX_CURSOR else None
+    cursor = codec.decode(encrypted) if len(encrypted) <= MAX_CURSOR else None
     if cursor is None:
-        raise cursors.invalid_cursor()
+        raise query_params.invalid_cursor()
     return cursor
-
-
-def _route_path(request: web.Request) -> str:
-    resource = request.match_info.route.resource
-    return request.path if resource is None else resource.canonical
 
 
 def restrict_as_of(request: web.Request, endpoint: ListEndpoint, table: Table) -> ListEndpoint:

@@ -10,16 +10,14 @@ from flexportd.core.resources.registry import RESOURCE_TYPES, Registry
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import NotFoundError, not_found
 from flexportd.escape import closest_match
-from flexportd.expose import cursors
 from flexportd.expose.api.events import Event, event
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import DB, REGISTRY
-from flexportd.expose.cursors import Cursor
-from flexportd.expose.openapi.declaration import route
+from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.parameters import CURSOR, identifier, integer, parse_object_id
+from flexportd.expose.openapi.query_params import Cursor
 from flexportd.expose.openapi.route import API, Parameter
-from flexportd.expose.openapi.router import param, with_reference
-from flexportd.storage.database import Database
+from flexportd.expose.openapi.router import param, route, with_reference
 from flexportd.storage.transaction import Transaction
 
 _STEPS = 20
@@ -67,10 +65,7 @@ _NAMES = sorted({name for domain in RESOURCE_TYPES for name in (domain.route, do
         ),
         identifier("Flexport's id of the object.", example="910233"),
     ),
-    query=(
-        integer("limit", 1, MAX_STEPS, "Steps per page.", _STEPS),
-        CURSOR,
-    ),
+    query=(integer("limit", 1, MAX_STEPS, "Steps per page.", _STEPS), CURSOR),
 )
 async def explain_object(request: web.Request) -> web.StreamResponse:
     """Explain the changes of an object."""
@@ -83,29 +78,26 @@ async def _causes(request: web.Request, domain: ResourceType) -> web.StreamRespo
     key = parse_object_id(domain, text)
     if key is None:
         raise not_found(domain.label, text)
-    bound = cursors.binding(API + _PATH, {"route": (domain.route,), "id": (key,)})
-    limit, before = param(request, "limit", _STEPS), await _before(db, param(request, "cursor"), bound)
+    bound = query_params.cursor_binding(API + _PATH, {"route": (domain.route,), "id": (key,)})
+    limit, after, before = param(request, "limit", _STEPS), param(request, "cursor"), None
+    if after is not None:
+        cursor = query_params.decode_cursor(after, _ORDER, descending=True, text_keys=False)
+        query_params.check_binding(cursor, bound)
+        await query_params.check_origin(db, cursor)
+        before = int(cursor.key)
 
     def read(tx: Transaction) -> ObjectTrace:
         steps, more = trace_object(tx, domain, key, limit, before)
         return {
             "data": steps,
-            "next": None if more is None else cursors.encode(tx, Cursor(_ORDER, True, None, more, None, bound)),
+            "next": None
+            if more is None
+            else query_params.encode_cursor(tx, Cursor(_ORDER, True, None, more, None, bound)),
             "as_of": steps[0].as_of if steps else None,
             "history_from": tx.changes.history_start(),
         }
 
     return await respond(request, lambda: db.read(read))
-
-
-async def _before(db: Database, text: str | None, bound: str) -> int | None:
-    """The change before which this page starts. Raises InvalidError, ExpiredError."""
-    if text is None:
-        return None
-    cursor = cursors.decode(text, _ORDER, descending=True, text_keys=False)
-    cursors.check_binding(cursor, bound)
-    await cursors.check_origin(db, cursor)
-    return int(cursor.key)
 
 
 @route(

@@ -1,4 +1,4 @@
-"""The queue: its status, its items, pause and resume; and dead letters, queued work that failed permanently."""
+"""Work of the daemon: the queue and its items, dead letters, which failed permanently, and scheduled jobs."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypedDict
@@ -14,12 +14,11 @@ from flexportd.errors import not_found
 from flexportd.expose.api.events import Attempt, RequeuedItem, payload
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond, respond_with
-from flexportd.expose.context import DB, QUEUE
-from flexportd.expose.openapi.declaration import list_route, route
-from flexportd.expose.openapi.enum_values import EVENT_TYPES, UnknownWords, check_words
-from flexportd.expose.openapi.parameters import TEXT, identifier
-from flexportd.expose.openapi.router import json_body, param
-from flexportd.expose.serialize import serialize_fields
+from flexportd.expose.context import DB, JOBS, QUEUE
+from flexportd.expose.openapi.parameters import EVENT_TYPES, TEXT, UnknownWords, check_words
+from flexportd.expose.openapi.router import json_body, param, route
+from flexportd.expose.openapi.schemas import json_response, list_schema
+from flexportd.expose.serialize import json_document, serialize_fields
 from flexportd.queue.queue import QueueState
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.items import DEAD_LETTERS, UNFINISHED
@@ -55,12 +54,7 @@ ITEMS = ListEndpoint.of(
     document=lambda row: serialize_fields(QueueItem, row, priority=_PRIORITIES[row["priority"]]),
     fixed_filters={"unfinished": ()},
 )
-
-
-@list_route("/queue/items", ITEMS.rules, QueueItem, "newest first")
-async def list_queue_items(request: web.Request) -> web.StreamResponse:
-    """List queued and running items."""
-    return await ITEMS.respond(request)
+ITEMS.declare("/queue/items", QueueItem, "list_queue_items", "List queued and running items")
 
 
 @route("GET", "/queue", returns=QueueState)
@@ -150,15 +144,7 @@ LETTERS = ListEndpoint.of(
     fixed_filters={"dead": ()},
     vocabularies={"type": EVENT_TYPES},
 )
-
-
-_ID = identifier("Number of the dead letter.", example="17")
-
-
-@list_route("/dead-letters", LETTERS.rules, DeadLetter, "newest first")
-async def list_dead_letters(request: web.Request) -> web.StreamResponse:
-    """List dead letters."""
-    return await LETTERS.respond(request)
+LETTERS.declare("/dead-letters", DeadLetter, "list_dead_letters", "List dead letters")
 
 
 def item_id(request: web.Request) -> int:
@@ -169,7 +155,7 @@ def item_id(request: web.Request) -> int:
     return number
 
 
-@route("GET", "/dead-letters/{id}", returns=DeadLetterDetail, path_parameters=(_ID,))
+@route("GET", "/dead-letters/{id}", returns=DeadLetterDetail)
 async def get_dead_letter(request: web.Request) -> web.StreamResponse:
     """Get a dead letter with its payload and all attempts."""
     number = item_id(request)
@@ -189,7 +175,7 @@ def detail(tx: Transaction, number: int) -> dict[str, Any]:
     return document | payload((rows[0]["payload"] or "null").encode())
 
 
-@route("POST", "/dead-letters/{id}/retry", returns=RequeuedItem, scope="admin", path_parameters=(_ID,))
+@route("POST", "/dead-letters/{id}/retry", returns=RequeuedItem, scope="admin")
 async def retry_dead_letter(request: web.Request) -> web.StreamResponse:
     """Retry a dead letter.
 
@@ -228,7 +214,6 @@ async def retry_dead_letters(request: web.Request) -> web.StreamResponse:
     "/dead-letters/{id}/discard",
     returns=DeadLetterDetail,
     scope="admin",
-    path_parameters=(_ID,),
     body=DiscardRequest,
     problems=("conflict",),
 )
@@ -240,3 +225,112 @@ async def discard_dead_letter(request: web.Request) -> web.StreamResponse:
     number, body = item_id(request), json_body(request, DiscardRequest)
     await request.app[QUEUE].discard(number, (body.discarded_by or "api").strip(), body.reason.strip())
     return await respond(request, lambda: request.app[DB].read(lambda tx: detail(tx, number)))
+
+
+RunCause = Annotated[
+    Literal["schedule", "start", "catch_up", "manual"],
+    doc("What started it: the schedule, a start of the daemon, a missed run, or a person."),
+]
+RunOutcome = Literal["done", "failed", "cancelled", "timed_out", "interrupted"]
+
+
+class CurrentJobRun(TypedDict):
+    """The current run of a job."""
+
+    id: str
+    since: Stamp
+    cause: RunCause
+
+
+class LastJobRun(TypedDict):
+    """The last completed run of a job."""
+
+    started_at: Stamp | None
+    ended_at: Stamp | None
+    seconds: Annotated[float | None, doc("Null if the daemon stopped during the run.")]
+    outcome: RunOutcome | None
+    message: str | None
+
+
+class JobRunRecord(TypedDict):
+    """A run of a job; while it is running, end and outcome are null."""
+
+    id: str
+    cause: RunCause
+    started_at: Stamp
+    ended_at: Stamp | None
+    seconds: float | None
+    outcome: RunOutcome | None
+    message: str | None
+
+
+class JobStatus(TypedDict):
+    """A scheduled job: its next run and its last result. Its id is its name."""
+
+    id: str
+    title: str
+    schedule: Annotated[str, doc("As text: every 15 min, daily at 02:15 UTC.")]
+    paused: bool
+    running: CurrentJobRun | None
+    next_run_at: Annotated[Stamp | None, doc("When it next runs; null while it is paused.")]
+    last_run: LastJobRun | None
+    last_success_at: Stamp | None
+    runs: int
+    failures: int
+    consecutive_failures: int
+    skipped: Annotated[int, doc("Number of runs skipped because the previous one was still running.")]
+
+
+class JobDetail(JobStatus):
+    """A job with its last runs, newest first."""
+
+    recent_runs: list[JobRunRecord]
+
+
+@route("GET", "/jobs", returns=json_response(list_schema(JobStatus), "All jobs."))
+async def list_jobs(request: web.Request) -> web.StreamResponse:
+    """List scheduled jobs."""
+    jobs = request.app[JOBS]
+    return await respond_with(request, {"data": jobs.list_jobs(), "next": None, "as_of": jobs.as_of()})
+
+
+@route("GET", "/jobs/{id}", returns=JobDetail)
+async def get_job(request: web.Request) -> web.StreamResponse:
+    """Get a job with its last runs."""
+    jobs, name = request.app[JOBS], request.match_info["id"]
+    return await respond(request, lambda: jobs.detail(name))
+
+
+@route(
+    "POST",
+    "/jobs/{id}/run",
+    returns=json_response(JobStatus, "The run has started.", 202, location="URL of the job."),
+    scope="admin",
+    problems=("conflict",),
+)
+async def run_job(request: web.Request) -> web.StreamResponse:
+    """Run a job now.
+
+    Works for paused jobs too. The run is `running.id`, and is also listed in `recent_runs`.
+    """
+    document = await request.app[JOBS].run_now(request.match_info["id"])
+    return json_document(document, 202, location=str(request.rel_url.parent))
+
+
+@route("POST", "/jobs/{id}/pause", returns=JobStatus, scope="admin")
+async def pause_job(request: web.Request) -> web.StreamResponse:
+    """Pause a job.
+
+    The current run will finish. The job remains paused across restarts.
+    """
+    return await _set_job_paused(request, paused=True)
+
+
+@route("POST", "/jobs/{id}/resume", returns=JobStatus, scope="admin")
+async def resume_job(request: web.Request) -> web.StreamResponse:
+    """Resume a job."""
+    return await _set_job_paused(request, paused=False)
+
+
+async def _set_job_paused(request: web.Request, *, paused: bool) -> web.StreamResponse:
+    return await respond(request, lambda: request.app[JOBS].set_paused(request.match_info["id"], paused=paused))

@@ -1,4 +1,4 @@
-"""The routes of every resource: list, object, history, refresh, and nested lists (`/purchase-orders/{id}/lines`).
+"""The routes of every resource: list, object, history, refresh, nested lists (`/purchase-orders/{id}/lines`), search.
 
 Every list takes `updated_since`, `removed`, and a filter for each link, named after its target: the field `shipment_id`
 gives `shipment`. `removed=false` leaves out what was deleted at Flexport, `removed=true` lists only that; without it
@@ -14,30 +14,40 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import msgspec
 from aiohttp import web
 
 from flexportd.core.exceptions.journey_rules import first_estimate
 from flexportd.core.history.as_of import AsOfList, check_includes, object_as_of
-from flexportd.core.history.provenance import FieldProvenance, field_provenance
+from flexportd.core.history.provenance import field_provenance
 from flexportd.core.resources import shipments
 from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import ResourceType
+from flexportd.core.search import query
+from flexportd.core.search.fields import KINDS
+from flexportd.core.search.query import SearchResults
 from flexportd.errors import FlexportdError, NotFoundError, not_found
 from flexportd.expose import serialize
 from flexportd.expose.api.list_endpoint import ListEndpoint, restrict_as_of
 from flexportd.expose.api.shipments import LIST as SHIPMENT_LIST
-from flexportd.expose.api.shipments import REMOVED
+from flexportd.expose.api.shipments import REMOVED, current_record, object_key
 from flexportd.expose.api.shipments import TABLE as SHIPMENT_TABLE
-from flexportd.expose.cached_response import respond
+from flexportd.expose.cached_response import respond, respond_with
 from flexportd.expose.context import CLOCK, DB, READS, UPSTREAM, require_flexport
-from flexportd.expose.openapi.enum_values import column_vocabulary
-from flexportd.expose.openapi.parameters import filter_description, filter_param, id_param, parse_object_id
+from flexportd.expose.openapi.parameters import (
+    column_vocabulary,
+    csv_of,
+    filter_description,
+    filter_param,
+    id_param,
+    integer,
+    text,
+)
 from flexportd.expose.openapi.query_params import ListRules, list_params, object_params
 from flexportd.expose.openapi.route import API, TAGS, Route
-from flexportd.expose.openapi.router import param
+from flexportd.expose.openapi.router import param, route
 from flexportd.expose.openapi.schemas import json_response, page_response, resource_schema
 from flexportd.expose.security import authorization
 from flexportd.expose.security.authorization import codec_of
@@ -45,14 +55,12 @@ from flexportd.http.problems import UPSTREAM_PROBLEMS
 from flexportd.storage.queries.filters import Filter, key, since
 from flexportd.storage.queries.table import Key, Table, instant
 from flexportd.storage.repositories import changes
-from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 
 _COMMON_FILTERS = {"updated_since": since("as_of"), "removed": REMOVED}
 
 
-@dataclass(frozen=True)
-class ListDefinition:
+class ListDefinition(NamedTuple):
     """The list of a resource: its table with all filters, and the rules of its parameters.
 
     `owners` are the resources through which an object belongs to a shipment; a change of theirs may move it to another.
@@ -115,10 +123,7 @@ INCLUDES = ("raw", "why")
 
 
 async def object_document(request: web.Request, domain: ResourceType, key: Key) -> dict[str, Any]:
-    """The document of one object, by the parameters `as_of`, `fields` and `include`.
-
-    With `as_of` it has that time as `known_at`, and the state that was known then. Raises NotFoundError, InvalidError.
-    """
+    """One object by `as_of` (then with `known_at`), `fields` and `include`. Raises NotFoundError, InvalidError."""
     db = request.app[DB]
     at, fields, included = param(request, "as_of"), param(request, "fields"), param(request, "include", ())
     authorization.check_includes(request, included)
@@ -159,24 +164,16 @@ def _current_document(
         document |= _first_arrival(request, tx, domain, {**record.fields, "id": record.id})
     if "why" in included:
         causes = field_provenance(tx, domain, record, authorization.visible_since(request, tx, domain, record))
-        if authorization.audience_of(request) is not None:
-            causes = {name: _redacted_cause(cause) for name, cause in causes.items()}
+        if authorization.audience_of(request) is not None:  # numbers of sync runs count the runs for all
+            causes = {name: cause and msgspec.structs.replace(cause, run_id=None) for name, cause in causes.items()}
         document["why"] = causes
     return document
-
-
-def _redacted_cause(cause: FieldProvenance | None) -> FieldProvenance | None:
-    """A cause for a key that is limited to some shipments: numbers of sync runs count the runs for all."""
-    return None if cause is None else msgspec.structs.replace(cause, run_id=None)
 
 
 def _first_arrival(
     request: web.Request, tx: Transaction, domain: ResourceType, row: Mapping[str, Any], until: str | None = None
 ) -> dict[str, Any]:
-    """The first estimated arrival of a shipment, from the history up to a time on our clock.
-
-    A key that is limited to some shipments does not get it, as it sees only a part of the history.
-    """
+    """The first estimated arrival up to a time of ours; not for limited keys, which see only a part of the history."""
     if domain is not shipments.RESOURCE_TYPE or authorization.audience_of(request) is not None:
         return {}
     first, days = first_estimate(tx.exceptions.date_changes(int(row["id"]), until), row)
@@ -222,7 +219,7 @@ class ResourceEndpoints:
             audience_allowed=authorization.is_visible_to_audience(self.domain.table),
         )
         path = f"{API}/{self.domain.route}"
-        ids = (id_param(self.domain),)
+        of_object = functools.partial(route, path_parameters=(id_param(self.domain),))
         yield route(
             method="GET",
             path=path,
@@ -232,7 +229,7 @@ class ResourceEndpoints:
             query=list_params(self.list.rules),
             returns=(page_response(model),),
         )
-        yield route(
+        yield of_object(
             method="GET",
             path=f"{path}/{{id}}",
             handler=self.show,
@@ -241,9 +238,8 @@ class ResourceEndpoints:
             description="Objects removed at Flexport are still returned, with `removed_at`.",
             query=object_params(self.list.rules.fields, INCLUDES),
             returns=(json_response(model, f"The {one}."),),
-            path_parameters=ids,
         )
-        yield route(
+        yield of_object(
             method="GET",
             path=f"{path}/{{id}}/history",
             handler=self.history,
@@ -251,9 +247,8 @@ class ResourceEndpoints:
             summary=f"List the changes of a {one}, newest first",
             query=list_params(HISTORY.rules),
             returns=(page_response(ChangeRecord),),
-            path_parameters=ids,
         )
-        yield route(
+        yield of_object(
             method="POST",
             path=f"{path}/{{id}}/refresh",
             handler=self.refresh,
@@ -264,7 +259,6 @@ class ResourceEndpoints:
             returns=(json_response(model, f"The {one}, with the outcome in `refresh`."),),
             problems=UPSTREAM_PROBLEMS,
             audience_allowed=False,
-            path_parameters=ids,
         )
 
     def view(self, request: web.Request) -> ListEndpoint:
@@ -284,7 +278,7 @@ class ResourceEndpoints:
 
     async def show(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/v1/{route}/{id}`."""
-        key = self.key(request)
+        key = object_key(request, self.domain)
         await authorization.check_access(request, self.domain, key)
 
         tags = () if self.domain.derived_values else ((self.domain.name, key), *self.definition.owners)
@@ -292,14 +286,17 @@ class ResourceEndpoints:
 
     async def history(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/v1/{route}/{id}/history`: one entry per changed field."""
-        key = self.key(request)
-        record = await self.record(request, key)
-        view = history_view(request, record)
-        return await view.respond(request, {"resource": (self.domain.name, str(key))})
+        record = await current_record(request, self.domain)
+        view, codec = replace(HISTORY, as_of=lambda _: record.as_of), codec_of(request)
+        if codec is not None:  # sequence numbers count rows of all objects
+            view = replace(
+                view, document=lambda row: _change({**row, "id": codec.encode_number(row["id"]), "run_id": None})
+            )
+        return await view.respond(request, {"resource": (self.domain.name, str(record.id))})
 
     async def refresh(self, request: web.Request) -> web.StreamResponse:
         """`POST /api/v1/{route}/{id}/refresh`; `refresh` is `new`, `changed`, `unchanged` or `removed`."""
-        key = self.key(request)
+        key = object_key(request, self.domain)
         await authorization.check_access(request, self.domain, key)
         fields, includes = param(request, "fields"), param(request, "include", ())
         try:
@@ -308,35 +305,10 @@ class ResourceEndpoints:
             if error.slug != _NOT_FOUND_AT_FLEXPORT:
                 raise
             outcome = "unchanged"  # already removed, or unknown
-        record = await self.record(request, key)
+        record = await current_record(request, self.domain)
         today = request.app[CLOCK].now().date()
         document = serialize.serialize_record(self.domain, record, today, fields, includes) | {"refresh": outcome}
         return serialize.json_document(document)
-
-    def key(self, request: web.Request) -> Key:
-        """The id in the path. Raises NotFoundError if it cannot be one."""
-        text = request.match_info["id"]
-        key = parse_object_id(self.domain, text)
-        if key is None:
-            raise not_found(f"{self.domain.label} with the id or reference", text)
-        return key
-
-    async def record(self, request: web.Request, key: Key) -> Record:
-        """The current state of an object. Raises NotFoundError; ForbiddenError if the key may not read the resource."""
-        await authorization.check_access(request, self.domain, key)
-        record = await request.app[DB].read(lambda tx: request.app[READS].get(tx, self.domain, key))
-        if record is None:
-            raise not_found(self.domain.label, key)
-        return record
-
-
-def history_view(request: web.Request, record: Record) -> ListEndpoint:
-    """The history of an object; for a limited key without the sequence numbers, which count rows of all objects."""
-    view, codec = replace(HISTORY, as_of=lambda _: record.as_of), codec_of(request)
-    if codec is None:
-        return view
-
-    return replace(view, document=lambda row: _change({**row, "id": codec.encode_number(row["id"]), "run_id": None}))
 
 
 class ChangeRecord(TypedDict):
@@ -403,16 +375,15 @@ class NestedList:
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/v1/{parent}/{id}/{segment}`: the child's list for this parent."""
-        key = self.parent.key(request)
-        record = await self.parent.record(request, key)
+        record = await current_record(request, self.parent.domain)
         view = self.child.view(request)
         own = replace(
             view,
             rules=self.rules,
             as_of=lambda _: record.as_of,
-            tags=view.tags and (*view.tags, (self.parent.domain.name, key)),
+            tags=view.tags and (*view.tags, (self.parent.domain.name, record.id)),
         )
-        return await own.respond(request, {self.filter: (key,)})
+        return await own.respond(request, {self.filter: (record.id,)})
 
 
 def nested_lists(resources: Sequence[ResourceEndpoints]) -> Iterator[NestedList]:
@@ -461,6 +432,44 @@ def cli_specs(registry: Registry) -> dict[str, Any]:
         ]
         specs[domain.route] = {"label": domain.label, "sorts": list(rules.sorts), "filters": filters}
     return specs
+
+
+_DEFAULT_LIMIT, _MAX_LIMIT = 5, 50  # of each kind
+
+
+@route(
+    "GET",
+    "/search",
+    returns=SearchResults,
+    query=(
+        text(
+            "q",
+            "The text to find. One or two characters match only the beginning of a reference, except in Chinese "
+            "and Japanese, where two characters match anywhere. The first eight words count.",
+            required=True,
+            example="MSCU",
+        ),
+        csv_of("kind", KINDS, "Limit to these kinds (comma-separated)."),
+        integer("limit", 1, _MAX_LIMIT, "Maximum number of results per kind.", _DEFAULT_LIMIT),
+    ),
+    audience_allowed=True,
+)
+async def search(request: web.Request) -> web.StreamResponse:
+    """Search all objects by reference.
+
+    Searches shipment names, FLEX ids, containers, bills, POs, SKUs, invoices, bookings, companies, and finds
+    shipments by vessel, voyage, IMO number, flight, carrier, SCAC, port, place and party. Matches parts of a
+    reference; ignores case, spaces and dashes. All words must match, in any order, in one object or in a shipment
+    and its objects. A label before a number (`PO 4471`, `container MSCU1234567`, `B/L EXA1`) selects the kind.
+    """
+    audience = authorization.audience_of(request)
+    terms, limit = param(request, "q"), param(request, "limit", _DEFAULT_LIMIT)
+    kinds = param(request, "kind")
+
+    results = await request.app[DB].read(
+        lambda tx: query.search(tx, terms, kinds=kinds, limit=limit, audience=audience)
+    )
+    return await respond_with(request, results)
 
 
 if __name__ == "__main__":

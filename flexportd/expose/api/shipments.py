@@ -23,16 +23,15 @@ from flexportd.expose import serialize
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CLOCK, DB, READS, UPSTREAM, require_flexport
-from flexportd.expose.openapi.declaration import H, route
-from flexportd.expose.openapi.enum_values import column_vocabulary
-from flexportd.expose.openapi.parameters import parse_object_id
+from flexportd.expose.openapi.parameters import column_vocabulary, parse_object_id
 from flexportd.expose.openapi.query_params import ListRules, object_params
-from flexportd.expose.openapi.router import param
+from flexportd.expose.openapi.router import H, param, route
 from flexportd.expose.openapi.schemas import json_response, list_schema, resource_schema
 from flexportd.expose.security import authorization
 from flexportd.expose.serialize import json_document
 from flexportd.http.problems import UPSTREAM_PROBLEMS
 from flexportd.storage.queries.filters import is_present
+from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 
@@ -76,26 +75,28 @@ LIST = ListEndpoint(
 )
 
 
-def shipment_id(request: web.Request) -> int:
-    """The shipment in the path: `910233`, `FLEX-910233`. Raises NotFoundError."""
-    key = parse_object_id(shipments.RESOURCE_TYPE, request.match_info["id"])
+def object_key(request: web.Request, domain: ResourceType) -> Key:
+    """The id in the path, such as `910233` or `FLEX-910233`. Raises NotFoundError if it cannot be one."""
+    key = parse_object_id(domain, request.match_info["id"])
     if key is None:
-        raise not_found("shipment with the id or reference", request.match_info["id"])
-    return int(key)
+        raise not_found(f"{domain.label} with the id or reference", request.match_info["id"])
+    return key
 
 
 async def visible_shipment_id(request: web.Request) -> int:
     """The shipment in the path. Raises NotFoundError if the key may not read it."""
-    number = shipment_id(request)
+    number = int(object_key(request, shipments.RESOURCE_TYPE))
     await authorization.check_access(request, shipments.RESOURCE_TYPE, number)
     return number
 
 
-async def record_of(request: web.Request, number: int) -> Record:
-    """The current state of a shipment. Raises NotFoundError."""
-    record = await request.app[DB].read(lambda tx: request.app[READS].get(tx, shipments.RESOURCE_TYPE, number))
+async def current_record(request: web.Request, domain: ResourceType) -> Record:
+    """The object in the path. Raises NotFoundError; ForbiddenError if the key may not read the resource."""
+    key = object_key(request, domain)
+    await authorization.check_access(request, domain, key)
+    record = await request.app[DB].read(lambda tx: request.app[READS].get(tx, domain, key))
     if record is None:
-        raise not_found("shipment", number)
+        raise not_found(domain.label, key)
     return record
 
 
@@ -190,7 +191,7 @@ async def calculate_shipment_carbon(request: web.Request) -> web.StreamResponse:
 
     Covers every leg that Flexport can calculate.
     """
-    number = shipment_id(request)
+    number = int(object_key(request, shipments.RESOURCE_TYPE))
     failed: list[LegWithoutCarbon] = [
         {"leg_id": one["leg_id"], "reason": one["reason"]}
         for one in await require_flexport(request.app[UPSTREAM]).calculate_carbon(number)

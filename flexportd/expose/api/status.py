@@ -13,7 +13,7 @@ from flexportd.core.events.applier import is_known_type
 from flexportd.core.json_types import Stamp, doc
 from flexportd.core.outages import DeliveryHealth, health
 from flexportd.core.resources import shipments
-from flexportd.expose.api.gaps import EventDelivery, delivery_document
+from flexportd.expose.api.events import EventDelivery, delivery_document
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import (
     BODIES,
@@ -35,10 +35,10 @@ from flexportd.expose.context import (
     FlexportState,
     SyncForecast,
 )
-from flexportd.expose.openapi.declaration import route
+from flexportd.expose.openapi.router import route
 from flexportd.expose.security.authentication import AUTHENTICATOR, PROXY_UNKNOWN
 from flexportd.expose.streaming.broadcaster import BROADCASTER
-from flexportd.expose.webhook_refusals import hint, refusal_warnings
+from flexportd.expose.webhook_refusals import current_refusals, hint, sentence
 from flexportd.http.problems import problem
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
 from flexportd.queue.queue import QueueState
@@ -117,7 +117,6 @@ def warnings(app: web.Application) -> list[str]:
 
 
 def _consumer_warnings(app: web.Application) -> list[str]:
-    """Warnings about exceptions, the search index and the document archive."""
     indexer, worker = app[INDEXER], app[EXCEPTION_WORKER]
     causes = {
         "Document files may be missing": app[FILES].requester.error,
@@ -130,7 +129,6 @@ def _consumer_warnings(app: web.Application) -> list[str]:
 
 
 def _connection_warnings(app: web.Application) -> list[str]:
-    """Warnings about refused clients."""
     pools, messages = app[CONNECTIONS], list(app[SERVER_INFO].start_warnings)
     pool = pools.network
     if pools.open_files < file_limit.LOW:
@@ -286,7 +284,6 @@ class DaemonStatus(TypedDict):
 
 
 def _sync_warnings(app: web.Application, pending: dict[str, tuple[int, str]], delivery: DeliveryHealth) -> list[str]:
-    """Conditions of the sync that need attention."""
     upstream = app[UPSTREAM]
     if upstream is None:
         return ["No Flexport API key is configured: data is updated only by webhooks; see [flexport] api_key"]
@@ -338,8 +335,9 @@ async def document(app: web.Application) -> dict[str, Any]:
         )
 
     counts, (_, created_at), shipment_count, lists, pending, delivery, versions = await app[DB].read(read)
+    refused = current_refusals(app[WEBHOOK_REFUSALS](), delivery.signals.last_webhook_at, now)
     reasons, upstream, writer = not_ready_reasons(app), app[UPSTREAM], app[DB].writer
-    forecast = upstream.forecast(lists) if upstream else None
+    indexer, pool, bodies = app[INDEXER], app[CONNECTIONS].network, app[BODIES]
     return {
         "version": __version__,
         "started_at": app[SERVER_INFO].started_at,
@@ -348,7 +346,7 @@ async def document(app: web.Application) -> dict[str, Any]:
         "reasons": reasons,
         "warnings": [
             *warnings(app),
-            *refusal_warnings(app, delivery.signals.last_webhook_at),
+            *(sentence(one, app[DISPLAY]) for one in refused),
             *version_warnings(versions, now),
             *_sync_warnings(app, pending, delivery),
         ],
@@ -366,51 +364,38 @@ async def document(app: web.Application) -> dict[str, Any]:
         },
         "events": {**_events(counts), "other_versions": {one.version: one.count for one in versions}},
         "shipments": shipment_count,
-        "storage": {
-            "wal_bytes": writer.wal_bytes(),
-            "error": writer.fault.reason if writer.fault else None,
-        },
+        "storage": {"wal_bytes": writer.wal_bytes(), "error": writer.fault.reason if writer.fault else None},
         "flexport": upstream.state() if upstream else None,
         "sync": {
             "configured": upstream is not None,
             "complete_at": min((one.complete_at for one in lists.values() if one.complete_at), default=None),
-            "forecast": forecast,
+            "forecast": upstream.forecast(lists) if upstream else None,
             "pending_removals": {name: count for name, (count, _) in pending.items()},
             "unavailable": {name: one.unavailable_reason for name, one in lists.items() if one.unavailable_at},
         },
         "event_delivery": delivery_document(delivery),
         "cache": {"bytes": app[CACHE].size, "hits": app[CACHE].hits, "misses": app[CACHE].misses},
-        "search": _search(app),
+        "search": {
+            "complete": indexer.is_complete,
+            "lag_commits": indexer.lag,
+            "error": indexer.error or indexer.skipped_reason,
+        },
         "stream": {
             "open": len(app[BROADCASTER]),
             "sent": app[BROADCASTER].sent,
             "dropped": app[BROADCASTER].dropped,
             "error": app[BROADCASTER].error,
         },
-        "connections": _connections(app),
-    }
-
-
-def _connections(app: web.Application) -> ConnectionStatus:
-    pool, bodies = app[CONNECTIONS].network, app[BODIES]
-    return {
-        "open": len(pool),
-        "limit": pool.limits.total,
-        "open_files_limit": app[CONNECTIONS].open_files,
-        "refused": dict(pool.refused),
-        "closed": dict(pool.closed),
-        "unsent_response_bytes": pool.unsent,
-        "request_body_bytes": bodies.used,
-        "request_bodies_rejected": bodies.refused,
-    }
-
-
-def _search(app: web.Application) -> SearchStatus:
-    indexer = app[INDEXER]
-    return {
-        "complete": indexer.is_complete,
-        "lag_commits": indexer.lag,
-        "error": indexer.error or indexer.skipped_reason,
+        "connections": {
+            "open": len(pool),
+            "limit": pool.limits.total,
+            "open_files_limit": app[CONNECTIONS].open_files,
+            "refused": dict(pool.refused),
+            "closed": dict(pool.closed),
+            "unsent_response_bytes": pool.unsent,
+            "request_body_bytes": bodies.used,
+            "request_bodies_rejected": bodies.refused,
+        },
     }
 
 

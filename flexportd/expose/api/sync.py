@@ -18,10 +18,8 @@ from flexportd.errors import InvalidError, not_found
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond, respond_with
 from flexportd.expose.context import CLOCK, DB, REGISTRY, UPSTREAM, FlexportState, SyncForecast, require_flexport
-from flexportd.expose.openapi.declaration import list_route, route
-from flexportd.expose.openapi.enum_values import not_allowed_message
-from flexportd.expose.openapi.parameters import choice, identifier
-from flexportd.expose.openapi.router import json_body, param
+from flexportd.expose.openapi.parameters import choice, not_allowed_message
+from flexportd.expose.openapi.router import json_body, param, route
 from flexportd.expose.openapi.schemas import json_response, list_schema
 from flexportd.expose.serialize import json_document, serialize_fields
 from flexportd.storage.repositories.schema_drift import LISTING as DRIFT_LISTING
@@ -149,6 +147,7 @@ def receipt_document(receipt: Receipt, domain: ResourceType | None) -> dict[str,
 
 
 RUNS = ListEndpoint.of(SyncRun, {"started_at": "id"}, RUNS_QUERY.filters, read=lambda tx, page: tx.sync.runs(page))
+RUNS.declare("/sync/runs", SyncRun, "list_sync_runs", "List sync runs")
 
 
 @route("GET", "/sync", returns=SyncState)
@@ -190,14 +189,11 @@ async def document(app: web.Application) -> dict[str, Any]:
 def _run(app: web.Application, tx: Transaction, run: Run | None) -> dict[str, Any] | None:
     if run is None:
         return None
-    return serialize_fields(SyncRunDetail, msgspec.structs.asdict(run), results=_receipts(app, tx, run.id))
-
-
-def _receipts(app: web.Application, tx: Transaction, run_id: int) -> list[dict[str, Any]]:
     domains = {domain.name: domain for domain in app[REGISTRY]}
     ranks = {name: rank for rank, name in enumerate(domains)}
-    receipts = sorted(tx.sync.receipts(run_id), key=lambda receipt: ranks.get(receipt.resource, len(ranks)))
-    return [receipt_document(receipt, domains.get(receipt.resource)) for receipt in receipts]
+    receipts = sorted(tx.sync.receipts(run.id), key=lambda receipt: ranks.get(receipt.resource, len(ranks)))
+    results = [receipt_document(receipt, domains.get(receipt.resource)) for receipt in receipts]
+    return serialize_fields(SyncRunDetail, msgspec.structs.asdict(run), results=results)
 
 
 def _list(
@@ -216,13 +212,7 @@ def _list(
     )
 
 
-@list_route("/sync/runs", RUNS.rules, SyncRun, "newest first")
-async def list_sync_runs(request: web.Request) -> web.StreamResponse:
-    """List sync runs."""
-    return await RUNS.respond(request)
-
-
-@route("GET", "/sync/runs/{id}", returns=SyncRunDetail, path_parameters=(identifier("Number of the run."),))
+@route("GET", "/sync/runs/{id}", returns=SyncRunDetail)
 async def get_sync_run(request: web.Request) -> web.StreamResponse:
     """Get a sync run with the counts of each list."""
     text = request.match_info["id"]
@@ -312,12 +302,12 @@ UNREADABLE = ListEndpoint.of(
     read=lambda tx, page: tx.unreadable.page(page),
     document=dict,
 )
-
-
-@list_route("/sync/unreadable", UNREADABLE.rules, UnreadableObject, "newest first")
-async def list_unreadable_objects(request: web.Request) -> web.StreamResponse:
-    """List objects from Flexport that could not be parsed."""
-    return await UNREADABLE.respond(request)
+UNREADABLE.declare(
+    "/sync/unreadable",
+    UnreadableObject,
+    "list_unreadable_objects",
+    "List objects from Flexport that could not be parsed",
+)
 
 
 @route(
@@ -374,9 +364,10 @@ DRIFT = ListEndpoint.of(
     DRIFT_LISTING.filters,
     read=lambda tx, page: tx.drift.page(page),
 )
-
-
-@list_route("/drift", DRIFT.rules, DriftFinding, "most recently seen first")
-async def list_schema_drift(request: web.Request) -> web.StreamResponse:
-    """List undocumented API fields and values sent by Flexport."""
-    return await DRIFT.respond(request)
+DRIFT.declare(
+    "/drift",
+    DriftFinding,
+    "list_schema_drift",
+    "List undocumented API fields and values sent by Flexport",
+    order="most recently seen first",
+)

@@ -4,7 +4,7 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
@@ -12,8 +12,7 @@ from aiohttp.typedefs import Handler
 from flexportd.errors import ConflictError, ExpiredError, InvalidError, NotFoundError, UnavailableError
 from flexportd.expose.cached_response import Producer, respond
 from flexportd.expose.context import CACHE, CLOCK, DB, UPSTREAM
-from flexportd.expose.dashboard.error_pages import error_response
-from flexportd.expose.dashboard.layout import is_customer, page_layout, view_context
+from flexportd.expose.dashboard.layout import error_response, is_customer, page_layout, view_context
 from flexportd.expose.dashboard.render import render
 from flexportd.expose.dashboard.view import alerts
 from flexportd.expose.dashboard.view.alerts import PageContext
@@ -35,8 +34,7 @@ _TAGS = ("pages",)
 _DELAY_PERIOD = 15 * 60  # seconds: in every zone a day begins at a quarter of an hour
 
 
-@dataclass(frozen=True, slots=True)
-class ListPageQuery:
+class ListPageQuery(NamedTuple):
     """The query of a page with a list: as it was sent, and as the list understands it."""
 
     sent: Mapping[str, str]
@@ -110,10 +108,7 @@ class PageTable(web.RouteTableDef):
         is_cached: Callable[[Any], bool] = lambda _: False,
         for_audiences: bool = False,
     ) -> Callable[[Callable[[D, PageContext], object]], Callable[[D, PageContext], object]]:
-        """Register the decorated view as the page at this path.
-
-        `for_audiences`: a key that is limited to some shipments may open it; what it shows is up to `read`.
-        """
+        """Register the decorated view as the page at this path; `for_audiences`: also for limited keys."""
 
         def register(view: Callable[[D, PageContext], object]) -> Callable[[D, PageContext], object]:
             self.add(path, Page(template, self._section, query, read, view, is_cached), for_audiences=for_audiences)
@@ -173,14 +168,8 @@ def _cached(request: web.Request, build: Callable[[], Awaitable[bytes]]) -> Prod
     return cached
 
 
-# --- forms ---
-
-
 async def form_field(request: web.Request, name: str, most: int) -> str | None:
-    """A field of the submitted form; None where it is missing or longer than `most` characters.
-
-    Raises RefusedError for a form that is too large, of another type, or does not arrive in time.
-    """
+    """A field of the submitted form; None if missing or longer than `most` characters. Raises RefusedError."""
     fields = await csrf.form_fields(request)
     if fields is None:
         return None

@@ -13,11 +13,7 @@ from aiohttp import hdrs, web
 from flexportd.expose.security.csrf import TOKEN_FIELD
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse, if_none_match
 
-_TYPES = {
-    "css": "text/css; charset=utf-8",
-    "js": "text/javascript; charset=utf-8",
-    "svg": "image/svg+xml",
-}
+_TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 
 _WORTH_COMPRESSING = 1400
 _FOREVER = "public, max-age=31536000, immutable"

@@ -21,10 +21,9 @@ from flexportd.core.calendar import KINDS, MAX_ENTRIES, CalendarEntry, Kind, cle
 from flexportd.errors import ForbiddenError, InvalidError
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import CLOCK, DB, DISPLAY, PRINCIPAL, DisplaySettings
-from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import csv_of, integer
 from flexportd.expose.openapi.route import Parameter, Response
-from flexportd.expose.openapi.router import param
+from flexportd.expose.openapi.router import param, route
 from flexportd.expose.security.access_policy import ACCESS_POLICY
 from flexportd.http.problems import AUTH_PROBLEMS
 from flexportd.storage.database import Database
@@ -45,15 +44,6 @@ _HOUR = timedelta(hours=1)
 _SEQUENCE_EPOCH = datetime(2020, 1, 1, tzinfo=UTC)  # of SEQUENCE: in seconds from here, 31 bits last until 2088
 _MAX_SEQUENCE = (1 << 31) - 1
 _END = b"END:VCALENDAR\r\n"
-
-_CATEGORIES: dict[Kind, str] = {
-    "arrivals": "Arrivals",
-    "ramp_arrivals": "Ramp arrivals",
-    "deliveries": "Deliveries",
-    "free_time": "Free time",
-    "appointments": "Appointments",
-    "invoices": "Invoices",
-}
 
 
 _HEADERS: Mapping[str, str] = {"etag": "Changes when the calendar changes."}
@@ -190,10 +180,7 @@ def render_calendar(info: CalendarInfo, entries: Iterable[CalendarEntry]) -> byt
 
 
 def sequence(revised_at: str) -> int:
-    """The revision of an entry, which rises with the time of the data that it was made from.
-
-    It needs no memory, so it is the same after a restart, and does not fall when history is deleted.
-    """
+    """The revision: it rises with the time of the data, and is the same after a restart or without old history."""
     seconds = (parse(revised_at) - _SEQUENCE_EPOCH) // timedelta(seconds=1)
     return min(max(seconds, 0), _MAX_SEQUENCE)
 
@@ -247,7 +234,7 @@ def _event(entry: CalendarEntry, pages: str | None) -> bytes:
     event.add("summary", entry.title)
     event.add("status", "TENTATIVE" if entry.is_estimate else "CONFIRMED")
     event.add("transp", "TRANSPARENT")  # it makes nobody busy
-    event.add("categories", [_CATEGORIES[entry.kind]])
+    event.add("categories", [entry.kind.replace("_", " ").capitalize()])
     if entry.place:
         event.add("location", entry.place)
     facts = list(entry.facts)

@@ -12,12 +12,15 @@ from flexportd.http.problems import AUTH_PROBLEMS, COMMON_PROBLEMS, PROBLEMS, TI
 _NOT_MODIFIED = Response(description="Not modified since the ETag in `If-None-Match`.", status=304)
 _MODEL_TYPES = (JSON, "text/event-stream")  # whose content the model describes
 
+ErrorNames = dict[tuple[int, tuple[str, ...]], str]
+"""(status, slugs of its problems) -> the name of the response that describes them once, for all routes."""
+
 
 def openapi_document(routes: Iterable[Route], url: str = "/", *, keys: bool = True) -> dict[str, Any]:
     """The description; `url` is the base URL of the API, `keys` whether it requires keys."""
     listed = list(routes)
     paths: dict[str, dict[str, Any]] = {}
-    errors = ErrorResponses()
+    errors: ErrorNames = {}
     for route in listed:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, errors)
     used = {route.tag for route in listed}
@@ -30,13 +33,13 @@ def openapi_document(routes: Iterable[Route], url: str = "/", *, keys: bool = Tr
         "paths": paths,
         "components": {
             "schemas": Components(listed).document(),
-            "responses": errors.document(),
+            "responses": {name: _problem(status, slugs) for (status, slugs), name in errors.items()},
             "securitySchemes": DESCRIPTION["securitySchemes"],
         },
     }
 
 
-def _operation(route: Route, errors: "ErrorResponses") -> dict[str, Any]:
+def _operation(route: Route, errors: ErrorNames) -> dict[str, Any]:
     operation: dict[str, Any] = {"operationId": route.name, "tags": [route.tag], "summary": route.summary}
     scope_note = "" if route.scope is None else f"A key needs the scope `{route.scope}`."
     description = "\n\n".join(part for part in (route.description, scope_note) if part)
@@ -72,13 +75,15 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     return described
 
 
-def _responses(route: Route, errors: "ErrorResponses") -> dict[str, Any]:
+def _responses(route: Route, errors: ErrorNames) -> dict[str, Any]:
     responses = {str(one.status): _response(one) for one in responses_of(route)}
     by_status: dict[int, list[str]] = {}
     for slug in problems_of(route):
         by_status.setdefault(PROBLEMS[slug].status, []).append(slug)
     for status, slugs in sorted(by_status.items()):
-        responses.setdefault(str(status), errors.reference(status, tuple(slugs)))
+        letter = chr(ord("a") + sum(other == status for other, _ in errors))
+        name = errors.setdefault((status, tuple(slugs)), f"Problem{status}{letter}")
+        responses.setdefault(str(status), {"$ref": f"#/components/responses/{name}"})
     return dict(sorted(responses.items()))
 
 
@@ -117,23 +122,6 @@ def _response(returns: Response) -> dict[str, Any]:
             media: {"schema": schema if media in _MODEL_TYPES else {"type": "string"}} for media in returns.media
         }
     return described
-
-
-class ErrorResponses:
-    """Error responses, each described once and referenced by the routes."""
-
-    def __init__(self) -> None:
-        self._names: dict[tuple[int, tuple[str, ...]], str] = {}
-
-    def reference(self, status: int, slugs: tuple[str, ...]) -> dict[str, str]:
-        """A reference to the response with this status and these problems."""
-        count = sum(1 for other, _ in self._names if other == status)
-        name = self._names.setdefault((status, slugs), f"Problem{status}{chr(ord('a') + count)}")
-        return {"$ref": f"#/components/responses/{name}"}
-
-    def document(self) -> dict[str, Any]:
-        """Name -> response."""
-        return {name: _problem(status, slugs) for (status, slugs), name in self._names.items()}
 
 
 def _problem(status: int, slugs: Sequence[str]) -> dict[str, Any]:

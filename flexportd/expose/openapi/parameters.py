@@ -3,21 +3,25 @@
 import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+from aiohttp import web
 
 from flexportd.clock import stamp
+from flexportd.core.changes import topics
 from flexportd.core.resources.resource_type import MAX_ID_LENGTH, ResourceType
 from flexportd.core.search.lookup import IDENTIFYING
 from flexportd.errors import InvalidError
-from flexportd.expose.cursors import MAX_CURSOR
-from flexportd.expose.openapi.enum_values import Vocabulary, not_allowed_message
+from flexportd.escape import closest_match
+from flexportd.expose.context import DB
 from flexportd.expose.openapi.route import Parameter
 from flexportd.storage.queries.filters import Filter
-from flexportd.storage.queries.table import Key
+from flexportd.storage.queries.list_query import PageRequest
+from flexportd.storage.queries.table import Key, Table
+from flexportd.storage.transaction import Transaction
 
 # Blank characters, the same in our JSON schemas and in our code. Python and ECMAScript, whose rules JSON Schema
 # follows, differ on characters such as U+001D and U+FEFF, so they are listed here.
@@ -42,6 +46,7 @@ def strip(text: str) -> str:
 
 MAX_VALUE = 1000  # characters of one value
 MAX_VALUES = 50
+MAX_CURSOR = 6000  # characters
 EXTENSIBLE = "x-extensible-enum"
 """The keyword of a schema for known values of an open set (Zalando's RESTful API guidelines)."""
 
@@ -64,7 +69,86 @@ _ABBREVIATIONS = {"sku": "SKU", "po": "purchase order", "hs": "HS", "iata": "IAT
 _BOUNDS = {"since": "on or after", "after": "on or after", "before": "before"}
 
 
-# --- parsers ---
+_MAX_LISTED = 60  # words that an error names
+
+# These limit a list to the rows that the caller may see: an error must not reveal values of other rows.
+_ACCESS_FILTERS = ("audience", "for_customers")
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """The words of a filter; whether a row that matches these filters has a word, and whether one ever had it."""
+
+    published: Callable[[], Sequence[str]]
+    is_stored: Callable[[Transaction, str, Mapping[str, Sequence[Any]]], bool]
+    stored_words: Callable[[Transaction], Sequence[str]]
+    was_stored: Callable[[Transaction, str], bool] = lambda _tx, _word: False
+
+    @functools.cached_property
+    def known(self) -> frozenset[str]:
+        """The documented words."""
+        return frozenset(self.published())
+
+
+class UnknownWords(NamedTuple):
+    """Undocumented words of a filter; `check_words` looks them up in the database."""
+
+    parameter: str
+    vocabulary: Vocabulary
+    words: Sequence[str]
+
+
+def column_vocabulary(domain: ResourceType, table: Table, name: str, column: str) -> Vocabulary:
+    """The words of a filter of a resource's list for values of a column."""
+
+    def is_stored(tx: Transaction, word: str, filters: Mapping[str, Sequence[Any]]) -> bool:
+        return tx.resources.has_any(table, {**filters, name: (msgspec.json.encode([word]).decode(),)})
+
+    return Vocabulary(
+        lambda: domain.known_values(column),
+        is_stored,
+        lambda tx: tx.resources.distinct_values(table, column, _MAX_LISTED),
+        lambda tx, word: tx.changes.had_value(domain.name, column, msgspec.json.encode(word).decode()),
+    )
+
+
+EVENT_TYPES = Vocabulary(
+    lambda: topics.EVENT_TYPES,
+    lambda tx, word, _: bool(tx.events.page(PageRequest(1, "seq", filters={"type": (word,)}))),
+    lambda tx: tx.events.types(_MAX_LISTED),
+)
+
+
+async def check_words(
+    request: web.Request, unknown: Sequence[UnknownWords], filters: Mapping[str, Sequence[Any]], at: str | None
+) -> None:
+    """Look up undocumented words; with `at`, also former ones. Raises InvalidError, which names the nearest known."""
+    if not unknown:
+        return
+    own = {name: filters[name] for name in _ACCESS_FILTERS if name in filters}
+
+    def read(tx: Transaction) -> InvalidError | None:
+        for one in unknown:
+            for word in one.words:
+                vocabulary = one.vocabulary
+                if vocabulary.is_stored(tx, word, own) or (at is not None and vocabulary.was_stored(tx, word)):
+                    continue
+                stored = [] if own else vocabulary.stored_words(tx)
+                allowed = sorted({*vocabulary.known, *stored})
+                return InvalidError(not_allowed_message(one.parameter, word, allowed), one.parameter)
+        return None
+
+    error = await request.app[DB].read(read)
+    if error is not None:
+        raise error
+
+
+def not_allowed_message(name: str, word: str, allowed: Sequence[str]) -> str:
+    """The message for a word that is not allowed: the nearest one that is, and all of them."""
+    near = closest_match(word, allowed)
+    listed = ", ".join(allowed[:_MAX_LISTED]) + (", …" if len(allowed) > _MAX_LISTED else "")
+    guess = "" if near is None else f"did you mean {near}? "
+    return f"{name} is {word[:50]!r}; {guess}{'Allowed' if guess else 'allowed'} are {listed or 'none'}"
 
 
 def parse_integer(name: str, text: str, lowest: int, highest: int) -> int:
@@ -157,9 +241,6 @@ def parse_object_id(domain: ResourceType, text: str) -> Key | None:
     return domain.parse_id(text.upper().removeprefix("FLEX-") if domain.name == "shipments" else text)
 
 
-# --- parameters ---
-
-
 def integer(name: str, lowest: int, highest: int, about: str, default: int | None = None) -> Parameter:
     """A whole number within bounds."""
     schema: dict[str, Any] = {"type": "integer", "minimum": lowest, "maximum": highest}
@@ -218,9 +299,6 @@ CURSOR = Parameter(
 )
 
 
-# --- filters of lists as parameters ---
-
-
 def filter_param(
     name: str, one: Filter, vocabulary: Vocabulary | None = None, target: ResourceType | None = None
 ) -> Parameter:
@@ -248,7 +326,6 @@ _SIMPLE_TYPES: Mapping[str, tuple[Parser, Schema, Any]] = {
 def _type_of(
     name: str, one: Filter, vocabulary: Vocabulary | None, target: ResourceType | None
 ) -> tuple[Parser, Schema, Any]:
-    """The parser, the schema and an example of a filter's parameter."""
     if one.value_type == "id":
         return _link_type(name, target)
     if one.value_type == "words":

@@ -1,30 +1,35 @@
 """Query strings: every parameter is declared, and a list's request is read from them once."""
 
+import base64
+import binascii
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from multidict import MultiMapping
 
 from flexportd.errors import InvalidError
 from flexportd.escape import closest_match
-from flexportd.expose import cursors
 from flexportd.expose.context import DisplaySettings
-from flexportd.expose.cursors import MAX_CURSOR, Cursor
-from flexportd.expose.openapi.enum_values import UnknownWords, Vocabulary, not_allowed_message
 from flexportd.expose.openapi.parameters import (
     AS_OF,
     CURSOR,
+    MAX_CURSOR,
     MAX_VALUE,
+    UnknownWords,
+    Vocabulary,
     csv_of,
     filter_param,
+    not_allowed_message,
     parse_choice,
     parse_integer,
 )
-from flexportd.expose.openapi.route import Parameter
+from flexportd.expose.openapi.route import DESCRIPTION, Parameter
 from flexportd.storage.change_log import time_number
+from flexportd.storage.database import Database
 from flexportd.storage.queries.filters import Filter
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.queries.stable_pagination import POSITION
@@ -57,13 +62,12 @@ class ListRules:
     @cached_property
     def parameters(self) -> Mapping[str, Parameter]:
         """All parameters by name."""
-        display = DisplaySettings()
+        display, about = DisplaySettings(), DESCRIPTION["list_parameters"]
         orders = [order for word in self.sorts for order in (f"-{word}", word)]
         parameters = [
             Parameter(
                 "limit",
-                f"Rows per page, at most {display.max_page_size} unless configured otherwise; of an export: total "
-                "rows.",
+                about["limit"].format(most=display.max_page_size),
                 {"type": "integer", "minimum": 1, "maximum": MAX_EXPORT, "default": display.page_size},
                 lambda _, text: text,  # its maximum depends on the format and the configuration
                 example=20,
@@ -78,9 +82,7 @@ class ListRules:
             ),
             Parameter(
                 "format",
-                "All others stream every row. csv and csv-bom are for spreadsheets: text that could be "
-                "read as a formula is prefixed with an apostrophe, and csv-bom starts with a byte order mark. csv-raw "
-                "has unchanged values, for programs.",
+                about["format"],
                 {"type": "string", "enum": list(FORMATS), "default": "json"},
                 lambda name, text: parse_choice(name, text, FORMATS),
                 example="json",
@@ -113,6 +115,109 @@ class ListRules:
             for name, parameter in self.parameters.items()
             if name in given and parameter.parse is not None
         }
+
+
+_DIGEST_LENGTH = 12  # characters of each of the two digests of `Cursor.binding`
+
+_MAX_DIGITS = 19  # digits
+
+_MAX_VALUE = 2000  # bytes of an encoded value; a longer one is looked up by the key
+
+_Wire = tuple[str, bool, str | int | bool | None, int | str, int, str, str]
+
+
+class Cursor(NamedTuple):
+    """The position after the row with this sort value and key; True stands for a value that is too long.
+
+    `since` is the number of the change log at which the first page was read; None where that does not matter, in which
+    case the newest is encoded. For a key that is limited to some shipments it is a time (`time_number`), since numbers
+    of the change log count writes of all shipments. `binding` is that of the list and its filters (`cursor_binding`).
+    `origin` is the change log's identifier of `since`, which differs between database histories; where `since` does not
+    matter it also has the newest event.
+    """
+
+    sort: str
+    descending: bool
+    value: str | int | bool | None
+    key: int | str
+    since: int | None = None
+    binding: str = ""
+    origin: str = ""
+
+
+def cursor_binding(path: str, filters: Mapping[str, Sequence[Any]]) -> str:
+    """Short digests of a list and of its filters."""
+    encoded = msgspec.json.encode(sorted((name, list(values)) for name, values in filters.items()))
+    return f"{_digest(path.encode())}{_digest(encoded)}"
+
+
+def check_binding(cursor: Cursor, bound: str) -> None:
+    """Raises InvalidError for the cursor of another list, or of this one with other filters."""
+    if cursor.binding[:_DIGEST_LENGTH] != bound[:_DIGEST_LENGTH]:
+        raise InvalidError("cursor belongs to another list; omit it to start over", "cursor")
+    if cursor.binding != bound:
+        why = "was issued for other filters; use the same filters, or omit it to start over"
+        raise InvalidError(f"cursor {why}", "cursor")
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=_DIGEST_LENGTH // 2).hexdigest()
+
+
+async def check_origin(db: Database, cursor: Cursor) -> None:
+    """Raises InvalidError for a cursor of another history of the database, ExpiredError for one that is too old."""
+
+    def work(tx: Transaction) -> None:
+        mark, _, arrival = cursor.origin.partition("-")
+        tx.journal.check_origin(tx.journal.entry_at(cursor.since or 0), mark)
+        place = arrival.partition("-")[0]
+        if arrival and not (
+            place.isdecimal() and len(place) < _MAX_DIGITS and _newest_event(tx, int(place)) == arrival
+        ):
+            raise InvalidError("cursor is from another database history; omit it to start over", "cursor")
+
+    await db.read(work)
+
+
+def _newest_event(tx: Transaction, *up_to: int) -> str:
+    """The newest event; events that wait to be applied are not in the change log yet."""
+    seq, event_id = tx.events.latest_through(*up_to)
+    return f"{seq}-{_digest(event_id.encode())}"
+
+
+def encode_cursor(tx: Transaction, cursor: Cursor) -> str:
+    """The cursor as text for a URL, in the snapshot in which the list was read."""
+    value = cursor.value
+    if isinstance(value, str) and len(value.encode()) > _MAX_VALUE:
+        value = True
+    since = tx.journal.last() if cursor.since is None else cursor.since
+    origin = tx.journal.origin_of(since)
+    if cursor.since is None:
+        origin += f"-{_newest_event(tx)}"
+    fields = [cursor.sort, cursor.descending, value, cursor.key, since, cursor.binding, origin]
+    return base64.urlsafe_b64encode(msgspec.json.encode(fields)).decode().rstrip("=")
+
+
+def decode_cursor(text: str, sort: str, *, descending: bool, text_keys: bool) -> Cursor:
+    """The cursor of a list in this order. Raises InvalidError."""
+    try:
+        decoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        cursor = Cursor(*msgspec.json.decode(decoded, type=_Wire))
+    except (ValueError, binascii.Error, RecursionError):
+        raise invalid_cursor() from None
+    numbers = (cursor.value, cursor.key, cursor.since)
+    if any(isinstance(number, int) and not -(2**63) <= number < 2**63 for number in numbers):
+        raise invalid_cursor()
+    if isinstance(cursor.key, str) and not text_keys:
+        raise invalid_cursor()
+    if (cursor.sort, cursor.descending) != (sort, descending):
+        raise InvalidError("cursor belongs to another sort order; omit it to start over", "cursor")
+    return cursor
+
+
+def invalid_cursor() -> InvalidError:
+    """For a cursor that no list issued."""
+    return InvalidError("cursor was not issued by this list; omit it to start over", "cursor")
 
 
 @dataclass(frozen=True)
@@ -162,7 +267,7 @@ class ListRequest:
         cursor = None
         if "cursor" in values:
             text = values["cursor"] if decrypt_cursor is None else decrypt_cursor(values["cursor"])
-            cursor = cursors.decode(text, sort, descending=descending, text_keys=rules.text_keys)
+            cursor = decode_cursor(text, sort, descending=descending, text_keys=rules.text_keys)
         return cls(
             PageRequest(
                 limit,
@@ -195,7 +300,7 @@ class ListRequest:
         limit = self.page.limit
         if len(rows) <= limit:
             return None
-        cursor = cursors.encode(tx, self.next_cursor(rows[limit - 1], key))
+        cursor = encode_cursor(tx, self.next_cursor(rows[limit - 1], key))
         return cursor if self.encrypt_cursor is None else self.encrypt_cursor(cursor)
 
 

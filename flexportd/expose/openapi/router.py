@@ -1,8 +1,15 @@
-"""Registration of routes: query and body are parsed as declared before the handler is called."""
+"""Declaring routes with `@route("GET", "/events", returns=...)` before a handler, and registering them.
 
+The name of the handler is the operation id. The first paragraph of its docstring is the summary, the others are the
+description. Query and body are parsed as declared before the handler is called.
+"""
+
+import inspect
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from types import ModuleType
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
@@ -10,13 +17,15 @@ import msgspec
 from aiohttp import hdrs, web
 from multidict import MultiMapping
 
+from flexportd.core.resources.registry import RESOURCE_TYPES
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.search.lookup import lookup
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError
 from flexportd.expose.context import CANONICAL_PATH, DB, QUERY, READS
-from flexportd.expose.openapi.parameters import parse_object_id
-from flexportd.expose.openapi.query_params import parse_unique
-from flexportd.expose.openapi.route import Handler, Route
+from flexportd.expose.openapi.parameters import id_param, identifier, parse_object_id
+from flexportd.expose.openapi.query_params import ListRules, list_params, parse_unique
+from flexportd.expose.openapi.route import API, DESCRIPTION, TAGS, Handler, Method, Response, Route, Schema
+from flexportd.expose.openapi.schemas import page_response
 from flexportd.expose.security import authorization
 from flexportd.expose.security.access_policy import read_body
 from flexportd.storage.queries.table import Key
@@ -203,3 +212,59 @@ async def _read_body(request: web.Request, route: Route) -> Any:
         raise InvalidError(f"the body is invalid: {sentence} (at {name[:100]})", name[:100]) from None
     except (ValueError, RecursionError) as error:
         raise InvalidError(f"the body is not JSON: {error}", "body") from None
+
+
+H = TypeVar("H", bound=Handler)
+
+_declared: defaultdict[str, list[Route]] = defaultdict(list)  # by the module of the handler
+_ids = {domain.route: (id_param(domain),) for domain in RESOURCE_TYPES}
+_ids |= {segment: (identifier(about, example=example),) for segment, (about, example) in DESCRIPTION["ids"].items()}
+
+
+def route(
+    method: Method, path: str, *, returns: Any, tag: str | None = None, prefix: str = API, **options: Any
+) -> Callable[[H], H]:
+    """Declare a handler as a route; `options` are further fields of Route, and replace those of the docstring.
+
+    `returns` is a Response, a tuple of them, or the model of a JSON response with status 200, whose docstring then
+    describes it. `tag` is by default the first segment of the path, or `operations`; `{id}` by default the id of the
+    resource of that segment.
+    """
+    segment = path.split("/")[1]
+    own = _ids.get(segment, ()) if "{id}" in path else ()
+
+    def declare(handler: H) -> H:
+        summary, about = _docstring(handler)
+        described = {"name": handler.__name__, "summary": summary.removesuffix("."), "description": about}
+        fields = described | {"path_parameters": own, "tag": tag or (segment if segment in TAGS else "operations")}
+        one = Route(method=method, path=prefix + path, handler=handler, returns=_responses(returns), **fields | options)
+        _declared[handler.__module__].append(one)
+        return handler
+
+    return declare
+
+
+def list_route(path: str, rules: ListRules, item: Any, order: str, **options: Any) -> Callable[[H], H]:
+    """Declare the handler of a list with these rules. `item` is the model of a row; `options` are those of `route`."""
+    returns = page_response(item, f"A page, {order}.")
+    return route("GET", path, query=list_params(rules), returns=returns, **options)
+
+
+def routes_of(*modules: ModuleType) -> list[Route]:
+    """The routes that these modules declare, in order."""
+    return [one for module in modules for one in _declared[module.__name__]]
+
+
+def _responses(returns: Any) -> Sequence[Response]:
+    if isinstance(returns, tuple):
+        return returns
+    if isinstance(returns, Response):
+        return (returns,)
+    about = returns.schema["description"] if isinstance(returns, Schema) else _docstring(returns)[0]
+    return (Response(description=f"{about.partition('. ')[0].removesuffix('.')}.", model=returns),)
+
+
+def _docstring(documented: Any) -> tuple[str, str]:
+    """The first paragraph of a docstring, and the others; lines within a paragraph are joined."""
+    first, _, rest = inspect.cleandoc(documented.__doc__).partition("\n\n")
+    return first.replace("\n", " "), re.sub(r"(?<!\n)\n(?![\n-])", " ", rest)

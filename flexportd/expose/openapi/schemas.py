@@ -46,18 +46,9 @@ def example_of(domain: ResourceType) -> Any:
 _TIME = {"type": ["string", "null"], "format": "date-time"}
 _DAY = {"type": ["string", "null"], "format": "date"}
 
-_KINDS: Mapping[str, dict[str, Any]] = {
-    "text": {"type": ["string", "null"]},
-    "integer": {"type": ["integer", "null"]},
-    "boolean": {"type": ["boolean", "null"]},
-    "json": {"type": ["object", "null"], "additionalProperties": True},
-    "list": {"type": "array", "items": {}},
-    "day": _DAY,
-}
+FIXED_SCHEMAS: Mapping[str, Any] = _load("schemas.json")
 
-_FIXED: Mapping[str, Any] = _load("schemas.json")
-
-PROBLEM = Schema(name="Problem", schema=_FIXED["problem"])
+PROBLEM = Schema(name="Problem", schema=FIXED_SCHEMAS["problem"])
 
 
 @functools.lru_cache(maxsize=64)
@@ -70,9 +61,9 @@ def resource_schema(domain: ResourceType) -> Schema:
     for field in domain.table.public:
         properties |= field_schemas(field)
     if domain.name == "shipments":
-        properties |= _FIXED["first_arrival"]
+        properties |= FIXED_SCHEMAS["first_arrival"]
     properties |= {name: {} for name in domain.derived_value_names}
-    properties |= _FIXED["metadata"]
+    properties |= FIXED_SCHEMAS["metadata"]
     schema = {
         "type": "object",
         "description": f"One {domain.label}. With `fields`, only the selected fields are present.",
@@ -85,7 +76,10 @@ def resource_schema(domain: ResourceType) -> Schema:
 def field_schemas(field: Field) -> dict[str, dict[str, Any]]:
     """The properties of a document for one field."""
     if field.kind not in MOMENTS:
-        return {field.name: _KINDS[field.kind] | ({"description": field.description} if field.description else {})}
+        return {
+            field.name: FIXED_SCHEMAS["kinds"][field.kind]
+            | ({"description": field.description} if field.description else {})
+        }
     place = f"`{field.zone.removesuffix('_timezone')}`" if field.zone else "the place"
     at = "UTC." if field.kind == "moment" else "The end of that day, in UTC."
     day = f"The local calendar day at {place}. {field.description}".rstrip()

@@ -3,10 +3,13 @@
 import functools
 import re
 import secrets
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from ipaddress import ip_address
 from itertools import count
+from operator import itemgetter
 
 from aiohttp import hdrs, web
 from multidict import istr
@@ -14,10 +17,10 @@ from multidict import istr
 from flexportd.clock import Clock
 from flexportd.core.access.keys import UNRESTRICTED, Principal, Scope
 from flexportd.errors import ForbiddenError, RefusedError
-from flexportd.expose.context import BODIES, CANONICAL_PATH
+from flexportd.expose.context import BODIES, CANONICAL_PATH, DISPLAY, SERVER_INFO, DisplaySettings, ServerInfo
 from flexportd.expose.security import cors
-from flexportd.expose.security.authentication import KeyAuthenticator, require_scope
-from flexportd.expose.security.rate_limit import KeyRateLimiter, RateLimitResult
+from flexportd.expose.security.authentication import KeyAuthenticator, KeyRateLimiter, RateLimitResult, require_scope
+from flexportd.expose.security.cors import forwarded_hosts, forwarded_schemes
 from flexportd.http.client_ip import Network, client_of, is_trusted
 from flexportd.http.request_bodies import READ_BODY
 
@@ -87,8 +90,6 @@ class AccessPolicy:
             and (not self.checks_hosts or is_known_host(headers.get(hdrs.HOST, ""), self.hosts))
         )
 
-    # --- keys ---
-
     def authenticate(self, request: web.BaseRequest, scope: Scope | None) -> Principal:
         """The caller. Raises RefusedError for a key that is missing, unknown, out of scope, or over its rate."""
         authenticator = self.authenticator
@@ -126,8 +127,6 @@ class AccessPolicy:
             raise
         request[_AUTH_RESULT] = principal
         return principal
-
-    # --- pages of other sites ---
 
     def check_origin(self, request: web.BaseRequest) -> bool:
         """Refuse pages of other sites: by an unknown host name (DNS rebinding), or by a write from another origin.
@@ -173,10 +172,7 @@ ACCESS_POLICY = web.AppKey("access_policy", AccessPolicy)
 
 
 def response_headers(request: web.BaseRequest, policy: AccessPolicy) -> Mapping[str, str]:
-    """The response headers that depend on the request: CORS, HSTS, Content-Location, rate limit.
-
-    The rate limit headers follow draft-ietf-httpapi-ratelimit-headers.
-    """
+    """CORS, HSTS, Content-Location, and the rate limit by draft-ietf-httpapi-ratelimit-headers."""
     headers = {**cors.cors_headers(request, policy.cors_origins), **policy.hsts(request)}
     if CANONICAL_PATH in request:
         headers[hdrs.CONTENT_LOCATION] = request[CANONICAL_PATH]
@@ -204,3 +200,59 @@ def is_known_host(host: str, known: frozenset[str]) -> bool:
     if name.startswith("[") or name.replace(".", "").isdigit():
         return True
     return name.lower() in known
+
+
+NO_BASE_URL = (
+    "flexportd listens only on Unix sockets, so links have no URL that others can open: set [server] public_url"
+)
+
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+# Documentation addresses. No packet is sent: connecting a UDP socket only selects the local address.
+_PROBE_ADDRESSES = {4: ("192.0.2.1", 9), 6: ("2001:db8::1", 9)}
+
+
+def base_url(request: web.Request) -> str | None:
+    """The base URL, without a trailing slash; None if the daemon listens only on Unix sockets.
+
+    Requests on the control socket have no host that others could use, so they get a listening address.
+    """
+    display, policy = request.app[DISPLAY], request.app[ACCESS_POLICY]
+    if display.public_url is not None:
+        return display.public_url
+    host, scheme = request.headers.get(hdrs.HOST, ""), request.scheme
+    if is_trusted(request, policy.trusted_proxies):
+        host = next(iter(forwarded_hosts(request)), host)
+        scheme = next(iter(forwarded_schemes(request)), scheme)
+    if policy.checks_hosts and _HOST.fullmatch(host):
+        return f"{scheme}://{host}"
+    return configured_url(display, request.app[SERVER_INFO])
+
+
+def configured_url(display: DisplaySettings, server: ServerInfo) -> str | None:
+    """The base URL regardless of the request, for content that all callers share."""
+    return display.public_url or reachable_url(server.addresses, "https" if server.has_tls else "http")
+
+
+def reachable_url(addresses: Iterable[str], scheme: str) -> str | None:
+    """The first listening address that other machines can reach, else a loopback one; None without any."""
+    urls: list[tuple[bool, str]] = []
+    for address in addresses:
+        host, colon, port = address.rpartition(":")
+        if address.startswith("unix:") or not colon:
+            continue
+        ip = ip_address(host.strip("[]").partition("%")[0])
+        reachable = _own_address(ip.version) if ip.is_unspecified else host
+        urls.append((ip.is_loopback, f"{scheme}://{reachable}:{port}"))
+    return min(urls, key=itemgetter(0))[1] if urls else None
+
+
+def _own_address(version: int) -> str:
+    """The address of this machine in the network; the loopback address without one."""
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect(_PROBE_ADDRESSES[version])
+            own = str(sock.getsockname()[0])
+    except OSError:
+        own = "127.0.0.1" if version == 4 else "::1"
+    return f"[{own}]" if version == 6 else own

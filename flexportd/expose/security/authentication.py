@@ -1,12 +1,17 @@
-"""Authentication by API key, from keys in memory, without waiting for the database; and the usage of keys."""
+"""Authentication by API key, from keys in memory, without waiting for the database; usage of keys; rate limits."""
 
 import base64
 import binascii
 import functools
 import hmac
-from collections.abc import Iterable, Mapping
+import math
+import tomllib
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from typing import NamedTuple
 
 from aiohttp import hdrs, web
 from multidict import MultiMapping
@@ -16,10 +21,103 @@ from flexportd.core.access import keys
 from flexportd.core.access.keys import UNRESTRICTED, Principal, Scope
 from flexportd.core.access.signatures import Signer
 from flexportd.errors import RefusedError, UnavailableError
-from flexportd.expose.security.rate_limit import FailureLimiter
+from flexportd.http.client_ip import client_at, site_of
+from flexportd.settings import Rate
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.access import StoredKey
 from flexportd.storage.transaction import Transaction
+
+MAX_KEYS = 20_000  # more than there can be keys
+MAX_ADDRESSES = 10_000
+FAILURE_RATE = Rate(20, 60)  # invalid keys from one address
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TICK = timedelta(microseconds=1)
+_SECOND = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimitResult:
+    """The result for one request. `reset_seconds`: until the bucket is full; for a refused request, until the next."""
+
+    allowed: bool
+    limit: int
+    window_seconds: int
+    remaining: int
+    reset_seconds: int
+
+    @property
+    def sentence(self) -> str:
+        """The error for a refused request."""
+        return (
+            f"This key has used all {self.limit} requests allowed per {self.window_seconds} s; "
+            f"retry after {self.reset_seconds} s."
+        )
+
+
+class _TokenBuckets:
+    """By name: when each is full, in microseconds times the rate's count; the least recently used are dropped."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._full_at: OrderedDict[str, tuple[Rate, int]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._full_at)
+
+    def acquire(self, name: str, rate: Rate, now: datetime) -> RateLimitResult:
+        """Take a token if there is one."""
+        at = (now - _EPOCH) // _TICK * rate.requests
+        size = rate.seconds * _SECOND * rate.requests
+        each = rate.seconds * _SECOND
+        known, full_at = self._full_at.pop(name, (rate, at))
+        # After a change of the rate the bucket starts full, and so it does when the clock was set back far.
+        full_at = max(full_at, at) if known == rate and full_at <= at + size else at
+        allowed = full_at + each <= at + size
+        if allowed:
+            full_at += each
+        self._full_at[name] = rate, full_at
+        if len(self._full_at) > self._most:
+            self._full_at.popitem(last=False)
+        lacking = full_at - at
+        wait = lacking if allowed else full_at + each - size - at
+        seconds = max(1, math.ceil(wait / (_SECOND * rate.requests)))
+        return RateLimitResult(allowed, rate.requests, rate.seconds, (size - lacking) // each, seconds)
+
+
+class KeyRateLimiter:
+    """Limits requests by key; callers without a key are not limited."""
+
+    def __init__(self, default: Callable[[], Rate]) -> None:
+        """`default` returns the configured rate, which may change while running."""
+        self._default = default
+        self._buckets = _TokenBuckets(MAX_KEYS)
+
+    def acquire(self, principal: Principal, now: datetime) -> RateLimitResult | None:
+        """Count a request; None if there is no limit."""
+        if principal.key_id is None:
+            return None
+        rate = self._default() if principal.rate is None else principal.rate
+        return self._buckets.acquire(principal.key_id, rate, now) if rate.requests else None
+
+
+class FailureLimiter:
+    """Limits invalid keys by client address; a valid key from the same address is still accepted."""
+
+    def __init__(self) -> None:
+        self._buckets = _TokenBuckets(MAX_ADDRESSES)
+
+    def count(self, error: RefusedError, client: str, now: datetime) -> RefusedError:
+        """The error to raise: the given one, or 429 after too many from this client (`RemoteClient.name`)."""
+        address = client_at(client).address  # counted by its network
+        taken = self._buckets.acquire(client if address is None else str(site_of(address)), FAILURE_RATE, now)
+        if taken.allowed:
+            return error
+        sentence = (
+            f"More than {FAILURE_RATE.requests} wrong keys were sent from this address within {FAILURE_RATE.seconds} s."
+        )
+        return RefusedError(429, "too-many-invalid-keys", sentence, taken.reset_seconds)
+
 
 _INTERVAL = 60.0  # seconds between writes of the usage
 
@@ -89,20 +187,7 @@ PROXY_UNKNOWN = (
 )
 """Why a forwarded request is refused on a loopback listener that needs no key."""
 
-_PROXY_PREFIXES = (
-    "x-forward", "forwarded", "http-x-forward", "x-original-", "x-originating-", "x-real-", "x-proxy",
-    "x-cluster-client-", "x-envoy-", "x-azure-", "x-arr-", "x-appengine-", "x-akamai-", "x-vercel-", "akamai-", "cf-",
-    "fastly-", "fly-", "tailscale-",
-)  # fmt: skip
-_PROXY_HEADERS = frozenset(
-    {
-        "via", "x-client-ip", "x-remote-ip", "x-remote-addr", "client-ip", "http-client-ip", "proxy-client-ip",
-        "wl-proxy-client-ip", "true-client-ip", "incap-client-ip", "x-sucuri-clientip", "cdn-loop", "x-scheme",
-        "x-url-scheme", "front-end-https", "x-varnish", "x-nginx-proxy", "x-rewrite-url", "surrogate-capability",
-    }
-)  # fmt: skip
-"""Headers that proxies add, besides those with _PROXY_PREFIXES; underscores count as hyphens. Forwarded: RFC 7239; Via:
-RFC 9110, 7.6.3; CDN-Loop: RFC 8586; the others are conventions of single programs."""
+_PROXY_HEADERS = tomllib.loads((files(__package__) / "proxy_headers.toml").read_text(encoding="utf-8"))
 
 BEARER_CHALLENGE = 'Bearer realm="flexportd"'
 """The value of `WWW-Authenticate` with every 401."""
@@ -114,8 +199,7 @@ MAX_CACHED_KEYS = 2 * keys.MAX_KEYS  # valid keys, and the last ones that were r
 _MAX_HEADER = 400  # characters of a header; it may contain a user name besides the key
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _CachedKey:
+class _CachedKey(NamedTuple):
     principal: Principal
     digest: bytes
     expires_at: datetime | None
@@ -176,10 +260,7 @@ class KeyAuthenticator:
         return not self.required and not (self.open_on_loopback and is_forwarded(headers))
 
     def authenticate(self, headers: MultiMapping[str], now: datetime, address: str) -> Principal:
-        """The caller. Raises RefusedError: 401, or 429 for an address that sent too many invalid keys.
-
-        The key is a bearer token, or the password of HTTP Basic with any user, so that browsers can send it.
-        """
+        """The caller, by bearer token or Basic password. Raises RefusedError: 401, or 429 after many invalid keys."""
         given = headers.getall(hdrs.AUTHORIZATION, None)
         if given is None:
             if self.required:
@@ -238,8 +319,9 @@ def is_forwarded(headers: Mapping[str, str]) -> bool:
 
 @functools.lru_cache(maxsize=256)  # a client sends the same names each time
 def _has_proxy_header(names: tuple[str, ...]) -> bool:
+    known, prefixes = _PROXY_HEADERS["names"], tuple(_PROXY_HEADERS["prefixes"])
     plain = [name.lower().replace("_", "-") for name in names]
-    return any(name in _PROXY_HEADERS or name.startswith(_PROXY_PREFIXES) for name in plain)
+    return any(name in known or name.startswith(prefixes) for name in plain)
 
 
 def require_scope(principal: Principal, scope: Scope) -> None:

@@ -130,10 +130,7 @@ async def deny_list(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Map
 
 
 async def authorize_history(request: web.Request, always: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
-    """The filters for the history of one object, which `always` names under `resource`.
-
-    Raises ForbiddenError, NotFoundError.
-    """
+    """The filters of the history of the object in `always["resource"]`. Raises ForbiddenError, NotFoundError."""
     if audience_of(request) is None:
         return {}
     name, text = always["resource"]

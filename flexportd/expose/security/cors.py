@@ -38,12 +38,6 @@ def origin_of(url: str) -> str:
     return str(URL(url).origin())
 
 
-def normalise_origin(scheme: str, host: str) -> str:
-    """An origin as browsers write it: in lower case, without the usual port."""
-    scheme, host = scheme.lower(), host.strip().lower()
-    return f"{scheme}://{host.removesuffix(_USUAL_PORTS.get(scheme, ''))}"
-
-
 def cors_headers(request: web.BaseRequest, allowed: Collection[str]) -> Mapping[str, str]:
     """The headers that let a page of an allowed origin read the response.
 
@@ -87,7 +81,12 @@ def request_origins(request: web.BaseRequest, *, is_trusted: bool) -> list[str]:
         hosts += forwarded_hosts(request)
         schemes += forwarded_schemes(request)
     known = schemes or ["http", "https"]
-    return [normalise_origin(scheme, host) for host in hosts if host for scheme in known]
+    return [
+        f"{scheme}://{host.strip().lower().removesuffix(_USUAL_PORTS[scheme])}"
+        for host in hosts
+        if host
+        for scheme in known
+    ]
 
 
 def forwarded_hosts(request: web.BaseRequest) -> list[str]:
@@ -118,10 +117,7 @@ def is_allowed_origin(request: web.BaseRequest, own: Iterable[str], allowed: Col
 
 
 def foreign_origin_message(headers: Mapping[str, str], own: str, public: str | None) -> str:
-    """Why a request of another site's page is refused, and the fix if the page is flexportd's.
-
-    `own` is the origin that the request was sent to, `public` that of public_url.
-    """
+    """Why another site's page is refused, and the fix; `own`: where the request was sent, `public`: public_url."""
     site, origin, own = headers.get(FETCH_SITE), headers.get(hdrs.ORIGIN, "")[:_MAX_SHOWN], own[:_MAX_SHOWN]
     set_to = f"[server] public_url is {public}" if public else "[server] public_url is not set"
     if site is not None:

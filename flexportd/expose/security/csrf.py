@@ -55,10 +55,7 @@ async def check_form_token(request: web.Request) -> None:
 
 
 async def form_fields(request: web.Request) -> Fields | None:
-    """The fields of the submitted form, read once; None if they are malformed.
-
-    Raises RefusedError for a form that is too large, of another type, or does not arrive in time.
-    """
+    """The fields of the submitted form, read once; None if malformed. Raises RefusedError: 408, 413, 415."""
     if _FIELDS in request:
         return request[_FIELDS]
     text = await read_body(request, MAX_FORM)

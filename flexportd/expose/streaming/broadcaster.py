@@ -43,24 +43,12 @@ _position = attrgetter("position")
 
 
 class Subscriber:
-    """One stream. `abort` cuts its connection; `filter` says which messages it may want.
-
-    `is_reset`: its client asked for a position of another history, so it starts with new messages.
-    """
+    """One stream. `filter`: which messages it may want; `is_reset`: its client's position is of another history."""
 
     __slots__ = (
-        "_broadcaster",
-        "_waker",
-        "_woken",
-        "abort",
-        "filter",
-        "heartbeat_due",
-        "is_reset",
-        "key_id",
-        "position",
-        "slot",
-        "stopped",
-    )
+        "_broadcaster", "_waker", "_woken", "abort", "filter", "heartbeat_due", "is_reset", "key_id", "position",
+        "slot", "stopped",
+    )  # fmt: skip
 
     def __init__(self, broadcaster: "Broadcaster", key_id: str | None, slot: int) -> None:
         self._broadcaster = broadcaster
@@ -117,10 +105,7 @@ class Subscriber:
 
 
 class Broadcaster:
-    """Follows the change log while there are subscribers. Call `wake` after each commit.
-
-    It also looks by itself, at least every `heartbeat / 15` seconds.
-    """
+    """Follows the change log while there are subscribers: after each `wake`, and every `heartbeat / 15` seconds."""
 
     def __init__(self, db: Database, registry: Registry, heartbeat: float = HEARTBEAT_INTERVAL) -> None:
         self._db = db
@@ -147,10 +132,7 @@ class Broadcaster:
         self._committed.set()
 
     async def subscribe(self, after: StreamPosition | None, key_id: str | None = None) -> Subscriber:
-        """Subscribe from a position, or from now. `key_id` is for `disconnect_key`.
-
-        Raises RefusedError (503) when there are too many.
-        """
+        """Subscribe from a position, or from now. Raises RefusedError (503) when there are too many."""
         if self._closed:
             raise _too_many("the daemon is stopping")
         if len(self._subscribers) >= MAX_SUBSCRIBERS:

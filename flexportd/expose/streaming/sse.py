@@ -38,11 +38,10 @@ from flexportd.core.changes.topics import (
 )
 from flexportd.errors import InvalidError, UnavailableError
 from flexportd.expose.context import DB, PRINCIPAL, REGISTRY
-from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import filter_param
-from flexportd.expose.openapi.route import Parameter, Response, Schema
-from flexportd.expose.openapi.router import param
-from flexportd.expose.openapi.schemas import Ref
+from flexportd.expose.openapi.route import DESCRIPTION, Parameter, Response, Schema
+from flexportd.expose.openapi.router import param, route
+from flexportd.expose.openapi.schemas import FIXED_SCHEMAS
 from flexportd.expose.security.access_policy import ACCESS_POLICY
 from flexportd.expose.security.authorization import codec_of, is_visible_to_audience
 from flexportd.expose.streaming.broadcaster import BROADCASTER, Subscriber
@@ -172,7 +171,9 @@ class _SseConnection:
     async def _heartbeat(self) -> None:
         """Send a comment, or the position if it has moved without a message for this client."""
         self._subscriber.heartbeat_due = False
-        if not _still_authorized(self._request):
+        policy = self._request.app.get(ACCESS_POLICY)
+        authenticator = policy and policy.authenticator
+        if policy and authenticator and not authenticator.still_valid(_principal(self._request), policy.clock.now()):
             self._subscriber.stop()
         elif self._codec is not None or self._subscriber.position != self._last_position:
             # An audience key gets a new id each time: it must not show whether there were messages for others.
@@ -211,7 +212,6 @@ class _SseConnection:
 
 
 def _chunks(messages: Sequence[EncodedMessage]) -> Iterator[Sequence[EncodedMessage]]:
-    """Split messages into runs that are written together."""
     start = size = 0
     for count, message in enumerate(messages, 1):
         size += len(message.data)
@@ -228,14 +228,6 @@ def _reset(oldest: str, detail: str) -> bytes:
 def _principal(request: web.Request) -> Principal:
     principal: Principal = request.get(PRINCIPAL, UNRESTRICTED)
     return principal
-
-
-def _still_authorized(request: web.Request) -> bool:
-    """Whether the key that opened this stream would open the same one now."""
-    policy = request.app.get(ACCESS_POLICY)
-    if policy is None or policy.authenticator is None:
-        return True
-    return policy.authenticator.still_valid(_principal(request), policy.clock.now())
 
 
 def _subscription(request: web.Request) -> Subscription:
@@ -289,58 +281,20 @@ def _abort(request: web.Request) -> None:
         request.transport.abort()
 
 
-# --- the route ---
-
 _EVENT_ID_PATTERN = f"{POSITION_PATTERN}|{_OPAQUE_ID.pattern}"
 _EVENT_ID = {"type": "string", "pattern": f"^({_EVENT_ID_PATTERN})$"}
 _OPTIONAL_EVENT_ID = {"type": "string", "pattern": f"^({_EVENT_ID_PATTERN})?$"}  # browsers first send an empty one
 
-_EVENT = Schema(
-    name="StreamEvent",
-    schema={
-        "type": "object",
-        "description": "One event of the stream, as a Server-Sent Events client parses it.",
-        "required": ["event", "data"],
-        "properties": {
-            "id": {"type": "string", "description": "Position in the stream; the same message always has the same id."},
-            "event": {"type": "string", "description": "The topic, or `reset`."},
-            "data": {
-                "type": "string",
-                "contentMediaType": "application/json",
-                "contentSchema": Ref(StreamMessage),
-                "description": "One line of JSON: a StreamMessage; for `reset`, a StreamReset.",
-            },
-        },
-    },
-    refs=(StreamMessage, StreamReset),
-)
+_EVENT = Schema(name="StreamEvent", schema=FIXED_SCHEMAS["stream_event"], refs=(StreamMessage, StreamReset))
 
 _TOPIC_LIST = (*(field.topic for field in FIELD_TOPICS), *EXCEPTION_TOPICS, *SYSTEM_TOPICS)
 _TOPICS = "\n".join(f"- `{topic.name}`: {topic.meaning}" for topic in _TOPIC_LIST)
-
-_ABOUT = f"""\
-Server-Sent Events, which browsers read with `EventSource`. Each event has a topic as its `event`, one line of JSON as
-its `data`, and an `id`. To resume, send the last `id` as `Last-Event-ID`: the stream continues after it, also after a
-restart of the daemon. No message is left out; a repeated message has the same `id`.
-
-Without `Last-Event-ID` the stream starts now; `0` starts with the oldest stored message. Messages are kept for 30 days,
-but no longer than the history and the events. If some messages after the `id` are deleted, the stream sends one
-`event: reset` first: read the lists again. The stream also sends `reset` for an `id` from before a restore of the
-database or from another database, and continues with new messages. For a key limited to some shipments, ids are
-encrypted and valid only for that key. The stream sends a heartbeat every 15 s: a comment, or only an `id`. A client
-that reads nothing for 30 s is disconnected.
-
-Topics are `<thing>.created`, `<thing>.updated` and `<thing>.removed` for every resource (`container_leg.updated`),
-`milestone.<name>` for every Flexport event (the part of its type after `#`), and these:
-
-{_TOPICS}
-"""
 
 
 @route(
     "GET",
     "/stream",
-    description=_ABOUT,
+    description=DESCRIPTION["stream"]["about"].format(topics=_TOPICS),
     returns=Response(description="An endless stream of events.", model=_EVENT, media=("text/event-stream",)),
     query=(
         Parameter(

@@ -1,8 +1,8 @@
 """The page of the open exceptions, most severe first, and the page of one exception with its evidence."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -15,13 +15,7 @@ from flexportd.expose.api.list_endpoint import Filters
 from flexportd.expose.context import EXCEPTION_WORKER
 from flexportd.expose.dashboard.layout import is_customer
 from flexportd.expose.dashboard.page import PageTable, no_query
-from flexportd.expose.dashboard.view.alerts import PageContext
-from flexportd.expose.dashboard.view.exception_rows import (
-    Counts,
-    by_severity,
-    exception_list_row,
-    shipment_names,
-)
+from flexportd.expose.dashboard.view.alerts import Counts, PageContext, by_severity, exception_list_row, shipment_names
 from flexportd.expose.dashboard.view.labels import Badge, Text
 from flexportd.expose.dashboard.view.values import evidence_values, named_values, time_text, value_group
 from flexportd.storage.queries.list_query import PageRequest
@@ -31,21 +25,13 @@ from flexportd.storage.transaction import Transaction
 MOST = 200  # of one severity on the page
 
 _HEADINGS = {"critical": "Critical", "warning": "Warnings", "notice": "Notices"}
-_MEANINGS = {
-    "critical": "Costing money or blocked now",
-    "warning": "Off plan",
-    "notice": "Worth a look",
-}
+_MEANINGS = {"critical": "Costing money or blocked now", "warning": "Off plan", "notice": "Worth a look"}
 
 PAGES = PageTable("exceptions")
 
 
-@dataclass(frozen=True, slots=True)
-class ExceptionsData:
-    """The open exceptions of each severity, one more than is shown if there are more; their shipments' names.
-
-    `as_of` is when the newest of all shipments was updated at Flexport; `is_complete` whether everything is checked.
-    """
+class ExceptionsData(NamedTuple):
+    """Open exceptions by severity, one more than is shown; names of shipments; `as_of` of the newest shipment."""
 
     rows: Mapping[str, Sequence[ExceptionRow]]
     counts: Counts
@@ -55,7 +41,6 @@ class ExceptionsData:
 
 
 async def _filters(request: web.Request) -> Filters:
-    """The filters that limit the page to what the caller may see."""
     await no_query(request)
     return await authorize_list(request, {})
 
@@ -99,9 +84,6 @@ def exceptions_page(data: ExceptionsData, context: PageContext) -> SimpleNamespa
         is_complete=data.is_complete,
         as_of=context.view.instant(data.as_of),
     )
-
-
-# --- one exception ---
 
 
 def read_one(tx: Transaction, request: web.Request, _query: None) -> tuple[ExceptionRow, dict[int, str | None]]:

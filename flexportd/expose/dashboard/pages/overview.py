@@ -1,10 +1,9 @@
 """The overview: shipments by stage, late and upcoming arrivals, latest changes, and the state of the daemon."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -15,13 +14,12 @@ from flexportd.escape import escape_control
 from flexportd.expose.context import CLOCK
 from flexportd.expose.dashboard.layout import is_customer
 from flexportd.expose.dashboard.page import PageTable, no_query, redirect
-from flexportd.expose.dashboard.view.alerts import REFUSED_URL, PageContext, RuntimeStatus
+from flexportd.expose.dashboard.view.alerts import REFUSED_URL, PageContext, RuntimeStatus, count_open
 from flexportd.expose.dashboard.view.dates import DateText, ViewContext, count
-from flexportd.expose.dashboard.view.exception_rows import count_open
 from flexportd.expose.dashboard.view.history import OVERVIEW_FIELDS, recent_changes
 from flexportd.expose.dashboard.view.labels import ARRIVED, STAGES, JourneyStage, page_url, sentence, status
-from flexportd.expose.dashboard.view.list_status import LastRun, completeness, list_rows
 from flexportd.expose.dashboard.view.shipment_rows import shipment_row
+from flexportd.expose.dashboard.view.sync_report import LastRun, completeness, list_rows
 from flexportd.expose.webhook_refusals import current_refusals
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.sync import Receipt
@@ -39,8 +37,7 @@ State = Literal["good", "warn", "bad"]
 PAGES = PageTable("overview")
 
 
-@dataclass(frozen=True, slots=True)
-class OverviewData:
+class OverviewData(NamedTuple):
     """What the database says; `receipts` are those of the last full sync that has ended."""
 
     by_status: Mapping[str, int]
@@ -50,12 +47,10 @@ class OverviewData:
     last_received_at: str | None
     queue: Mapping[str, tuple[int, str | None]]
     receipts: Sequence[Receipt]
-    is_syncing: bool = False
-    """Whether a full sync is running."""
+    is_syncing: bool = False  # whether a full sync is running
 
 
-@dataclass(frozen=True, slots=True)
-class HealthRow:
+class HealthRow(NamedTuple):
     """The state of one part of the system."""
 
     title: str
@@ -126,13 +121,14 @@ def _stages(by_status: Mapping[str, int], total: int) -> Iterator[SimpleNamespac
             count=f"{number:,}",
             share=round(100 * number / (total or 1)),
             url=_list_url(*stage.statuses),
-            statuses=[_status(name, by_status[name]) for name in stage.statuses[:_STATUSES] if by_status.get(name)],
+            statuses=[
+                SimpleNamespace(
+                    badge=status(None if name == "unknown" else name), count=f"{shown:,}", url=_list_url(name)
+                )
+                for name in stage.statuses[:_STATUSES]  # shipments without a status are counted under "unknown"
+                if (shown := by_status.get(name))
+            ],
         )
-
-
-def _status(name: str, number: int) -> SimpleNamespace:
-    # The database counts shipments without a status under "unknown".
-    return SimpleNamespace(badge=status(None if name == "unknown" else name), count=f"{number:,}", url=_list_url(name))
 
 
 def _list_url(*names: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 from multidict import MultiDict
@@ -15,12 +15,12 @@ from flexportd.errors import NotFoundError
 from flexportd.expose.api.exceptions import visible_rows
 from flexportd.expose.api.list_endpoint import authorized_params
 from flexportd.expose.api.resources import HISTORY, ResourceEndpoints, resources
+from flexportd.expose.api.shipments import current_record
 from flexportd.expose.context import READS, REGISTRY
 from flexportd.expose.dashboard.page import ListPageQuery, Page, PageTable, no_query
 from flexportd.expose.dashboard.view import related
-from flexportd.expose.dashboard.view.alerts import PageContext
+from flexportd.expose.dashboard.view.alerts import PageContext, object_exceptions
 from flexportd.expose.dashboard.view.dates import ViewContext, count
-from flexportd.expose.dashboard.view.exception_rows import object_exceptions
 from flexportd.expose.dashboard.view.history import change_groups, field_words
 from flexportd.expose.dashboard.view.labels import SOURCES, Text, json_or_none, page_url, text
 from flexportd.expose.dashboard.view.related import Links, RelatedData
@@ -87,13 +87,13 @@ class RecordPages:
 
     async def query(self, request: web.Request) -> Record:
         """`/{route}/{id}`."""
-        record = await self._endpoints.record(request, self._endpoints.key(request))
+        record = await current_record(request, self._domain)
         await no_query(request)
         return record
 
     async def query_history(self, request: web.Request) -> tuple[Record, ListPageQuery]:
         """`/{route}/{id}/history`."""
-        record = await self._endpoints.record(request, self._endpoints.key(request))
+        record = await current_record(request, self._domain)
         sent = query_params.parse_unique(request.query, ("limit", "cursor"))
         always = {"resource": (self._domain.name, str(record.id))}
         return record, ListPageQuery(sent, await authorized_params(request, MultiDict(sent), HISTORY, always))
@@ -133,11 +133,7 @@ class RecordPages:
         return record
 
 
-# --- one object ---
-
-
-@dataclass(frozen=True, slots=True)
-class RecordData:
+class RecordData(NamedTuple):
     """One object, with what refers to it and what it refers to."""
 
     domain: ResourceType
@@ -151,7 +147,6 @@ class RecordData:
 
 
 def _shipment(request: web.Request, tx: Transaction, domain: ResourceType, record: Record) -> Text | None:
-    """The shipment that the object belongs to, as far as it is known."""
     number = authorization.shipment_of(domain, record)
     if number is None:
         return None
@@ -197,18 +192,13 @@ def _groups(data: RecordData, view: ViewContext) -> tuple[SimpleNamespace, ...]:
 
 
 def _derived(domain: ResourceType, fields: Mapping[str, Any], view: ViewContext) -> list[NamedValues]:
-    """Values that follow from the fields and the current day."""
     if domain.derived_values is None:
         return []
     derived = domain.derived_values(fields, view.now.astimezone(UTC).date()).items()
     return named_values((field_words(name), text(value_text(value, view, name), 200)) for name, value in derived)
 
 
-# --- lists ---
-
-
-@dataclass(frozen=True, slots=True)
-class ListData:
+class ListData(NamedTuple):
     """One page of a list, one row more than is shown if there is a next page, with its cursor."""
 
     domain: ResourceType
@@ -236,8 +226,7 @@ def _entries(rows: Sequence[SimpleNamespace], *, more: bool) -> str:
     return f"{'First ' if more else ''}{count(len(rows), 'entry', 'entries')}"
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewData:
+class ReviewData(NamedTuple):
     """The objects that are missing from Flexport's list, the first of them, and how many there are."""
 
     domain: ResourceType
@@ -274,9 +263,6 @@ def review_page(data: ReviewData, context: PageContext) -> SimpleNamespace:
         first_url="/sync",
         json_url=f"/api/v1/sync/pending-removals?resource={domain.route}",
     )
-
-
-# --- all changes of one object ---
 
 
 @dataclass(frozen=True, slots=True)

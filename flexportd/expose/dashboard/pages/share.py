@@ -12,7 +12,7 @@ from flexportd.clock import stamp
 from flexportd.core.access.share_view import SharedContainer, SharedLeg, SharedMilestone, SharedShipment, SharedTime
 from flexportd.core.labels import format_minute, is_day_only
 from flexportd.core.timeline import EVENT_RANK, TimelinePoint
-from flexportd.expose.api.shares import PAGE_PATH, open_share
+from flexportd.expose.api.access import PAGE_PATH, open_share
 from flexportd.expose.dashboard.layout import site_title, view_context
 from flexportd.expose.dashboard.render import render
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
@@ -36,9 +36,9 @@ from flexportd.expose.dashboard.view.shipment_rows import (
     timeline_rows,
 )
 from flexportd.expose.dashboard.view.values import NamedValues
-from flexportd.expose.openapi.declaration import route
 from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.route import Response
+from flexportd.expose.openapi.router import route
 from flexportd.http.compression import compress, negotiate
 from flexportd.http.responses import HTML, NO_REFERRER, PreparedResponse, PreparedStreamResponse
 
@@ -146,7 +146,6 @@ def _local_times(shared: Mapping[str, Any], zones: Mapping[str, str | None]) -> 
 
 
 def _legs(shared: Sequence[SharedLeg]) -> list[dict[str, Any]]:
-    """The legs, under their stored names."""
     missing = dict.fromkeys(("origin_ref", "destination_ref", "tracking_number"))
     legs: list[dict[str, Any]] = []
     for leg in shared:
@@ -164,9 +163,6 @@ def _fill_missing_ends(legs: Sequence[dict[str, Any]]) -> None:
             leg["origin"] = "Place of pickup"
         if end is None and (None, end_code) not in [pair[:2] for pair in ends[index + 1 :]]:
             leg["destination"] = "Place of delivery"
-
-
-# --- sections ---
 
 
 def _current_location(
@@ -198,7 +194,6 @@ def _current_location(
 
 
 def _timeline_point(shared: SharedMilestone, index: int) -> TimelinePoint:
-    """A milestone as a point of the timeline."""
     zone = shared["timezone"]
 
     def local(name: str, *, day_only: bool) -> str | None:
@@ -243,7 +238,6 @@ def _container_row(shared: SharedContainer, door_zone: str | None, view: ViewCon
 
 
 def _references(shared: Mapping[str, Sequence[str]]) -> tuple[NamedValues, ...]:
-    """The numbers by which the shipment is known."""
     rows = []
     for kind, title in _REFERENCES:
         values = [part for value in shared.get(kind, ()) if (part := text(value, 60))]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
@@ -13,13 +13,14 @@ from flexportd.errors import InvalidError, NotFoundError
 from flexportd.expose.api.sync import resource_by_name
 from flexportd.expose.context import CLOCK, JOBS, UPSTREAM, require_flexport
 from flexportd.expose.dashboard.page import SUBMIT_GUARD, PageTable, done, form_field
-from flexportd.expose.dashboard.view import list_status
+from flexportd.expose.dashboard.view import sync_report
 from flexportd.expose.dashboard.view.alerts import FLEXPORT_URL, NO_KEY, PageContext
 from flexportd.expose.dashboard.view.dates import ViewContext, count
 from flexportd.expose.dashboard.view.labels import Text, resource_words, text
-from flexportd.expose.dashboard.view.list_status import LastRun, Sentence
 from flexportd.expose.dashboard.view.sync_report import (
     Fact,
+    LastRun,
+    Sentence,
     facts,
     next_sync,
     progress,
@@ -38,16 +39,12 @@ _RUNS = 6  # of each kind
 _UNREADABLE = 20
 _MAX_NAME = 100  # characters of a resource's name
 
-NOTICES = {
-    "begun": "Full sync started.",
-    "accepted": "The missing items were marked as removed.",
-}
+NOTICES = {"begun": "Full sync started.", "accepted": "The missing items were marked as removed."}
 
 PAGES = PageTable("sync")
 
 
-@dataclass(frozen=True, slots=True)
-class SyncQuery:
+class SyncQuery(NamedTuple):
     """The query, and the `full_sync` job. `run` is the run whose receipts are shown; None: the current or last one."""
 
     notice: str | None
@@ -69,8 +66,7 @@ class SyncData:
     details: tuple[int, bool] = (0, False)
     """The number of shipments whose details are still to be fetched; whether list entries are complete anyway."""
 
-    chosen: tuple[Run, Sequence[Receipt]] | None = None
-    """The run of the query."""
+    chosen: tuple[Run, Sequence[Receipt]] | None = None  # the run of the query
 
 
 async def _query(request: web.Request) -> SyncQuery:
@@ -110,15 +106,17 @@ def sync_page(data: SyncData, context: PageContext) -> SimpleNamespace:
     """The sync; not cached, as it shows the progress of a run."""
     stored, view, state = context.stored, context.view, context.runtime.flexport
     resources = {resource.name: resource for resource in context.runtime.resources}
-    lists = list_status.list_rows(resources.values(), stored, _last_run(data, context), view)
-    held = list_status.review_rows(stored.pending_removals, resources, view)
+    lists = sync_report.list_rows(resources.values(), stored, _last_run(data, context), view)
+    held = sync_report.review_rows(stored.pending_removals, resources, view)
     current = data.running if state is not None else None
     report, sentences = data.chosen or current or data.ended, tuple[Sentence, ...]()
     if state is not None:
         sentences = tuple(Sentence(alert.sentence, alert.tone) for alert in context.alerts if alert.url == FLEXPORT_URL)
-        sentences += list_status.sentences(stored, lists, held, view, is_running=current is not None)
+        sentences += sync_report.sentences(stored, lists, held, view, is_running=current is not None)
     rows, total = usage_rows(data.calls)
     title = f"Run {data.chosen[0].id}" if data.chosen else "Full sync in progress" if current else "Last full sync"
+    pending, is_complete = data.details
+    details = f"{pending:,} to fetch" if pending else "Not needed: lists are complete" if is_complete else "All fetched"
     return SimpleNamespace(
         notice=data.query.notice,
         no_key=NO_KEY if state is None else None,
@@ -132,7 +130,7 @@ def sync_page(data: SyncData, context: PageContext) -> SimpleNamespace:
         unreadable_total=count(sum(data.unreadable.values()), "object"),
         forecast=next_sync(context.forecast, data.query.job, view),
         runs=run_rows(data.runs, view),
-        flexport=(*facts(state, view), _details(*data.details)) if state is not None else (),
+        flexport=(*facts(state, view), Fact("Shipment details", None, details)) if state is not None else (),
         usage=rows,
         usage_total=total,
     )
@@ -148,11 +146,6 @@ def _last_run(data: SyncData, context: PageContext) -> LastRun:
     )
 
 
-def _details(pending: int, is_complete: bool) -> Fact:
-    words = f"{pending:,} to fetch" if pending else "Not needed: lists are complete" if is_complete else "All fetched"
-    return Fact("Shipment details", None, words)
-
-
 def _unreadable(row: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
     return SimpleNamespace(
         name=resource_words(row["resource"]),
@@ -161,9 +154,6 @@ def _unreadable(row: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
         count=f"{row['count']:,}",
         last=view.ago(row["last_seen_at"]),
     )
-
-
-# --- forms ---
 
 
 @PAGES.form("/sync/run")

@@ -1,9 +1,8 @@
 """The page of the daemon: jobs, refused webhooks, cache, storage, schema drift; and its forms."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from aiohttp import web
@@ -29,17 +28,12 @@ from flexportd.storage.transaction import Transaction
 _FINDINGS = 50
 _SENTENCES = 20
 
-NOTICES = {
-    "started": "Job started.",
-    "paused": "Job paused. The current run will finish.",
-    "resumed": "Job resumed.",
-}
+NOTICES = {"started": "Job started.", "paused": "Job paused. The current run will finish.", "resumed": "Job resumed."}
 
 PAGES = PageTable("system")
 
 
-@dataclass(frozen=True, slots=True)
-class SystemQuery:
+class SystemQuery(NamedTuple):
     """The query, and what the daemon reports for this page only. `memory` is hits, misses and bytes."""
 
     started_at: str
@@ -51,8 +45,7 @@ class SystemQuery:
     notice: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SystemData:
+class SystemData(NamedTuple):
     """The latest findings of schema drift, with their total, and the versions of events."""
 
     query: SystemQuery
@@ -175,9 +168,6 @@ def _finding(row: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
         first=view.instant(row["first_seen_at"]),
         last=view.ago(row["last_seen_at"]),
     )
-
-
-# --- forms ---
 
 
 @PAGES.form("/system/jobs/{id}/run")

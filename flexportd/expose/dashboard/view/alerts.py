@@ -4,21 +4,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
 
 from aiohttp import web
 
 from flexportd.clock import parse
 from flexportd.core import outages
-from flexportd.core.resources.resource_type import ResourceType
+from flexportd.core.exceptions.model import SEVERITIES
+from flexportd.core.exceptions.sentences import sentence as exception_sentence
+from flexportd.core.exceptions.sentences import title
+from flexportd.core.resources.resource_type import MAX_ID_LENGTH, ResourceType
+from flexportd.core.resources.shipments import TABLE
 from flexportd.escape import escape_control
 from flexportd.expose.api.status import not_ready_reasons
 from flexportd.expose.context import DB, DISPLAY, JOBS, QUEUE, REGISTRY, UPSTREAM, WEBHOOK_REFUSALS, DisplaySettings
-from flexportd.expose.dashboard.view.dates import ViewContext
-from flexportd.expose.dashboard.view.labels import missing_objects_text, sentence
+from flexportd.expose.dashboard.view.dates import ViewContext, count
+from flexportd.expose.dashboard.view.labels import Text, missing_objects_text, sentence, text
 from flexportd.expose.webhook_refusals import current_refusals
 from flexportd.expose.webhook_refusals import sentence as refused_sentence
 from flexportd.storage.repositories.counters import WebhookRefusal
+from flexportd.storage.repositories.exceptions import ExceptionRow
 from flexportd.storage.repositories.sync import ListState
 from flexportd.storage.transaction import Transaction
 
@@ -34,8 +40,7 @@ NO_KEY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
+class Alert(NamedTuple):
     """One condition that needs a person; `badge` is its short form for the banner."""
 
     badge: str
@@ -50,15 +55,11 @@ class RuntimeStatus:
     """What the running daemon reports. `flexport` is the state of the client; None where no API key is configured."""
 
     flexport: Mapping[str, Any] | None
-    reasons: Sequence[str] = ()
-    """Why the daemon is not ready."""
+    reasons: Sequence[str] = ()  # why the daemon is not ready
     failing_jobs: Sequence[str] = ()
-    refusals: Sequence[WebhookRefusal] = ()
-    """All refused webhooks, the most recent first."""
-    fault: str | None = None
-    """Why the database is not writable."""
-    is_paused: bool = False
-    """Whether the queue is paused."""
+    refusals: Sequence[WebhookRefusal] = ()  # all refused webhooks, the most recent first
+    fault: str | None = None  # why the database is not writable
+    is_paused: bool = False  # whether the queue is paused
     display: DisplaySettings = field(default_factory=DisplaySettings)
     resources: Iterable[ResourceType] = ()
 
@@ -76,21 +77,17 @@ class RuntimeStatus:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class StoredStatus:
+class StoredStatus(NamedTuple):
     """What the database says for every page."""
 
     health: outages.DeliveryHealth
     pending_removals: Mapping[str, tuple[int, str]]
     lists: Mapping[str, ListState]
-    exceptions: Sequence[tuple[str, str, int]] = ()
-    """(kind, severity, number of open ones)."""
-    failed: int = 0
-    """The number of dead letters, counted up to COUNT_LIMIT."""
+    exceptions: Sequence[tuple[str, str, int]] = ()  # (kind, severity, number of open ones)
+    failed: int = 0  # the number of dead letters, counted up to COUNT_LIMIT
 
 
-@dataclass(frozen=True, slots=True)
-class PageContext:
+class PageContext(NamedTuple):
     """What every view gets beside the data of its page. `forecast` of the next full sync is None without an API key."""
 
     view: ViewContext
@@ -153,12 +150,6 @@ def banner(active: Sequence[Alert]) -> SimpleNamespace | None:
     )
 
 
-def newest_data_time(lists: Mapping[str, ListState]) -> str | None:
-    """When a list or its changes were last read; None before the first time."""
-    times = [at for state in lists.values() for at in (state.complete_at, state.incremental_since) if at]
-    return max(times, key=parse, default=None)
-
-
 def _refused_alerts(runtime: RuntimeStatus, stored: StoredStatus, view: ViewContext) -> list[Alert]:
     """Recently refused webhooks. A missing secret has an alert of its own."""
     refusals = current_refusals(runtime.refusals, stored.health.signals.last_webhook_at, view.now)
@@ -172,7 +163,10 @@ def _refused_alerts(runtime: RuntimeStatus, stored: StoredStatus, view: ViewCont
 def _flexport_alerts(state: Mapping[str, Any], stored: StoredStatus | None, view: ViewContext) -> list[Alert]:
     active = []
     auth, breaker = state["auth"], state["breaker"]
-    newest = newest_data_time(stored.lists) if stored else None
+    read = [
+        at for one in (stored.lists if stored else {}).values() for at in (one.complete_at, one.incremental_since) if at
+    ]
+    newest = max(read, key=parse, default=None)
     age = view.ago(newest)
     old = f" Data was last read from Flexport {age.words}." if age else ""
     if auth["authorised"] is False:
@@ -203,6 +197,66 @@ def _stored_alerts(stored: StoredStatus, *, is_reachable: bool) -> list[Alert]:
         badge = _DELIVERY_BADGES.get(health.verdict, "Gap detection limited")
         active.append(Alert(badge, sentence(health.sentence), "warn", "/gaps", "Gaps"))
     if stored.pending_removals:
-        words = missing_objects_text({name: number for name, (number, _) in stored.pending_removals.items()})
+        words = missing_objects_text(stored.pending_removals)
         active.append(Alert("Review needed", words, "warn", "/sync#held", "Review"))
     return active
+
+
+_LONGEST = 240  # characters of a sentence
+
+_TONES: Mapping[str, Literal["bad", "warn", "plain"]] = {"critical": "bad", "warning": "warn", "notice": "plain"}
+
+Counts = Sequence[tuple[str, str, int]]
+"""(kind, severity, number of open ones)."""
+
+
+def by_severity(counts: Counts) -> dict[str, int]:
+    """The number of open exceptions of each severity."""
+    return {severity: sum(number for _, each, number in counts if each == severity) for severity in SEVERITIES}
+
+
+def count_open(counts: Counts) -> tuple[int, bool, str]:
+    """The number of open exceptions, whether any is critical, and a summary: `2 critical, 1 warning`."""
+    numbers = by_severity(counts)
+    words = [
+        f"{number:,} critical" if severity == "critical" else count(number, severity)
+        for severity, number in numbers.items()
+        if number
+    ]
+    return sum(numbers.values()), bool(numbers["critical"]), ", ".join(words) or "No open exceptions"
+
+
+def shipment_names(tx: Transaction, shipments: set[int]) -> dict[int, str | None]:
+    """The names of these shipments, as far as they are stored here."""
+    return {int(key): record.fields["name"] for key, record in tx.resources.load(TABLE, sorted(shipments)).items()}
+
+
+def exception_list_row(row: ExceptionRow, names: Mapping[int, str | None], view: ViewContext) -> SimpleNamespace:
+    """One exception; `names` are those of the shipments that have a page."""
+    number = row.shipment_id
+    path, page_url = quote(row.resource.replace("_", "-"), safe=""), f"/exceptions/{row.id}"
+    url = f"/{path}/{quote(row.resource_id, safe='')}" if len(row.resource_id) <= MAX_ID_LENGTH else page_url
+    name = f"FLEX-{number}" if number is not None else str(row.evidence.get("name") or row.resource_id)
+    words = text(f"{exception_sentence(row.kind, row.evidence, lambda stored: _day(stored, view))}.", _LONGEST)
+    return SimpleNamespace(
+        title=escape_control(title(row.kind), 60),
+        tone=_TONES.get(row.severity, "plain"),
+        sentence=words or Text(""),
+        opened=view.ago(row.since),
+        name=text(name, 60) or Text(row.resource),
+        label=text(names.get(number), 80) if number is not None else None,
+        url=f"/shipments/{number}" if number is not None and number in names else url,
+        page_url=page_url,
+    )
+
+
+def _day(stored: str | None, view: ViewContext) -> str:
+    day = view.calendar_day(stored)
+    return "an unknown date" if day is None else day.text
+
+
+def object_exceptions(rows: Sequence[ExceptionRow], view: ViewContext) -> tuple[SimpleNamespace, ...]:
+    """The exceptions of one object, the most severe first."""
+    order: dict[str, int] = {severity: place for place, severity in enumerate(SEVERITIES)}
+    ranked = sorted(rows, key=lambda row: (order.get(row.severity, 9), row.since, row.id))
+    return tuple(exception_list_row(row, {}, view) for row in ranked)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from flexportd.clock import zone_of
 from flexportd.core.labels import format_day, format_offset, is_day_only
@@ -15,8 +15,7 @@ _LONGEST_ZONE = 64  # characters of a name
 Tone = Literal["good", "warn", "bad", "plain"]
 
 
-@dataclass(frozen=True, slots=True)
-class DateText:
+class DateText(NamedTuple):
     """A moment: its day, its day and time (where a time is known), and the machine-readable form."""
 
     day: str
@@ -24,24 +23,21 @@ class DateText:
     iso: str
 
 
-@dataclass(frozen=True, slots=True)
-class RelativeTime:
+class RelativeTime(NamedTuple):
     """A moment relative to now: `12 minutes ago`, `in 2 hours`."""
 
     when: DateText
     words: str
 
 
-@dataclass(frozen=True, slots=True)
-class Delay:
+class Delay(NamedTuple):
     """The deviation of a date from its plan."""
 
     text: str
     tone: Tone
 
 
-@dataclass(frozen=True, slots=True)
-class DateCell:
+class DateCell(NamedTuple):
     """A planned and actual date in a table: the actual one where it is known; `plan` where the two differ."""
 
     when: DateText
@@ -63,10 +59,7 @@ class ViewContext:
         return _in_zone(self.now, self.zone).date()
 
     def moment(self, text: str | None, place_zone: str | None = None) -> DateText | None:
-        """A time of the transport, in the zone of its place.
-
-        A time that stands for a day without a time stays the day as it was written.
-        """
+        """A time of the transport in the zone of its place; a day without a time stays as it was written."""
         if not text:
             return None
         parsed = _parse(text)
@@ -91,32 +84,31 @@ class ViewContext:
 
     def instant(self, text: str | None) -> DateText | None:
         """A time of a system (ours or Flexport's), in the dashboard's zone."""
-        parsed = _parse(text) if text else None
-        if parsed is None or text is None:
-            return None
-        return self._when(_in_zone(parsed, self.zone), text)
+        parsed = _parse(text)
+        return None if parsed is None else self._when(_in_zone(parsed, self.zone), text)
 
-    def _when(self, local: datetime, text: str) -> DateText:
+    def _when(self, local: datetime, text: str | None) -> DateText:
         day = self._day(local)
-        return DateText(day, f"{day} {local:%H:%M} {_offset(local)}", text)
+        return DateText(day, f"{day} {local:%H:%M} {_offset(local)}", text or "")
 
     def _day(self, day: date) -> str:
         """`20 Nov`; of a datetime, its own day."""
-        own = day.date() if isinstance(day, datetime) else day
-        return format_day(own, self.today)
+        return format_day(day.date() if isinstance(day, datetime) else day, self.today)
 
     def ago(self, text: str | None) -> RelativeTime | None:
         """A past time, with its age."""
-        parsed = _parse(text) if text else None
-        if parsed is None or text is None:
+        parsed = _parse(text)
+        if parsed is None:
             return None
         when = self._when(_in_zone(parsed, self.zone), text)
-        return RelativeTime(when, ago_words((self.now - parsed) / timedelta(seconds=1)))
+        seconds = (self.now - parsed) / timedelta(seconds=1)
+        # As in live.js.
+        return RelativeTime(when, "just now" if seconds < _NOW_SECONDS else f"{_span_words(seconds)} ago")
 
     def until(self, text: str | None) -> RelativeTime | None:
         """A future time, with the time until then."""
-        parsed = _parse(text) if text else None
-        if parsed is None or text is None:
+        parsed = _parse(text)
+        if parsed is None:
             return None
         seconds = (parsed - self.now) / timedelta(seconds=1)
         when = self._when(_in_zone(parsed, self.zone), text)
@@ -124,16 +116,16 @@ class ViewContext:
 
     def between(self, start: str | None, end: str | None) -> float | None:
         """Seconds from one time to a later one, never below zero; None where either is not known."""
-        before, after = (_parse(text) if text else None for text in (start, end))
+        before, after = _parse(start), _parse(end)
         return None if before is None or after is None else max(0.0, (after - before) / timedelta(seconds=1))
 
     def clock_time(self, text: str | None) -> str | None:
         """`14:02`, with its day unless that is today."""
-        parsed = _parse(text) if text else None
+        parsed = _parse(text)
         if parsed is None:
             return None
-        local, today = _in_zone(parsed, self.zone), _in_zone(self.now, self.zone).date()
-        return f"{local:%H:%M}" if local.date() == today else f"{format_day(local.date(), today)} {local:%H:%M}"
+        local = _in_zone(parsed, self.zone)
+        return f"{local:%H:%M}" if local.date() == self.today else f"{self._day(local)} {local:%H:%M}"
 
     def days_past(self, moment: str) -> int | None:
         """The calendar days since the date of a moment, at its place; negative for the future."""
@@ -156,10 +148,7 @@ class ViewContext:
     def cell(
         self, fields: Mapping[str, Any], name: str, *, zone: str | None = None, is_past: bool = False
     ) -> DateCell | None:
-        """`estimated_` and `actual_` of a date, in the zone of its place.
-
-        `is_past`: it must have happened, reported or not, so that a plan is not called overdue.
-        """
+        """`estimated_` and `actual_` of a date. `is_past`: it has happened, reported or not: not overdue."""
         planned, actual = fields[f"estimated_{name}"], fields[f"actual_{name}"]
         when = self.moment(actual or planned, zone)
         if when is None:
@@ -174,11 +163,6 @@ class ViewContext:
         if days is None or days > 0:
             return None
         return "today" if days == 0 else "tomorrow" if days == -1 else f"in {-days} days"
-
-
-def ago_words(seconds: float) -> str:
-    """`just now`, `12 minutes ago`, `3 days ago`, as in live.js."""
-    return "just now" if seconds < _NOW_SECONDS else f"{_span_words(seconds)} ago"
 
 
 def _span_words(seconds: float) -> str:
@@ -210,9 +194,9 @@ def _in_zone(moment: datetime, zone: tzinfo) -> datetime:
         return moment
 
 
-def _parse(text: str) -> datetime | None:
+def _parse(text: str | None) -> datetime | None:
     try:
-        parsed = datetime.fromisoformat(text)
+        parsed = datetime.fromisoformat(text or "")
     except ValueError:
         return None
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
@@ -226,7 +210,7 @@ def days_between(old: str, new: str) -> int | None:
 
 def percent_elapsed(start: str | None, end: str | None, now: datetime) -> int:
     """The elapsed part of a span, in steps of 5 percent from 5 to 95; 50 where the span is not known."""
-    before, after = (_parse(text) if text else None for text in (start, end))
+    before, after = _parse(start), _parse(end)
     if before is None or after is None or after - before <= timedelta(0):
         return 50
     return min(95, max(5, round((now - before) / (after - before) * 20) * 5))

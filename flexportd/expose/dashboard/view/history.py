@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+from operator import itemgetter
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,22 +23,6 @@ from flexportd.expose.dashboard.view.labels import (
 OVERVIEW_FIELDS = (
     "id", "status", "estimated_departure", "actual_departure", "estimated_arrival", "actual_arrival",
     "actual_delivered_in_full",
-)  # fmt: skip
-
-# Fields whose changes are shown by another field.
-_HIDDEN_FIELDS = frozenset(
-    (
-        "origin_code", "destination_code", "port_of_loading_code", "port_of_unloading_code", "origin_ref",
-        "destination_ref", "origin_timezone", "destination_timezone", "origin_tags", "destination_tags",
-        "port_of_loading", "port_of_unloading", "shipment_id", "container_id", "leg_id",
-        "container_number_valid", "container_iso_type", "vessel_imo_valid", "flight_number", "origin_country_code",
-        "destination_country_code", "port_of_loading_timezone", "port_of_unloading_timezone", "inland_ramp_code",
-        "inland_ramp_timezone", "place_of_delivery_code", "place_of_delivery_timezone", "terminal_code",
-        "terminal_timezone", "origin_kinds", "destination_kinds", "place_of_delivery",
-        "estimated_place_of_delivery_arrival", "actual_place_of_delivery_arrival", "scac", "vessel_imo", "airline",
-        "airline_code", "airline_icao", "origin_iata", "origin_city", "origin_state", "origin_country",
-        "destination_iata", "destination_city", "destination_state", "destination_country",
-    )
 )  # fmt: skip
 
 _TIMES = ("created", "updated", "last_updated", "issued", "voided", "uploaded", "archived", "deleted", "removed")
@@ -101,9 +86,13 @@ def change_groups(
     resource: str = "shipments",
 ) -> tuple[SimpleNamespace, ...]:
     """The history of an object of this resource, grouped by event; `rows` are changes with subjects, newest first."""
-    shown = [(row, subject) for row, subject in rows if _is_shown(row, resource)]
-    groups = []
-    for (event_id, _, source), group in groupby(shown, key=lambda pair: _group_key(pair[0])):
+    shown = [
+        (row, subject)
+        for row, subject in rows
+        if row["field"] not in LABELS.hidden_changes and (row["field"] != "id" or row["resource"] == resource)
+    ]
+    groups, cause = [], itemgetter("event_id", "changed_at", "source")
+    for (event_id, _, source), group in groupby(shown, key=lambda pair: cause(pair[0])):
         pairs = list(group)
         title = event_title(types[event_id]) if event_id in types else f"Source: {SOURCES.get(source, source)}"
         url = event_url(event_id) if event_id in types else None
@@ -121,23 +110,14 @@ def _at(row: Mapping[str, Any], view: ViewContext) -> DateText | None:
     return view.instant(row["changed_at"] if row["as_of"] < _UNDATED else row["as_of"])
 
 
-def _group_key(row: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-    return row["event_id"], row["changed_at"], row["source"]
-
-
-def _is_shown(row: Mapping[str, Any], resource: str) -> bool:
-    return row["field"] not in _HIDDEN_FIELDS and (row["field"] != "id" or row["resource"] == resource)
-
-
 def _is_date(field: str) -> bool:
     return field.startswith(_DATES) or field in _MORE_DATES
 
 
 def _date_move(field: str, old: Any, new: Any) -> tuple[str | None, Tone]:
     """The shift of a date: later is bad, earlier is good."""
-    if not (_is_date(field) and isinstance(old, str) and isinstance(new, str)):
-        return None, "plain"
-    days = days_between(old, new)
+    is_move = _is_date(field) and isinstance(old, str) and isinstance(new, str)
+    days = days_between(old, new) if is_move else None
     if not days:
         return None, "plain"
     return f"{count(abs(days), 'day')} {'later' if days > 0 else 'earlier'}", "warn" if days > 0 else "good"
@@ -146,19 +126,11 @@ def _date_move(field: str, old: Any, new: Any) -> tuple[str | None, Tone]:
 def _value(field: str, stored: str | None, value: Any, view: ViewContext) -> Text | None:
     if value is None:
         return None
-    words: str | None
-    if _is_date(field) and isinstance(value, str):
-        when = view.moment(value)
-        words = when.text if when else None
-    elif field.endswith("_date") and isinstance(value, str):
-        when = view.calendar_day(value)
-        words = when.text if when else None
-    elif field.endswith("_at") and isinstance(value, str):
-        when = view.instant(value)
-        words = when.text if when else value
-    else:
-        words = _plain(field, stored, value)
-    return text(words)
+    if isinstance(value, str) and (_is_date(field) or field.endswith(("_date", "_at"))):
+        read = view.moment if _is_date(field) else view.calendar_day if field.endswith("_date") else view.instant
+        when = read(value)
+        return text(when.text if when else value)
+    return text(_plain(field, stored, value))
 
 
 def _plain(field: str, stored: str | None, value: Any) -> str | None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import msgspec.toml
@@ -50,8 +50,7 @@ class Mode:
     icon: str
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceText:
+class PlaceText(NamedTuple):
     """A place with its UN/LOCODE."""
 
     name: Text
@@ -84,6 +83,12 @@ class LabelTables(msgspec.Struct):
     job_outcomes: dict[str, Badge]
     call_purposes: dict[str, str]
     drift_kinds: dict[str, str]
+    hidden_fields: frozenset[str]
+    hidden_changes: frozenset[str]
+    error_titles: dict[int, str]  # by status, as the others
+    error_advice: dict[int, str]
+    link_error_titles: dict[int, str]
+    link_error_advice: dict[int, str]
 
 
 LABELS = msgspec.toml.decode((files(__package__) / "labels.toml").read_bytes(), type=LabelTables)
@@ -132,10 +137,7 @@ def item_state(value: str | None) -> Badge | None:
 
 
 def enum_text(field: str, value: str) -> str:
-    """The label of an enumerated value: of a status, mode or type, else the value made readable.
-
-    Other fields keep their text: a SKU or a name may look like an enumerated value.
-    """
+    """The label of a status, mode or type, else the value made readable. Text that only looks like one stays."""
     label = _ENUM_TEXTS[field](value) if field in _ENUM_TEXTS else None
     if label is not None:
         return label
@@ -221,13 +223,13 @@ def join_words(words: Sequence[str], most: int = 3) -> str:
     return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part) if words else ""
 
 
-def missing_objects_text(numbers: Mapping[str, int]) -> str:
+def missing_objects_text(pending: Mapping[str, tuple[int, str]]) -> str:
     """`17 legs and 11 shipments are missing from Flexport's lists.`, by resource."""
     parts = []
-    for name, number in sorted(numbers.items()):
+    for name, (number, _) in sorted(pending.items()):
         noun = name.replace("_", " ")
         parts.append(f"{number:,} {noun.removesuffix('s') if number == 1 else noun}")
-    verb = "is" if sum(numbers.values()) == 1 else "are"
+    verb = "is" if sum(number for number, _ in pending.values()) == 1 else "are"
     return f"{join_words(parts)} {verb} missing from Flexport's lists."
 
 

@@ -2,9 +2,8 @@
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from aiohttp import web
@@ -32,8 +31,7 @@ Links = Mapping[str, tuple[Text, ...]]
 """Field -> the names of the objects that it refers to, with links."""
 
 
-@dataclass(frozen=True, slots=True)
-class RelatedData:
+class RelatedData(NamedTuple):
     """The same as stored; one row more than is shown if there are more."""
 
     domain: ResourceType
@@ -77,9 +75,6 @@ def removed_mark(removed_at: str | None, view: ViewContext) -> str | None:
     return f"Deleted at Flexport on {at.day}" if at else None
 
 
-# --- changes ---
-
-
 def changes_of(
     request: web.Request, tx: Transaction, domain: ResourceType, record: Record, most: int
 ) -> list[dict[str, Any]]:
@@ -92,9 +87,6 @@ def event_types(request: web.Request, tx: Transaction, ids: Iterable[str | None]
     """The types of these events, as far as they are stored and visible to the caller."""
     events = [event for event_id in ids if event_id and (event := tx.events.by_id(event_id)) is not None]
     return {event["id"]: event["type"] for event in authorization.visible_events(request, events)}
-
-
-# --- what an object refers to ---
 
 
 def links(request: web.Request, tx: Transaction, registry: Registry, record: Record) -> Links:
@@ -138,9 +130,6 @@ def event_links(tx: Transaction, registry: Registry, row: Mapping[str, Any]) -> 
     return links
 
 
-# --- what belongs to an object ---
-
-
 def read(
     request: web.Request,
     tx: Transaction,
@@ -166,14 +155,17 @@ def read(
 
 def related_groups(groups: Iterable[RelatedData], owner: Key, view: ViewContext) -> tuple[SimpleNamespace, ...]:
     """The same for the template."""
-    return tuple(_related_group(group, owner, view) for group in groups)
-
-
-def _related_group(data: RelatedData, owner: Key, view: ViewContext) -> SimpleNamespace:
-    domain = data.domain
-    more = f"/{domain.route}?{data.filter}={quote(str(owner), safe='')}" if len(data.rows) > MOST else None
-    rows = tuple(row(domain, fields, view) for fields in data.rows[:MOST])
-    return SimpleNamespace(kind=domain.route, title=heading(domain), rows=rows, all_url=more)
+    return tuple(
+        SimpleNamespace(
+            kind=data.domain.route,
+            title=heading(data.domain),
+            rows=tuple(row(data.domain, fields, view) for fields in data.rows[:MOST]),
+            all_url=f"/{data.domain.route}?{data.filter}={quote(str(owner), safe='')}"
+            if len(data.rows) > MOST
+            else None,
+        )
+        for data in groups
+    )
 
 
 def heading(domain: ResourceType) -> str:

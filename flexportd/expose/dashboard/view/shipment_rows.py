@@ -33,10 +33,7 @@ _DEPARTED = ARRIVED.union(STAGES[2].statuses)
 
 
 def shipment_row(fields: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
-    """One row of a list of shipments; `port` is that of loading, where the departure is from.
-
-    `journey` is one line about the arrivals at the port of unloading, the inland ramp and the destination.
-    """
+    """One row of a list of shipments; `port` is that of loading, `journey` one line about the arrivals."""
     mark = "Deleted at Flexport" if fields["removed_at"] else "Archived" if fields["archived_at"] else None
     return SimpleNamespace(
         id=fields["id"],
@@ -77,10 +74,7 @@ _ALWAYS = ("departure", "arrival")
 
 
 def stop_rows(fields: Mapping[str, Any], view: ViewContext) -> tuple[SimpleNamespace, ...]:
-    """The stops of a shipment that have a date; departure and arrival always.
-
-    The place of delivery is left out where it is the inland ramp or the port of unloading.
-    """
+    """The stops that have a date, departure and arrival always; the place of delivery only if it is another place."""
     rows = []
     for name, title, where in _STOPS:
         if f"actual_{name}" not in fields:
@@ -94,10 +88,7 @@ def stop_rows(fields: Mapping[str, Any], view: ViewContext) -> tuple[SimpleNames
 
 
 def leg_rows(legs: Iterable[Mapping[str, Any]], view: ViewContext) -> tuple[SimpleNamespace, ...]:
-    """Legs by their fields, in order of travel; a plan before the departure of a later leg is not overdue.
-
-    A leg with an `id` is linked to its page.
-    """
+    """Legs in order of travel, linked by `id`; a plan before the departure of a later leg is not overdue."""
     ordered = list(legs)
     last = max((index for index, leg in enumerate(ordered) if leg["actual_departure"]), default=-1)
     return tuple(_leg(leg, view, is_past=index < last) for index, leg in enumerate(ordered[:MOST]))
@@ -175,13 +166,7 @@ def free_time(last_free_day: str | None, view: ViewContext) -> Delay | None:
 
 # --- the timeline: planned and actual times, with place and delay ---
 
-_STATES = {
-    "done": "actual",
-    "overdue": "planned",
-    "planned": "planned",
-    "unreported": "planned; actual not reported",
-    "past": "planned",
-}
+_KINDS = {"done": "actual", "unreported": "planned; actual not reported"}
 
 
 def timeline_rows(entries: Iterable[TimelinePoint], view: ViewContext) -> tuple[SimpleNamespace, ...]:
@@ -215,7 +200,7 @@ def _point(entry: TimelinePoint, state: str, view: ViewContext, *, is_first_ahea
     return SimpleNamespace(
         title=text(entry.title, 60) or Text("Milestone"),
         state=state,
-        kind=_STATES[state],
+        kind=_KINDS.get(state, "planned"),
         group=entry.group,
         when=when,
         plan=plan if plan and plan.text != when.text else None,
@@ -241,10 +226,7 @@ _LegGroup = tuple[Mapping[str, Any], str]
 
 
 def route_bar(legs: Sequence[Mapping[str, Any]], view: ViewContext) -> SimpleNamespace | None:
-    """The route of these legs, by their fields in order of travel; None without legs.
-
-    Positions are percent of the width: `reached` is that of the cargo. `words` is the text for screen readers.
-    """
+    """The route of these legs in order of travel: positions in percent of the width, `words` for screen readers."""
     if not legs:
         return None
     groups, first = _leg_groups(legs), legs[0]

@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from flexportd.core.resources.money import amount, minor_units
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
 from flexportd.expose.dashboard.view.history import field_words
 from flexportd.expose.dashboard.view.labels import (
+    LABELS,
     Text,
     and_more,
     enum_text,
@@ -32,17 +32,10 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 _FIRST = ("line", "line_number", "id", "type", "sku", "name", "product", "description")  # columns
 _KEEP_IS_PREFIX = ("is_lcl", "is_ftl")
-_HIDDEN = frozenset(
-    (
-        "origin_timezone", "destination_timezone", "terminal_timezone", "origin_tags", "destination_tags",
-        "origin_kinds", "destination_kinds", "metadata", "shipment_id",
-    )
-)  # fmt: skip
 _SHOWN_IF_FALSE = frozenset(("container_number_valid", "vessel_imo_valid"))  # flags for wrong numbers
 
 
-@dataclass(frozen=True, slots=True)
-class NamedValues:
+class NamedValues(NamedTuple):
     """A name and its values."""
 
     name: str
@@ -106,9 +99,6 @@ def _time(value: str, view: ViewContext) -> str:
     return when.text if when else value
 
 
-# --- fields ---
-
-
 def facts(
     fields: Mapping[str, Any],
     declared: Sequence[Field],
@@ -119,7 +109,11 @@ def facts(
     """The fields that have a value, in their order; `links` are references to other objects."""
     rows = []
     for field in declared:
-        if field.name in _HIDDEN or field.name in leave_out or fields.get(field.name) in (None, "", "[]", "{}"):
+        if (
+            field.name in LABELS.hidden_fields
+            or field.name in leave_out
+            or fields.get(field.name) in (None, "", "[]", "{}")
+        ):
             continue
         if field.name in _SHOWN_IF_FALSE and fields[field.name]:
             continue
@@ -203,9 +197,6 @@ def time_text(at: str | None, view: ViewContext) -> Text | None:
 def evidence_values(evidence: Mapping[str, Any], view: ViewContext) -> list[NamedValues]:
     """The evidence of an exception."""
     return [NamedValues(member.name.replace("_", " ").capitalize(), member.values) for member in pairs(evidence, view)]
-
-
-# --- lists of objects ---
 
 
 def nested_tables(
