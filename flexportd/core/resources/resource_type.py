@@ -1,6 +1,7 @@
 """Resource types: everything the rest of the daemon needs to know about one Flexport resource, as data."""
 
 import functools
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -21,8 +22,12 @@ MAX_ID_LENGTH = 200  # characters
 _TEXTS = (wire_types.Text, wire_types.Word, wire_types.Moment, wire_types.Day)  # wire types that are texts in JSON
 
 
+# A wire field feeds the fields of its name, without this suffix, and with one of these parts.
+_SUFFIX = re.compile("_(address|date|entity)$")
+_PARTS = ("", "_id", "_ref", "_code", "_amount", "_currency")
+
+
 def _no_timestamp(_: Any) -> str | None:
-    """For resources without a timestamp."""
     return None
 
 
@@ -83,7 +88,7 @@ class ResourceType:
     """Wire model -> its own `updated_at` as sent, where the resource has one."""
 
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Wire field -> our fields that it feeds, if not the one of its name. The first is the converted wire field."""
+    """Wire field -> our fields that it feeds, if its name does not show them. The first is the converted wire field."""
 
     is_parsed_by_field: bool = False
     """Whether only the changed wire fields of a stored object are parsed and normalised again."""
@@ -124,8 +129,9 @@ class ResourceType:
         """Our fields that a wire field feeds."""
         if known := self.sources.get(wire_field):
             return known
-        given = (wire_field, wire_field.removesuffix("_date"), f"{wire_field}_id")
-        return tuple(name for name in given if name in self.table.names and name not in self.derived)[:1]
+        stem = _SUFFIX.sub("", wire_field)
+        given = dict.fromkeys((wire_field, *(f"{stem}{part}" for part in _PARTS)))
+        return tuple(name for name in given if name in self.table.names and name not in self.derived)
 
     @functools.cached_property
     def wire_fields(self) -> Mapping[str, tuple[str, ...]]:
