@@ -16,8 +16,7 @@ from typing import Any, TypedDict
 import msgspec
 
 from flexportd.clock import parse, stamp
-from flexportd.core.access.keys import CONTROL_CHARACTERS, Principal, parse_expiry
-from flexportd.core.access.signatures import Signer, random_text
+from flexportd.core.access.keys import CONTROL_CHARACTERS, Principal, Signer, parse_expiry, random_text
 from flexportd.core.json_types import document_of
 from flexportd.core.resources import shipments
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError, not_found

@@ -11,7 +11,7 @@ import msgspec
 
 from flexportd.clock import stamp
 from flexportd.core.resources.resource_type import MAX_ID_LENGTH, ResourceType
-from flexportd.core.search.lookup import IDENTIFYING
+from flexportd.core.search.query import IDENTIFYING
 from flexportd.errors import InvalidError
 from flexportd.expose.cursors import MAX_CURSOR
 from flexportd.expose.openapi.enum_values import Vocabulary, not_allowed_message

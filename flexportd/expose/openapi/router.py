@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from multidict import MultiMapping
 
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.core.search.lookup import lookup
+from flexportd.core.search.query import lookup
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError
 from flexportd.expose.context import CANONICAL_PATH, DB, QUERY, READS
 from flexportd.expose.openapi.parameters import parse_object_id

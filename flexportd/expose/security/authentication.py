@@ -13,8 +13,7 @@ from multidict import MultiMapping
 
 from flexportd.clock import Clock, parse, stamp
 from flexportd.core.access import keys
-from flexportd.core.access.keys import UNRESTRICTED, Principal, Scope
-from flexportd.core.access.signatures import Signer
+from flexportd.core.access.keys import UNRESTRICTED, Principal, Scope, Signer
 from flexportd.errors import RefusedError, UnavailableError
 from flexportd.expose.security.rate_limit import FailureLimiter
 from flexportd.storage.database import Database
