@@ -127,9 +127,8 @@ def create(tx: Transaction, wanted: NewKey, by: str, now: datetime) -> tuple[Sto
     at, name = stamp(now), _line("name", wanted.name, MAX_NAME_LENGTH)
     audience = _audience(wanted)
     if audience is not None and wanted.scope != "read":
-        raise InvalidError(
-            f"scope is {wanted.scope}; a key limited to some shipments can only have the scope read", "scope"
-        )
+        why = f"scope is {wanted.scope}; a key limited to some shipments can only have the scope read"
+        raise InvalidError(why, "scope")
     expires_at = None if wanted.expires is None else parse_expiry(wanted.expires, now, _MAX_LIFETIME)
     other = tx.keys.by_name(name, at)
     if other is not None:
@@ -226,9 +225,8 @@ def _values(parameter: str, values: Sequence[str]) -> tuple[str, ...]:
 def _value(parameter: str, value: str) -> str:
     text = value.strip()  # inner spaces stay: names of companies have all sorts of them
     if not 0 < len(text) <= MAX_VALUE_LENGTH or "\0" in text:
-        raise InvalidError(
-            f"{parameter} has {value[:50]!r}; 1 to {MAX_VALUE_LENGTH} characters are required", parameter
-        )
+        why = f"{parameter} has {value[:50]!r}; 1 to {MAX_VALUE_LENGTH} characters are required"
+        raise InvalidError(why, parameter)
     return text
 
 

@@ -128,7 +128,6 @@ def row_document(row: Mapping[str, Any], now: str) -> ShareDocument:
 def _label(text: str | None) -> str | None:
     found = (text or "").strip()
     if len(found) > MAX_LABEL_LENGTH or CONTROL_CHARACTERS.search(found):
-        raise InvalidError(
-            f"label is {found[:50]!r}; one line of at most {MAX_LABEL_LENGTH} characters is required", "label"
-        )
+        why = f"label is {found[:50]!r}; one line of at most {MAX_LABEL_LENGTH} characters is required"
+        raise InvalidError(why, "label")
     return found or None

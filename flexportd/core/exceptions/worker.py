@@ -18,15 +18,6 @@ import structlog
 from flexportd.clock import Clock, parse, stamp
 from flexportd.core.changes.consumer import DATA_ERRORS, ChangeLogConsumer, IdleWait, Step, Subject
 from flexportd.core.evidence import CargoStage
-from flexportd.core.exceptions.billing_rules import evaluate_booking, evaluate_invoice
-from flexportd.core.exceptions.cargo_rules import (
-    customs_hold,
-    empty_return,
-    flexport_reported,
-    free_time,
-    missing_documents,
-)
-from flexportd.core.exceptions.journey_rules import estimate_history, eta_slipped, late_pickup, late_step, silent
 from flexportd.core.exceptions.model import (
     SEVERITY,
     Evaluation,
@@ -37,6 +28,20 @@ from flexportd.core.exceptions.model import (
     ShipmentFacts,
     TimeTriggers,
     is_closed,
+)
+from flexportd.core.exceptions.rules import (
+    customs_hold,
+    empty_return,
+    estimate_history,
+    eta_slipped,
+    evaluate_booking,
+    evaluate_invoice,
+    flexport_reported,
+    free_time,
+    late_pickup,
+    late_step,
+    missing_documents,
+    silent,
 )
 from flexportd.core.resources import bookings, containers, customs, documents, invoices, legs, shipments
 from flexportd.escape import escape_control
@@ -80,17 +85,6 @@ DEPENDS_ON: Mapping[str, frozenset[str] | None] = {
 """By resource: the fields that exceptions depend on; None for every write."""
 
 
-def affected(tx: Transaction, written: Mapping[str, Sequence[Key]], events: Sequence[int]) -> list[Subject]:
-    """The subjects that these objects and events may affect; including the shipment that an object left."""
-    shipments_of: set[int | None] = {*tx.journal.shipments_of(events)}
-    for name, table in _OWNED.items():
-        keys = written[name]
-        shipments_of.update(where.shipment_id for where in tx.resources.object_states(table, keys).values())
-        shipments_of.update(row.shipment_id for row in tx.exceptions.open_of_objects(name, keys))
-    own = [(name, key) for name in TABLES for key in written[name]]
-    return [*own, *(("shipments", number) for number in sorted(filter(None, shipments_of)))]
-
-
 def evaluate(
     tx: Transaction, subjects: Sequence[Subject], rules: ExceptionRules, now: datetime
 ) -> dict[Subject, Evaluation]:
@@ -114,7 +108,6 @@ def evaluate(
 def _evaluators(
     tx: Transaction, keys: Mapping[str, Sequence[Key]], rules: ExceptionRules, now: datetime
 ) -> Iterator[tuple[Subject, Callable[[], Evaluation]]]:
-    """Each of these subjects that exists, and its evaluator."""
     for key, case in _facts_loaders(tx, keys.get("shipments", ())):
         yield ("shipments", key), lambda: evaluate_shipment(case(), rules, now)  # noqa: B023 (called before the next)
     for key, booking in tx.resources.load(bookings.TABLE, keys.get("bookings", ())).items():
@@ -133,8 +126,7 @@ def evaluate_shipment(case: ShipmentFacts, rules: ExceptionRules, now: datetime)
 def open_exceptions(tx: Transaction, subjects: Sequence[Subject], findings: Iterable[Finding]) -> list[ExceptionRow]:
     """The open exceptions of these subjects, and those with the key of a finding."""
     rows: dict[int, ExceptionRow] = {}
-    of = [key for resource, key in subjects if resource == "shipments"]
-    for row in tx.exceptions.of_shipments([int(key) for key in of]):
+    for row in tx.exceptions.of_shipments([int(key) for resource, key in subjects if resource == "shipments"]):
         if row.resource not in ("bookings", "invoices"):
             rows[row.id] = row
     for resource in ("bookings", "invoices"):
@@ -190,16 +182,11 @@ def _load_facts(
     number = int(shipment.id)
     out = any(not box.fields["empty_returned_date"] for box in own["containers"])  # or not known to be returned
     is_live = not is_closed(shipment) or (out and not shipment.removed_at)
+    milestones = tx.exceptions.milestones(number, MAX_MILESTONES) if is_live else []
     case = ShipmentFacts(
-        shipment,
-        own["legs"],
-        own["containers"],
-        own["container_legs"],
-        own["documents"],
-        own["customs_entries"],
-        tx.exceptions.milestones(number, MAX_MILESTONES) if is_live else [],
-        listening_since=listening_since,
-    )
+        shipment, own["legs"], own["containers"], own["container_legs"], own["documents"], own["customs_entries"],
+        milestones, listening_since=listening_since,
+    )  # fmt: skip
     if case.is_closed or not case.has_reached(CargoStage.DEPARTED) or case.has_reached(CargoStage.DISCHARGED):
         return case
     moves = tx.exceptions.date_changes(number)
@@ -324,8 +311,14 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
         return super().read(tx, state, most)
 
     def subjects(self, tx: Transaction, written: Mapping[str, Sequence[Key]], events: Sequence[int]) -> list[Subject]:
-        """The shipments, bookings and invoices whose facts these are."""
-        return affected(tx, written, events)
+        """The shipments, bookings and invoices whose facts these are, and the shipment that an object left."""
+        shipments_of: set[int | None] = {*tx.journal.shipments_of(events)}
+        for name, table in _OWNED.items():
+            keys = written[name]
+            shipments_of.update(where.shipment_id for where in tx.resources.object_states(table, keys).values())
+            shipments_of.update(row.shipment_id for row in tx.exceptions.open_of_objects(name, keys))
+        own = [(name, key) for name in TABLES for key in written[name]]
+        return [*own, *(("shipments", number) for number in sorted(filter(None, shipments_of)))]
 
     def due(self, tx: Transaction) -> Sequence[Subject]:
         """What a date has passed for."""
