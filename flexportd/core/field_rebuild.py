@@ -105,7 +105,6 @@ class FieldRebuild:
             self._refresh_routes(workspace, domain, records)
 
     def _refresh_routes(self, workspace: UnitOfWork, domain: ResourceType, records: Sequence[Record]) -> None:
-        """The routes of these shipments, or of the legs and containers whose shipment is not stored."""
         if domain is shipments.RESOURCE_TYPE:
             owners = {int(record.id) for record in records}
         else:

@@ -134,7 +134,7 @@ def _cargo(cargo: Cargo) -> dict[str, Any]:
     counts = [count for unit in units if (count := _whole_number(unit.count)) is not None]
     return {
         "shipping_units": json_text([found for unit in units if (found := _unit(unit))]),
-        "unit_count": _in_int64(sum(counts)) if counts else None,
+        "unit_count": sum(counts) if counts and abs(sum(counts)) < 2**63 else None,
         "weight": _total(cargo.weight, [(unit.count, unit.weight) for unit in units]),
         "volume": _total(cargo.volume, [(unit.count, unit.volume) for unit in units]),
         "is_dangerous": bool(dangers) if said else None,
@@ -181,10 +181,6 @@ def _json_number(value: Decimal) -> int | float:
 def _whole_number(value: object) -> int | None:
     found = amount(value)
     return int(found) if found is not None and found == found.to_integral_value() else None
-
-
-def _in_int64(value: int) -> int | None:
-    return value if abs(value) < 2**63 else None
 
 
 def derived_values(fields: Mapping[str, Any], _: date) -> dict[str, Any]:

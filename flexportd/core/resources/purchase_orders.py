@@ -102,7 +102,6 @@ def computed_booking_line_fields(line: BookingLineItem) -> Mapping[str, Any]:
 
 
 def _route_fields(found: PurchaseOrder | PurchaseOrderLine) -> dict[str, Any]:
-    """The places of orders and of their lines."""
     return {
         "origin": address_line(found.origin_address),
         **port_of(found.origin_port, "origin_port"),

@@ -31,16 +31,8 @@ def _no_timestamp(_: Any) -> str | None:
     return None
 
 
-def _target_id(reference: wire_types.Reference | None) -> int | None:
-    return reference.target_id if reference else None
-
-
 def _target_text(link: Link | None) -> str | None:
     return link.target_text if link else None
-
-
-def _name_of(party: CompanyEntity | None) -> str | None:
-    return text(party.name) if party else None
 
 
 _CONVERSIONS: Mapping[Any, Callable[[Any], Any]] = {
@@ -51,10 +43,10 @@ _CONVERSIONS: Mapping[Any, Callable[[Any], Any]] = {
     wire_types.Amount: decimal_text,
     Currency: currency,
     **dict.fromkeys((wire_types.Flag | None, wire_types.Whole | None), lambda value: value),
-    **dict.fromkeys((wire_types.Reference | None, Link | None), _target_id),
+    **dict.fromkeys((wire_types.Reference | None, Link | None), lambda link: link.target_id if link else None),
     dict[str, Any] | None: json_text,
     wire_types.Quantity | None: quantity,
-    CompanyEntity | None: _name_of,
+    CompanyEntity | None: lambda party: text(party.name) if party else None,
 }
 """Wire types, each with what makes a field of it."""
 
@@ -121,9 +113,7 @@ class ResourceType:
     @functools.cached_property
     def derived_value_names(self) -> tuple[str, ...]:
         """The names of the derived values, in order."""
-        return (
-            () if self.derived_values is None else tuple(self.derived_values(dict.fromkeys(self.table.names), date.min))
-        )
+        return tuple(self.derived_values(dict.fromkeys(self.table.names), date.min)) if self.derived_values else ()
 
     def fields_from(self, wire_field: str) -> tuple[str, ...]:
         """Our fields that a wire field feeds."""
@@ -147,13 +137,9 @@ class ResourceType:
 
     @functools.cached_property
     def _converted(self) -> Mapping[str, tuple[str, Callable[[Any], Any]]]:
-        """Wire field -> (our field, conversion) of those that need no more."""
         hints, by_name = get_type_hints(self.wire, include_extras=True), {one.name: one for one in self.table.fields}
-        found = {}
-        for name, (ours, *_) in self.wire_fields.items():
-            if (convert := _conversion(by_name[ours], hints[name])) is not None:
-                found[name] = ours, convert
-        return found
+        pairs = ((name, ours, _conversion(by_name[ours], hints[name])) for name, (ours, *_) in self.wire_fields.items())
+        return {name: (ours, convert) for name, ours, convert in pairs if convert is not None}
 
     def normalise(self, model: Any) -> dict[str, Any]:
         """Our fields of a wire model. Pure."""

@@ -138,13 +138,11 @@ def texts(values: Iterable[str | None]) -> str | None:
     return _cached_texts(given) if given else None
 
 
-@functools.lru_cache(maxsize=_CACHE_SIZE)
-def _cached_texts(given: tuple[str | None, ...]) -> str | None:
-    return _texts(given)
-
-
 def _texts(given: tuple[str | None, ...]) -> str | None:
     return json_text(list(dict.fromkeys(cleaned for value in given if (cleaned := text(value)))))
+
+
+_cached_texts = functools.lru_cache(maxsize=_CACHE_SIZE)(_texts)
 
 
 def split_joined(value: str | None) -> list[str]:

@@ -100,7 +100,6 @@ def search(
 
 
 def _merge_groups(groups: list[SearchGroup], others: list[SearchGroup], limit: int) -> list[SearchGroup]:
-    """Merge the groups of two searches, each object once, by its better match."""
     if not groups or not others:
         return groups or others
     by_kind: dict[Kind, list[SearchGroup]] = {}
@@ -248,11 +247,8 @@ class _MultiTermSearch:
             fresh = [unit for unit in self._search.groups_with(ids, term) if unit not in seen]
             seen.update(fresh)
             for start in range(0, len(fresh), _BATCH_SIZE):
-                kept.update(
-                    dict.fromkeys(
-                        self._search.groups_with_all(self._visible(fresh[start : start + _BATCH_SIZE]), others)
-                    )
-                )
+                visible = self._visible(fresh[start : start + _BATCH_SIZE])
+                kept.update(dict.fromkeys(self._search.groups_with_all(visible, others)))
                 if sum(shipment is not None for shipment, _ in kept) > self._limit:
                     self._more = True
                     return True
@@ -268,7 +264,6 @@ class _MultiTermSearch:
         return shipments[: self._limit + 1] + objects[:_MAX_OBJECTS]
 
     def _rarest(self, most: int) -> tuple[Term, list[int]]:
-        """The rarest term, and its newest entries."""
         long = [term for term in self._terms if not is_short(term.folded)]
         found = [(self._newest(term, most), term) for term in long]
         ids, term = min(found, key=lambda one: len(one[0]))
@@ -278,7 +273,6 @@ class _MultiTermSearch:
         return self._search.entries_with(term, most, self._caller.tags, upto)
 
     def _visible(self, units: Sequence[MatchGroup]) -> Sequence[MatchGroup]:
-        """Those that the caller may see."""
         if self._caller.audience is None:
             return units
         ids = [shipment for shipment, _ in units if shipment is not None]
@@ -327,7 +321,6 @@ class _MultiTermSearch:
 
 
 def _objects_with_all_terms(by_term: Sequence[Sequence[IndexHit]]) -> set[int]:
-    """The objects that have all the terms themselves."""
     return set.intersection(*({hit.object for hit in hits} for hits in by_term))
 
 
@@ -343,8 +336,6 @@ def _to_hit(hit: IndexHit, sought: str) -> SearchHit:
 
 
 class _TextSearch:
-    """One search for one text."""
-
     def __init__(self, caller: _Search, sought: str) -> None:
         self._caller = caller
         self._sought = sought
@@ -383,7 +374,6 @@ class _TextSearch:
             left = [kind for kind in left if kind <= ids[-1] >> KIND_BITS and self._needs_more(kind)]
 
     def _needs_more(self, kind: int) -> bool:
-        """Whether more of a kind is needed, and not too many entries were read."""
         return self._objects(kind) <= self._limit and self._seen[kind] < _MAX_ENTRIES
 
     def _newest(self, sought: SearchTerm, ids: tuple[int, int], limit: int) -> list[int]:

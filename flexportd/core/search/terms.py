@@ -129,7 +129,6 @@ def _label(tokens: Sequence[str], start: int) -> tuple[str, int]:
 
 
 def _labelled(label: str, spelt: Sequence[str], folded: str) -> QueryWord:
-    """A word after a label, which consists of these tokens."""
     if label == _FLEX:
         return QueryWord(_FLEX + folded.removeprefix(_FLEX))
     return QueryWord(folded, LABELS[label], "".join(spelt) + folded)
