@@ -31,7 +31,6 @@ from flexportd.storage.database import Database
 from flexportd.storage.readers import FOR_OPERATOR
 from flexportd.storage.repositories.counters import WebhookRefusal
 from flexportd.storage.repositories.events import ReceivedEvent
-from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -91,13 +90,9 @@ class WebhookRefusalLog:
         """Write the changed counts; those that the disk refuses are written the next time."""
         reasons, self._unwritten = self._unwritten, set()
         rows = [self._by_reason[reason] for reason in reasons]
-
-        def work(tx: Transaction) -> None:
-            tx.webhook_refusals.put(rows)
-
         if rows:
             try:
-                await self._db.write(work)
+                await self._db.write(lambda tx: tx.webhook_refusals.put(rows))
             except UnavailableError:
                 self._unwritten |= reasons
 
@@ -264,9 +259,8 @@ class WebhookReceiver:
             raise RefusedError(401, "signature-missing", f"The delivery has no {SHA256_HEADER} header.")
         length = request.content_length
         if length is not None and length > rules.max_body:
-            raise RefusedError(
-                413, "content-too-large", f"The body has {length} bytes; at most {rules.max_body} are allowed."
-            )
+            why = f"The body has {length} bytes; at most {rules.max_body} are allowed."
+            raise RefusedError(413, "content-too-large", why)
         check = rules.verifier.begin(headers)
         self._check_signature(check)
         pieces = await reservation.read(request, rules.max_body, check.update)
@@ -283,27 +277,24 @@ class WebhookReceiver:
                 raise RefusedError(415, "unsupported-media-type", "The body must be application/json.")
         coding = headers.get(hdrs.CONTENT_ENCODING)
         if coding is not None and coding.strip().lower() not in ("", "identity"):
-            raise RefusedError(
-                415, "unsupported-media-type", "The body must not be compressed: the signature is over its bytes."
-            )
+            why = "The body must not be compressed: the signature is over its bytes."
+            raise RefusedError(415, "unsupported-media-type", why)
 
     def _check_signature(self, check: SignatureCheck) -> None:
         """Refuse what does not depend on the body."""
         if not self.rules.has_secrets:
             raise RefusedError(401, "webhook-secret-missing", "No webhook secret is configured: [webhook] secrets.")
         if check.problem == "sha1_only":
-            raise RefusedError(
-                401, "sha1-signature", f"The delivery has only {SHA1_HEADER} (SHA-1): see [webhook] allow_sha1."
-            )
+            why = f"The delivery has only {SHA1_HEADER} (SHA-1): see [webhook] allow_sha1."
+            raise RefusedError(401, "sha1-signature", why)
         if check.problem is not None:
             raise RefusedError(401, "signature-invalid", "The signature is not a valid hexadecimal digest.")
 
     def _check_room(self) -> None:
         waiting = self._queue.waiting(EVENT)
         if waiting >= self.rules.max_pending:
-            raise RefusedError(
-                503, "overloaded", f"{waiting} events are waiting; no more are accepted.", retry_after=30
-            )
+            why = f"{waiting} events are waiting; no more are accepted."
+            raise RefusedError(503, "overloaded", why, retry_after=30)
 
     async def _store(self, request: web.Request, body: bytes) -> web.StreamResponse:
         """Store the events of a delivery; what is not an event becomes a dead letter."""
@@ -363,7 +354,6 @@ class PendingDelivery:
 
 
 async def _heads(body: bytes) -> list[Head]:
-    """The events in a body, as `read_heads`."""
     if len(body) <= THREAD_THRESHOLD:
         with contextlib.suppress(MalformedError):
             return parse_heads(body)
