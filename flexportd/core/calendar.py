@@ -81,10 +81,15 @@ def page(tx: Transaction, kind: Kind, asked: PageRequest) -> tuple[list[Calendar
     entries = []
     for row in shown:
         shipment = shipments_by_id.get(row["shipment_id"]) if shipments_by_id else None
-        entry = _entry(kind, row, shipment, loads.get(row["id"]))
-        if entry is None or row["id"] in gone or not _is_between(entry.day, asked):
+        if kind == "free_time":
+            entry = free_time(row, shipment)
+        elif kind == "appointments":
+            entry = appointment(row, shipment, loads.get(row["id"]))
+        else:
+            entry = invoice_due(row) if kind == "invoices" else arrival(row, kind)
+        if entry is None or row["id"] in gone or (shipment is not None and shipment.removed_at is not None):
             continue
-        if shipment is None or shipment.removed_at is None:
+        if asked.filters["from"][0] <= entry.day.isoformat() < asked.filters["before"][0]:
             entries.append(entry)
     last = shown[-1] if len(rows) > len(shown) else None
     return entries, None if last is None else (last[LIST_QUERIES[kind].sorts["at"]], last["id"])
@@ -99,12 +104,7 @@ def _widen(asked: PageRequest) -> PageRequest:
     )
 
 
-def _is_between(day: date, asked: PageRequest) -> bool:
-    return str(asked.filters["from"][0]) <= day.isoformat() < str(asked.filters["before"][0])
-
-
 def _left_terminal(tx: Transaction, owners: Iterable[int]) -> set[int]:
-    """The containers of these shipments that have left their terminals, by any evidence."""
     numbers, found = list(dict.fromkeys(owners)), set[int]()
     of_shipments = tx.resources.load(shipments.TABLE, numbers)
     of_legs, boxes, on_legs = (
@@ -120,15 +120,12 @@ def _left_terminal(tx: Transaction, owners: Iterable[int]) -> set[int]:
 
 def closest(entries: Iterable[CalendarEntry], today: date, most: int) -> list[CalendarEntry]:
     """At most so many entries, each once, in order: future entries before past ones, the nearest of both."""
-    found = sorted({entry.key: entry for entry in entries}.values(), key=_order)
+    unique = {entry.key: entry for entry in entries}
+    found = sorted(unique.values(), key=lambda entry: (entry.day, entry.at.isoformat(), entry.key))
     past = [entry for entry in found if entry.day < today]
     ahead = [entry for entry in found if entry.day >= today][:most]
     room = most - len(ahead)
     return [*(past[-room:] if room else ()), *ahead]
-
-
-def _order(entry: CalendarEntry) -> tuple[date, str, str]:
-    return entry.day, entry.at.isoformat(), entry.key
 
 
 # --- the kinds ---
@@ -170,6 +167,7 @@ def arrival(row: Mapping[str, Any], kind: Kind = "arrivals") -> CalendarEntry | 
     place, what = clean_line(row[stop.place]), stop.key.replace("-", " ")
     suffix = stop.suffix if stop.suffix not in place.lower() else ""
     where = " ".join(filter(None, (stop.actual if actual else stop.planned, place, suffix)))
+    vessel = " ".join(filter(None, (clean_line(row["vessel"]), clean_line(row["voyage"]))))
     return CalendarEntry(
         key=f"{stop.key}-{row['id']}",
         kind=kind,
@@ -182,7 +180,7 @@ def arrival(row: Mapping[str, Any], kind: Kind = "arrivals") -> CalendarEntry | 
             ("Mode", _words(row["mode"])),
             ("Status", _words(row["status"])),
             ("Carrier", clean_line(row["carrier"])),
-            ("Vessel or flight", _vehicle(row)),
+            ("Vessel or flight", vessel or clean_line(row["flight"])),
             ("Purchase orders", _format_list(row["purchase_orders"])),
             ("Containers", _format_list(row["container_numbers"])),
         ),
@@ -191,10 +189,6 @@ def arrival(row: Mapping[str, Any], kind: Kind = "arrivals") -> CalendarEntry | 
         is_estimate=actual is None,
         local_day=date.fromisoformat(moment[:10]),
     )
-
-
-def _vehicle(row: Mapping[str, Any]) -> str:
-    return " ".join(filter(None, (clean_line(row["vessel"]), clean_line(row["voyage"])))) or clean_line(row["flight"])
 
 
 def free_time(row: Mapping[str, Any], shipment: ShipmentSummary | None = None) -> CalendarEntry | None:
@@ -266,19 +260,6 @@ def invoice_due(row: Mapping[str, Any]) -> CalendarEntry | None:
         facts=_facts(("Outstanding", owed), ("Status", _words(row["status"])), ("Issuer", clean_line(row["issuer"]))),
         shipment_id=row["shipment_id"],
     )
-
-
-def _entry(
-    kind: Kind, row: Mapping[str, Any], shipment: ShipmentSummary | None, load: LegContainers | None
-) -> CalendarEntry | None:
-    if kind == "free_time":
-        return free_time(row, shipment)
-    if kind == "appointments":
-        return appointment(row, shipment, load)
-    return invoice_due(row) if kind == "invoices" else arrival(row, kind)
-
-
-# --- times ---
 
 
 def date_or_time(moment: str | None) -> date | datetime | None:

@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 
 import msgspec
 
-from flexportd.core.json_types import Stamp
+from flexportd.core.json_types import Stamp, document_of
 from flexportd.core.resources.itinerary import sort_legs
 from flexportd.core.resources.money import format_number
 from flexportd.storage.repositories.resources import Record
@@ -139,33 +139,20 @@ def document(shipment: Record, legs: Iterable[Record], figures: Mapping[int, Car
     """
     asked = carbon_requests(legs, shipment)
     found = [(one, figures[one.leg_id]) for one in asked if one.leg_id in figures]
-    data: list[LegCarbon] = [
-        {
-            "leg_id": figure.leg_id,
-            "mode": figure.mode,
-            "kg": figure.kg,
-            "calculated_at": figure.calculated_at,
-            "as_of": figure.as_of,
-            "outdated": not is_current(figure, one),
-        }
-        for one, figure in found
-    ]
-    missing: list[LegWithoutCarbon] = [
-        {"leg_id": one.leg_id, "reason": one.reason or "not calculated yet"}
-        for one in asked
-        if one.leg_id not in figures
-    ]
+    with localcontext() as exact:
+        exact.prec = _PRECISION
+        total = format_number(sum((Decimal(figure.kg) for _, figure in found), Decimal(0))) if found else None
     return {
-        "data": data,
-        "total_kg": _total([figure.kg for _, figure in found]),
-        "missing": missing,
+        "data": [
+            document_of(LegCarbon, msgspec.structs.asdict(figure), outdated=not is_current(figure, one))
+            for one, figure in found
+        ],
+        "total_kg": total,
+        "missing": [
+            {"leg_id": one.leg_id, "reason": one.reason or "not calculated yet"}
+            for one in asked
+            if one.leg_id not in figures
+        ],
         "next": None,
         "as_of": shipment.as_of,
     }
-
-
-def _total(figures: Iterable[str]) -> str | None:
-    found = [Decimal(figure) for figure in figures]
-    with localcontext() as exact:
-        exact.prec = _PRECISION
-        return format_number(sum(found, Decimal(0))) if found else None

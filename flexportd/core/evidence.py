@@ -66,17 +66,12 @@ _BY_ROAD = frozenset({"truck", "truck_intl"})
 
 # https://apidocs.flexport.com/v2/tag/Shipment
 _STATUS: Mapping[str, CargoStage] = {
-    "origin_stop_off": CargoStage.PICKED_UP,
-    "in_transit_to_departure_port": CargoStage.PICKED_UP,
-    "departure_port": CargoStage.PICKED_UP,
-    "in_transit_to_intermediary_port": CargoStage.DEPARTED,
-    "intermediary_port": CargoStage.DEPARTED,
+    **dict.fromkeys(("origin_stop_off", "in_transit_to_departure_port", "departure_port"), CargoStage.PICKED_UP),
+    **dict.fromkeys(("in_transit_to_intermediary_port", "intermediary_port"), CargoStage.DEPARTED),
     "in_transit_to_arrival_port": CargoStage.DEPARTED,
     "arrival_port": CargoStage.ARRIVED,
     "deconsolidation": CargoStage.DISCHARGED,
-    "in_transit_to_final_destination": CargoStage.LEFT,
-    "destination_stop_off": CargoStage.LEFT,
-    "gated_out": CargoStage.LEFT,
+    **dict.fromkeys(("in_transit_to_final_destination", "destination_stop_off", "gated_out"), CargoStage.LEFT),
     "final_destination": CargoStage.DELIVERED,
 }
 _INLAND_STATUSES = frozenset({"deconsolidation", "in_transit_to_final_destination", "destination_stop_off"})
@@ -89,11 +84,7 @@ _CONTAINER_MILESTONES: Mapping[str, CargoStage] = {
     "free_time_expired": CargoStage.DISCHARGED,
     "empty_returned": CargoStage.EMPTY_RETURNED,
 }
-_LEGLESS_MILESTONES: Mapping[str, CargoStage] = {
-    "out_for_delivery": CargoStage.LEFT,
-    "delivered": CargoStage.LEFT,
-    "delivery_completed": CargoStage.LEFT,
-}
+_LEFT_WITHOUT_LEG = frozenset({"out_for_delivery", "delivered", "delivery_completed"})
 
 
 class Evidence:
@@ -220,7 +211,8 @@ class Evidence:
 
     def _add_milestone_proof(self, name: str, moment: str, event: Mapping[str, Any]) -> None:
         """Event types are the same for all legs: the resource of the event tells which leg or container it is about."""
-        source, leg, box_leg = f"events/{event['id']}", self._leg_of(event), self._box_leg_of(event)
+        source, leg = f"events/{event['id']}", self._legs.get(leg_of(event) or -1)
+        box_leg = self._box_legs.get(_resource_number(event, "/shipment_container_leg") or -1)
         if name == "delivered_in_full":
             self._of_all_cargo.append(Proof(CargoStage.DELIVERED, moment, source))
         elif name in _CONTAINER_MILESTONES:
@@ -235,15 +227,8 @@ class Evidence:
         elif name in _ARRIVAL_MILESTONES and leg is not None:
             self._reached.setdefault(leg.id, moment)
             self._add_for_leg(leg, Proof(self.arrival_stage(leg), moment, source))
-        elif name in _LEGLESS_MILESTONES:
-            self._unassigned.append(Proof(_LEGLESS_MILESTONES[name], moment, source))
-
-    def _leg_of(self, event: Mapping[str, Any]) -> Record | None:
-        return self._legs.get(leg_of(event) or -1)
-
-    def _box_leg_of(self, event: Mapping[str, Any]) -> Record | None:
-        number = _resource_number(event, "/shipment_container_leg")
-        return None if number is None else self._box_legs.get(number)
+        elif name in _LEFT_WITHOUT_LEG:
+            self._unassigned.append(Proof(CargoStage.LEFT, moment, source))
 
     def _add_container_proofs(self) -> None:
         arrival = CargoStage.AT_RAMP if self._route.has_ramp else CargoStage.ARRIVED
@@ -255,11 +240,9 @@ class Evidence:
             ("empty_returned_date", CargoStage.EMPTY_RETURNED),
         )
         for box in self._containers:
-            source = f"containers/{box.id}"
+            dated = ((stage, plausible_or_none(box.fields[name])) for name, stage in names)
             own = self._by_container[int(box.id)]
-            own += [
-                Proof(stage, moment, source) for name, stage in names if (moment := plausible_or_none(box.fields[name]))
-            ]
+            own += [Proof(stage, moment, f"containers/{box.id}") for stage, moment in dated if moment]
         for box in self._containers:
             if moment := plausible_or_none(box.fields["actual_pickup"]):
                 stage = self._pickup_stage(self._by_container[int(box.id)], moment)
@@ -268,15 +251,12 @@ class Evidence:
     def _pickup_stage(self, own: Sequence[Proof], moment: str) -> CargoStage:
         """The stage that the pickup of a container proves: as recorded, mostly its pickup at the seller's."""
         known = (*own, *self._shipment_proofs(), *self._unassigned)
-        arrived = [
-            proof.moment
-            for proof in known
-            if CargoStage.ARRIVED <= proof.stage <= CargoStage.DISCHARGED and proof.moment
-        ]
-        departed = [proof.moment for proof in known if proof.stage == CargoStage.DEPARTED and proof.moment]
+        days = [(proof.stage, proof.moment[:10]) for proof in known if proof.moment]
+        arrived = [day for stage, day in days if CargoStage.ARRIVED <= stage <= CargoStage.DISCHARGED]
+        departed = [day for stage, day in days if stage == CargoStage.DEPARTED]
         if arrived:
-            return CargoStage.LEFT if moment[:10] >= min(day[:10] for day in arrived) else CargoStage.PICKED_UP
-        return CargoStage.LEFT if departed and moment[:10] > max(day[:10] for day in departed) else CargoStage.PICKED_UP
+            return CargoStage.LEFT if moment[:10] >= min(arrived) else CargoStage.PICKED_UP
+        return CargoStage.LEFT if departed and moment[:10] > max(departed) else CargoStage.PICKED_UP
 
     def _shipment_proofs(self) -> Iterator[Proof]:
         fields = self._shipment.fields
@@ -322,17 +302,12 @@ class Evidence:
                 proof for own in self._by_container.values() for proof in own if proof.stage >= CargoStage.DELIVERED
             ]
             yield max(found, key=lambda proof: proof.moment or "")._replace(stage=CargoStage.DELIVERED)
-        if self._is_at_terminal():
-            return
+        if self._route.terminal[:2] == self._route.places["destination"][:2]:
+            return  # the route ends where the carrier hands over: nothing is delivered there
         last = [leg for leg in self._route.ordered if self._is_at(leg, "destination", "destination")]
         if last and all(leg.id in self._reached for leg in last):
             moment, number = max((self._reached[leg.id], int(leg.id)) for leg in last)
             yield Proof(CargoStage.DELIVERED, moment, f"legs/{number}")
-
-    def _is_at_terminal(self) -> bool:
-        """Whether the route ends where the carrier hands over: nothing is delivered there."""
-        places = self._route.places
-        return self._route.terminal[:2] == places["destination"][:2]
 
     def _container_proofs(self, number: int) -> Iterator[Proof]:
         """The proofs of a container: its own evidence, and the shipment's evidence for all of its cargo.

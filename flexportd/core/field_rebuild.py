@@ -44,9 +44,6 @@ class _Progress(msgspec.Struct, frozen=True):
     after: Key | None = None
 
 
-_decode_progress = msgspec.json.Decoder(_Progress).decode
-
-
 class FieldRebuild:
     """Rebuilds the fields of all objects for this version. Raises UnavailableError if the database is unavailable."""
 
@@ -54,17 +51,18 @@ class FieldRebuild:
         self._db = db
         self._clock = clock
         self._observer = watcher
-        self._domains = sorted(registry, key=lambda domain: _rank(domain.name))
+        rest = sorted({domain.name for domain in registry}.difference(_REBUILD_FIRST))
+        self._domains = [registry[name] for name in (*_REBUILD_FIRST, *rest)]
 
     async def run(self) -> None:
         """Rebuild what is left; nothing if the store is up to date."""
-        progress = await self._db.read(_load_progress)
+        progress = await self._db.read(lambda tx: tx.meta.load(_META_KEY, _Progress))
         if progress is not None and (progress.version, progress.domain) == (VERSION, None):
             return
         if progress is None or progress.version != VERSION:
             progress = _Progress(VERSION, self._domains[0].name)
-        if await self._db.read(self._is_empty):
-            await self._db.write(lambda tx: tx.meta.put(_META_KEY, msgspec.json.encode(_Progress(VERSION)).decode()))
+        if not await self._db.read(self._has_objects):
+            await self._db.write(lambda tx: tx.meta.save(_META_KEY, _Progress(VERSION)))
             return
         step, count = progress, 0
         log.info("field_rebuild_started", version=VERSION, resource=step.domain)
@@ -76,8 +74,8 @@ class FieldRebuild:
                 self._observer.after_commit(touched)
         log.info("field_rebuild_finished", version=VERSION, objects=count)
 
-    def _is_empty(self, tx: Transaction) -> bool:
-        return not any(tx.resources.keys_after(domain.table, None, 1) for domain in self._domains)
+    def _has_objects(self, tx: Transaction) -> bool:
+        return any(tx.resources.keys_after(domain.table, None, 1) for domain in self._domains)
 
     def _step(self, tx: Transaction, progress: _Progress) -> tuple[_Progress, dict[str, set[Key]], int]:
         """Rebuild the next objects; returns the progress, the written keys, and the number of objects."""
@@ -91,7 +89,7 @@ class FieldRebuild:
             after = _Progress(VERSION, domain.name, keys[-1])
         else:
             after = _Progress(VERSION, names[at + 1] if at + 1 < len(names) else None)
-        tx.meta.put(_META_KEY, msgspec.json.encode(after).decode())
+        tx.meta.save(_META_KEY, after)
         return after, workspace.written(), len(keys)
 
     def _rebuild(self, workspace: UnitOfWork, domain: ResourceType, keys: Sequence[Key]) -> None:
@@ -101,12 +99,12 @@ class FieldRebuild:
             fields = self._fields(workspace, domain, record)
             if fields != record.fields:
                 after = msgspec.structs.replace(record, fields=fields)
-                workspace.put(domain, after, self._cause(record), quietly=True, is_localised=True)
+                cause = ChangeCause(record.synced_at, record.source)
+                workspace.put(domain, after, cause, quietly=True, is_localised=True)
         if domain.name in _REBUILD_FIRST:
             self._refresh_routes(workspace, domain, records)
 
     def _refresh_routes(self, workspace: UnitOfWork, domain: ResourceType, records: Sequence[Record]) -> None:
-        """The routes of these shipments, or of the legs and containers whose shipment is not stored."""
         if domain is shipments.RESOURCE_TYPE:
             owners = {int(record.id) for record in records}
         else:
@@ -128,15 +126,3 @@ class FieldRebuild:
         fields.update(domain.retained_fields(record.fields, faults))
         add_derived_fields(workspace, (domain, record.id), fields, record, None)
         return fields
-
-    def _cause(self, record: Record) -> ChangeCause:
-        return ChangeCause(record.synced_at, record.source)
-
-
-def _load_progress(tx: Transaction) -> _Progress | None:
-    text = tx.meta.get(_META_KEY)
-    return None if text is None else _decode_progress(text)
-
-
-def _rank(name: str) -> tuple[int, str]:
-    return (_REBUILD_FIRST.index(name) if name in _REBUILD_FIRST else len(_REBUILD_FIRST), name)

@@ -129,14 +129,9 @@ def _format_value(kind: "Kind", value: Any) -> str:
 
 def _format_text(kind: "Kind", value: str) -> str:
     if kind == "moment" and len(value) >= 16:
-        time = "" if is_day_only(value) else f" {value[11:16]} {_format_zone(value)}"
-        return f"{_format_full_day(value)}{time}"
+        zone = "UTC" if value.endswith(("+00:00", "Z")) else f"({format_offset(value[-6:])})"
+        return _format_full_day(value) + ("" if is_day_only(value) else f" {value[11:16]} {zone}")
     return format_minute(value) if _STAMP.fullmatch(value) else value
-
-
-def _format_zone(moment: str) -> str:
-    """`UTC`, `(UTC+8)`: the offset that the time was written with."""
-    return "UTC" if moment.endswith(("+00:00", "Z")) else f"({format_offset(moment[-6:])})"
 
 
 def format_offset(offset: str) -> str:

@@ -116,9 +116,6 @@ class OutageReport:
         return self.outage.events - self.outage.waiting - self.outage.dead
 
 
-# --- reading ---
-
-
 def health(tx: Transaction, now: datetime) -> DeliveryHealth:
     """The present health of event delivery."""
     found, detected = delivery_signals(tx), detection(tx.gaps.polls(), now)
@@ -151,9 +148,6 @@ def outages(tx: Transaction, page: PageRequest, now: datetime) -> list[OutageRep
     return [summarise(outage, tx.gaps.ended_at(outage), tx.gaps.types(outage), now) for outage in tx.gaps.outages(page)]
 
 
-# --- pure ---
-
-
 def summarise(outage: OutageSummary, ended_at: str | None, by_type: dict[str, int], now: datetime) -> OutageReport:
     """Summarise an outage."""
     since = outage.deaf_since or outage.first_created_at
@@ -167,9 +161,7 @@ def _outage_sentence(outage: OutageSummary, until: str | None, seconds: float, n
     if outage.events == 1 and since and until:
         between = f"between {time_text(since, now)} and {time_text(until, now)}"
         polled = f"its event was recovered by polling at {time_text(outage.first_noticed_at, now)}"
-        if outage.late:
-            return f"One webhook was late {between}: {polled}"
-        return f"One webhook was lost {between}: {polled}"
+        return f"One webhook was {'late' if outage.late else 'lost'} {between}: {polled}"
     if since is None:
         begin = f"No webhooks before {time_text(until, now)}" if until else "No webhook has ever arrived"
     elif until is None:
@@ -185,8 +177,7 @@ def detection(polls: Sequence[Poll], now: datetime) -> Detection:
     if (poll_failure(polls)[1] or "").startswith(NOT_OFFERED):
         return Detection("unavailable", f"Gaps cannot be detected: {NOT_OFFERED}")
     if not any(poll.good_at for poll in polls):
-        why = "Flexport's event list has not been read yet"
-        return Detection("not_polled", f"Gaps cannot be detected yet: {why}")
+        return Detection("not_polled", "Gaps cannot be detected yet: Flexport's event list has not been read yet")
     compared = [poll for poll in polls if poll.compared_at and not _is_superseded(poll, polls)]
     if compared:
         return _comparison_result(max(compared, key=lambda poll: (poll.lacking / poll.compared, poll.compared_at)), now)

@@ -1,9 +1,9 @@
 """Reading records with their related objects."""
 
+from flexportd.core.resources import legs
 from flexportd.core.resources.itinerary import RoutePlace
 from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.core.resources.values import leg_end_fields
 from flexportd.core.timeline import ShipmentBundle, shows_event
 from flexportd.flexport.models.events import location
 from flexportd.flexport.models.places import ShipmentNode
@@ -47,5 +47,5 @@ class Reads:
 
 
 def _place(node: ShipmentNode) -> RoutePlace:
-    found = leg_end_fields(node, "location")
+    found = legs.end_fields(node, "location")
     return RoutePlace(*(found[f"location{part}"] for part in ("", "_code", "_timezone")))

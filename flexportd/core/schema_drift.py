@@ -109,7 +109,7 @@ class SchemaDrift:
             walk = _SchemaWalk(object_name)
             with suppress(ValueError, RecursionError):  # parse errors are reported where the data is used
                 walk.walk(text)
-            self._note_all(walk)
+            self._note_all(walk.found)
             return False
         return True
 
@@ -142,8 +142,7 @@ class SchemaDrift:
             found = walk.found
             if len(text) <= _MAX_CACHED_VALUE and len(_WALK_CACHE) < _MAX_CACHED_WALKS:
                 _WALK_CACHE[key] = found
-        for one, example in found.items():
-            self._note(one, example)
+        self._note_all(found)
 
     def inspect_event(self, event_type: str | None, body: bytes, resource: str | None) -> None:
         """Inspect an event: its type, its envelope, and the name of its subject. Never raises.
@@ -190,8 +189,8 @@ class SchemaDrift:
         for finding in tx.drift.merge(self.drain(), at)[:_MAX_LOGGED]:
             log.info("schema_drift_detected", kind=finding.kind, object=finding.object, name=finding.name)
 
-    def _note_all(self, walk: "_SchemaWalk") -> None:
-        for key, text in walk.found.items():
+    def _note_all(self, found: Mapping[FindingKey, JsonText]) -> None:
+        for key, text in found.items():
             self._note(key, text)
 
     def _note(self, key: FindingKey, example: JsonText) -> None:
@@ -202,11 +201,8 @@ class SchemaDrift:
             if known is not None:
                 known.count += 1
                 return
-            kind, owner, name = key
-            shown = excerpt(example, _MAX_EXAMPLE)
-            self._found[key] = DriftRecord(
-                kind, escape_control(owner, _MAX_NAME), escape_control(name, _MAX_NAME), shown, self.source
-            )
+            owner, name = (escape_control(part, _MAX_NAME) for part in key[1:])
+            self._found[key] = DriftRecord(key[0], owner, name, excerpt(example, _MAX_EXAMPLE), self.source)
 
 
 class _SchemaWalk:
@@ -254,7 +250,6 @@ class _SchemaWalk:
             self._depth -= 1
 
     def _walk_value(self, spec: Spec, text: msgspec.Raw, at: FieldPath) -> None:
-        """Walk a value that a check rejected."""
         kind = _kind(text)
         if spec is FieldKind.LINK:
             self._link(kind, text, at)

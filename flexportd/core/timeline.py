@@ -17,7 +17,7 @@ from typing import Annotated, Any, NamedTuple, TypedDict
 import msgspec
 
 from flexportd.clock import parse, stamp, zone_of
-from flexportd.core.json_types import Day, Stamp, document_of
+from flexportd.core.json_types import Day, Stamp, doc, document_of
 from flexportd.core.labels import is_day_only
 from flexportd.core.resources.containers import LAST_FREE_DAY, TERMINAL
 from flexportd.core.resources.itinerary import NO_PLACE, RoutePlace, ShipmentRoute, place_at, tags
@@ -48,28 +48,25 @@ class TimelineEntry(TypedDict):
 
     milestone: str
     title: str
-    group: Annotated[str, msgspec.Meta(description="progress, or another group of Flexport's milestones.")]
-    planned_at: Annotated[Stamp | None, msgspec.Meta(description="Of a deadline, the end of the day at the place.")]
-    planned_date: Annotated[Day | None, msgspec.Meta(description="The local calendar day at the place.")]
+    group: Annotated[str, doc("progress, or another group of Flexport's milestones.")]
+    planned_at: Annotated[Stamp | None, doc("Of a deadline, the end of the day at the place.")]
+    planned_date: Annotated[Day | None, doc("The local calendar day at the place.")]
     actual_at: Stamp | None
-    actual_date: Annotated[Day | None, msgspec.Meta(description="The local calendar day at the place.")]
+    actual_date: Annotated[Day | None, doc("The local calendar day at the place.")]
     shipment_planned_date: Annotated[
-        Day | None, msgspec.Meta(description="The shipment's own planned day, where it differs from the leg's.")
+        Day | None, doc("The shipment's own planned day, where it differs from the leg's.")
     ]
-    shipment_actual_date: Annotated[
-        Day | None, msgspec.Meta(description="The shipment's own actual day, where it differs from the leg's.")
-    ]
+    shipment_actual_date: Annotated[Day | None, doc("The shipment's own actual day, where it differs from the leg's.")]
     day_only: bool
     place: str | None
-    place_code: Annotated[str | None, msgspec.Meta(description="A UN/LOCODE.")]
-    timezone: Annotated[str | None, msgspec.Meta(description="The time zone of the place (IANA name).")]
+    place_code: Annotated[str | None, doc("A UN/LOCODE.")]
+    timezone: Annotated[str | None, doc("The time zone of the place (IANA name).")]
     mode: str | None
-    leg_id: Annotated[int | None, msgspec.Meta(description="The leg; of several parallel legs, the first.")]
-    leg_ids: Annotated[list[int], msgspec.Meta(description="The parallel legs that the entry is about.")]
-    container_number: Annotated[str | None, msgspec.Meta(description="The container, where it is exactly one.")]
+    leg_id: Annotated[int | None, doc("The leg; of several parallel legs, the first.")]
+    leg_ids: Annotated[list[int], doc("The parallel legs that the entry is about.")]
+    container_number: Annotated[str | None, doc("The container, where it is exactly one.")]
     container_numbers: Annotated[
-        list[str],
-        msgspec.Meta(description="The containers that the entry is about; empty where it is about the whole shipment."),
+        list[str], doc("The containers that the entry is about; empty where it is about the whole shipment.")
     ]
     event_id: str | None
 
@@ -161,8 +158,6 @@ def shows_event(event_type: str | None) -> bool:
 
 
 class _Builder:
-    """The entries of one shipment."""
-
     def __init__(self, bundle: ShipmentBundle) -> None:
         self._bundle = bundle
         self._fields = bundle.shipment.fields
@@ -183,19 +178,16 @@ class _Builder:
         for leg in self._route.ordered:
             stretches.setdefault((place_at(leg, "origin")[:2], place_at(leg, "destination")[:2]), []).append(leg)
         beside = {leg.id for legs in stretches.values() if len(legs) > 1 for leg in legs}
-        self._parallel = beside | self._diverging()
+        # Legs of one level lead from one place to several, or from several to one.
+        by_level: dict[int, list[Record]] = {}
+        for leg in self._route.ordered:
+            by_level.setdefault(self._levels[leg.id], []).append(leg)
+        self._parallel = beside | {leg.id for legs in by_level.values() if len(legs) > 1 for leg in legs}
         self.bottlenecks = sorted(
             {self._levels[leg.id] for leg in self._route.ordered} - {self._levels[number] for number in self._parallel}
         )
         hand_over = self._route.last_carrier_leg
         self._terminal_level = self._levels[hand_over.id] if hand_over is not None else 0
-
-    def _diverging(self) -> set[Any]:
-        """Legs of one level that lead from one place to several, or from several to one."""
-        by_level: dict[int, list[Record]] = {}
-        for leg in self._route.ordered:
-            by_level.setdefault(self._levels[leg.id], []).append(leg)
-        return {leg.id for legs in by_level.values() if len(legs) > 1 for leg in legs}
 
     def points(self) -> Iterable[TimelinePoint]:
         """All entries, unordered; also those without a time."""
@@ -223,7 +215,9 @@ class _Builder:
         parts = {("box", number) for number in self._boxes} | {("leg", int(number)) for number in self._parallel}
         everything = frozenset(parts) if len(parts) > 1 else None
         collecting = [leg for leg in self._route.ordered if place_at(leg, "origin")[:2] == origin[:2]]
-        rank = (self._levels[collecting[0].id], _COLLECTED) if self._is_collected(collecting) else _BEFORE
+        departing = self._route.departure_leg
+        is_collected = bool(collecting) and all(leg is not departing for leg in collecting)
+        rank = (self._levels[collecting[0].id], _COLLECTED) if is_collected else _BEFORE
         for name, words, place, at in (
             ("picked_up_in_full", "Picked up in full", origin, rank),
             ("delivered_in_full", "Delivered in full", destination, self._delivery_rank),
@@ -238,10 +232,6 @@ class _Builder:
         destination = self._shipment_place("destination")
         ends = [leg for leg in self._route.ordered if place_at(leg, "destination")[:2] == destination[:2]]
         return max((self._levels[leg.id], _DELIVERED) for leg in ends) if ends else _AFTER
-
-    def _is_collected(self, collecting: Sequence[Record]) -> bool:
-        departing = self._route.departure_leg
-        return bool(collecting) and (departing is None or all(leg is not departing for leg in collecting))
 
     def _shipment_place(self, name: str) -> RoutePlace:
         fields = self._fields
@@ -294,7 +284,6 @@ class _Builder:
         return found
 
     def _is_date_of(self, leg: Record, what: str) -> str | None:
-        """The name of the shipment's date at one end of a leg, if any."""
         route = self._route
         if what == "departure":
             return "departure" if self._is_parallel(leg, route.departure_leg) else None
@@ -303,13 +292,11 @@ class _Builder:
         return "ramp_arrival" if route.has_ramp and self._is_parallel(leg, route.last_carrier_leg) else None
 
     def _is_parallel(self, leg: Record, other: Record | None) -> bool:
-        """Whether a leg is the other one, or parallel to it."""
         if leg is other or other is None:
             return leg is other
         return {leg.id, other.id} <= self._parallel and self._levels[leg.id] == self._levels[other.id]
 
     def _own_date(self, name: str) -> str | None:
-        """A date that the shipment gives itself."""
         fields = self._fields
         sources = msgspec.json.decode(fields["date_sources"]) if fields["date_sources"] else {}
         return plausible_or_none(fields[name]) if sources.get(name) == "shipment" else None
@@ -432,7 +419,6 @@ def _at_terminal(fields: Mapping[str, Any], name: str) -> str | None:
 
 
 def _start_of_day(day: str | None, place: RoutePlace) -> str | None:
-    """A calendar day as the moment at which it begins at a place."""
     if day is None:
         return None
     zone = zone_of(place.timezone) if place.timezone else None

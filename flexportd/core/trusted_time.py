@@ -61,7 +61,8 @@ class TrustedTime:
         """Store the present time if it is plausible. Raises UnavailableError if the database is unavailable."""
         now = self._clock.now()
         if self._plausible is None:
-            kept = await self._db.read(_newest)
+            # Before the first one is stored: when the last event was received.
+            kept = await self._db.read(lambda tx: tx.meta.get(_META_KEY) or tx.events.newest()[0])
             self._plausible = now if kept is None else parse(kept)
             self._was_set_back = now < self._plausible - _MIN_SET_BACK
         self._detect_set_back(now)
@@ -74,7 +75,6 @@ class TrustedTime:
             self._saved = noted
 
     def _detect_set_back(self, now: datetime) -> None:
-        """Detect whether the clock was set back since the last check."""
         seconds = time.monotonic()
         if self._last_check is not None:
             before, then = self._last_check
@@ -124,11 +124,6 @@ class TrustedTime:
 
 _WRONG_CLOCK = "This machine's clock is wrong. It says {}"
 _DELETION_PAUSED = "Nothing is deleted until it is right"
-
-
-def _newest(tx: Transaction) -> str | None:
-    """The newest plausible time; before the first one is stored, when the last event was received."""
-    return tx.meta.get(_META_KEY) or tx.events.newest()[0]
 
 
 def _confirms(tx: Transaction, now: datetime) -> bool:

@@ -36,8 +36,7 @@ from flexportd.expose.streaming.broadcaster import BROADCASTER
 from flexportd.http.connections import ConnectionLimits, ConnectionPools
 from flexportd.http.request_bodies import BodyBudget
 from flexportd.ingest.event_store import EVENT, store_webhook
-from flexportd.ingest.webhook import WebhookReceiver, WebhookRules
-from flexportd.ingest.webhook_refusals import WebhookRefusalLog
+from flexportd.ingest.webhook import WebhookReceiver, WebhookRefusalLog, WebhookRules
 from flexportd.jobs.cache_warm import CacheWarmer, loopback_client
 from flexportd.jobs.definitions import define_jobs
 from flexportd.jobs.retention import RetentionJob, RetentionPeriods

@@ -93,7 +93,6 @@ class CarbonCalculator:
         return requests
 
     async def _calculate_legs(self, requests: list[CarbonRequest], shipment_id: int) -> dict[int, FlexportdError]:
-        """Calculate one after the other; the failures by leg."""
         failures: dict[int, FlexportdError] = {}
         deadline = asyncio.get_running_loop().time() + _TOTAL_TIMEOUT
         for position, request in enumerate(requests):

@@ -66,8 +66,6 @@ class WrongFileError(FlexportdError):
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """One file to fetch."""
-
     order: FetchFile
     document: Record
     row: DocumentFile | None
@@ -101,9 +99,12 @@ class FileFetcher:
             order = msgspec.json.decode(item.payload or "", type=FetchFile)
         except ValueError as error:
             return Dead(f"the item does not say which file to fetch: {error}")
-        document, row = await self._db.read(lambda tx: _load_document(tx, order.document))
+        key = order.document
+        document, row = await self._db.read(
+            lambda tx: (tx.resources.load(documents.TABLE, (key,)).get(key), tx.files.current((key,)).get(key))
+        )
         if document is None:
-            return Ignored(f"unknown document {order.document}")
+            return Ignored(f"unknown document {key}")
         task = _Task(order, document, row, item.priority)
         if await self._is_present(task):
             return Applied()
@@ -112,7 +113,7 @@ class FileFetcher:
         if reason is not None:
             return await self._record_failure(task, "refused", reason, by_rule=True)
         try:
-            await self._fetch(task)
+            await (self._to_cache(task) if order.keep == "cache" else self._to_archive(task))
         except (FlexportError, WrongFileError, OSError) as error:
             return await self._failure_outcome(task, error)
         return Applied()
@@ -134,8 +135,6 @@ class FileFetcher:
             return False
         await self._db.write(lambda tx: tx.files.cancel_request(task.order.document))
         return True
-
-    # --- failures ---
 
     async def _failure_outcome(self, task: _Task, error: Exception) -> Outcome:
         if isinstance(error, OSError):
@@ -166,14 +165,6 @@ class FileFetcher:
             lambda tx: tx.files.record_failure(task.order.document, FetchFailure("failed", error, retry_at), at)
         )
         return Ignored(error) if task.order.keep == "cache" else Snooze(seconds, error)
-
-    # --- fetching ---
-
-    async def _fetch(self, task: _Task) -> None:
-        if task.order.keep == "cache":
-            await self._to_cache(task)
-        else:
-            await self._to_archive(task)
 
     async def _to_archive(self, task: _Task) -> None:
         expected = task.document.fields["size"] or 0
@@ -241,8 +232,3 @@ class _CheckedDownload:
         if problem is not None:
             raise WrongFileError(problem)
         return media_type(downloaded.media_type, self.head)
-
-
-def _load_document(tx: Transaction, key: str) -> tuple[Record | None, DocumentFile | None]:
-    """A document and its current file."""
-    return tx.resources.load(documents.TABLE, (key,)).get(key), tx.files.current((key,)).get(key)

@@ -26,7 +26,6 @@ from flexportd.storage.database import Database
 from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.document_files import DocumentFile
 from flexportd.storage.repositories.resources import Record
-from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -148,11 +147,7 @@ class DocumentRequester:
         if not ids:
             return FileRequestResult()
         at, rules = self._clock.stamp(), self.rules
-
-        def work(tx: Transaction) -> FileRequestResult:
-            return request_files(tx, rules, ids, options, at)
-
-        result = await self._db.write(work)
+        result = await self._db.write(lambda tx: request_files(tx, rules, ids, options, at))
         if result.queued:
             self._queue.added(DOCUMENT_FILE, len(result.queued))
         return result

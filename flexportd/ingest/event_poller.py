@@ -222,7 +222,6 @@ class EventPoller:
         return PollRun(span, since, max(seen, default=-1), unlisted, compared=len(unlisted))
 
     async def _read(self, run: PollRun) -> None:
-        """Read to the end of the list, or to where only known events follow."""
         pagination, more = Pagination(EVENTS), True
         while more:
             rows, more = await self._page(run, pagination)
@@ -359,7 +358,6 @@ def _key(part: EventObject) -> int | str | None:
 
 
 def _owner(part: EventObject) -> int | None:
-    """The shipment that an object belongs to, by its own field."""
     try:
         number = _link.decode(part.fields.get("shipment", JSON_NULL)).id
     except ValueError:

@@ -116,9 +116,8 @@ class Refetcher:
             if await self._is_gone_from_list(domain, record):
                 await self._importer.remove(domain, [request.id], asked_at, cause)
                 return Applied()
-            return Ignored(
-                f"Flexport does not return {domain.label} {request.id}; the full sync checks whether it is gone"
-            )
+            why = f"Flexport does not return {domain.label} {request.id}; the full sync checks whether it is gone"
+            return Ignored(why)
         return Applied()
 
     def _is_old(self, record: Record | None) -> bool:
@@ -185,9 +184,8 @@ class Refetcher:
             return await self._fetch(domain, key, "interactive", cause)
         except NotFoundAtFlexportError:
             if await self._importer.event_since(domain, key, stamp(self._clock.now() - _PROPAGATION_TIME)):
-                raise ConflictError(
-                    f"Flexport does not return {domain.label} {key} yet, although an event reported it; retry later"
-                ) from None
+                why = f"Flexport does not return {domain.label} {key} yet, although an event reported it; retry later"
+                raise ConflictError(why) from None
             if await self._importer.remove(domain, [key], asked_at, cause):
                 return "removed"
             raise

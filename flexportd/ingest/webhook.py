@@ -8,7 +8,8 @@ import contextlib
 import functools
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import msgspec
@@ -17,19 +18,102 @@ from aiohttp import hdrs, web
 
 from flexportd.clock import Clock
 from flexportd.errors import MalformedError, RefusedError, UnavailableError
+from flexportd.escape import escape_control
 from flexportd.flexport.models.events import Head, parse_heads
 from flexportd.flexport.webhook_signature import SHA1_HEADER, SHA256_HEADER, SignatureCheck, Verifier
 from flexportd.http.client_ip import Network, RemoteClient, client_of, is_allowed
 from flexportd.http.request_bodies import MAX_SMALL, READ_BODY, THREAD_THRESHOLD, BodyBudget, Reservation, join_pieces
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
 from flexportd.ingest.event_store import EVENT, IncomingEvent, read_heads
-from flexportd.ingest.webhook_refusals import WebhookRefusalLog
 from flexportd.queue.queue import Queue
 from flexportd.settings import Settings
+from flexportd.storage.database import Database
 from flexportd.storage.readers import FOR_OPERATOR
+from flexportd.storage.repositories.counters import WebhookRefusal
 from flexportd.storage.repositories.events import ReceivedEvent
 
 log = structlog.get_logger(__name__)
+
+_EVERY = 5.0  # seconds between writes
+_LOG_INTERVAL = 60.0  # seconds between lines of one reason
+_LONGEST_PATH = 200  # characters
+
+
+class WebhookRefusalLog:
+    """Refused deliveries by reason."""
+
+    def __init__(self, db: Database, clock: Clock) -> None:
+        self._db = db
+        self._clock = clock
+        self._by_reason: dict[str, WebhookRefusal] = {}
+        self._unwritten: set[str] = set()
+        self._unlogged: Counter[str] = Counter()
+        self._log_at: dict[str, float] = {}  # by reason, when it may be logged again, in the loop's time
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, db: Database, clock: Clock) -> AsyncIterator["WebhookRefusalLog"]:
+        """Start with the stored counts; the end writes and logs everything."""
+        refusals = cls(db, clock)
+        rows = await db.read(lambda tx: tx.webhook_refusals.all())
+        refusals._by_reason = {row.reason: row for row in rows}
+        try:
+            yield refusals
+        finally:
+            refusals.log_rest()
+            await refusals.flush()
+
+    def add(self, reason: str, address: str, path: str) -> None:
+        """Count a refused delivery: address of the client, and path of the request as it was sent."""
+        at, known = self._clock.stamp(), self._by_reason.get(reason)
+        count, first_at = (0, at) if known is None else (known.count, known.first_at)
+        self._by_reason[reason] = WebhookRefusal(reason, count + 1, first_at, at, address, path[:_LONGEST_PATH])
+        self._unwritten.add(reason)
+        self._unlogged[reason] += 1
+        if asyncio.get_running_loop().time() >= self._log_at.get(reason, 0.0):
+            self._log(reason)
+
+    def all(self) -> Sequence[WebhookRefusal]:
+        """All reasons that have occurred, the latest first."""
+        return sorted(self._by_reason.values(), key=lambda refusal: refusal.last_at, reverse=True)
+
+    async def run(self) -> None:
+        """Write and log every few seconds, until cancelled."""
+        while True:
+            await self._clock.sleep(_EVERY)
+            now = asyncio.get_running_loop().time()
+            for reason in [name for name in self._unlogged if now >= self._log_at.get(name, 0.0)]:
+                self._log(reason)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write the changed counts; those that the disk refuses are written the next time."""
+        reasons, self._unwritten = self._unwritten, set()
+        rows = [self._by_reason[reason] for reason in reasons]
+        if rows:
+            try:
+                await self._db.write(lambda tx: tx.webhook_refusals.put(rows))
+            except UnavailableError:
+                self._unwritten |= reasons
+
+    def log_rest(self) -> None:
+        """Log the refusals that have no line yet."""
+        for reason in list(self._unlogged):
+            self._log(reason)
+
+    def _log(self, reason: str) -> None:
+        refusal = self._by_reason[reason]
+        log.info(
+            "webhook_rejected",
+            reason=reason,
+            count=self._unlogged.pop(reason),
+            total=refusal.count,
+            client=refusal.last_address,
+            path=escape_control(refusal.last_path),
+        )
+        self._log_at[reason] = asyncio.get_running_loop().time() + _LOG_INTERVAL
+
+
 _stdlib_log = logging.getLogger(__name__)
 
 
@@ -175,9 +259,8 @@ class WebhookReceiver:
             raise RefusedError(401, "signature-missing", f"The delivery has no {SHA256_HEADER} header.")
         length = request.content_length
         if length is not None and length > rules.max_body:
-            raise RefusedError(
-                413, "content-too-large", f"The body has {length} bytes; at most {rules.max_body} are allowed."
-            )
+            why = f"The body has {length} bytes; at most {rules.max_body} are allowed."
+            raise RefusedError(413, "content-too-large", why)
         check = rules.verifier.begin(headers)
         self._check_signature(check)
         pieces = await reservation.read(request, rules.max_body, check.update)
@@ -194,27 +277,24 @@ class WebhookReceiver:
                 raise RefusedError(415, "unsupported-media-type", "The body must be application/json.")
         coding = headers.get(hdrs.CONTENT_ENCODING)
         if coding is not None and coding.strip().lower() not in ("", "identity"):
-            raise RefusedError(
-                415, "unsupported-media-type", "The body must not be compressed: the signature is over its bytes."
-            )
+            why = "The body must not be compressed: the signature is over its bytes."
+            raise RefusedError(415, "unsupported-media-type", why)
 
     def _check_signature(self, check: SignatureCheck) -> None:
         """Refuse what does not depend on the body."""
         if not self.rules.has_secrets:
             raise RefusedError(401, "webhook-secret-missing", "No webhook secret is configured: [webhook] secrets.")
         if check.problem == "sha1_only":
-            raise RefusedError(
-                401, "sha1-signature", f"The delivery has only {SHA1_HEADER} (SHA-1): see [webhook] allow_sha1."
-            )
+            why = f"The delivery has only {SHA1_HEADER} (SHA-1): see [webhook] allow_sha1."
+            raise RefusedError(401, "sha1-signature", why)
         if check.problem is not None:
             raise RefusedError(401, "signature-invalid", "The signature is not a valid hexadecimal digest.")
 
     def _check_room(self) -> None:
         waiting = self._queue.waiting(EVENT)
         if waiting >= self.rules.max_pending:
-            raise RefusedError(
-                503, "overloaded", f"{waiting} events are waiting; no more are accepted.", retry_after=30
-            )
+            why = f"{waiting} events are waiting; no more are accepted."
+            raise RefusedError(503, "overloaded", why, retry_after=30)
 
     async def _store(self, request: web.Request, body: bytes) -> web.StreamResponse:
         """Store the events of a delivery; what is not an event becomes a dead letter."""
@@ -274,7 +354,6 @@ class PendingDelivery:
 
 
 async def _heads(body: bytes) -> list[Head]:
-    """The events in a body, as `read_heads`."""
     if len(body) <= THREAD_THRESHOLD:
         with contextlib.suppress(MalformedError):
             return parse_heads(body)

@@ -43,9 +43,7 @@ def state_after(state: JobState, run: JobRunRow) -> JobState:
     A run that the end of the daemon interrupted is due again at once, unless the job only fails or is interrupted.
     """
     failed = run.outcome in ("failed", "timed_out", "interrupted")
-    consecutive = (
-        state.consecutive_failures + 1 if failed else 0 if run.outcome == "done" else state.consecutive_failures
-    )
+    consecutive = 0 if run.outcome == "done" else state.consecutive_failures + failed
     interrupted = run.outcome == "cancelled" or (run.outcome == "interrupted" and consecutive < FAILING)
     return msgspec.structs.replace(
         state,

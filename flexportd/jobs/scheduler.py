@@ -61,7 +61,8 @@ class ActiveRun:
             self._store.end(self.row, ending, loop.time() - began)
             _log_result(self._job.name, before.consecutive_failures, ending)
             try:
-                await asyncio.shield(self._save())
+                # What cannot be saved now is kept by the store, which tries again.
+                await asyncio.shield(self._store.save_all())
             finally:
                 self.started.set()
                 self.ended.set()
@@ -74,10 +75,6 @@ class ActiveRun:
         """Cancel it where it is."""
         if self._task is not None:
             self._task.cancel()
-
-    async def _save(self) -> None:
-        with contextlib.suppress(UnavailableError):  # the store keeps it, and tries again
-            await self._store.save(self._job.name)
 
     async def _attempt(self) -> RunResult:
         limit = asyncio.timeout(self._job.limit)
@@ -226,8 +223,10 @@ class Scheduler:
                 continue
             if entry.due <= now:
                 self._start_due(entry, entry.due, now)
-            elif entry.due > self._latest(entry.job, now):
-                self._set_due(entry, next_time(entry.job.schedule, now, entry.job.jitter))
+            else:  # no due time is later than this, unless the clock was ahead when it was set
+                latest = next_time(entry.job.schedule, now) + timedelta(seconds=entry.job.jitter + self._spread + 1)
+                if entry.due > latest:
+                    self._set_due(entry, next_time(entry.job.schedule, now, entry.job.jitter))
 
     async def wait_until_idle(self, name: str) -> None:
         """Wait until this job is not running. Raises NotFoundError."""
@@ -269,7 +268,6 @@ class Scheduler:
         return Every(max(schedule.seconds, _MIN_INTERVAL * self._clock.speed))
 
     def _first(self, job: Job, now: datetime) -> tuple[Cause, datetime | None]:
-        """Cause and time of the first run of a job in this process."""
         state = self._store[job.name]
         if state.paused:
             return "schedule", None
@@ -289,10 +287,6 @@ class Scheduler:
             return max(next_time(job.schedule, min(parse(last), now), job.jitter), now + self._spread_delay(job))
         return next_time(job.schedule, now, job.jitter)
 
-    def _latest(self, job: Job, now: datetime) -> datetime:
-        """No due time is later than this, unless the clock was ahead when it was set."""
-        return next_time(job.schedule, now) + timedelta(seconds=job.jitter + self._spread + 1)
-
     def _spread_delay(self, job: Job) -> timedelta:
         most = min(self._spread, job.schedule.seconds / 2) if isinstance(job.schedule, Every) else self._spread
         return timedelta(seconds=random.uniform(0, most))  # noqa: S311 (jitter)
@@ -309,7 +303,6 @@ class Scheduler:
     # --- runs ---
 
     def _start_due(self, entry: _Entry, due: datetime, now: datetime) -> None:
-        """Start what was due, and set when it is due next."""
         job = entry.job
         following = next_time(job.schedule, due, job.jitter)
         self._set_due(entry, following if following > now else next_time(job.schedule, now, job.jitter))

@@ -22,8 +22,8 @@ DEAD_LETTER = "system.dead_letter"  # the topic of a notice in the change log
 OnDead = Callable[[Transaction, Item, str, str], None]
 
 
-def _no_op(tx: Transaction, item: Item, error: str, at: str) -> None:
-    """Nothing else depends on the item."""
+def _no_op(*_: object) -> None:
+    pass  # nothing else depends on the item
 
 
 @dataclass(frozen=True, kw_only=True)

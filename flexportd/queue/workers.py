@@ -107,7 +107,8 @@ class BatchWorker:
         """How many of these were applied, from the first on, and the result."""
         queue = self._queue
         queue.db.marker.put([(item.id, item.attempts) for item in items])
-        done, effects = self._handler.apply(tx, items, queue.db.writer.urgent_waiting if may_end_early else _never)
+        ends_early = queue.db.writer.urgent_waiting if may_end_early else lambda: False
+        done, effects = self._handler.apply(tx, items, ends_early)
         return len(done), queue.completion(self._handler).complete(tx, done, counted=False, effects=effects)
 
     # --- after errors ---
@@ -194,12 +195,7 @@ class BatchWorker:
             self._handler.on_commit(settled.effects)
 
 
-def _never() -> bool:
-    return False
-
-
 def _is_item_error(error: Exception) -> bool:
-    """Whether a batch failed because of its items, not because of the database."""
     return not isinstance(error, UnavailableError) and is_data_error(error)
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from flexportd.clock import stamp
 from flexportd.core.changes.stream_messages import StreamPosition, read_messages
-from flexportd.core.exceptions import evaluate, worker
+from flexportd.core.exceptions import worker
 from flexportd.core.exceptions.model import KINDS, SEVERITIES, ExceptionRules
 from flexportd.core.exceptions.worker import ExceptionWorker
 from flexportd.core.trusted_time import TrustedTime
@@ -292,7 +292,7 @@ async def test_what_breaks_off_goes_on_where_it_was(tmp_path, monkeypatch):
 
 async def test_one_that_cannot_be_judged_stops_no_other_and_is_tried_again_later(judged, monkeypatch):
     await judged.put(record("shipments", 1, **LATE))
-    plain, asked = evaluate.evaluate_shipment, []
+    plain, asked = worker.evaluate_shipment, []
 
     def failing(case, rules, now):
         asked.append(case.id)
@@ -301,7 +301,7 @@ async def test_one_that_cannot_be_judged_stops_no_other_and_is_tried_again_later
         return plain(case, rules, now)
 
     with monkeypatch.context() as broken:
-        broken.setattr(evaluate, "evaluate_shipment", failing)
+        broken.setattr(worker, "evaluate_shipment", failing)
         await judged.put(record("shipments", 1), record("shipments", 2, **LATE))
         assert [row[3] for row in await judged.rows()] == [1, 2]  # what stood of it still does
         await judged.examiner.process()

@@ -7,8 +7,8 @@ and until when a free container may stay. Flexport reports up to `LAG` later.
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 
-from flexportd.core.exceptions.evaluate import evaluate_shipment
 from flexportd.core.exceptions.model import ExceptionRules
+from flexportd.core.exceptions.worker import evaluate_shipment
 from flexportd.flexport.milestones import milestone
 from flexportd.sandbox import World, WorldPlan
 from flexportd.sandbox.catalog.kinds import CONTAINER, CONTAINER_LEG, INVOICE, LEG

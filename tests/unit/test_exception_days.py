@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from flexportd.clock import stamp
-from flexportd.core.exceptions.evaluate import evaluate_shipment
 from flexportd.core.exceptions.model import ExceptionRules
+from flexportd.core.exceptions.worker import evaluate_shipment
 from tests.cases import case_of, happened
 from tests.events import container, event, leg, place, shipment
 from tests.integration.test_recorded import objects

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flexportd.core.exceptions.billing_rules import evaluate_booking, evaluate_invoice
-from flexportd.core.exceptions.evaluate import diff, evaluate_shipment
-from flexportd.core.exceptions.journey_rules import estimate_history, first_estimate
 from flexportd.core.exceptions.model import KINDS, SEVERITY, ArrivalEstimate, ExceptionRules, ShipmentFacts
+from flexportd.core.exceptions.rules import estimate_history, evaluate_booking, evaluate_invoice, first_estimate
+from flexportd.core.exceptions.worker import diff, evaluate_shipment
 from flexportd.core.resources.registry import Registry
 from flexportd.storage.connection import open_reader
 from flexportd.storage.migrate import migrate

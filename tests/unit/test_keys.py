@@ -11,8 +11,7 @@ from multidict import CIMultiDict
 
 from flexportd.clock import stamp
 from flexportd.core.access import keys
-from flexportd.core.access.keys import UNRESTRICTED, NewKey
-from flexportd.core.access.signatures import Signer
+from flexportd.core.access.keys import UNRESTRICTED, NewKey, Signer
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError, UnavailableError
 from flexportd.expose.security.authentication import (
     BEARER_CHALLENGE,

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.core.access.signatures import Signer
+from flexportd.core.access.keys import Signer
 from flexportd.expose.security.authorization import MAX_NUMBER, OpaqueCodec
 
 SIGNER = Signer(b"s" * 32)

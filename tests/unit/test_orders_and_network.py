@@ -377,8 +377,8 @@ def test_a_booking_by_road_is_full_or_less_than_a_truckload(truck, is_ftl):
     ],
 )
 def test_the_stage_of_a_booking(status, shipment_id, says, is_open, is_known):
-    found = bookings.booking_stage({"status": status, "shipment_id": shipment_id})
-    assert (found.sentence, found.is_open, found.is_known, found.shipment_id) == (says, is_open, is_known, shipment_id)
+    found = bookings.derived_values({"status": status, "shipment_id": shipment_id}, date(2026, 3, 1))
+    assert found == {"stage": says, "stage_known": is_known, "open": is_open}
 
 
 def test_what_follows_from_a_booking_and_an_order():
@@ -760,7 +760,7 @@ def test_recorded_bookings_load_without_loss():
     assert len(found) == 42
     assert all(one["shipment_id"] and one["flex_id"] == f"FLEX-{one['shipment_id']}" for one in found)
     assert all(one["weight"] and one["volume"] and one["origin"] and one["created_at"] for one in found)
-    assert all(bookings.booking_stage(one).is_known for one in found)
+    assert all(bookings.derived_values(one, date(2026, 3, 1))["stage_known"] for one in found)
     assert sum(count for one in found for count in json.loads(one["container_counts"] or "{}").values()) == 36
     assert {one["origin_port_code"] for one in found if one["origin_port"]} >= {"CNYTN", "HKHKG", "USLAX"}
     assert all(one["is_dangerous"] is not None and one["products"] for one in found if one["mode"] == "air")

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from flexportd.clock import stamp
 from flexportd.core.access import share_view, shares
-from flexportd.core.access.keys import Principal
+from flexportd.core.access.keys import Principal, Signer
 from flexportd.core.access.shares import NewShare
-from flexportd.core.access.signatures import Signer
 from flexportd.core.resources import containers, legs, registry, shipments
 from flexportd.core.resources.itinerary import ShipmentRoute, route_fields
 from flexportd.core.timeline import ShipmentBundle

@@ -6,7 +6,10 @@ read of the key. Neither is stored.
 
 import base64
 import hashlib
+import hmac
 import re
+import secrets
+import string
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal, TypedDict
@@ -14,13 +17,47 @@ from typing import Any, Literal, TypedDict
 import msgspec
 
 from flexportd.clock import stamp
-from flexportd.core.access.signatures import Signer, random_text
 from flexportd.core.json_types import document_of
 from flexportd.errors import ConflictError, InvalidError, not_found
 from flexportd.settings import Rate, format_duration, parse_duration, parse_rate
 from flexportd.storage.repositories.access import StoredKey
 from flexportd.storage.repositories.audiences import CONSIGNEE, METADATA, Audience
 from flexportd.storage.transaction import Transaction
+
+_META_KEY = "signing_secret"  # in `meta`
+_BYTES = 32
+_ALPHABET = string.ascii_letters + string.digits
+
+
+def random_text(length: int) -> str:
+    """Random letters and digits, six bits each."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+class Signer:
+    """Signs for a purpose: a signature for one is not valid for another."""
+
+    __slots__ = ("_secret",)
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    @classmethod
+    def load(cls, tx: Transaction) -> "Signer":
+        """The signer of this database, created at first use; in a write transaction."""
+        text = tx.meta.get(_META_KEY)
+        if text is None:
+            text = base64.b64encode(secrets.token_bytes(_BYTES)).decode()
+            tx.meta.put(_META_KEY, text)
+        return cls(base64.b64decode(text))
+
+    def sign(self, purpose: str, message: bytes, size: int) -> bytes:
+        """The first `size` bytes of the signature."""
+        return hmac.digest(self._secret, purpose.encode() + b"\0" + message, hashlib.sha256)[:size]
+
+    def __repr__(self) -> str:
+        return "Signer(...)"
+
 
 Scope = Literal["read", "write", "admin"]
 
@@ -90,9 +127,8 @@ def create(tx: Transaction, wanted: NewKey, by: str, now: datetime) -> tuple[Sto
     at, name = stamp(now), _line("name", wanted.name, MAX_NAME_LENGTH)
     audience = _audience(wanted)
     if audience is not None and wanted.scope != "read":
-        raise InvalidError(
-            f"scope is {wanted.scope}; a key limited to some shipments can only have the scope read", "scope"
-        )
+        why = f"scope is {wanted.scope}; a key limited to some shipments can only have the scope read"
+        raise InvalidError(why, "scope")
     expires_at = None if wanted.expires is None else parse_expiry(wanted.expires, now, _MAX_LIFETIME)
     other = tx.keys.by_name(name, at)
     if other is not None:
@@ -189,9 +225,8 @@ def _values(parameter: str, values: Sequence[str]) -> tuple[str, ...]:
 def _value(parameter: str, value: str) -> str:
     text = value.strip()  # inner spaces stay: names of companies have all sorts of them
     if not 0 < len(text) <= MAX_VALUE_LENGTH or "\0" in text:
-        raise InvalidError(
-            f"{parameter} has {value[:50]!r}; 1 to {MAX_VALUE_LENGTH} characters are required", parameter
-        )
+        why = f"{parameter} has {value[:50]!r}; 1 to {MAX_VALUE_LENGTH} characters are required"
+        raise InvalidError(why, parameter)
     return text
 
 

@@ -16,8 +16,7 @@ from typing import Any, TypedDict
 import msgspec
 
 from flexportd.clock import parse, stamp
-from flexportd.core.access.keys import CONTROL_CHARACTERS, Principal, parse_expiry
-from flexportd.core.access.signatures import Signer, random_text
+from flexportd.core.access.keys import CONTROL_CHARACTERS, Principal, Signer, parse_expiry, random_text
 from flexportd.core.json_types import document_of
 from flexportd.core.resources import shipments
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError, not_found
@@ -129,7 +128,6 @@ def row_document(row: Mapping[str, Any], now: str) -> ShareDocument:
 def _label(text: str | None) -> str | None:
     found = (text or "").strip()
     if len(found) > MAX_LABEL_LENGTH or CONTROL_CHARACTERS.search(found):
-        raise InvalidError(
-            f"label is {found[:50]!r}; one line of at most {MAX_LABEL_LENGTH} characters is required", "label"
-        )
+        why = f"label is {found[:50]!r}; one line of at most {MAX_LABEL_LENGTH} characters is required"
+        raise InvalidError(why, "label")
     return found or None

@@ -241,7 +241,6 @@ class ChangeLogConsumer(ABC, Generic[S, W]):
         return step._replace(writes=self.plan(tx, some, step.state) if some else (), left=step.left[most:])
 
     def _next_objects(self, tx: Transaction, state: S, most: int) -> Step[S, W]:
-        """The next objects of the pass over all of them."""
         names = list(self._tables)
         name = state.resource if state.resource and state.resource in self._tables else names[0]
         keys = tx.resources.keys_after(self._tables[name], state.after, most)
@@ -278,7 +277,6 @@ class ChangeLogConsumer(ABC, Generic[S, W]):
             self.after_write()
 
     def _count(self, writes: Sequence[W], most: int) -> int:
-        """How many of these fit into a transaction; one at least."""
         for number, write in enumerate(writes):
             most -= self.size(write)
             if number and most < 0:

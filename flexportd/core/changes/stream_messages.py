@@ -244,11 +244,8 @@ def _object_messages(rows: Sequence[HistoryRow], known: EntryContext) -> Iterato
         "event_id": last.event_id,
         "run_id": None if last.run_id is None else str(last.run_id),
     }
-    one, is_new, is_gone = (
-        topic_prefix(last.resource),
-        "id" in fields,
-        fields.get("removed_at", (None, None))[1] is not None,
-    )
+    one, is_new = topic_prefix(last.resource), "id" in fields
+    is_gone = fields.get("removed_at", (None, None))[1] is not None
     if is_new or not is_gone:
         yield f"{one}.{'created' if is_new else 'updated'}", {**document, "changes": _changes(fields)}
     if is_gone:

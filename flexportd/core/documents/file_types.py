@@ -121,13 +121,10 @@ def file_name(document_type: str | None, document_id: str, kind: str, given: str
         front, dot, end = given.rpartition(".")
         if dot and _GIVEN_EXTENSION.fullmatch(end):
             stem = front
-            extension = extension if extension and not _is_alias(extension, end) else end.lower()
+            is_alias = {extension, end.lower()} in ({"jpg", "jpeg"}, {"tiff", "tif"})
+            extension = extension if extension and not is_alias else end.lower()
     stem = _safe_name(stem) or _safe_name(f"{document_type or 'document'}-{document_id}") or "document"
     return f"{stem}.{extension or 'bin'}"
-
-
-def _is_alias(extension: str, given: str) -> bool:
-    return {extension, given.lower()} in ({"jpg", "jpeg"}, {"tiff", "tif"})
 
 
 def _safe_name(text: str) -> str:

@@ -80,9 +80,8 @@ class IntegrityCheck:
         """The current verification, or the last one."""
         if self._report is None:
             text = await self._db.read(lambda tx: tx.meta.get(_META_KEY))
-            self._report = self._report or (
-                msgspec.json.decode(text, type=VerificationReport) if text else VerificationReport()
-            )
+            stored = msgspec.json.decode(text, type=VerificationReport) if text else VerificationReport()
+            self._report = self._report or stored
         return self._report
 
     def begin(self) -> VerificationReport:
@@ -148,7 +147,6 @@ class IntegrityCheck:
             await self._refetch(ids)
 
     async def _check_unreferenced(self, report: VerificationReport) -> None:
-        """Find files in the archive that belong to no document."""
         for folder in await asyncio.to_thread(self._archive.folders):
             found = await asyncio.to_thread(lambda: list(self._archive.entries(folder)))  # noqa: B023 (run at once)
             names = [path.rpartition("/")[2] for path, kind in found if kind == "file"]

@@ -112,7 +112,9 @@ def request_files(
             _refuse(tx, document, row, reason, at)
             continue
         tx.files.request(key, declared_file(document), at, stamp(parse(at) + _REQUEST_AGAIN_AFTER))
-        items.append(_item(key, options))
+        payload = msgspec.json.encode(FetchFile(key, options.keep)).decode()
+        merge_key = f"{options.keep}:{key}"
+        items.append(NewItem(DOCUMENT_FILE, options.priority, lane=key, merge_key=merge_key, payload=payload))
         result.queued.append(key)
     tx.items.add(at, items)
     return result
@@ -132,19 +134,12 @@ def too_large_to_cache(size: int | None) -> str | None:
 
 
 def _refuse(tx: Transaction, document: Record, row: DocumentFile | None, reason: str, at: str) -> None:
-    """Record the refusal, once."""
     same = row is not None and row.matches(declared_file(document))
     if row is not None and same and (row.state, row.error, row.retry_at) == ("refused", reason, None):
         return
     key = str(document.id)
     tx.files.request(key, declared_file(document), at, at)
     tx.files.record_failure(key, FetchFailure("refused", reason, None, counts=False), at)
-
-
-def _item(key: str, options: RequestOptions) -> NewItem:
-    payload = msgspec.json.encode(FetchFile(key, options.keep)).decode()
-    merge_key = f"{options.keep}:{key}"
-    return NewItem(DOCUMENT_FILE, options.priority, lane=key, merge_key=merge_key, payload=payload)
 
 
 def next_attempt_at(at: str, attempts: int) -> str:

@@ -31,8 +31,6 @@ ZipItem = tuple[Record, DocumentFile | None]
 
 
 class _ChunkBuffer:
-    """Buffers the bytes of the zip between two reads."""
-
     def __init__(self) -> None:
         self._chunks: list[bytes] = []
 
@@ -73,8 +71,6 @@ def zip_stream(archive: Archive, shipment: int, entries: Sequence[ZipItem], at: 
 
 
 class _ZipWriter:
-    """Puts files into a zip, each under a name of its own."""
-
     def __init__(self, archive: Archive, packed: zipfile.ZipFile, pieces: _ChunkBuffer) -> None:
         self._archive = archive
         self._zip = packed
@@ -113,21 +109,17 @@ def _row(document: Record, file: DocumentFile | None) -> dict[str, Any]:
     """A row of the index; `reason` is None if the current file is in the zip."""
     fields = document.fields
     kept = file is not None and file.is_kept
-    values = (
-        str(document.id),
-        fields["document_type"],
-        type_title(fields["document_type"]),
-        None,
-        None,
-        file.size if file is not None and kept else fields["size"],
-        file.media_type if file is not None and kept else None,
-        fields["uploaded_at"],
-        None,
-        fields["archived_at"],
-        document.removed_at,
-        _reason(document, file),
-    )
-    return dict(zip(INDEX, values, strict=True))
+    return dict.fromkeys(INDEX) | {
+        "document_id": str(document.id),
+        "document_type": fields["document_type"],
+        "title": type_title(fields["document_type"]),
+        "size": file.size if file is not None and kept else fields["size"],
+        "media_type": file.media_type if file is not None and kept else None,
+        "uploaded_at": fields["uploaded_at"],
+        "archived_at": fields["archived_at"],
+        "removed_at": document.removed_at,
+        "reason": _reason(document, file),
+    }
 
 
 def _reason(document: Record, file: DocumentFile | None) -> str | None:

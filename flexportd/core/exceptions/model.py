@@ -14,7 +14,7 @@ import msgspec
 
 from flexportd.clock import parse, stamp, zone_of
 from flexportd.core.evidence import CargoStage, Evidence, leg_of
-from flexportd.core.resources.itinerary import NO_PLACE, LegDate, RoutePlace, ShipmentRoute
+from flexportd.core.resources.itinerary import NO_PLACE, RoutePlace, ShipmentRoute
 from flexportd.core.resources.values import at_place
 from flexportd.settings import Settings
 from flexportd.storage.queries.table import plausible_or_none
@@ -206,7 +206,7 @@ class ShipmentFacts:
 
     def planned_date(self, name: str) -> PlannedDate | None:
         """The planned date: the later of the shipment's own and its leg's; None if there is none."""
-        of_leg = self._route_dates.get(f"estimated_{name}")
+        of_leg = self.route.dates.get(f"estimated_{name}")
         given = (self.shipment.fields[f"estimated_{name}"], of_leg.moment if of_leg else None)
         place = self.place(_PLACES[name])
         moments = [moment for one in given if (moment := plausible_or_none(one))]
@@ -214,10 +214,6 @@ class ShipmentFacts:
             moments = [at_place(moment, place.timezone) for moment in moments]
         latest = max(moments, key=lambda moment: end_of_day(moment, place.timezone), default=None)
         return None if latest is None else PlannedDate(latest, place)
-
-    @functools.cached_property
-    def _route_dates(self) -> Mapping[str, LegDate]:
-        return self.route.dates
 
     def place(self, names: Sequence[str]) -> RoutePlace:
         """The first of these places that the route (without legs, the shipment) has."""

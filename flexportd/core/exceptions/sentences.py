@@ -73,15 +73,12 @@ def _free_time(verb: str) -> Callable[[EvidenceFields, DayFormat], str]:
     def words(evidence: EvidenceFields, day: DayFormat) -> str:
         number = evidence.get("container_number") or "A container"
         last = evidence.get("last_free_day")
-        when = f"{verb} {day(last)}" if last else _by_milestone(verb, evidence, day)
+        milestone = (evidence.get("milestones") or [{}])[-1]
+        reported = f"{'soon, ' if verb == 'ends' else ''}as Flexport reported on {day(milestone.get('occurred_at'))}"
+        when = f"{verb} {day(last) if last else reported}"
         return f"{number}: free time{_place('at', evidence)} {when}; no terminal pickup reported"
 
     return words
-
-
-def _by_milestone(verb: str, evidence: EvidenceFields, day: DayFormat) -> str:
-    milestone = (evidence.get("milestones") or [{}])[-1]
-    return f"{verb} {'soon, ' if verb == 'ends' else ''}as Flexport reported on {day(milestone.get('occurred_at'))}"
 
 
 def _customs(evidence: EvidenceFields, day: DayFormat) -> str:

@@ -21,9 +21,8 @@ def check_includes(includes: Collection[str]) -> None:
     for name in ("raw", "why"):
         if name in includes:
             kept = "Flexport's own JSON is" if name == "raw" else "causes are"
-            raise InvalidError(
-                f"include={name} cannot be combined with as_of: {kept} available only for the current state", "include"
-            )
+            why = f"include={name} cannot be combined with as_of: {kept} available only for the current state"
+            raise InvalidError(why, "include")
 
 
 def check_filters(table: Table, names: Iterable[str]) -> None:
@@ -51,9 +50,8 @@ def object_as_of(tx: Transaction, domain: ResourceType, key: Key, at: str, now: 
     if first_seen_at is None:
         raise not_found(domain.label, key)
     if row is None:
-        raise NotFoundError(
-            f"{domain.label} {repr(key[:50]) if isinstance(key, str) else key} was not known before {first_seen_at}"
-        )
+        name = repr(key[:50]) if isinstance(key, str) else key
+        raise NotFoundError(f"{domain.label} {name} was not known before {first_seen_at}")
     return row
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -139,12 +140,8 @@ def _received_step(row: Mapping[str, Any]) -> TraceStep:
         how = f"{what} arrived by webhook with a valid signature and was stored"
     else:
         how = f"{what} was recovered by polling; no webhook had delivered it"
-    recorded = row["created_at"]
-    return TraceStep(
-        row["received_at"],
-        "received",
-        how + (f"; Flexport recorded it at {format_minute(recorded)}" if recorded else ""),
-    )
+    recorded = f"; Flexport recorded it at {format_minute(row['created_at'])}" if row["created_at"] else ""
+    return TraceStep(row["received_at"], "received", how + recorded)
 
 
 def _outcome_step(
@@ -181,7 +178,6 @@ def _newer_state(tx: Transaction, registry: Registry, row: Mapping[str, Any]) ->
 
 
 def _later_fetch(tx: Transaction, registry: Registry, row: Mapping[str, Any]) -> Iterable[TraceStep]:
-    """The later fetch of the event's object, if any."""
     domain = registry.of_object(row["resource"] or "")
     key = domain.parse_id(row["resource_id"]) if domain is not None and row["resource_id"] else None
     if domain is None or key is None or row["state"] not in ("applied", "coalesced"):
@@ -196,17 +192,11 @@ def _later_fetch(tx: Transaction, registry: Registry, row: Mapping[str, Any]) ->
 
 
 def _group_by_cause(rows: Iterable[ChangeWithEvent]) -> list[list[ChangeWithEvent]]:
-    """Group adjacent changes of one cause and object."""
-    return [
-        list(group)
-        for _, group in groupby(
-            rows, key=lambda c: (c.resource, c.resource_id, c.changed_at, c.source, c.event_id, c.run_id)
-        )
-    ]
+    of_cause = attrgetter("resource", "resource_id", "changed_at", "source", "event_id", "run_id")
+    return [list(group) for _, group in groupby(rows, key=of_cause)]
 
 
 def _change_step(domain: ResourceType, group: Sequence[ChangeWithEvent], *, of_event: bool = False) -> TraceStep:
-    """One cause and its changes of one object."""
     told = group[0]
     ordered = sorted(group, key=lambda change: change.id)
     found = told.source == "sync"
@@ -244,7 +234,6 @@ def _change_text(domain: ResourceType, changes: Iterable[ChangeWithEvent], *, fo
 
 
 def _source_text(told: ChangeWithEvent) -> str:
-    """The source of a change."""
     if told.source == "write":
         return "a write by flexportd"
     if told.source != "sync":

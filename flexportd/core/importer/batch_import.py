@@ -77,8 +77,6 @@ def apply(
 
 
 class _BatchImport:
-    """Applies candidates of one comparison in one transaction."""
-
     def __init__(self, tx: Transaction, comparison: Comparison, cause: ChangeCause) -> None:
         self._tx = tx
         self._comparison = comparison
@@ -184,7 +182,6 @@ def _is_unchanged(current: Record, one: ChangedObject) -> bool:
 
 
 def _complete_entry(domain: ResourceType, current: Record, one: ChangedObject) -> ChangedObject:
-    """A list entry completed with what only the stored state has."""
     try:
         raw = combine(current.raw, one.raw, is_newer=one.as_of != current.as_of)
     except ValueError:  # it begins with a byte order mark, for example: it is taken as it is

@@ -209,8 +209,6 @@ class _IdOnly(msgspec.Struct):
 
 
 class _IdReader:
-    """Reads the id of an object without the rest of it."""
-
     _decoder = msgspec.json.Decoder(_IdOnly)
 
     def __init__(self, domain: ResourceType) -> None:

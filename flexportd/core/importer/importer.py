@@ -132,9 +132,7 @@ class Importer:
                 left, room = results[first : first + 1] if one_by_one else results[first:], self.batch_size
                 batch = _Batch(left, first, 1 if one_by_one else room, cause, on_imported)
                 try:
-                    done, complete, written = await self._db.write(
-                        lambda tx: self._apply_batch(tx, batch)  # noqa: B023 (awaited)
-                    )
+                    done, complete, written = await self._db.write(lambda tx: self._apply_batch(tx, batch))  # noqa: B023
                 except Exception as error:
                     if isinstance(error, UnavailableError) or not is_data_error(error):
                         raise

@@ -85,7 +85,7 @@ def _merge_objects(have: Raw, given: Raw, *, is_newer: bool) -> Raw:
     if _identity(before) != _identity(now) or (is_newer and not is_part):
         return given
     found = _merge_fields(before, now, is_newer=is_newer)
-    return have if _equal(found, before) else _encode(found)
+    return have if _equal(found, before) else Raw(msgspec.json.encode(found))
 
 
 def _merge_lists(have: list[Raw], given: list[Raw], *, is_newer: bool) -> Raw:
@@ -179,10 +179,6 @@ def _identity_of(part: Raw) -> bytes | None:
     return _identity(_object.decode(part)) if _kind(part) == "{" else None
 
 
-def _encode(parts: dict[str, Raw]) -> Raw:
-    return Raw(msgspec.json.encode(parts))
-
-
 # --- which shipments must be fetched one by one ---
 
 SAMPLE = 50  # comparisons in a row without a difference after which list entries count as complete
@@ -228,7 +224,7 @@ class DetailTracker:
         if current is not None and current.digest is not None:
             if current.digest == before.entry_digest and current.as_of == own.as_of:
                 self._record_comparison(poorer=current.digest != own.digest and is_less_complete(current.raw, own.raw))
-            elif before.pending == _URGENT and _entry_covers(current.raw, own.raw):
+            elif before.pending == _URGENT and not is_less_complete(own.raw, current.raw):
                 self._record_comparison(poorer=True)  # what the list entry lacks still exists
         self._written[shipment] = ShipmentDetail(shipment, before.entry_digest, own.as_of, 0)
 
@@ -248,11 +244,6 @@ class DetailTracker:
         self._details.put(self._written.values())
         if self._richness != self._stored:
             self._details.decide(self._richness)
-
-
-def _entry_covers(stored: str, own: str) -> bool:
-    """Whether a shipment's own response covers a list entry that was completed from the store."""
-    return not is_less_complete(own, stored)
 
 
 class DetailVersion(msgspec.Struct, frozen=True):

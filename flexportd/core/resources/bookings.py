@@ -1,7 +1,6 @@
 """Bookings: requests for freight and their progress."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -135,7 +134,7 @@ def _cargo(cargo: Cargo) -> dict[str, Any]:
     counts = [count for unit in units if (count := _whole_number(unit.count)) is not None]
     return {
         "shipping_units": json_text([found for unit in units if (found := _unit(unit))]),
-        "unit_count": _in_int64(sum(counts)) if counts else None,
+        "unit_count": sum(counts) if counts and abs(sum(counts)) < 2**63 else None,
         "weight": _total(cargo.weight, [(unit.count, unit.weight) for unit in units]),
         "volume": _total(cargo.volume, [(unit.count, unit.volume) for unit in units]),
         "is_dangerous": bool(dangers) if said else None,
@@ -184,39 +183,15 @@ def _whole_number(value: object) -> int | None:
     return int(found) if found is not None and found == found.to_integral_value() else None
 
 
-def _in_int64(value: int) -> int | None:
-    return value if abs(value) < 2**63 else None
-
-
-@dataclass(frozen=True, slots=True)
-class BookingStage:
-    """The progress of a booking. `status` is Flexport's value; an unknown one is shown as it is."""
-
-    status: str | None
-    title: str
-    is_known: bool
-    is_open: bool
-    shipment_id: int | None
-
-    @property
-    def sentence(self) -> str:
-        """The stage in one sentence. An accepted booking may have departed already."""
-        return self.title if self.shipment_id is None else f"{self.title}; shipment FLEX-{self.shipment_id}"
-
-
-def booking_stage(fields: Mapping[str, Any]) -> BookingStage:
-    """The stage of a booking, from its stored fields."""
-    status = fields["status"]
-    title = STATUSES.get(status) or (status.replace("_", " ").capitalize() if status else "Unknown")
-    return BookingStage(
-        status, title, status in STATUSES, status not in ("shipment", "archived"), fields["shipment_id"]
-    )
-
-
 def derived_values(fields: Mapping[str, Any], _: date) -> dict[str, Any]:
-    """The derived values of a booking, independent of the day."""
-    found = booking_stage(fields)
-    return {"stage": found.sentence, "stage_known": found.is_known, "open": found.is_open}
+    """The stage of a booking in one sentence, independent of the day. An accepted booking may have departed already."""
+    status, shipment = fields["status"], fields["shipment_id"]
+    title = STATUSES.get(status) or (status.replace("_", " ").capitalize() if status else "Unknown")
+    return {
+        "stage": title if shipment is None else f"{title}; shipment FLEX-{shipment}",
+        "stage_known": status in STATUSES,
+        "open": status not in ("shipment", "archived"),
+    }
 
 
 _BY_MODE = (
@@ -233,23 +208,10 @@ RESOURCE_TYPE = ResourceType(
     computed_fields=computed_fields,
     sources={
         "transportation_mode": ("mode",),
-        "shipper_entity": ("shipper", "shipper_ref"),
-        "consignee_entity": ("consignee", "consignee_ref"),
-        "origin_address": ("origin", "origin_ref"),
-        "destination_address": ("destination", "destination_ref"),
         "wants_export_customs_service": ("wants_export_customs",),
         "wants_import_customs_service": ("wants_import_customs",),
         **dict.fromkeys(("ocean_booking", "air_booking", "trucking_booking"), _BY_MODE),
-        "cargo": (
-            "shipping_units",
-            "unit_count",
-            "weight",
-            "volume",
-            "is_dangerous",
-            "dangerous_goods",
-            "battery_packing",
-            "marks_and_numbers",
-        ),
+        "cargo": tuple(_cargo(Cargo())),
     },
     timestamp=lambda booking: booking.updated_at,
     derived_values=derived_values,

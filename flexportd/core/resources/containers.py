@@ -55,6 +55,8 @@ CONTAINERS = Table(
     },
 )
 
+_AT_TERMINAL = tuple(field.name for field in CONTAINERS.fields if field.zone == "terminal_timezone")
+
 LAST_FREE_DAY = next(field for field in CONTAINERS.fields if field.name == "last_free_day")
 
 CONTAINER_LEGS = Table(
@@ -112,21 +114,12 @@ def container_route_fields(box: Record, route: ShipmentRoute, loads: ContainerLo
     Only a container that is known to be on other legs than the shipment's last one has its own terminal.
     """
     fields, places, terminal = box.fields, route.places, _terminal(box, route, loads)
+    zones = dict.fromkeys(_AT_TERMINAL, terminal.timezone)
+    # As recorded, a container's pickup is at the seller's: the departure of its first truck.
+    zones |= dict.fromkeys(("estimated_pickup", "actual_pickup"), places["origin"].timezone)
     start = places["port_of_loading"].timezone or places["origin"].timezone
-    zones = {
-        # As recorded, a container's pickup is at the seller's: the departure of its first truck.
-        "estimated_pickup": places["origin"].timezone,
-        "actual_pickup": places["origin"].timezone,
-        "estimated_departure": start,
-        "actual_departure": start,
-        "estimated_arrival": terminal.timezone,
-        "actual_arrival": terminal.timezone,
-        "estimated_delivery": places["destination"].timezone,
-        "actual_delivery": places["destination"].timezone,
-        "estimated_available_for_pickup": terminal.timezone,
-        "available_for_pickup": terminal.timezone,
-        "last_free_day": terminal.timezone,
-    }
+    zones |= dict.fromkeys(("estimated_departure", "actual_departure"), start)
+    zones |= dict.fromkeys(("estimated_delivery", "actual_delivery"), places["destination"].timezone)
     return dict(zip(TERMINAL, terminal, strict=True)) | _in_local_time(fields, zones)
 
 

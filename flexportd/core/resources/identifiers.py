@@ -18,16 +18,7 @@ _VALUES = dict(zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", (n for n in range(10, 39) if n 
 _VALUES |= {str(digit): digit for digit in range(10)}
 
 # Flexport's sizes: length code and height code. A 40' box without "hc" is 8'6" high; one of 53' may be either.
-_SIZES = {
-    "twenty_ft": "22",
-    "fourty_ft": "42",
-    "forty_ft": "42",
-    "fourty_ft_hc": "45",
-    "forty_ft_hc": "45",
-    "fourty_five_ft_hc": "L5",
-    "forty_five_ft_hc": "L5",
-    "fifty_three_ft_hc": "P5",
-}
+_SIZES = {"twenty_ft": "22", "forty_ft": "42", "forty_ft_hc": "45", "forty_five_ft_hc": "L5", "fifty_three_ft_hc": "P5"}
 # Flexport's types: the usual code of each. Tanks and bulk containers have none without their pressure; `headload`,
 # `special` and `lcl` are no types of ISO 6346. `VH` is the code of the whole group.
 _TYPES = {"dry": "G1", "open": "U1", "flat_rack": "P1", "reefer": "R1", "ventilated": "VH"}
@@ -55,7 +46,8 @@ def is_container_number(value: str | None) -> bool | None:
 
 def iso_type(size: str | None, kind: str | None) -> str | None:
     """The size-type code of ISO 6346, such as `45G1`, by Flexport's size and type; None if unknown."""
-    length, group = _SIZES.get((size or "").casefold()), _TYPES.get((kind or "").casefold())
+    length = _SIZES.get((size or "").casefold().replace("fourty", "forty"))
+    group = _TYPES.get((kind or "").casefold())
     return length + group if length and group else None
 
 

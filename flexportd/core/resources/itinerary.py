@@ -70,13 +70,10 @@ class ShipmentRoute:
             return 0, -1, -1
         carried = [at for at, leg in enumerate(legs) if leg.fields["mode"] in _OVER_WATER_OR_AIR]
         carried = carried or [at for at, leg in enumerate(legs) if leg.fields["mode"] not in _BY_ROAD]
-        start = _first(at for at, leg in enumerate(legs) if _is_tagged(leg, "origin", "port_of_loading"))
-        if start is None:
-            start = carried[0] if carried else 0
+        tagged = (at for at, leg in enumerate(legs) if _is_tagged(leg, "origin", "port_of_loading"))
+        start = next(tagged, carried[0] if carried else 0)
         ends = [at for at, leg in enumerate(legs) if _is_tagged(leg, "destination", "port_of_unloading")]
-        end = next((at for at in reversed(ends) if at >= start), None)
-        if end is None:
-            end = next((at for at in reversed(carried) if at >= start), len(legs) - 1)
+        end = next((at for at in (*reversed(ends), *reversed(carried)) if at >= start), len(legs) - 1)
         return start, end, self._last_inland_leg(start, end)
 
     def _last_inland_leg(self, start: int, end: int) -> int:
@@ -203,14 +200,8 @@ class ShipmentRoute:
         here, mode = place_at(leg, end), leg.fields["mode"]
         if place is not NO_PLACE and not _is_same(here, place):
             return []
-        return [
-            leg,
-            *(
-                one
-                for one in self.ordered
-                if one is not leg and one.fields["mode"] == mode and _is_same(place_at(one, end), here)
-            ),
-        ]
+        others = (one for one in self.ordered if one is not leg and one.fields["mode"] == mode)
+        return [leg, *(one for one in others if _is_same(place_at(one, end), here))]
 
     @property
     def _pickup_legs(self) -> list[Record]:
@@ -255,10 +246,6 @@ def _is_tagged(leg: Record, end: str, tag: str) -> bool:
 
 def _is_same(one: RoutePlace, other: RoutePlace) -> bool:
     return one[:2] == other[:2]
-
-
-def _first(found: Iterator[int]) -> int | None:
-    return next(found, None)
 
 
 def sort_legs(legs: Iterable[Record]) -> list[Record]:
@@ -330,7 +317,8 @@ def route_fields(route: ShipmentRoute, containers: Iterable[Record]) -> dict[str
         fields |= {name: place.name, f"{name}_code": place.code, f"{name}_timezone": place.timezone}
     main = [leg for leg in route.carriage if leg.fields["mode"] in _OVER_WATER_OR_AIR] or route.carriage
     current = _current(main)
-    fields |= {name: _first_given(name, current, main) for name in ("carrier", "scac")}
+    for name in ("carrier", "scac"):
+        fields[name] = next((leg.fields[name] for leg in (current, *main) if leg.fields[name]), None)
     fields |= {name: current.fields[name] for name in ("vessel", "vessel_imo", "voyage", "flight")}
     fields["route_dates"] = msgspec.json.encode(route.dates).decode()
     fields["has_ramp"] = route.has_ramp
@@ -347,10 +335,6 @@ def _current(main: Sequence[Record]) -> Record:
     """The leg that the cargo is on, or was on last; before departure the first."""
     departed = [leg for leg in main if leg.fields["actual_departure"]]
     return departed[-1] if departed else main[0]
-
-
-def _first_given(name: str, current: Record, main: Sequence[Record]) -> Any:
-    return next((leg.fields[name] for leg in (current, *main) if leg.fields[name]), None)
 
 
 def tags(leg: Mapping[str, Any], end: str) -> Sequence[str]:

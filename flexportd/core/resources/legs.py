@@ -6,9 +6,9 @@ from typing import Any
 
 from flexportd.core.resources.identifiers import imo_number, is_imo_number
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.core.resources.values import leg_end_fields, moment, text, without_placeholder
+from flexportd.core.resources.values import moment, text, texts, without_placeholder
 from flexportd.flexport.models.legs import Leg
-from flexportd.flexport.models.places import ShipmentNode, iata
+from flexportd.flexport.models.places import ShipmentNode, iata, kinds, zone_name
 from flexportd.storage.queries.filters import any_of, contains, equals, key
 from flexportd.storage.queries.table import Field, Table, plain_fields
 
@@ -85,10 +85,8 @@ def computed_fields(leg: Leg) -> Mapping[str, Any]:
         **_flight(leg),
         "service_type": text(truck.service_type) if truck else None,
         "tracking_number": text(truck.tracking_number) if truck else None,
-        **leg_end_fields(leg.origin, "origin"),
-        **_location_fields(leg.origin, "origin"),
-        **leg_end_fields(leg.destination, "destination"),
-        **_location_fields(leg.destination, "destination"),
+        **end_fields(leg.origin, "origin"),
+        **end_fields(leg.destination, "destination"),
         "delivery_appointment": moment(appointment),
         "delivery_completed": moment(dates.delivery_completed) if dates else None,
     }
@@ -126,12 +124,18 @@ def _without_prefix(number: str | None, prefixes: Iterable[str | None]) -> str |
     return number
 
 
-def _location_fields(node: ShipmentNode | None, end: str) -> dict[str, str | None]:
-    """The airport, city, state, country and terminal of one end (`origin` or `destination`) of a leg."""
+def end_fields(node: ShipmentNode | None, end: str) -> dict[str, str | None]:
+    """The fields of one end (`origin` or `destination`) of a leg."""
     place = node.place if node else None
     address = place.address if place else None
     country_code = without_placeholder(address.country_code) if address else None
     return {
+        end: text(place.name) if place else None,
+        f"{end}_code": without_placeholder(address.unlocode) if address else None,
+        f"{end}_timezone": zone_name(address.timezone) if address else None,
+        f"{end}_ref": text(address.ref) if address else None,
+        f"{end}_tags": texts(node.tags or ()) if node else None,
+        f"{end}_kinds": texts(kinds(place)) if place else None,
         f"{end}_iata": iata(place) if place and place.details else None,
         f"{end}_city": text(address.city) if address else None,
         f"{end}_state": text(address.state) if address else None,

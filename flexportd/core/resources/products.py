@@ -1,6 +1,6 @@
 """Products: the client's SKU library with customs classifications."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -54,19 +54,13 @@ def computed_fields(product: Product) -> Mapping[str, Any]:
 def _classifications(product: Product) -> dict[str | None, list[str]]:
     """Region -> HS codes, from `classifications`; only where that has none, from the deprecated `hs_codes`."""
     found: dict[str | None, list[str]] = {}
-    for region, code in [*_classified_codes(product)] or [
-        (one.country_code, one.code) for one in product.hs_codes or ()
-    ]:
+    given = [(one.region, code) for one in product.classifications or () for code in one.codes or () if text(code)]
+    for region, code in given or [(one.country_code, one.code) for one in product.hs_codes or ()]:
         codes = found.setdefault(text(region), [])
         cleaned = text(code)
         if cleaned and cleaned not in codes:
             codes.append(cleaned)
     return {region: codes for region, codes in found.items() if codes}
-
-
-def _classified_codes(product: Product) -> Iterator[tuple[str | None, str | None]]:
-    for one in product.classifications or ():
-        yield from ((one.region, code) for code in one.codes or () if text(code))
 
 
 def by_region(fields: Mapping[str, Any]) -> dict[str, list[str]]:

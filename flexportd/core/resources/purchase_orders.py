@@ -102,7 +102,6 @@ def computed_booking_line_fields(line: BookingLineItem) -> Mapping[str, Any]:
 
 
 def _route_fields(found: PurchaseOrder | PurchaseOrderLine) -> dict[str, Any]:
-    """The places of orders and of their lines."""
     return {
         "origin": address_line(found.origin_address),
         **port_of(found.origin_port, "origin_port"),
@@ -123,15 +122,7 @@ RESOURCE_TYPE = ResourceType(
     wire=PurchaseOrder,
     table=TABLE,
     computed_fields=computed_fields,
-    sources={
-        "buyer": ("buyer", "buyer_ref"),
-        "seller": ("seller", "seller_ref"),
-        "transportation_mode": ("mode",),
-        "origin_address": ("origin",),
-        "destination_address": ("destination",),
-        "origin_port": ("origin_port", "origin_port_code"),
-        "destination_port": ("destination_port", "destination_port_code"),
-    },
+    sources={"transportation_mode": ("mode",)},
     timestamp=lambda order: order.updated_at,
     derived_values=derived_values,
     ids="any",
@@ -146,12 +137,7 @@ LINE_ITEMS_RESOURCE_TYPE = ResourceType(
     sources={
         "line_item_number": ("line_number",),
         "product": ("product_id", "product", "sku"),
-        "unit_cost": ("unit_cost_amount", "unit_cost_currency"),
         "transportation_mode": ("mode",),
-        "origin_address": ("origin",),
-        "destination_address": ("destination",),
-        "origin_port": ("origin_port", "origin_port_code"),
-        "destination_port": ("destination_port", "destination_port_code"),
     },
     ids="any",
 )

@@ -1,6 +1,7 @@
 """Resource types: everything the rest of the daemon needs to know about one Flexport resource, as data."""
 
 import functools
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -21,21 +22,17 @@ MAX_ID_LENGTH = 200  # characters
 _TEXTS = (wire_types.Text, wire_types.Word, wire_types.Moment, wire_types.Day)  # wire types that are texts in JSON
 
 
+# A wire field feeds the fields of its name, without this suffix, and with one of these parts.
+_SUFFIX = re.compile("_(address|date|entity)$")
+_PARTS = ("", "_id", "_ref", "_code", "_amount", "_currency")
+
+
 def _no_timestamp(_: Any) -> str | None:
-    """For resources without a timestamp."""
     return None
-
-
-def _target_id(reference: wire_types.Reference | None) -> int | None:
-    return reference.target_id if reference else None
 
 
 def _target_text(link: Link | None) -> str | None:
     return link.target_text if link else None
-
-
-def _name_of(party: CompanyEntity | None) -> str | None:
-    return text(party.name) if party else None
 
 
 _CONVERSIONS: Mapping[Any, Callable[[Any], Any]] = {
@@ -46,10 +43,10 @@ _CONVERSIONS: Mapping[Any, Callable[[Any], Any]] = {
     wire_types.Amount: decimal_text,
     Currency: currency,
     **dict.fromkeys((wire_types.Flag | None, wire_types.Whole | None), lambda value: value),
-    **dict.fromkeys((wire_types.Reference | None, Link | None), _target_id),
+    **dict.fromkeys((wire_types.Reference | None, Link | None), lambda link: link.target_id if link else None),
     dict[str, Any] | None: json_text,
     wire_types.Quantity | None: quantity,
-    CompanyEntity | None: _name_of,
+    CompanyEntity | None: lambda party: text(party.name) if party else None,
 }
 """Wire types, each with what makes a field of it."""
 
@@ -83,7 +80,7 @@ class ResourceType:
     """Wire model -> its own `updated_at` as sent, where the resource has one."""
 
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Wire field -> our fields that it feeds, if not the one of its name. The first is the converted wire field."""
+    """Wire field -> our fields that it feeds, if its name does not show them. The first is the converted wire field."""
 
     is_parsed_by_field: bool = False
     """Whether only the changed wire fields of a stored object are parsed and normalised again."""
@@ -116,16 +113,15 @@ class ResourceType:
     @functools.cached_property
     def derived_value_names(self) -> tuple[str, ...]:
         """The names of the derived values, in order."""
-        return (
-            () if self.derived_values is None else tuple(self.derived_values(dict.fromkeys(self.table.names), date.min))
-        )
+        return tuple(self.derived_values(dict.fromkeys(self.table.names), date.min)) if self.derived_values else ()
 
     def fields_from(self, wire_field: str) -> tuple[str, ...]:
         """Our fields that a wire field feeds."""
         if known := self.sources.get(wire_field):
             return known
-        given = (wire_field, wire_field.removesuffix("_date"), f"{wire_field}_id")
-        return tuple(name for name in given if name in self.table.names and name not in self.derived)[:1]
+        stem = _SUFFIX.sub("", wire_field)
+        given = dict.fromkeys((wire_field, *(f"{stem}{part}" for part in _PARTS)))
+        return tuple(name for name in given if name in self.table.names and name not in self.derived)
 
     @functools.cached_property
     def wire_fields(self) -> Mapping[str, tuple[str, ...]]:
@@ -141,13 +137,9 @@ class ResourceType:
 
     @functools.cached_property
     def _converted(self) -> Mapping[str, tuple[str, Callable[[Any], Any]]]:
-        """Wire field -> (our field, conversion) of those that need no more."""
         hints, by_name = get_type_hints(self.wire, include_extras=True), {one.name: one for one in self.table.fields}
-        found = {}
-        for name, (ours, *_) in self.wire_fields.items():
-            if (convert := _conversion(by_name[ours], hints[name])) is not None:
-                found[name] = ours, convert
-        return found
+        pairs = ((name, ours, _conversion(by_name[ours], hints[name])) for name, (ours, *_) in self.wire_fields.items())
+        return {name: (ours, convert) for name, ours, convert in pairs if convert is not None}
 
     def normalise(self, model: Any) -> dict[str, Any]:
         """Our fields of a wire model. Pure."""

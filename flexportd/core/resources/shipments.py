@@ -23,7 +23,6 @@ from flexportd.core.resources.values import (
     texts,
 )
 from flexportd.flexport.models import fast_models
-from flexportd.flexport.models.places import CompanyEntity
 from flexportd.flexport.models.shipments import Shipment
 from flexportd.flexport.models.wire import Quantity, is_decimal
 from flexportd.storage.queries.filters import Filter, any_of, before, before_day, from_day, is_present, since
@@ -179,7 +178,7 @@ def computed_fields(shipment: Shipment) -> dict[str, Any]:
     return {
         "pieces": shipment.pieces if shipment.pieces and shipment.pieces > 0 else None,  # 0 is Flexport's "unknown"
         "chargeable_weight": _chargeable_weight(shipment),
-        **{name: _names(getattr(shipment, name)) for name in _PARTIES},
+        **{name: texts(party.name for party in getattr(shipment, name) or ()) for name in _PARTIES},
         **_bill_fields(shipment),
         **_goods_fields(shipment),
     }
@@ -273,10 +272,6 @@ def _metadata(metadata: Mapping[str, Any] | None, meaning: str) -> Iterator[str]
     for name, values in (metadata or {}).items():
         if _key_means(name) == meaning:
             yield from (value for value in (values if isinstance(values, list) else [values]) if isinstance(value, str))
-
-
-def _names(parties: Iterable[CompanyEntity] | None) -> str | None:
-    return texts([party.name for party in parties]) if parties else None
 
 
 class _StoredLegDate(msgspec.Struct, array_like=True):

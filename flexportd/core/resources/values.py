@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 
 from flexportd.clock import parse, stamp, zone_of
-from flexportd.flexport.models.places import ShipmentNode, kinds, zone_name
 from flexportd.flexport.models.wire import MAX_MOMENT_LENGTH, Quantity, is_decimal, parse_day, parse_moment
 from flexportd.storage.queries.table import Table
 
@@ -139,13 +138,11 @@ def texts(values: Iterable[str | None]) -> str | None:
     return _cached_texts(given) if given else None
 
 
-@functools.lru_cache(maxsize=_CACHE_SIZE)
-def _cached_texts(given: tuple[str | None, ...]) -> str | None:
-    return _texts(given)
-
-
 def _texts(given: tuple[str | None, ...]) -> str | None:
     return json_text(list(dict.fromkeys(cleaned for value in given if (cleaned := text(value)))))
+
+
+_cached_texts = functools.lru_cache(maxsize=_CACHE_SIZE)(_texts)
 
 
 def split_joined(value: str | None) -> list[str]:
@@ -163,20 +160,6 @@ def quantity(value: Quantity | None) -> str | None:
     if not 0 < (Decimal(number.strip()) if isinstance(number, str) else number) < math.inf:
         return None
     return json_text({"value": value.value, "unit": value.unit})
-
-
-def leg_end_fields(node: ShipmentNode | None, end: str) -> dict[str, Any]:
-    """The fields of one end (`origin` or `destination`) of a leg."""
-    place = node.place if node else None
-    address = place.address if place else None
-    return {
-        end: text(place.name) if place else None,
-        f"{end}_code": without_placeholder(address.unlocode) if address else None,
-        f"{end}_timezone": zone_name(address.timezone) if address else None,
-        f"{end}_ref": text(address.ref) if address else None,
-        f"{end}_tags": texts(node.tags or ()) if node else None,
-        f"{end}_kinds": texts(kinds(place)) if place else None,
-    }
 
 
 def in_local_time(table: Table, fields: Mapping[str, Any]) -> dict[str, Any]:

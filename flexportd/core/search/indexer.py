@@ -54,14 +54,15 @@ class Indexer(ChangeLogConsumer[IndexState, IndexChange]):
         if state is not None and state.version == VERSION:
             return state
         await self._db.writer.wait_for_quiet(MAX_YIELD)
-        return await self._db.write(lambda tx: self._reset_index(tx, empty=state is None))
 
-    def _reset_index(self, tx: Transaction, *, empty: bool) -> IndexState:
-        if empty:
-            tx.search.clear()
-        state = self.restart(tx)
-        tx.meta.save(self.name, state)
-        return state
+        def reset(tx: Transaction) -> IndexState:
+            if state is None:
+                tx.search.clear()
+            beginning = self.restart(tx)
+            tx.meta.save(self.name, beginning)
+            return beginning
+
+        return await self._db.write(reset)
 
     def restart(self, tx: Transaction) -> IndexState:
         """The state before all objects are read."""

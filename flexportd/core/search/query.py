@@ -1,12 +1,14 @@
 """Search: finds what a text may mean, grouped by kind, best matches first."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypedDict
 
+from flexportd.core.json_types import document_of
 from flexportd.core.resources.documents import CUSTOMER_TYPES
-from flexportd.core.search.fields import INTERNAL_KINDS, KIND_NUMBERS, KINDS, SHOWN_AS, Kind
+from flexportd.core.resources.resource_type import ResourceType
+from flexportd.core.search.fields import INTERNAL_KINDS, KIND_NUMBERS, KINDS, SEARCH_FIELDS, SHOWN_AS, Kind
 from flexportd.core.search.normalise import locate, normalise
 from flexportd.core.search.terms import MAX_TEXT_LENGTH, QueryWord, interpretations, terms_of
 from flexportd.storage.queries.list_query import PageRequest
@@ -88,8 +90,7 @@ def search(
     groups: list[SearchGroup] = []
     meanings = interpretations(text)
     if state is not None and meanings and shown:
-        caller = _Caller(tx, limit, audience)
-        groups = _search_meanings(_QuerySearch(caller, visible, shown), normalise(text[:MAX_TEXT_LENGTH]), meanings)
+        groups = _Search(tx, limit, audience, visible, shown).by_meanings(normalise(text[:MAX_TEXT_LENGTH]), meanings)
     return {
         "query": text,
         "data": groups,
@@ -98,23 +99,7 @@ def search(
     }
 
 
-def _search_meanings(
-    search: "_QuerySearch", whole: str, meanings: Sequence[tuple[QueryWord, ...]]
-) -> list[SearchGroup]:
-    """Search for the whole text, and for the first interpretation with results.
-
-    Interpretations that ignore labels count only if nothing else is found.
-    """
-    groups = search.by_text(whole, search.visible) if whole else []
-    for number, words in enumerate(meanings):
-        if words == (QueryWord(whole),) or (number and groups):
-            continue
-        groups = _merge_groups(groups, search.by_words(words), search.caller.limit)
-    return groups
-
-
 def _merge_groups(groups: list[SearchGroup], others: list[SearchGroup], limit: int) -> list[SearchGroup]:
-    """Merge the groups of two searches, each object once, by its better match."""
     if not groups or not others:
         return groups or others
     by_kind: dict[Kind, list[SearchGroup]] = {}
@@ -168,12 +153,14 @@ def use_index(tx: Transaction, page: PageRequest) -> PageRequest:
 
 
 @dataclass(frozen=True)
-class _Caller:
-    """The caller of a search: the transaction, the limit per kind, and the audience."""
+class _Search:
+    """One search: at most `limit` results of each kind of those `shown`, in entries of the kinds `visible`."""
 
     tx: Transaction
     limit: int
     audience: Audience | None
+    visible: Sequence[int]
+    shown: Collection[Kind]
 
     @property
     def tags(self) -> str:
@@ -184,19 +171,21 @@ class _Caller:
         """The entries of these kinds that the caller may see."""
         return self.tx.search.hits(ids, kinds, self.audience, CUSTOMER_TYPES)
 
+    def by_meanings(self, whole: str, meanings: Sequence[tuple[QueryWord, ...]]) -> list[SearchGroup]:
+        """Search for the whole text, and for the first interpretation with results.
 
-@dataclass(frozen=True)
-class _QuerySearch:
-    """Finds texts. `visible`: the entry kinds that the caller may see; `shown`: the requested kinds of results."""
-
-    caller: _Caller
-    visible: Sequence[int]
-    shown: Collection[Kind]
+        Interpretations that ignore labels count only if nothing else is found.
+        """
+        groups = self.by_text(whole, self.visible) if whole else []
+        for number, words in enumerate(meanings):
+            if words != (QueryWord(whole),) and not (number and groups):
+                groups = _merge_groups(groups, self.by_words(words), self.limit)
+        return groups
 
     def by_text(self, sought: str, kinds: Iterable[int]) -> list[SearchGroup]:
         """The objects with a text in entries of some kinds."""
         chosen = sorted(kind for kind in kinds if SHOWN_AS[kind] in self.shown)
-        return _TextSearch(self.caller, sought).groups(chosen) if chosen else []
+        return _TextSearch(self, sought).groups(chosen) if chosen else []
 
     def by_words(self, words: Sequence[QueryWord]) -> list[SearchGroup]:
         """The objects, or shipments with their related objects, that have all these words."""
@@ -204,16 +193,16 @@ class _QuerySearch:
             (term,) = terms_of(words, self.visible)
             return self.by_text(term.folded, term.kinds)
         # Some documents may be hidden from an audience: a shipment must not be found by one of those.
-        hidden = None if self.caller.audience is None else KIND_NUMBERS["document"]
+        hidden = None if self.audience is None else KIND_NUMBERS["document"]
         visible = [kind for kind in self.visible if kind != hidden]
-        together = _MultiTermSearch(self.caller, terms_of(words, visible))
+        together = _MultiTermSearch(self, terms_of(words, visible))
         return [group for group in together.groups(visible) if group["kind"] in self.shown]
 
 
 class _MultiTermSearch:
     """One search for several words within a shipment and its related objects, or within one other object."""
 
-    def __init__(self, caller: _Caller, terms: Sequence[Term]) -> None:
+    def __init__(self, caller: _Search, terms: Sequence[Term]) -> None:
         self._caller = caller
         self._search = caller.tx.search
         self._terms = terms
@@ -258,11 +247,8 @@ class _MultiTermSearch:
             fresh = [unit for unit in self._search.groups_with(ids, term) if unit not in seen]
             seen.update(fresh)
             for start in range(0, len(fresh), _BATCH_SIZE):
-                kept.update(
-                    dict.fromkeys(
-                        self._search.groups_with_all(self._visible(fresh[start : start + _BATCH_SIZE]), others)
-                    )
-                )
+                visible = self._visible(fresh[start : start + _BATCH_SIZE])
+                kept.update(dict.fromkeys(self._search.groups_with_all(visible, others)))
                 if sum(shipment is not None for shipment, _ in kept) > self._limit:
                     self._more = True
                     return True
@@ -278,7 +264,6 @@ class _MultiTermSearch:
         return shipments[: self._limit + 1] + objects[:_MAX_OBJECTS]
 
     def _rarest(self, most: int) -> tuple[Term, list[int]]:
-        """The rarest term, and its newest entries."""
         long = [term for term in self._terms if not is_short(term.folded)]
         found = [(self._newest(term, most), term) for term in long]
         ids, term = min(found, key=lambda one: len(one[0]))
@@ -288,7 +273,6 @@ class _MultiTermSearch:
         return self._search.entries_with(term, most, self._caller.tags, upto)
 
     def _visible(self, units: Sequence[MatchGroup]) -> Sequence[MatchGroup]:
-        """Those that the caller may see."""
         if self._caller.audience is None:
             return units
         ids = [shipment for shipment, _ in units if shipment is not None]
@@ -337,7 +321,6 @@ class _MultiTermSearch:
 
 
 def _objects_with_all_terms(by_term: Sequence[Sequence[IndexHit]]) -> set[int]:
-    """The objects that have all the terms themselves."""
     return set.intersection(*({hit.object for hit in hits} for hits in by_term))
 
 
@@ -348,24 +331,12 @@ def _rank(folded: str, sought: str) -> int:
 
 def _to_hit(hit: IndexHit, sought: str) -> SearchHit:
     start, length = locate(hit.value, sought)
-    return {
-        "resource": hit.resource,
-        "id": hit.key,
-        "shipment_id": hit.shipment_id,
-        "title": hit.title,
-        "field": hit.field,
-        "value": hit.value,
-        "match": _MATCHES[_rank(hit.folded, sought)],
-        "start": start,
-        "length": length,
-        "removed_at": hit.removed_at,
-    }
+    match = _MATCHES[_rank(hit.folded, sought)]
+    return document_of(SearchHit, hit._asdict(), id=hit.key, match=match, start=start, length=length)
 
 
 class _TextSearch:
-    """One search for one text."""
-
-    def __init__(self, caller: _Caller, sought: str) -> None:
+    def __init__(self, caller: _Search, sought: str) -> None:
         self._caller = caller
         self._sought = sought
         self._limit = caller.limit
@@ -403,7 +374,6 @@ class _TextSearch:
             left = [kind for kind in left if kind <= ids[-1] >> KIND_BITS and self._needs_more(kind)]
 
     def _needs_more(self, kind: int) -> bool:
-        """Whether more of a kind is needed, and not too many entries were read."""
         return self._objects(kind) <= self._limit and self._seen[kind] < _MAX_ENTRIES
 
     def _newest(self, sought: SearchTerm, ids: tuple[int, int], limit: int) -> list[int]:
@@ -431,3 +401,57 @@ class _TextSearch:
         shown = [_to_hit(hit, self._sought) for hit in list(best.values())[: self._limit]]
         more = len(best) > self._limit or any(self._seen[one] >= _MAX_ENTRIES for one in entry_kinds)
         return {"kind": kind, "has_more": more, "hits": shown}
+
+
+MAX_ENTRIES = 100  # entries that are read
+MAX_LENGTH = 300  # characters of a reference
+
+IDENTIFYING: Mapping[str, Sequence[str]] = {
+    "shipments": ("id", "name", "house_bills", "master_bill", "carrier_booking_number"),
+    "legs": ("tracking_number",),
+    "containers": ("container_number",),
+    "products": ("sku", "name"),
+    "invoices": ("name",),
+    "commercial_invoices": ("invoice_number",),
+    "customs_entries": ("entry_number",),
+    "bookings": ("name", "flex_id"),
+    "purchase_orders": ("name",),
+    "purchase_order_line_items": ("item_key",),
+    "documents": ("file_name",),
+    "companies": ("name", "ref"),
+    "company_entities": ("name", "ref"),
+    "contacts": ("name", "email"),
+    "locations": ("name", "ref"),
+    "ports": ("unlocode", "iata", "icao", "name"),
+}
+"""By resource: the indexed fields that identify an object, the most specific first."""
+
+
+def lookup(tx: Transaction, domain: ResourceType, text: str, audience: Audience | None = None) -> list[IndexHit]:
+    """The objects that a reference identifies, one entry each: one, several if it is ambiguous, or none.
+
+    Case, blanks and punctuation do not matter, but an exact match comes first, then an earlier field of IDENTIFYING,
+    then an object that is not removed. Uses the search index, which is slightly behind the store.
+    """
+    fields, indexed = IDENTIFYING.get(domain.name, ()), SEARCH_FIELDS.get(domain.name)
+    given = text.strip()[:MAX_LENGTH]
+    folded, state = normalise(given), tx.search.state()
+    hidden = INTERNAL_KINDS if audience is not None else frozenset()
+    known_kinds = indexed.fields.items() if indexed else ()
+    kinds = sorted({KIND_NUMBERS[kind] for name, kind in known_kinds if name in fields and kind not in hidden})
+    if state is None or not folded or not kinds:
+        return []
+    sought = SearchTerm(folded, begins=True, ends=True)
+    marks = "" if audience is None else audience.code
+    ids = [entry for kind in kinds for entry in tx.search.newest_matches(sought, id_range((kind,)), MAX_ENTRIES, marks)]
+    best: dict[str, tuple[tuple[bool, bool, int], IndexHit]] = {}
+    for hit in tx.search.hits(ids, kinds, audience, CUSTOMER_TYPES):
+        if hit.resource == domain.name and hit.field in fields and hit.folded == folded:
+            rank = (hit.value.casefold() != given.casefold(), hit.removed_at is not None, fields.index(hit.field))
+            known = best.get(str(hit.key))
+            if known is None or rank < known[0]:
+                best[str(hit.key)] = rank, hit
+    if not best:
+        return []
+    first = min(rank for rank, _ in best.values())
+    return sorted((hit for rank, hit in best.values() if rank == first), key=lambda hit: str(hit.key))

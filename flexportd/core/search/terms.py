@@ -63,11 +63,11 @@ class QueryWord(NamedTuple):
 
 def terms_of(words: Iterable[QueryWord], visible: Sequence[int]) -> list[Term]:
     """The terms for the index; `visible` are the numbers of the kinds that may be searched."""
-    return [Term(word.folded, _numbers(word, visible), word.with_label or word.folded, visible) for word in words]
-
-
-def _numbers(word: QueryWord, visible: Sequence[int]) -> Sequence[int]:
-    return [KIND_NUMBERS[kind] for kind in word.kinds if KIND_NUMBERS[kind] in visible] if word.kinds else visible
+    found = []
+    for word in words:
+        numbers = [KIND_NUMBERS[kind] for kind in word.kinds if KIND_NUMBERS[kind] in visible]
+        found.append(Term(word.folded, numbers if word.kinds else visible, word.with_label or word.folded, visible))
+    return found
 
 
 def interpretations(text: str) -> list[tuple[QueryWord, ...]]:
@@ -86,7 +86,7 @@ def interpretations(text: str) -> list[tuple[QueryWord, ...]]:
         *([whole] if any(is_short(word.folded) and not word.kinds for word in words) else []),
         words,
         _words(tokens, numbers_only=False),
-        _unlabelled(tokens),
+        _words(tokens, numbers_only=False, is_labelled=False),
     ]
     usable = (some if len(some) == 1 or any(not is_short(word.folded) for word in some) else whole for some in found)
     return list(dict.fromkeys(some for some in usable if some))
@@ -129,7 +129,6 @@ def _label(tokens: Sequence[str], start: int) -> tuple[str, int]:
 
 
 def _labelled(label: str, spelt: Sequence[str], folded: str) -> QueryWord:
-    """A word after a label, which consists of these tokens."""
     if label == _FLEX:
         return QueryWord(_FLEX + folded.removeprefix(_FLEX))
     return QueryWord(folded, LABELS[label], "".join(spelt) + folded)
@@ -143,28 +142,21 @@ def _as_one_number(tokens: Sequence[str]) -> Iterator[tuple[QueryWord, ...]]:
         yield (_labelled(label, tokens[:start], rest),)
 
 
-def _words(tokens: Sequence[str], *, numbers_only: bool) -> tuple[QueryWord, ...]:
+def _words(tokens: Sequence[str], *, numbers_only: bool, is_labelled: bool = True) -> tuple[QueryWord, ...]:
+    """The words, those after a label with its kinds; without `is_labelled`, all labels are left out."""
     found: list[QueryWord] = []
     at = 0
     while at < len(tokens) and len(found) < MAX_TERMS:
         label, follows = _label(tokens, at)
-        if label and follows < len(tokens) and (_is_number(tokens[follows]) or not numbers_only):
+        if label and not is_labelled:
+            at = follows
+        elif label and follows < len(tokens) and (_is_number(tokens[follows]) or not numbers_only):
             found.append(_labelled(label, tokens[at:follows], tokens[follows]))
             at = follows + 1
         else:
-            found.append(QueryWord(tokens[at]))
+            if is_labelled or tokens[at] not in _NUMBER_WORDS:
+                found.append(QueryWord(tokens[at]))
             at += 1
-    return tuple(dict.fromkeys(found))
-
-
-def _unlabelled(tokens: Sequence[str]) -> tuple[QueryWord, ...]:
-    found: list[QueryWord] = []
-    at = 0
-    while at < len(tokens) and len(found) < MAX_TERMS:
-        label, follows = _label(tokens, at)
-        if not label and tokens[at] not in _NUMBER_WORDS:
-            found.append(QueryWord(tokens[at]))
-        at = follows if label else at + 1
     return tuple(dict.fromkeys(found))
 
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypedDict
 import msgspec
 from aiohttp import web
 
-from flexportd.core.exceptions.journey_rules import first_estimate
+from flexportd.core.exceptions.rules import first_estimate
 from flexportd.core.history.as_of import AsOfList, check_includes, object_as_of
 from flexportd.core.history.provenance import field_provenance
 from flexportd.core.resources import shipments

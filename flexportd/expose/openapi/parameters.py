@@ -13,7 +13,7 @@ from aiohttp import web
 from flexportd.clock import stamp
 from flexportd.core.changes import topics
 from flexportd.core.resources.resource_type import MAX_ID_LENGTH, ResourceType
-from flexportd.core.search.lookup import IDENTIFYING
+from flexportd.core.search.query import IDENTIFYING
 from flexportd.errors import InvalidError
 from flexportd.escape import closest_match
 from flexportd.expose.context import DB

@@ -19,7 +19,7 @@ from multidict import MultiMapping
 
 from flexportd.core.resources.registry import RESOURCE_TYPES
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.core.search.lookup import lookup
+from flexportd.core.search.query import lookup
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError
 from flexportd.expose.context import CANONICAL_PATH, DB, QUERY, READS
 from flexportd.expose.openapi.parameters import id_param, identifier, parse_object_id

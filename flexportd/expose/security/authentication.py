@@ -18,8 +18,7 @@ from multidict import MultiMapping
 
 from flexportd.clock import Clock, parse, stamp
 from flexportd.core.access import keys
-from flexportd.core.access.keys import UNRESTRICTED, Principal, Scope
-from flexportd.core.access.signatures import Signer
+from flexportd.core.access.keys import UNRESTRICTED, Principal, Scope, Signer
 from flexportd.errors import RefusedError, UnavailableError
 from flexportd.http.client_ip import client_at, site_of
 from flexportd.settings import Rate

@@ -16,8 +16,7 @@ from typing import Any
 from aiohttp import web
 
 from flexportd.core.access.audiences import is_for_customers, visible_from
-from flexportd.core.access.keys import Principal
-from flexportd.core.access.signatures import Signer
+from flexportd.core.access.keys import Principal, Signer
 from flexportd.core.resources import documents
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import ForbiddenError, NotFoundError

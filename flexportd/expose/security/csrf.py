@@ -13,8 +13,7 @@ from urllib.parse import parse_qs
 
 from aiohttp import hdrs, web
 
-from flexportd.core.access.keys import UNRESTRICTED
-from flexportd.core.access.signatures import Signer
+from flexportd.core.access.keys import UNRESTRICTED, Signer
 from flexportd.errors import ForbiddenError, RefusedError
 from flexportd.expose.context import CLOCK, PRINCIPAL
 from flexportd.expose.security import cors

@@ -16,7 +16,7 @@ import msgspec
 import structlog
 from aiohttp import hdrs, web
 
-from flexportd.core.access.audience_messages import for_audience
+from flexportd.core.access.audiences import for_audience
 from flexportd.core.access.keys import UNRESTRICTED, Principal
 from flexportd.core.changes.stream_messages import (
     POSITION_PATTERN,

@@ -112,14 +112,12 @@ class ListReader:
 
     async def _fetch_distinct(self, before: _Page | None, number: int) -> _Page:
         """A page that differs from the one before; a cache on the way may need a moment."""
-        fetched = await self._fetch(number)
-        for _ in range(_MAX_TRIES):
+        for tries in range(_MAX_TRIES + 1):
+            if tries:
+                await self._deps.clock.sleep(_RETRY_DELAY)
+            fetched = await self._fetch(number)
             if before is None or self._is_new_page(before[0], fetched[0]):
                 return fetched
-            await self._deps.clock.sleep(_RETRY_DELAY)
-            fetched = await self._fetch(number)
-        if before is None or self._is_new_page(before[0], fetched[0]):
-            return fetched
         raise MalformedResponseError(f"page {number} of {self._path} repeats the page before it")
 
     def _is_new_page(self, before: ListPage, page: ListPage) -> bool:

@@ -37,10 +37,9 @@ class RemovalDetector:
         as_of, started_at = receipt.as_of or "", receipt.started_at or ""
 
         def read(tx: Transaction) -> tuple[list[Key], int, bool, int]:
-            missing = tx.sync.missing(domain.table, receipt.run_id, as_of, started_at)
-            identified = (
-                len(tx.sync.seen_keys(receipt.run_id, domain.name)) if missing and receipt.failed else receipt.objects
-            )
+            missing, identified = tx.sync.missing(domain.table, receipt.run_id, as_of, started_at), receipt.objects
+            if missing and receipt.failed:
+                identified = len(tx.sync.seen_keys(receipt.run_id, domain.name))
             return missing, tx.sync.count_live(domain.table), tx.sync.has_missing(domain.name), identified
 
         missing, live, before, identified = await self._deps.db.read(read)
@@ -83,14 +82,10 @@ class RemovalDetector:
 
     @staticmethod
     def _can_verify(domain: ResourceType, gone: list[Key]) -> bool:
-        """Whether each of them can be fetched."""
         return LISTS[domain.object_name].has_detail and len(gone) <= _MAX_VERIFIED
 
     async def _remove(self, domain: ResourceType, gone: list[Key], as_of: str, job: JobRun) -> int:
         """Remove what is gone, each of a few after a last fetch; returns how many."""
-        if not gone:
-            await self._mark_complete(domain)
-            return 0
         confirmed = gone
         if self._can_verify(domain, gone):
             confirmed = []

@@ -45,7 +45,9 @@ class ShipmentDetailsJob:
         await self._deps.db.write(lambda tx: tx.shipment_details.make_due(latest))
         fetched = failed = 0
         self._refusals.clear()
-        while due := await self._due():
+        while due := await self._deps.db.read(
+            lambda tx: tx.shipment_details.due(self._deps.clock.stamp(), _BATCH_SIZE)
+        ):
             left = list(reversed(due))
             results = await asyncio.gather(
                 *(self._work(domain, left, job) for _ in range(_CONCURRENCY)), return_exceptions=True
@@ -60,20 +62,13 @@ class ShipmentDetailsJob:
         parts = [f"{fetched:,} fetched"] + ([f"{failed:,} failed"] if failed else [])
         return ", ".join([*parts, *([f"{waiting:,} to be fetched later"] if waiting else [])])
 
-    async def _due(self) -> list[int]:
-        now = self._deps.clock.stamp()
-        return await self._deps.db.read(lambda tx: tx.shipment_details.due(now, _BATCH_SIZE))
-
     async def _work(self, domain: ResourceType, left: list[int], job: JobRun) -> tuple[int, int]:
         """Fetch one after the other until none is left; returns how many were fetched and how many failed."""
-        fetched = failed = 0
+        outcomes: list[bool] = []
         while left:
             job.check_stop()
-            if await self._fetch(domain, left.pop()):
-                fetched += 1
-            else:
-                failed += 1
-        return fetched, failed
+            outcomes.append(await self._fetch(domain, left.pop()))
+        return outcomes.count(True), outcomes.count(False)
 
     async def _fetch(self, domain: ResourceType, shipment: int) -> bool:
         deps = self._deps

@@ -1,29 +1,178 @@
-"""Exceptions of the cargo: customs holds, free time, empty returns, missing documents, reported problems. Pure."""
+"""The rules of exceptions: what finds them in the facts of a shipment, an invoice or a booking. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import msgspec
 
-from flexportd.clock import parse
+from flexportd.clock import parse, stamp
 from flexportd.core.evidence import CargoStage, box_of
 from flexportd.core.exceptions.model import (
+    ArrivalEstimate,
+    Evaluation,
     ExceptionRules,
     Finding,
     Kind,
+    OneTimeNotice,
     ShipmentFacts,
     TimeTriggers,
+    days_after,
     end_of_day,
     local_zone,
     start_of_day,
 )
 from flexportd.core.labels import is_day_only
 from flexportd.core.resources.documents import missing_types
+from flexportd.core.resources.invoices import due_status
+from flexportd.core.resources.money import amount
 from flexportd.core.resources.values import at_place, instant
 from flexportd.flexport.milestones import CATALOGUE, milestone
 from flexportd.storage.queries.table import plausible_or_none
 from flexportd.storage.repositories.resources import Record
+
+_decode = msgspec.json.Decoder().decode
+
+FieldHistory = Sequence[tuple[str, str, str, str | None, str | None]]
+"""(as_of, cause, field, old, new) of the history, oldest first; values are JSON text."""
+
+_STEPS: Sequence[tuple[str, CargoStage, Kind, str]] = (
+    ("departure", CargoStage.DEPARTED, "late_departure", "estimated_departure"),
+    ("arrival", CargoStage.ARRIVED, "late_arrival", "estimated_arrival"),
+    ("ramp_arrival", CargoStage.AT_RAMP, "late_arrival", "estimated_arrival"),
+    ("delivered_in_full", CargoStage.DELIVERED, "late_delivery", "estimated_delivery"),
+)
+
+
+def late_step(case: ShipmentFacts, _: ExceptionRules, watch: TimeTriggers) -> Iterator[Finding]:
+    """The day of the next planned step is over at its place, and no evidence shows that it happened.
+
+    Only the next step is reported: a shipment that has not departed is not also late to arrive.
+    """
+    if case.is_closed:
+        return
+    for name, stage, kind, told in _STEPS:
+        if case.has_reached(stage) or (stage == CargoStage.AT_RAMP and not case.route.has_ramp):
+            continue
+        if (plan := case.planned_date(name)) is not None:
+            if watch.has_passed(plan.ends_at):
+                yield case.make_finding(kind, {told: plan.moment[:10], "place": plan.place.name}, plan.ends_at)
+            return
+
+
+def late_pickup(case: ShipmentFacts, _: ExceptionRules, watch: TimeTriggers) -> Iterator[Finding]:
+    """The cargo is not picked up in time: the planned day is over at the origin, or the day of the departure begins.
+
+    Flexport gives no cut-off; it is before the day of the departure at the latest. Once that day is over, the late
+    departure is reported instead. By road the pickup is the departure.
+    """
+    if case.is_closed or case.has_reached(CargoStage.PICKED_UP) or case.is_by_road:
+        return
+    pickup, departure = case.planned_date("picked_up_in_full"), case.planned_date("departure")
+    is_collected = case.has_pickup_leg and (case.shipment.fields["freight_type"] or "").startswith("door_to_")
+    due = [pickup.ends_at] if pickup else []
+    if departure is not None and (pickup or is_collected):
+        day = date.fromisoformat(departure.moment[:10])
+        due.append(start_of_day(day, local_zone(departure.moment, departure.place.timezone)))
+    if due and watch.has_passed(min(due)) and not (departure is not None and watch.has_passed(departure.ends_at)):
+        told = {
+            "estimated_pickup": pickup.moment[:10] if pickup else None,
+            "estimated_departure": departure.moment[:10] if departure else None,
+            "place": case.place(("origin",)).name,
+        }
+        yield case.make_finding("late_pickup", told, min(due))
+
+
+def eta_slipped(case: ShipmentFacts, rules: ExceptionRules, _: TimeTriggers) -> Iterator[Finding]:
+    """In transit: the estimated arrival is some days later than the earliest estimate since the departure.
+
+    The arrival at the port of unloading counts, then that at the inland ramp.
+    """
+    if case.is_closed or not case.has_reached(CargoStage.DEPARTED):
+        return
+    for name, stage, places in (
+        ("estimated_arrival", CargoStage.ARRIVED, ("port_of_unloading", "destination")),
+        ("estimated_ramp_arrival", CargoStage.AT_RAMP, ("inland_ramp",)),
+    ):
+        now, place = plausible_or_none(case.shipment.fields[name]), case.place(places)
+        if case.has_reached(stage) or now is None:
+            continue
+        known = [
+            ArrivalEstimate(one.as_of, at_place(one.moment, place.timezone) if place.timezone else one.moment)
+            for one in case.estimates.get(name, ())
+        ]
+        first = min((one.moment for one in known), key=lambda moment: moment[:10], default=now)
+        days = _days_between(first, now)
+        if days >= rules.eta_slip_days:
+            told = {"first_estimate": first[:10], "estimated_arrival": now[:10], "days": days, "place": place.name}
+            yield case.make_finding("eta_slipped", told, _slipped_since(known, first, rules.eta_slip_days))
+            return
+
+
+def silent(case: ShipmentFacts, rules: ExceptionRules, watch: TimeTriggers) -> Iterator[Finding]:
+    """In transit: Flexport has sent no update and no milestone for some days.
+
+    Flexport's times count, not ours. Silence from before the shipment was first seen is not news.
+    """
+    if case.is_closed or case.has_reached(CargoStage.ARRIVED) or not case.has_reached(CargoStage.DEPARTED):
+        return
+    events = (event["created_at"] or "" for event in case.events)
+    newest = max(case.shipment.as_of, case.changed_at or "", *events)
+    if newest and watch.has_passed(days_after(newest, rules.silent_days)):
+        found = case.make_finding("silent", {"last_news_at": newest}, days_after(newest, rules.silent_days))
+        is_news = (found.since or "") >= case.shipment.first_seen_at
+        yield msgspec.structs.replace(found, is_news=is_news)
+
+
+_PLACES = frozenset({"port_of_unloading", "inland_ramp"})
+
+
+def estimate_history(
+    moves: FieldHistory, name: str, now: str | None, *, since_departure: bool = True
+) -> list[ArrivalEstimate]:
+    """The known estimates of an arrival, from the history and the present, oldest first.
+
+    `name` is the shipment's field, `now` its value. Left out are estimates from before the departure, if the history
+    has it, and those for another place, from before the route was known or changed.
+    """
+    told = [
+        ((as_of, cause), field, *(None if value is None else _decode(value) for value in values))
+        for as_of, cause, field, *values in moves
+    ]
+    known: list[tuple[str | None, object]] = [(None, next((old for _, field, old, _ in told if field == name), now))]
+    for (as_of, _), group in groupby(told, key=itemgetter(0)):  # changes of one cause became known together
+        several = list(group)
+        known += [(as_of, new) for _, field, _, new in several if field == name]
+        departs = any(field == "actual_departure" and old is None and new is not None for _, field, old, new in several)
+        if (departs and since_departure) or any(field in _PLACES for _, field, _, _ in several):
+            known = known[-1:]
+    known.append((None, now))
+    return [ArrivalEstimate(at, value) for at, value in known if isinstance(value, str) and plausible_or_none(value)]
+
+
+def first_estimate(moves: FieldHistory, fields: Mapping[str, Any]) -> tuple[str | None, int | None]:
+    """The first estimate of the arrival at the port of unloading, and how many days later it is now."""
+    zone, now = fields["port_of_unloading_timezone"], plausible_or_none(fields["arrival"])
+    found = estimate_history(moves, "estimated_arrival", fields["estimated_arrival"], since_departure=False)
+    if not found:
+        return None, None
+    first = at_place(found[0].moment, zone) if zone else found[0].moment
+    return first, _days_between(first, now) if now else None
+
+
+def _slipped_since(known: Sequence[ArrivalEstimate], first: str, days: int) -> str | None:
+    """Since when the estimates have been at least so many days later than the first one."""
+    since: str | None = None
+    for one in known:
+        since = None if _days_between(first, one.moment) < days else since or one.as_of
+    return since
+
+
+def _days_between(first: str, last: str) -> int:
+    return (date.fromisoformat(last[:10]) - date.fromisoformat(first[:10])).days
+
 
 MAX_MILESTONES = 10  # milestones that evidence names
 
@@ -37,9 +186,6 @@ _MOVING = _LEAVING_TERMINAL | {"departed", "arrived", "loaded_on_board", "unload
 
 MilestoneEvent = tuple[str, str, Mapping[str, Any]]
 """(when it occurred, the milestone's name, the event)."""
-
-
-# --- customs ---
 
 
 def customs_hold(case: ShipmentFacts, _: ExceptionRules, __: TimeTriggers) -> Iterator[Finding]:
@@ -76,8 +222,6 @@ def customs_hold(case: ShipmentFacts, _: ExceptionRules, __: TimeTriggers) -> It
     if holds and not held and not is_cleared:
         yield case.make_finding("customs_hold", {"milestones": _milestone_evidence(holds)}, since)
 
-
-# --- free time ---
 
 _FREE_TIME: Mapping[str, Kind] = {"free_time_to_expire": "free_time_expiring", "free_time_expired": "free_time_expired"}
 
@@ -177,8 +321,6 @@ def empty_return(case: ShipmentFacts, rules: ExceptionRules, watch: TimeTriggers
             yield case.make_finding("empty_return", evidence, due, box, "containers")
 
 
-# --- documents ---
-
 _MODE_ALIASES = {"ocean_air": "ocean", "barge": "ocean", "truck_intl": "truck"}
 
 
@@ -197,9 +339,6 @@ def missing_documents(case: ShipmentFacts, rules: ExceptionRules, watch: TimeTri
     lacking = ["/".join(types) for types in required if len(missing_types(case.documents, types)) == len(set(types))]
     if lacking:
         yield case.make_finding("missing_documents", {"missing": lacking, "mode": mode}, since)
-
-
-# --- what Flexport reports ---
 
 
 def flexport_reported(case: ShipmentFacts, _: ExceptionRules, __: TimeTriggers) -> Iterator[Finding]:
@@ -225,7 +364,6 @@ def flexport_reported(case: ShipmentFacts, _: ExceptionRules, __: TimeTriggers) 
 
 
 def _movement_dates(case: ShipmentFacts) -> Sequence[str]:
-    """The dates on which the cargo moved."""
     names = (
         (case.legs, ("actual_departure", "actual_arrival", "delivery_completed")),
         (case.containers, ("actual_pickup", "actual_delivery")),
@@ -246,11 +384,7 @@ def _is_later(moment: str, report: str) -> bool:
     return at > reported
 
 
-# --- milestones ---
-
-
 def _chronological(events: Sequence[Mapping[str, Any]]) -> list[MilestoneEvent]:
-    """Milestones in the order in which they occurred."""
     found = []
     for event in events:
         moment = instant(event["occurred_at"]) or instant(event["created_at"])
@@ -261,10 +395,59 @@ def _chronological(events: Sequence[Mapping[str, Any]]) -> list[MilestoneEvent]:
 
 
 def _milestone_evidence(milestones: Sequence[MilestoneEvent]) -> list[dict[str, Any]]:
-    """The newest of these, as evidence."""
     found = []
     for at, name, event in milestones[-MAX_MILESTONES:]:
         known = milestone(event["type"])
         words = known.title if known else name
         found.append({"milestone": name, "title": words, "occurred_at": at, "event_id": str(event["id"])})
     return found
+
+
+DUE, OVERDUE = "invoice.due", "invoice.overdue"
+
+
+def evaluate_invoice(invoice: Record, rules: ExceptionRules, now: datetime) -> Evaluation:
+    """An invoice that is unpaid after its due day. Invoices have no place, so the day is in UTC.
+
+    A credit note, and an invoice with nothing left to pay, is never due. One notice is sent when an invoice is due
+    soon, and one when it is overdue.
+    """
+    fields, watch = invoice.fields, TimeTriggers(now.astimezone(UTC))
+    state = "void" if invoice.removed_at else due_status(fields, watch.now.date()).state
+    if state in ("paid", "void", "payment_pending", "unknown") or not _is_owed(fields):
+        return Evaluation()
+    due_date = plausible_or_none(fields["due_date"])
+    until = date.fromisoformat(due_date) if due_date else None
+    evidence = {name: fields[name] for name in ("name", "due_date", "status") if fields[name] is not None}
+    about = ("invoices", str(invoice.id), fields["shipment_id"], evidence)
+    over = start_of_day(until, UTC, days=1) if until else None
+    is_over = over is not None and watch.has_passed(over)
+    if state == "overdue" or is_over:
+        since = stamp(over) if over and is_over else None
+        overdue = Finding("invoice_overdue", *about, since)
+        return Evaluation((overdue,), watch.next_check, (OneTimeNotice(OVERDUE, *about),))
+    is_soon = until is not None and watch.has_passed(start_of_day(until, UTC, days=-rules.invoice_due_days))
+    return Evaluation((), watch.next_check, (OneTimeNotice(DUE, *about),) if is_soon else ())
+
+
+def _is_owed(fields: Mapping[str, Any]) -> bool:
+    """Whether the client owes something: an amount above zero, or an unknown one."""
+    owed, total = amount(fields["outstanding_amount"]), amount(fields["total_amount"])
+    is_credit = "credit" in f"{fields['type']} {fields['invoice_type']}".casefold()
+    return not is_credit and (owed is None or owed > 0) and (total is None or total > 0)
+
+
+def evaluate_booking(booking: Record, rules: ExceptionRules, now: datetime) -> Evaluation:
+    """A booking that was submitted some days ago, and is neither answered nor withdrawn.
+
+    Only its status counts: bookings have a shipment from the start (recorded).
+    """
+    fields, watch = booking.fields, TimeTriggers(now)
+    if booking.removed_at or fields["status"] != "submitted" or not plausible_or_none(fields["created_at"]):
+        return Evaluation()
+    due = days_after(fields["created_at"], rules.booking_days)
+    if not watch.has_passed(due):
+        return Evaluation((), watch.next_check)
+    told = {name: fields[name] for name in ("name", "created_at", "cargo_ready_date") if fields[name]}
+    found = Finding("booking_unanswered", "bookings", str(booking.id), fields["shipment_id"], told, stamp(due))
+    return Evaluation((found,), watch.next_check)
