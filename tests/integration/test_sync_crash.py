@@ -59,8 +59,7 @@ async def test_a_sync_killed_in_the_middle_ends_complete(tmp_path, unused_tcp_po
                 after = await one.until(http, lambda full: full and full["state"] != "running")
             assert await one.end(signal.SIGTERM) == 0
         finally:
-            if one.process.returncode is None:
-                await one.end(signal.SIGKILL)
+            await one.kill()
         assert after["state"] == "complete", after
         if before["state"] == "running":
             assert after["id"] == before["id"]
