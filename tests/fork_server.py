@@ -25,7 +25,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -217,15 +217,13 @@ def _serve(control: socket.socket) -> Mapping[str, Any] | None:
         if woken in ready:
             woken.recv(1 << 10)
             _reap(children)
-        for pid, link in children.items():
-            if link in ready:  # it is never written to: whoever waits for this process is gone
-                os.kill(pid, signal.SIGKILL)
+        # Links are never written to: whoever waits for these processes is gone.
+        _kill(pid for pid, link in children.items() if link in ready)
         if control not in ready:
             continue
         request, files = _receive(control)
         if request is None:
-            for pid in children:
-                os.kill(pid, signal.SIGKILL)
+            _kill(children)
             return None
         link = socket.socket(fileno=files[0])
         pid = os.fork()
@@ -239,6 +237,11 @@ def _serve(control: socket.socket) -> Mapping[str, Any] | None:
             os.close(file)
         link.sendall(_NUMBER.pack(pid))
         children[pid] = link
+
+
+def _kill(children: Iterable[int]) -> None:
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
 
 
 def _reap(children: dict[int, socket.socket]) -> None:
