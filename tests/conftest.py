@@ -17,6 +17,7 @@ from flexportd import logs
 from flexportd.clock import Clock
 from flexportd.core.exceptions.worker import ExceptionWorker
 from flexportd.core.search.indexer import Indexer
+from flexportd.jobs import scheduler
 from flexportd.settings import Settings
 from tests.under_test import UnderTest, start
 
@@ -34,6 +35,20 @@ logs.configure("warning", "json")
 
 # In this time more commits may come. No test counts on it, and hundreds would wait for it.
 ExceptionWorker.debounce = Indexer.debounce = 0.01
+
+
+class LatestMoment:
+    """In place of `random`, for the jobs that begin by themselves some seconds after the start of a daemon.
+
+    At a moment of chance, a job would begin before what a test looks at in some runs, and after it in others.
+    """
+
+    @staticmethod
+    def uniform(_earliest: float, latest: float) -> float:
+        return latest
+
+
+scheduler.random = LatestMoment
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,7 +12,7 @@ from yarl import URL
 
 from flexportd.core.resources.registry import Registry
 from tests import events
-from tests.under_test import UnderTest
+from tests.under_test import UnderTest, look_again
 from tests.wire_goods import commercial_invoice, customs_entry, invoice, product
 from tests.wire_orders import ONE_OF_EACH
 
@@ -145,7 +145,7 @@ async def followed(daemon: UnderTest) -> None:
         for one in (following.indexer, following.examiner):
             while one._state is None or not one.is_complete or one._state.journal < last:
                 following.wake()
-                await inner.db.read(lambda tx: None)
+                await look_again()
                 assert one.error is None
     assert (following.indexer.skipped_reason, following.examiner.skipped_reason) == (None, None)
     assert following.hub.error is None

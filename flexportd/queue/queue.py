@@ -154,15 +154,18 @@ class Queue:
     @property
     def pending(self) -> int:
         """How many items are unfinished."""
-        return self._counts.total()
+        return sum(max(0, count) for count in self._counts.values())
 
     def waiting(self, kind: str) -> int:
         """How many items of a kind are unfinished."""
-        return self._counts[kind]
+        return max(0, self._counts[kind])
 
     def finished(self, kind: str, count: int) -> None:
-        """Subtract items of a kind that have ended."""
-        self._counts[kind] = max(0, self._counts[kind] - count)
+        """Subtract items of a kind that have ended.
+
+        They may end before `added` counts them: the count is below zero for that moment.
+        """
+        self._counts[kind] -= count
 
     async def reclaim_expired_leases(self) -> None:
         """Return leases that ran out."""

@@ -1,9 +1,26 @@
 """What JSON Schema cannot say: a value that only fits beside another. Valid data is made to fit; the rest is left alone."""
 
+from collections import Counter
+
 import schemathesis
 from schemathesis import GenerationMode
 
 MOST_ROWS = 500
+
+# Values that a route reads by the same code: of each parameter of each route, so many are sent.
+MOST_ALIKE = {"incorrect_type": 2, "enum_value_items_array": 3}
+_sent = Counter()
+
+
+@schemathesis.hook
+def filter_case(context, case):
+    phase = case.meta.phase.data if case.meta is not None else None
+    kind = getattr(getattr(phase, "scenario", None), "value", None)
+    if kind not in MOST_ALIKE or phase.parameter_location == "body":
+        return True
+    alike = (case.operation.label, phase.parameter, kind, phase.description)
+    _sent[alike] += 1
+    return _sent[alike] <= MOST_ALIKE[kind]
 
 
 @schemathesis.hook

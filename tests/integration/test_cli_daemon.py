@@ -1,6 +1,7 @@
 """Commands against a daemon of their own, each a process as a person starts it."""
 
 import base64
+import io
 import json
 import os
 import queue
@@ -17,6 +18,8 @@ from typing import IO, Any
 import pytest
 
 from flexportd.cli.example import SHIPMENT
+from tests import fork_server
+from tests.fork_server import ForkedProcess
 
 COMMAND = [sys.executable, "-m", "flexportd"]
 DEADLINE = 20.0
@@ -25,10 +28,10 @@ DEADLINE = 20.0
 class Lines:
     """What a process says, line by line, as it says it."""
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: IO[bytes]) -> None:
         self._waiting: queue.Queue[str] = queue.Queue()
         self.said: list[str] = []
-        self._thread = threading.Thread(target=self._read, args=(stream,))
+        self._thread = threading.Thread(target=self._read, args=(io.TextIOWrapper(stream, encoding="utf-8"),))
         self._thread.start()
 
     def _read(self, stream: IO[str]) -> None:
@@ -64,11 +67,9 @@ class Place:
 
     def run(self, *arguments: str, code: int = 0, given: bytes = b"") -> subprocess.CompletedProcess[str]:
         """Run a command to its end, which must have this exit code and no traceback."""
-        found = subprocess.run(
-            [*COMMAND, *arguments], cwd=self.folder, env=self.environ, input=given, capture_output=True,
-            timeout=DEADLINE, check=False,
-        )  # fmt: skip
-        done = subprocess.CompletedProcess(found.args, found.returncode, found.stdout.decode(), found.stderr.decode())
+        done = fork_server.run(
+            ["flexportd", *arguments], cwd=self.folder, env=self.environ, given=given, timeout=DEADLINE
+        )
         assert done.returncode == code, (arguments, done)
         assert "Traceback" not in done.stderr
         return done
@@ -77,10 +78,10 @@ class Place:
         return json.loads(self.run(*arguments, "--json").stdout)
 
     @contextmanager
-    def started(self, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], Lines, Lines]]:
+    def started(self, *arguments: str) -> Iterator[tuple[ForkedProcess, Lines, Lines]]:
         """A command that stays: the process, its output, its errors. It must end by itself or by the test's signal."""
-        process = subprocess.Popen(
-            [*COMMAND, *arguments], cwd=self.folder, env=self.environ, text=True,
+        process = ForkedProcess(
+            ["flexportd", *arguments], cwd=self.folder, env=self.environ,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         assert process.stdout is not None
@@ -89,19 +90,18 @@ class Place:
         try:
             yield process, out, err
         finally:
-            if process.poll() is None:
-                process.kill()
+            process.kill()
             process.wait()
             out.close()
             err.close()
 
     @contextmanager
-    def serving(self) -> Iterator[subprocess.Popen[str]]:
+    def serving(self) -> Iterator[ForkedProcess]:
         with self.started("serve") as (process, _, err):
             err.until('"daemon_started"')
             yield process
 
-    def interrupt(self, process: subprocess.Popen[str], number: int = signal.SIGINT) -> int:
+    def interrupt(self, process: ForkedProcess, number: int = signal.SIGINT) -> int:
         process.send_signal(number)
         return process.wait(DEADLINE)
 

@@ -18,7 +18,7 @@ from flexportd.errors import ConflictError
 from flexportd.ingest.event_store import EVENT
 from flexportd.sandbox import Sandbox
 from flexportd.sandbox.catalog.kinds import LEG
-from tests.under_test import DatedClock, UnderTest
+from tests.under_test import DatedClock, UnderTest, look_again
 
 DAYS = 50
 _PAGES = (
@@ -46,13 +46,13 @@ async def _job(daemon, name):
 async def _applied(daemon):
     async with asyncio.timeout(20):
         while daemon.daemon.queue.waiting(EVENT):
-            await daemon.daemon.db.write(lambda tx: None)
+            await look_again()
 
 
 async def _empty(daemon):
     async with asyncio.timeout(20):
         while (queue := await daemon.daemon.queue.stats())["ready"] or queue["leased"]:
-            await asyncio.sleep(0.02)
+            await look_again()
 
 
 async def _judged(daemon):
@@ -60,7 +60,7 @@ async def _judged(daemon):
     async with asyncio.timeout(20):
         while not examiner.has_processed(await db.read(lambda tx: tx.journal.last())):
             daemon.daemon.consumers.wake()
-            await asyncio.sleep(0.02)
+            await look_again()
 
 
 async def _everything(daemon, path):

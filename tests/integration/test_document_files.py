@@ -201,7 +201,7 @@ class House:
                     if got.status != 202:
                         return got.status, content, got.headers
                     assert got.headers["Retry-After"] == "2"
-                await self.db.write(lambda tx: None)
+                await look_again()
 
     async def command(self, *arguments):
         """(exit code, output of the error) of `flexportd documents …`."""
@@ -422,7 +422,7 @@ async def test_stopping_in_the_middle_of_a_download_leaves_nothing_half(tmp_path
         await half_way.wait()
         async with asyncio.timeout(20):
             while not house.left():  # the first bytes are on disk
-                await house.db.write(lambda tx: None)
+                await look_again()
         await house.tasks.stop()
         assert house.left() == set()
         (state, attempts) = await house.db.read(

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_crash import Process
+from tests.integration.test_crash import LoadedProcess
 
 _ARENA = 64 << 20  # glibc reserves as much for the arena of a thread, and lays it so
 
 
 @pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="as glibc does it on Linux")
 async def test_the_threads_of_a_daemon_have_no_arenas_of_their_own(tmp_path, unused_tcp_port):
-    process = Process(tmp_path, unused_tcp_port)
+    process = LoadedProcess(tmp_path, unused_tcp_port)
     await process.start()
     try:
         maps = Path(f"/proc/{process.process.pid}/maps").read_text()

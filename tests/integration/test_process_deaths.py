@@ -19,7 +19,7 @@ from tests.under_test import look_again
 class Deadly(Process):
     """A daemon in which some items are deadly."""
 
-    program = ("-m", "tests.deadly")
+    module = "tests.deadly"
 
     def __init__(self, tmp_path, port, extra=""):
         super().__init__(tmp_path, port)
@@ -35,7 +35,7 @@ class Deadly(Process):
                     while not await is_done():
                         await look_again()
                 except (aiohttp.ClientError, OSError, AssertionError):
-                    assert await self.process.wait() == -signal.SIGKILL, self.log
+                    assert await self.wait() == -signal.SIGKILL, self.log
                     deaths += 1
                     with contextlib.suppress(AssertionError):  # it may die before it has started
                         await self.start()
@@ -81,8 +81,7 @@ async def test_an_event_that_ends_the_process_is_a_dead_letter_and_all_others_ar
         assert (states["applied"], states["dead"]) == (39, 1)
         assert await one.end(signal.SIGTERM) == 0
     finally:
-        if one.process.returncode is None:
-            await one.end(signal.SIGKILL)
+        await one.kill()
 
 
 async def test_a_file_that_ends_the_process_is_a_dead_letter_and_the_files_beside_it_are_fetched(
@@ -119,5 +118,4 @@ async def test_a_file_that_ends_the_process_is_a_dead_letter_and_the_files_besid
                     await look_again()
             assert await state("deadly-1") == "failed"
         finally:
-            if one.process.returncode is None:
-                await one.end(signal.SIGKILL)
+            await one.kill()

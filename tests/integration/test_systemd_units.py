@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from tests.events import event, shipment
-from tests.integration.test_crash import Process, send
+from tests.integration.test_crash import LoadedProcess, send
 
 UNITS = Path(__file__).parents[2] / "packaging" / "systemd"
 SERVICES = sorted(UNITS.glob("*.service"))
@@ -80,7 +80,7 @@ def test_the_template_is_the_service_with_names_of_its_own():
     assert directives(template) == directives(named)
 
 
-class HardenedProcess(Process):
+class HardenedProcess(LoadedProcess):
     """A daemon under the filters of the service."""
 
     program = ("-m", "tests.hardened", str(UNITS / "flexportd.service"))

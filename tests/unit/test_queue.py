@@ -319,6 +319,23 @@ async def test_dead_letters_are_retried_from_the_start_or_discarded_with_who_and
             await one.queue.discard(first, "anna", "gone")
 
 
+async def test_an_item_that_ends_before_it_is_counted_is_not_counted_as_unfinished(tmp_path):
+    """The worker may take an item between its commit and the turn of who queued it."""
+    async with world(tmp_path / "q.db", applying(lambda *_: Applied())) as one:
+        await one.put(NewItem("work", 1))  # wakes the worker
+        await one.next()
+        at = one.queue.clock.stamp()
+        await one.db.write(lambda tx: tx.items.add(at, [NewItem("work", 1)]))
+        one.queue.wake_all()
+        await one.next()
+        async with asyncio.timeout(10):
+            while one.queue.counters.finished < 2:
+                await one.db.read(lambda tx: None)
+        assert one.queue.pending == one.queue.waiting("work") == 0
+        one.queue.added("work", 1)
+        assert one.queue.pending == one.queue.waiting("work") == 0
+
+
 async def test_ids_are_never_given_twice(tmp_path):
     async with world(tmp_path, applying(lambda item, tx: Applied())) as one:
         await one.put(NewItem("work", 1))
