@@ -10,7 +10,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h of g
 _MMAP_THRESHOLD = 64 << 10  # bytes from which an allocation has pages of its own
 _TRIM_THRESHOLD = 16 << 20  # free bytes at the end of the heap above which glibc returns them
 
-_TRIM_INTERVAL = 5.0  # seconds between checks
+_TRIM_INTERVAL = 1.0  # seconds between checks
 _IDLE_SECONDS = 0.5  # seconds without writes after which memory is returned
 
 

@@ -70,7 +70,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
     SQLite before 3.51.3 can lose commits when two connections reset the WAL, so only the writer may.
     """
     raw = _open(path)
-    for pragma in ("wal_autocheckpoint=0", "cache_size=-4096", "query_only=1"):
+    for pragma in ("wal_autocheckpoint=0", "cache_size=-1024", "query_only=1"):
         raw.execute(f"PRAGMA {pragma}")
     return raw
 

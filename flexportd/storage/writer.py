@@ -170,6 +170,7 @@ class Writer:
                         self._checkpointing = False
                 if not self._urgent:
                     self._checkpointed_groups = folded
+                    raw.execute("PRAGMA shrink_memory")  # the page cache, which a burst of webhooks filled
 
         await self._connection.run(work)
 
