@@ -135,7 +135,7 @@ class Journal(Repository):
     def save_positions(self, at: str, places: Positions) -> None:
         """Note where rows stood that this transaction moves in their lists; nothing for nothing."""
         if places:
-            self._run("place", at, json_text(places))
+            self._run("add_position", at, json_text(places))
 
     def last(self) -> int:
         """The number of the newest entry; 0 before the first."""
@@ -151,7 +151,7 @@ class Journal(Repository):
         It is the mark of that entry; where that one is not kept, of the oldest that is; before the first entry, the
         mark of the store.
         """
-        mark = self._text("mark_from", number)
+        mark = self._text("first_mark", number)
         return self.store_id() if mark is None else mark
 
     def entry_at(self, since: int) -> int:
@@ -163,7 +163,7 @@ class Journal(Repository):
             return since
         text = f"{since:017}"
         at = f"{text[:4]}-{text[4:6]}-{text[6:8]}T{text[8:10]}:{text[10:12]}:{text[12:14]}.{text[14:]}Z"
-        return int(self._text("up_to", at) or 0)
+        return int(self._text("last_until", at) or 0)
 
     def origin_of(self, since: int) -> str:
         """`origin` for what a cursor carries; the mark of the store where no such entry is kept."""
@@ -192,19 +192,19 @@ class Journal(Repository):
 
     def history_before(self, number: int) -> int:
         """The last row of the history that was written before an entry which wrote none; 0 for none."""
-        return self._count("history_before", number)
+        return self._count("last_change_before", number)
 
     def history_rows(self, entry: JournalEntry) -> list[HistoryRow]:
         """The rows of the history that an entry wrote, as many as are still kept."""
-        return self._all(HistoryRow, "moved", *entry.changes) if entry.changes else []
+        return self._all(HistoryRow, "changes", *entry.changes) if entry.changes else []
 
     def finished_events(self, seqs: Sequence[int]) -> dict[int, FinishedEvent]:
         """The events at these places, as many as are still kept."""
-        return {event.seq: event for event in self._all(FinishedEvent, "happened", json_text(seqs))} if seqs else {}
+        return {event.seq: event for event in self._all(FinishedEvent, "events", json_text(seqs))} if seqs else {}
 
     def shipments_of(self, seqs: Sequence[int]) -> list[int]:
         """The shipments that the events at these places belong to, each once."""
-        return self._first_column("shipments_of", json_text(seqs)) if seqs else []
+        return self._first_column("shipments_of_events", json_text(seqs)) if seqs else []
 
 
 @functools.lru_cache(maxsize=_CACHED_ENTRIES)

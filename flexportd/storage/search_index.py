@@ -172,7 +172,7 @@ class SearchIndex(Repository):
         """Bring the index up to what it should hold of these objects."""
         touched = self._touched(changes)
         before = self._indexed_texts(touched)
-        self._raw.executemany(self._sql["drop_entry"], _removed_entries(changes))
+        self._raw.executemany(self._sql["delete_entry"], _removed_entries(changes))
         numbers: dict[int, int] = {}
         new = [row for change in changes for row in self._write_object(change, numbers)]
         bulk_insert(self._raw, self._sql["add_entry"], new)
@@ -188,12 +188,12 @@ class SearchIndex(Repository):
                 stays = set(one.entries) if one.label.shipment_id == stored.label.shipment_id else set()
                 found.update(number for entry, number in stored.entries.items() if entry not in stays)
         marked = [one.key for name, stored, one in changes if name == "shipments" and _marks(stored) != _marks(one)]
-        found.update(self._first_column("belonging", json_text(marked)))
+        found.update(self._first_column("of_shipments", json_text(marked)))
         return list(found)
 
     def _indexed_texts(self, entries: Sequence[int]) -> dict[int, substring_index.Text]:
         """What the index over parts should hold of these entries, as they are stored now."""
-        return {number: tuple(text) for number, *text in self._run("texts", json_text(entries))}
+        return {number: tuple(text) for number, *text in self._run("indexed_texts", json_text(entries))}
 
     def merge(self, *, begin: bool) -> bool:
         """A step of making the index over parts quicker; whether more are to come."""
@@ -205,14 +205,14 @@ class SearchIndex(Repository):
         held: Mapping[IndexEntry, int] = stored.entries if stored else {}
         if not wanted.entries:
             if stored:
-                self._run("drop_object", stored.id)
+                self._run("delete_object", stored.id)
             return
         if stored is None:
             number = self._run("add_object", resource, wanted.key, *wanted.label).lastrowid or 0
         else:
             number = stored.id
             if wanted.label != stored.label:
-                self._run("change_object", *wanted.label, number)
+                self._run("update_object", *wanted.label, number)
             if wanted.label.shipment_id != stored.label.shipment_id:
                 kept = [(wanted.label.shipment_id, held[entry]) for entry in wanted.entries if entry in held]
                 self._raw.executemany(self._sql["move_entry"], kept)
@@ -278,8 +278,8 @@ class SearchIndex(Repository):
         """Those of these units that hold every term, in their order."""
         shipments, objects = _split_groups(units)
         for term in terms:
-            shipments = self._numbers("holding_shipments", shipments, term)
-            objects = self._numbers("holding_objects", objects, term)
+            shipments = self._numbers("shipments_with_text", shipments, term)
+            objects = self._numbers("objects_with_text", objects, term)
         kept = {*((number, None) for number in shipments), *((None, number) for number in objects)}
         return [unit for unit in units if unit in kept]
 

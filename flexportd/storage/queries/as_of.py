@@ -147,7 +147,7 @@ class Past(Repository):
         if not new:
             return
         shapes = (table.name, *((_REFERENCES,) if table_then.references is not None else ()))
-        into = table_then.open(str(self._text("shape", name)) for name in shapes)
+        into = table_then.open(str(self._text("table_definition", name)) for name in shapes)
         batch: list[Row] = []
         with closing(self._rows(table, new)) as rows:
             for row in rows:
@@ -196,7 +196,7 @@ class Past(Repository):
         """How many changes were undone. The state columns become those of the last change that was not."""
         key, undone, then = row["id"], 0, False
         row |= dict.fromkeys(_STATE_COLUMNS)
-        with closing(self._raw.execute(self._sql["back"], (table.name, str(row["id"])))) as history:
+        with closing(self._raw.execute(self._sql["history_back"], (table.name, str(row["id"])))) as history:
             for field, old, as_of, changed_at, source in history:
                 if not then and changed_at > at:
                     undone += 1

@@ -232,7 +232,7 @@ def _read_positions(
     raw: sqlite3.Connection, table: TableWithoutHistory, column: str, after: int, delta: _Delta
 ) -> Mapping[Key, Any]:
     """Read the entries after a number; what each row was sorted by. Raises ExpiredError."""
-    at, sql = table.columns.index(column), queries("stable_pagination")["placed"]
+    at, sql = table.columns.index(column), queries("stable_pagination")["positions_after"]
     while True:
         rows = raw.execute(sql, (after, _BATCH_SIZE)).fetchall()
         for _, encoded in rows:
@@ -276,7 +276,7 @@ class _HistoryReader:
 
     def _entries(self, after: int) -> Iterator[list[_Entry]]:
         while True:
-            rows = self._raw.execute(self._sql["written"], (after, _BATCH_SIZE)).fetchall()
+            rows = self._raw.execute(self._sql["changes_after"], (after, _BATCH_SIZE)).fetchall()
             entries: list[_Entry] = [
                 (None if first is None else (first, last), list(states))
                 for _, first, last, encoded in rows
@@ -297,7 +297,7 @@ class _HistoryReader:
         if oldest is None or oldest > spans[0][0]:
             raise cursor_expired("the history of that time was deleted")
         arguments = (spans[0][0], spans[-1][1], self._table.name, msgspec.json.encode(self._fields).decode())
-        for text, name, old in self._raw.execute(self._sql["moved"], arguments):
+        for text, name, old in self._raw.execute(self._sql["values_before"], arguments):
             if text in keys:
                 moves.setdefault(keys[text], {}).setdefault(name, old and msgspec.json.decode(old))
 

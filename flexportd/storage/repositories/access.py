@@ -65,7 +65,7 @@ class Keys(_GrantRepository):
 
     def count_live(self, now: str) -> int:
         """How many keys are valid."""
-        return self._count("count_live", now)
+        return self._count("count_valid", now)
 
     def with_digests(self, limit: int) -> list[tuple[StoredKey, bytes]]:
         """Keys with their digests: those that are not revoked, then the last revoked."""
@@ -73,7 +73,7 @@ class Keys(_GrantRepository):
 
     def record_uses(self, uses: Iterable[Usage]) -> None:
         """Add to the counts of uses."""
-        self._raw.executemany(self._sql["used"], [(at, count, key_id) for key_id, at, count in uses])
+        self._raw.executemany(self._sql["add_uses"], [(at, count, key_id) for key_id, at, count in uses])
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -119,7 +119,7 @@ class Shares(_GrantRepository):
 
     def record_views(self, views: Iterable[Usage]) -> None:
         """Add to the counts of views."""
-        self._raw.executemany(self._sql["viewed"], [(at, count, share_id) for share_id, at, count in views])
+        self._raw.executemany(self._sql["add_views"], [(at, count, share_id) for share_id, at, count in views])
 
     def count(self, shipment_id: int, now: str) -> int:
         """How many links to a shipment are valid."""

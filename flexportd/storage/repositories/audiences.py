@@ -119,7 +119,7 @@ class Audiences(Repository):
 
     def put(self, marks: Mapping[int, AudienceTags]) -> None:
         """Replace the tags of these shipments."""
-        self._run("clear", json_text(list(marks)))
+        self._run("delete", json_text(list(marks)))
         rows = [(mark, value, number) for number, pairs in marks.items() for mark, value in pairs]
         bulk_insert(self._raw, self._sql["add"], rows)
 
@@ -131,7 +131,9 @@ class Audiences(Repository):
 
     def reassignments(self, resource: str, ids: Iterable[str]) -> dict[str, MembershipStart]:
         """The last change of each of these objects (ids as text) that gave it another shipment or document type."""
-        return {row[0]: MembershipStart(*row[1:]) for row in self._run("moves", json_text(list(ids)), resource)}
+        return {
+            row[0]: MembershipStart(*row[1:]) for row in self._run("membership_changes", json_text(list(ids)), resource)
+        }
 
     def count(self, audience: Audience) -> int:
         """How many shipments belong to the audience."""

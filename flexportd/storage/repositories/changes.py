@@ -89,7 +89,7 @@ class Changes(ListRepository):
 
     def had_value(self, resource: str, field: str, value: str) -> bool:
         """Whether a field of any object of a resource ever had this value (JSON text). Reads all of its history."""
-        return self._run("had", resource, field, value).fetchone() is not None
+        return self._run("had_value", resource, field, value).fetchone() is not None
 
     def recent(self, fields: Iterable[str], limit: int) -> list[dict[str, Any]]:
         """The newest changes of these fields of shipments, each with the shipment's name."""
@@ -110,8 +110,8 @@ class Changes(ListRepository):
 
     def last_before(self, resource: str, resource_id: str, at: str) -> ChangeWithEvent | None:
         """The last change of one object up to this time of ours."""
-        return self._one(ChangeWithEvent, "by_then", resource, resource_id, at)
+        return self._one(ChangeWithEvent, "last_until", resource, resource_id, at)
 
     def history_start(self) -> str | None:
         """Our time before which history was deleted; None if it is complete. See `HISTORY_FROM`."""
-        return self._text("reaches_back_to", HISTORY_FROM)
+        return self._text("deleted_until", HISTORY_FROM)

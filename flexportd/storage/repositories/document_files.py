@@ -123,31 +123,31 @@ class DocumentFiles(ListRepository):
 
     def missing(self, after: str, now: str, limit: int) -> list[str]:
         """Documents after this id whose file is missing or damaged, and whose next attempt is due."""
-        return self._first_column("lacking", after, now, limit)
+        return self._first_column("missing", after, now, limit)
 
     def request(self, document_id: str, declared: DeclaredFile, at: str, retry_at: str) -> None:
         """Request a document's file; a file of an earlier state of the document becomes history."""
         values = (declared.size, declared.uploaded_at, at, retry_at)
         row = self.current((document_id,)).get(document_id)
         if row is not None and (row.sha256 is None or row.matches(declared)):
-            self._run("want_again", *values, row.id)
+            self._run("request_again", *values, row.id)
             return
         if row is not None:
-            self._run("retire", row.id)
-        self._save_position(at, self._run("want", document_id, *values).lastrowid or 0, None)
+            self._run("replace_current", row.id)
+        self._save_position(at, self._run("request", document_id, *values).lastrowid or 0, None)
 
     def record_failure(self, document_id: str, failure: "FetchFailure", at: str) -> None:
         """Note that the current file could not be fetched."""
         row = self.current((document_id,)).get(document_id)
         if row is not None:
             self._save_position(at, row.id, row)
-            self._run("not_had", failure.state, failure.error, at, failure.retry_at, int(failure.counts), row.id)
+            self._run("record_failure", failure.state, failure.error, at, failure.retry_at, int(failure.counts), row.id)
 
     def cancel_request(self, document_id: str) -> None:
         """Cancel the request of a file; fetched ones stay."""
         row = self.current((document_id,)).get(document_id)
         if row is not None:
-            self._run("forget", row.id)
+            self._run("delete_unfetched", row.id)
 
     def record_fetched(self, document_id: str, file: FetchedFile, at: str) -> None:
         """Note that this file is in the archive, and is the document's current one."""
@@ -159,14 +159,14 @@ class DocumentFiles(ListRepository):
                 target = now.id
             else:
                 # A file that was only requested leaves no history.
-                self._run("forget" if now.sha256 is None else "retire", now.id)
+                self._run("delete_unfetched" if now.sha256 is None else "replace_current", now.id)
         if target is None:
             target = self._run("insert", document_id, stored.sha256, at).lastrowid or 0
             self._save_position(at, target, None)
         else:
             self._save_position(at, target, same or now)
         self._run(
-            "fetched", stored.sha256, stored.size, file.media_type, file.file_name, file.declared.size,
+            "record_fetched", stored.sha256, stored.size, file.media_type, file.file_name, file.declared.size,
             file.declared.uploaded_at, at, at, file.warning, at, target,
         )  # fmt: skip
         self.mark_intact([stored.sha256], at)
@@ -181,11 +181,11 @@ class DocumentFiles(ListRepository):
 
     def mark_intact(self, names: Sequence[str], at: str) -> None:
         """Note that these contents were verified."""
-        self._run("sound", at, json_text(names))
+        self._run("record_intact", at, json_text(names))
 
     def mark_bad(self, sha256: str, damage: str, error: str, at: str) -> list[str]:
         """Note that a content is missing or damaged; returns the documents whose current file it was."""
-        rows = self._run("hurt", damage, at, error, sha256).fetchall()
+        rows = self._run("record_damaged", damage, at, error, sha256).fetchall()
         return [document_id for document_id, current in rows if current]
 
     def counts(self) -> dict[str, int]:

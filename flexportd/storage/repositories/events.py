@@ -126,7 +126,7 @@ class Events(ListRepository):
 
     def deleted_ids(self, ids: Sequence[str]) -> set[str]:
         """Which of these events were stored before and have been deleted by retention."""
-        return set(self._first_column("forgotten", json_text(ids)))
+        return set(self._first_column("deleted", json_text(ids)))
 
     def finish_many(self, at: str, results: Iterable[tuple[int, EventResult]]) -> None:
         """Store the outcomes of events, with what was read from them."""
@@ -138,7 +138,7 @@ class Events(ListRepository):
 
     def finish(self, at: str, seq: int, state: str, reason: str) -> None:
         """Store the outcome of an event; what was read from it stays."""
-        self._run("end", state, at, reason, seq)
+        self._run("finish", state, at, reason, seq)
 
     def reopen(self, seq: int) -> None:
         """Let an event be applied again."""
@@ -155,7 +155,7 @@ class Events(ListRepository):
     def count_versions(self, at: str, seen: Mapping[str, int]) -> None:
         """Add to the counts of events in another version than 2; versions beyond MAX_VERSIONS count as one."""
         for version, count in seen.items():
-            others = self._run("version_room", version).fetchone()[0]
+            others = self._run("count_versions", version).fetchone()[0]
             named = version if others < MAX_VERSIONS else OTHER_VERSIONS
             self._run("count_version", named, count, at)
 

@@ -104,15 +104,15 @@ class Exceptions(ListRepository):
 
     def open_of_kind(self, kind: str, resource: str, resource_id: str) -> list[ExceptionRow]:
         """The open one of a kind about an object; none or one."""
-        return self._all(_row, "about", kind, resource, resource_id)
+        return self._all(_row, "of_kind", kind, resource, resource_id)
 
     def open_of_objects(self, resource: str, keys: Sequence[Key]) -> list[ExceptionRow]:
         """The open ones about these objects."""
-        return self._all(_row, "concerning", resource, json_text([str(key) for key in keys])) if keys else []
+        return self._all(_row, "of_objects", resource, json_text([str(key) for key in keys])) if keys else []
 
     def open_of_severity(self, severity: str, limit: int) -> list[ExceptionRow]:
         """The open ones of one severity, the oldest first."""
-        return self._all(_row, "worst", severity, limit)
+        return self._all(_row, "of_severity", severity, limit)
 
     def counts(self) -> list[tuple[str, str, int]]:
         """(kind, severity, how many are open)."""
@@ -126,7 +126,7 @@ class Exceptions(ListRepository):
     def update(self, number: int, fresh: ExceptionFields, at: str) -> None:
         """Update one that stays open."""
         evidence = _encode(fresh.evidence).decode()
-        self._run("move", fresh.severity, fresh.shipment_id, evidence, fresh.since, at, number)
+        self._run("update", fresh.severity, fresh.shipment_id, evidence, fresh.since, at, number)
 
     def close(self, number: int, at: str) -> None:
         """Close one."""
@@ -134,11 +134,11 @@ class Exceptions(ListRepository):
 
     def delete_closed(self, before: str, limit: int, earliest: str = "") -> int:
         """Delete those that were closed between two times of ours, the first closed first; how many."""
-        return self._run("forget", earliest, before, limit).rowcount
+        return self._run("delete_closed", earliest, before, limit).rowcount
 
     def scheduled(self, resource: str, keys: Sequence[Key]) -> dict[Key, str]:
         """When these objects are due, as far as they are scheduled."""
-        return dict(self._run("looks", resource, json_text(keys)).fetchall())
+        return dict(self._run("scheduled", resource, json_text(keys)).fetchall())
 
     def due(self, now: str, limit: int) -> list[tuple[str, Key]]:
         """(resource, id) of the objects that are due now, the longest due first."""
@@ -151,17 +151,17 @@ class Exceptions(ListRepository):
     def schedule(self, resource: str, key: Key, due_at: str | None) -> None:
         """Evaluate an object again at a time; never for None."""
         if due_at is None:
-            self._run("look_no_more", resource, key)
+            self._run("unschedule", resource, key)
         else:
-            self._run("look", resource, key, due_at)
+            self._run("schedule", resource, key, due_at)
 
     def was_notified(self, topic: str, key: Key) -> bool:
         """Whether a notice of a topic was sent for an object."""
-        return self._run("told", topic, str(key)).fetchone() is not None
+        return self._run("was_notified", topic, str(key)).fetchone() is not None
 
     def record_notified(self, topic: str, key: Key, at: str) -> None:
         """Note that a notice of a topic was sent for an object."""
-        self._run("tell", topic, str(key), at)
+        self._run("record_notified", topic, str(key), at)
 
     def milestones(self, shipment: int, limit: int) -> list[dict[str, Any]]:
         """The newest applied milestones of a shipment."""
@@ -175,7 +175,7 @@ class Exceptions(ListRepository):
 
         With `until` only what was stored by that time of ours.
         """
-        return self._run("moves", str(shipment), until or "9999").fetchall()
+        return self._run("date_changes", str(shipment), until or "9999").fetchall()
 
     def changed_at(self, keys: Mapping[str, Sequence[str]]) -> str | None:
         """When a date of these objects (ids by resource) last changed, on Flexport's clock."""

@@ -133,7 +133,7 @@ class Gaps(ListRepository):
 
     def delivery_state(self) -> DeliveryState | None:
         """What polling and webhooks brought last; None before the first poll."""
-        row = self._run("hearing").fetchone()
+        row = self._run("delivery").fetchone()
         if row is None:
             return None
         since, created_at, occurred_at, through, seq, at, webhook_created_at = row
@@ -142,13 +142,13 @@ class Gaps(ListRepository):
 
     def set_listening_since(self, since: str) -> None:
         """Store since when this store receives events, on Flexport's clock, unless that is known already."""
-        self._run("listen", since)
+        self._run("start", since)
 
     def observe(self, created_at: str | None, occurred_at: str | None) -> None:
         """Store the newest times that polling saw, and the newest webhook."""
         webhook = self.newest_webhook()
         where = (None, None, None) if webhook is None else (webhook.seq, webhook.received_at, webhook.created_at)
-        self._run("hear", created_at, occurred_at, self._newest_through(_MAX_SEQ)[0], *where)
+        self._run("record_newest", created_at, occurred_at, self._newest_through(_MAX_SEQ)[0], *where)
 
     def first_webhook_at(self) -> str | None:
         """When the first event arrived by webhook."""
@@ -170,7 +170,7 @@ class Gaps(ListRepository):
 
     def mark_delivered(self, at: str, ids: Sequence[str]) -> None:
         """A webhook brought these known events: their gaps are delivered."""
-        self._run("deliver", at, json_text(ids))
+        self._run("record_delivered", at, json_text(ids))
 
     def polls(self) -> list[Poll]:
         """The progress of each span."""
@@ -182,11 +182,11 @@ class Gaps(ListRepository):
             poll.span, poll.since, poll.read_until, poll.newest_id, poll.good_at, poll.read, poll.new, poll.pages,
             poll.compared, poll.lacking, poll.lacking_types, poll.lacking_at, poll.compared_at,
         )  # fmt: skip
-        self._run("poll_ended", *row)
+        self._run("finish_poll", *row)
 
     def fail_poll(self, span: str, at: str, failure: str) -> None:
         """A span could not be read to its end."""
-        self._run("poll_failed", span, at, failure)
+        self._run("fail_poll", span, at, failure)
 
     def newest_webhook(self) -> WebhookEvent | None:
         """The newest event from a webhook, by arrival."""
@@ -203,7 +203,7 @@ class Gaps(ListRepository):
 
     def recent_times(self, most: int) -> list[str]:
         """When Flexport recorded the newest events that could be parsed; newest arrival first."""
-        return self._first_column("moments", most)
+        return self._first_column("recorded_at", most)
 
     def outages(self, page: PageRequest) -> list[OutageSummary]:
         """Outages, the newest first, one more than the page's limit when others follow."""

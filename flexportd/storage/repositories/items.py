@@ -138,7 +138,7 @@ class Items(Repository):
 
     def claim(self, kind: str, now: str, until: str, limit: int) -> list[Item]:
         """Lease items that may run now, most urgent first; the attempt is counted."""
-        return self._by_priority("claim", (kind, now, until), limit)
+        return self._by_priority("lease", (kind, now, until), limit)
 
     def _by_priority(self, name: str, given: tuple[str, ...], limit: int) -> list[Item]:
         items: list[Item] = []
@@ -157,7 +157,7 @@ class Items(Repository):
         self._run("finish", json_text([item.id for item in items]))
         failed = [(item.id,) for item in items if item.attempts]
         if failed:
-            self._raw.executemany(self._sql["forget_attempts"], failed)
+            self._raw.executemany(self._sql["delete_attempts"], failed)
 
     def postpone(self, item_id: int, ready_at: str, attempts: int) -> None:
         """Try again at `ready_at`."""
@@ -165,11 +165,11 @@ class Items(Repository):
 
     def mark_dead(self, item_id: int, at: str, attempts: int) -> None:
         """Make an item a dead letter."""
-        self._run("bury", at, attempts, item_id)
+        self._run("mark_dead", at, attempts, item_id)
 
     def record_attempt(self, item_id: int, attempt: int, at: str, error: str) -> None:
         """Store the error of an attempt."""
-        self._run("note_attempt", item_id, attempt, at, error)
+        self._run("record_attempt", item_id, attempt, at, error)
 
     def attempts(self, item_id: int) -> list[dict[str, Any]]:
         """Every failed attempt, oldest first."""
@@ -177,7 +177,7 @@ class Items(Repository):
 
     def claim_one(self, item_id: int, now: str, until: str) -> Item | None:
         """Lease one item; None unless it is ready and due. The attempt is counted."""
-        return self._one(Item, "claim_one", item_id, now, until)
+        return self._one(Item, "lease_one", item_id, now, until)
 
     def leased_ids(self) -> list[int]:
         """The items that are leased, by any process."""
@@ -185,11 +185,11 @@ class Items(Repository):
 
     def count_death(self, item_id: int) -> Item:
         """Count that the process ended while this unfinished item was running; returns the item."""
-        return Item(*self._run("count_death", item_id).fetchone())
+        return Item(*self._run("count_crash", item_id).fetchone())
 
     def reclaim_expired(self, now: str) -> int:
         """Return items whose lease ended before `now`; how many."""
-        return len(self._run("take_back", now).fetchall())
+        return len(self._run("release_expired", now).fetchall())
 
     def is_misdated(self, now: str, latest: str) -> bool:
         """Whether an item waits for a time set by a wrong clock: queued after `now`, or due after `latest`."""
@@ -197,7 +197,7 @@ class Items(Repository):
 
     def make_due(self, now: str, latest: str) -> int:
         """Make those due now, with all that are due after `latest`; how many."""
-        return self._run("hasten", now, latest).rowcount
+        return self._run("make_due", now, latest).rowcount
 
     def stats(self) -> dict[str, tuple[int, str | None]]:
         """State -> how many, and when the oldest of them was queued."""
@@ -218,7 +218,7 @@ class Items(Repository):
 
     def retry_dead(self, item_id: int, at: str) -> bool:
         """Retry a dead letter from its first attempt; False if it is none."""
-        return self._run("revive", at, item_id).rowcount == 1
+        return self._run("retry_dead", at, item_id).rowcount == 1
 
     def discard(self, item_id: int, at: str, who: str, why: str) -> bool:
         """Discard a dead letter, which stays stored; False if it is none."""

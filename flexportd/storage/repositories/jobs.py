@@ -56,7 +56,7 @@ class Jobs(Repository):
 
     def open_runs(self) -> list[JobRunRow]:
         """The runs that never ended, oldest first."""
-        return self._all(JobRunRow, "open")
+        return self._all(JobRunRow, "unfinished")
 
     def recent_runs(self, job: str, limit: int = KEPT_RUNS) -> list[JobRunRow]:
         """The newest runs of one job, newest first."""

@@ -18,9 +18,9 @@ class Retention(Repository):
 
     def delete_events(self, seqs: Sequence[int]) -> int:
         """Delete those of these events that may be deleted, with their bytes; how many."""
-        chosen = self._first_column("forgettable", json_text(seqs))
+        chosen = self._first_column("deletable", json_text(seqs))
         if chosen:
-            for name in ("forget_payloads", "forget_gaps", "forget_letters", "remember_ids", "forget_events"):
+            for name in ("delete_payloads", "delete_gaps", "delete_letters", "keep_ids", "delete_events"):
                 self._run(name, json_text(chosen))
         return len(chosen)
 
@@ -31,7 +31,7 @@ class Retention(Repository):
     def delete_changes(self, before: str, limit: int, rows: Sequence[int] | None = None) -> int:
         """Delete these rows of the history, by default those older than a time; how many."""
         chosen = self.old_changes(RetentionWindow(before), limit) if rows is None else rows
-        return self._run("forget_changes", json_text(chosen)).rowcount
+        return self._run("delete_changes", json_text(chosen)).rowcount
 
     def old_entries(self, times: "RetentionWindow", limit: int) -> list[int]:
         """The entries of the change log older than these times, oldest first."""
@@ -40,7 +40,7 @@ class Retention(Repository):
     def delete_journal(self, before: str, limit: int, entries: Sequence[int] | None = None) -> int:
         """Delete these entries of the change log, by default those older than a time; how many."""
         chosen = self.old_entries(RetentionWindow(before), limit) if entries is None else entries
-        return self._run("forget_entries", json_text(chosen)).rowcount
+        return self._run("delete_entries", json_text(chosen)).rowcount
 
 
 class RetentionWindow(msgspec.Struct, frozen=True):

@@ -76,14 +76,14 @@ class DriftRecords(ListRepository):
         if row is None:
             return False
         moved.append((row[0], row[1:]))
-        self._run("again", finding.count, at, row[0])
+        self._run("count_again", finding.count, at, row[0])
         return True
 
     def _insert(self, finding: DriftRecord, at: str, moved: list[_Position]) -> None:
         # Two that look the same once they are escaped are one.
         if not self._increment(finding, at, moved):
             row = (finding.kind, finding.object, finding.name, finding.count, at, at, finding.source, finding.example)
-            moved.append((self._run("keep", *row).lastrowid or 0, None))
+            moved.append((self._run("add", *row).lastrowid or 0, None))
 
     def total(self) -> int:
         """How many different findings are kept."""
@@ -91,7 +91,7 @@ class DriftRecords(ListRepository):
 
     def sums(self) -> list[tuple[str, int, int]]:
         """By kind: (kind, how many different findings, how often they were seen)."""
-        return self._run("sums").fetchall()
+        return self._run("totals").fetchall()
 
 
 class UnreadableObjects(ListRepository):
@@ -114,7 +114,7 @@ class UnreadableObjects(ListRepository):
 
     def remove(self, resource: str, keys: Sequence[Key]) -> None:
         """Delete these: they can be read now."""
-        self._run("readable", resource, json_text(keys))
+        self._run("delete_unreadable", resource, json_text(keys))
 
     def counts(self) -> dict[str, int]:
         """Resource -> how many of its objects cannot be read."""

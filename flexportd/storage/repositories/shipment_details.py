@@ -38,7 +38,7 @@ class ShipmentDetails(Repository):
 
     def by_ids(self, ids: Sequence[Key]) -> dict[Key, ShipmentDetail]:
         """The rows of these shipments."""
-        return {row.id: row for row in self._all(ShipmentDetail, "some", json_text(ids))}
+        return {row.id: row for row in self._all(ShipmentDetail, "of_shipments", json_text(ids))}
 
     def put(self, details: Iterable[ShipmentDetail]) -> None:
         """Store these rows."""
@@ -50,7 +50,7 @@ class ShipmentDetails(Repository):
 
     def count_pending(self) -> int:
         """How many are to be fetched, now or later."""
-        return self._count("waiting", self.richness().min_pending)
+        return self._count("pending", self.richness().min_pending)
 
     def count_fetched(self) -> int:
         """How many shipments have their own response."""
@@ -62,20 +62,20 @@ class ShipmentDetails(Repository):
 
     def make_due(self, latest: str) -> None:
         """Try now what waits for a later time than this: only a clock that was ahead can have set it."""
-        self._run("hasten", latest)
+        self._run("make_due", latest)
 
     def delete(self, shipments: Sequence[Key]) -> None:
         """Fetch nothing of removed shipments."""
-        self._run("forget", json_text(shipments))
+        self._run("delete", json_text(shipments))
 
     def richness(self) -> ListRichness:
         """What comparisons have shown."""
-        is_rich, alike, poorer, decided_at = self._run("richness").fetchone()
+        is_rich, alike, poorer, decided_at = self._run("completeness").fetchone()
         return ListRichness(bool(is_rich), alike, poorer, decided_at)
 
     def decide(self, richness: ListRichness) -> None:
         """Store what comparisons have shown now."""
-        self._run("decide", *msgspec.structs.astuple(richness))
+        self._run("put_completeness", *msgspec.structs.astuple(richness))
 
 
 class CarbonFigure(msgspec.Struct, frozen=True):

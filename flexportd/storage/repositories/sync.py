@@ -108,7 +108,7 @@ class Sync(Repository):
     def begin(self, kind: str, cause: str, at: str, resources: Iterable[str]) -> int:
         """Begin a run that will read these resources; its id."""
         run_id = self._run("begin", kind, cause, at).lastrowid or 0
-        self._raw.executemany(self._sql["expect"], [(run_id, resource) for resource in resources])
+        self._raw.executemany(self._sql["add_receipt"], [(run_id, resource) for resource in resources])
         return run_id
 
     def running(self, kind: str) -> Run | None:
@@ -137,8 +137,8 @@ class Sync(Repository):
 
     def start(self, run_id: int, resource: str, at: str) -> None:
         """Begin to read a resource from its first page."""
-        self._run("start", run_id, resource, at)
-        self._run("drop_pages", run_id, resource)
+        self._run("start_receipt", run_id, resource, at)
+        self._run("delete_pages", run_id, resource)
 
     def finish_page(self, run_id: int, resource: str, counts: PageCounts) -> None:
         """Add the counts of a page, in the transaction of its effects."""
@@ -149,15 +149,15 @@ class Sync(Repository):
                 sums[why] = sums.get(why, 0) + count
             skips = json_text(sums)
         self._run(
-            "page", run_id, resource, counts.page + 1, counts.as_of, counts.total, counts.objects, counts.unchanged,
+            "add_page", run_id, resource, counts.page + 1, counts.as_of, counts.total, counts.objects, counts.unchanged,
             counts.changed, counts.new, counts.skipped, counts.failed, skips, counts.bytes,
         )  # fmt: skip
-        self._run("keys", run_id, resource, counts.page, json_text(counts.keys))
+        self._run("add_page_ids", run_id, resource, counts.page, json_text(counts.keys))
 
     def end_receipt(self, run_id: int, resource: str, at: str, end: "ReceiptEnd") -> None:
         """End the receipt of a resource; the keys of its pages are deleted."""
         self._run("end_receipt", run_id, resource, end.state, at, end.reason, end.missing, end.removed)
-        self._run("drop_pages", run_id, resource)
+        self._run("delete_pages", run_id, resource)
 
     def end_run(self, run_id: int, state: str, at: str, reason: str | None) -> None:
         """End a run."""
@@ -172,7 +172,7 @@ class Sync(Repository):
 
     def confirmed_at(self) -> dict[str, str]:
         """Resource -> Flexport's time at which all its objects were last found to be as stored."""
-        return dict(self._run("floors").fetchall())
+        return dict(self._run("confirmed_at").fetchall())
 
     def list_states(self) -> dict[str, ListState]:
         """The state of every list that was ever read, by resource."""
@@ -180,23 +180,23 @@ class Sync(Repository):
 
     def mark_complete(self, receipt: Receipt, at: str) -> None:
         """Note that a list was read completely."""
-        self._run("know", receipt.resource)
-        self._run("completed", receipt.resource, receipt.as_of, at, receipt.total, receipt.next_page - 1)
+        self._run("add_resource", receipt.resource)
+        self._run("record_complete", receipt.resource, receipt.as_of, at, receipt.total, receipt.next_page - 1)
 
     def set_incremental_since(self, resource: str, since: str) -> None:
         """Note that changes were read up to this time of Flexport's."""
-        self._run("know", resource)
-        self._run("caught_up", resource, since)
+        self._run("add_resource", resource)
+        self._run("record_incremental", resource, since)
 
     def set_filter_refused(self, resource: str, at: str | None) -> None:
         """Note when Flexport was seen to ignore the filter on update time; None: it honours it."""
-        self._run("know", resource)
-        self._run("refused", resource, at)
+        self._run("add_resource", resource)
+        self._run("record_filter_refused", resource, at)
 
     def mark_unavailable(self, resource: str, at: str, reason: str) -> None:
         """Note that the account may not read this list."""
-        self._run("know", resource)
-        self._run("unavailable", resource, at, reason)
+        self._run("add_resource", resource)
+        self._run("record_unavailable", resource, at, reason)
 
     def missing(self, table: Table, run_id: int, floor: str, known_before: str) -> list[Key]:
         """The live objects known before this run that none of its pages had."""
@@ -221,11 +221,11 @@ class Sync(Repository):
 
     def clear_seen(self, run_id: int, resource: str) -> None:
         """Objects that this run has seen are not missing."""
-        self._run("seen_again", run_id, resource)
+        self._run("clear_missing", run_id, resource)
 
     def add_missing(self, resource: str, keys: Sequence[Key], as_of: str) -> None:
         """Note that a complete run did not have these."""
-        self._raw.executemany(self._sql["missed"], [(resource, key, as_of) for key in keys])
+        self._raw.executemany(self._sql["add_missing"], [(resource, key, as_of) for key in keys])
 
     def hold(self, resource: str, keys: Sequence[Key], as_of: str) -> None:
         """Keep these until a person decides whether they are removed."""
@@ -237,7 +237,7 @@ class Sync(Repository):
 
     def missing_for(self, resource: str, passes: int) -> list[Key]:
         """The objects that so many complete runs did not have."""
-        return self._first_column("gone", resource, passes)
+        return self._first_column("missing_objects", resource, passes)
 
     def held_keys(self, resource: str, limit: int) -> list[Key]:
         """The objects that wait for a person."""
@@ -249,7 +249,7 @@ class Sync(Repository):
 
     def clear_missing(self, resource: str, keys: Sequence[Key]) -> None:
         """These exist, or are known to be removed: nothing waits."""
-        self._run("found", resource, json_text(keys))
+        self._run("delete_missing", resource, json_text(keys))
 
 
 class ReceiptEnd(msgspec.Struct, frozen=True):

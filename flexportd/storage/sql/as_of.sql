@@ -1,5 +1,5 @@
--- back: the history of one object, from now back
+-- history_back: the history of one object, newest first
 SELECT field, old, as_of, changed_at, source FROM changes WHERE resource = ? AND resource_id = ? ORDER BY id DESC;
 
--- shape: how a table was made
+-- table_definition: the CREATE statement of a table
 SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?;

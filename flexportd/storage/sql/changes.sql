@@ -1,4 +1,4 @@
--- add: one field of one resource moved
+-- add: one change of one field
 INSERT INTO changes (resource, resource_id, field, old, new, as_of, changed_at, source, event_id, run_id)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
@@ -12,28 +12,28 @@ WHERE c.resource = 'shipments' AND c.id > (SELECT coalesce(max(id), 0) - 5000 FR
     AND c.field IN (SELECT value FROM json_each(?))
 ORDER BY c.id DESC LIMIT ?;
 
--- had: whether a field of any object of a resource had this value before it changed
+-- had_value: whether a field of any object of a resource had this value before a change
 SELECT 1 FROM changes WHERE resource = ? AND field = ? AND old = ? LIMIT 1;
 
--- newest: the newest change of each field of one object, with the event behind it where it is still kept
+-- newest: the newest change of each field of one object, with its event if that is still stored
 SELECT {columns}, event_type, received_at, event_source FROM changes LEFT JOIN
     (SELECT id AS known_id, type AS event_type, received_at, source AS event_source FROM events) ON known_id = event_id
 WHERE id IN (SELECT max(id) FROM changes WHERE resource = ? AND resource_id = ? GROUP BY field) ORDER BY id;
 
--- of_object: the changes of one object before one of them, newest first, with the event behind each
+-- of_object: the changes of one object before one of them, newest first, each with its event
 SELECT {columns}, event_type, received_at, event_source FROM changes LEFT JOIN
     (SELECT id AS known_id, type AS event_type, received_at, source AS event_source FROM events) ON known_id = event_id
 WHERE resource = ? AND resource_id = ? AND id < ? ORDER BY id DESC LIMIT ?;
 
--- of_event: what goes back to one event, oldest first
+-- of_event: the changes that one event caused, oldest first
 SELECT {columns}, event_type, received_at, event_source FROM changes LEFT JOIN
     (SELECT id AS known_id, type AS event_type, received_at, source AS event_source FROM events) ON known_id = event_id
 WHERE event_id = ? ORDER BY id LIMIT ?;
 
--- by_then: the last change of one object at some time of ours
+-- last_until: the last change of one object up to a time on our clock
 SELECT {columns}, event_type, received_at, event_source FROM changes LEFT JOIN
     (SELECT id AS known_id, type AS event_type, received_at, source AS event_source FROM events) ON known_id = event_id
 WHERE resource = ? AND resource_id = ? AND changed_at <= ? ORDER BY id DESC LIMIT 1;
 
--- reaches_back_to: before when history was forgotten
+-- deleted_until: until when history was deleted
 SELECT value FROM meta WHERE name = ?;

@@ -1,5 +1,5 @@
--- get: one fact about this store, by name
+-- get: one value by its name
 SELECT value FROM meta WHERE name = ?;
 
--- put: remember one fact
+-- put: store one value
 INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
