@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import pytest
 
-from flexportd.cli.example import SHIPMENT
+from flexportd.cli.commands.webhook import SHIPMENT
 
 COMMAND = [sys.executable, "-m", "flexportd"]
 DEADLINE = 20.0
