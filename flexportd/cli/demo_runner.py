@@ -16,8 +16,8 @@ from typing import Any
 import click
 
 from flexportd import logs
+from flexportd.cli.commands.sandbox import stop_signals
 from flexportd.cli.exit_codes import Exit
-from flexportd.cli.signals import stop_signals
 from flexportd.clock import Clock, SimulatedClock
 from flexportd.daemon.app import Daemon, open_daemon
 from flexportd.daemon.lifecycle import wait_any

@@ -5,8 +5,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from random import Random
 from urllib.parse import urlsplit
+
+import msgspec
 
 from flexportd.errors import InvalidError
 from flexportd.sandbox.catalog.kinds import Wire
@@ -19,41 +22,9 @@ _STAMPS = ("updated_at", "last_updated_at")
 _WORDS = ("status", "release_status", "document_type", "transportation_mode", "container_type", "type")
 _FURTHEST_BACK = 3
 
-# What each fault of a response does. `5xx` is one of 500, 502, 503 and 504.
-ANSWER_FAULTS = {
-    "401": "the key is refused, as if it were revoked",
-    "403": "the key may not read this resource",
-    "404": "the object or the list is not found",
-    "429": "too many requests, with Retry-After of a second",
-    "429_bare": "too many requests, without Retry-After",
-    "5xx": "a server error: 500 in the envelope, or 502, 503, 504 as a gateway's HTML page",
-    "500": "an internal server error, in the envelope",
-    "502": "a bad gateway: its HTML page",
-    "503": "unavailable: a gateway's HTML page",
-    "html": "200 with an HTML page: maintenance, or a login page",
-    "reset": "the connection is reset after the work is done: its outcome is unknown",
-    "truncate": "the first half of the response's JSON",
-    "slow": "the response is three seconds late",
-    "huge": "a response of 50 MB",
-    "error_200": "200 whose envelope holds an error and no data",
-    "repeat": "a page repeats the rows of the previous one, and pagination continues",
-    "lying_total": "total_count is larger than the list",
-    "low_total": "total_count is smaller than the list",
-    "foreign_next": "next leads to another host",
-    "no_id": "the first object has no id",
-    "twice": "a page contains its first object twice",
-    "future": "update stamps are thirty days in the future",
-    "backwards": "update stamps are a day older than they were",
-    "empty": "a list comes back empty, with a total of 0",
-    "cut": "a list ends early: the second half of the page is missing, and next is null",
-    "unknown_field": "every object has an undocumented field",
-    "unknown_enum": "the status or type of every object is an undocumented value",
-}
-WEBHOOK_FAULTS = {
-    "duplicate": "the webhook is sent twice",
-    "reorder": "it is sent after up to three later ones",
-    "drop": "it is never sent",
-}
+_TEXTS = msgspec.toml.decode(Path(__file__).with_suffix(".toml").read_bytes(), type=dict[str, dict[str, str]])
+ANSWER_FAULTS, WEBHOOK_FAULTS = _TEXTS["answers"], _TEXTS["webhooks"]
+"""What each fault of a response, and of a webhook, does."""
 
 
 def _foreign_next(page: Wire, _previous: Sequence[Wire]) -> Wire:

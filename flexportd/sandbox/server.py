@@ -22,8 +22,7 @@ from flexportd.sandbox.catalog import wire_objects
 from flexportd.sandbox.catalog.kinds import CONTAINER, CONTAINER_LEG, INVOICE, LEG, SHIPMENT, Wire
 from flexportd.sandbox.faults import FaultInjector, Faults, ScriptedFault, faults_from
 from flexportd.sandbox.http.api import Api
-from flexportd.sandbox.http.auth import Authenticator
-from flexportd.sandbox.http.middleware import ApiMiddleware, RequestLog
+from flexportd.sandbox.http.middleware import ApiMiddleware, Authenticator, RequestLog
 from flexportd.sandbox.objects.shipment_state import ShipmentState
 from flexportd.sandbox.options import SandboxOptions
 from flexportd.sandbox.scripts.world_events import ObjectRef

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import pytest
 
-from flexportd.cli.example import SHIPMENT
+from flexportd.cli.commands.webhook import SHIPMENT
 from tests import fork_server
 from tests.fork_server import ForkedProcess
 

@@ -5,7 +5,7 @@ import urllib.request
 
 import pytest
 
-from flexportd.cli.example import SHIPMENT
+from flexportd.cli.commands.webhook import SHIPMENT
 from tests.integration.test_cli_daemon import Place
 
 

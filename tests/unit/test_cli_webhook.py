@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flexportd.cli import webhook_target
-from flexportd.cli.example import SHIPMENT, example_event
+from flexportd.cli.commands.webhook import SHIPMENT, example_event
 from flexportd.cli.main import run
 from flexportd.cli.webhook_target import local_target, parse_url
 from flexportd.errors import ConfigError, InvalidError

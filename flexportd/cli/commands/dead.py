@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from flexportd.cli.client import DaemonClient, quote_id
+from flexportd.cli.columns import COMMAND_COLUMNS
 from flexportd.cli.command import Invocation, daemon_command, limit_option
 from flexportd.cli.exit_codes import Exit
 from flexportd.cli.files import write_private
@@ -71,12 +72,7 @@ def _show(out: Output, found: dict[str, object]) -> None:
     )
     attempts = found["failed_attempts"]
     out.heading("Attempts")
-    columns = (
-        Column("at", lambda row: format_time(row["at"])),
-        Column("attempt", right=True),
-        Column("error", narrows=True),
-    )
-    out.table(attempts if isinstance(attempts, list) else [], columns)
+    out.table(attempts if isinstance(attempts, list) else [], COMMAND_COLUMNS["failed attempts"])
     show_payload(out, found)
 
 

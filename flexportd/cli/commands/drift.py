@@ -3,9 +3,9 @@
 import click
 
 from flexportd.cli.client import DaemonClient
+from flexportd.cli.columns import COMMAND_COLUMNS
 from flexportd.cli.command import NearestChoice, daemon_command, limit_option
-from flexportd.cli.format import ago, humanize
-from flexportd.cli.output import Column, Output
+from flexportd.cli.output import Output
 
 KINDS = ("field", "value", "shape", "object", "event_type", "response")
 
@@ -21,14 +21,5 @@ def drift(daemon: DaemonClient, out: Output, **options: str | int | None) -> Non
     Lists what Flexport sends beyond its published API, with the first example and the number of objects and events.
     All of this data is kept.
     """
-    columns = (
-        Column("kind", lambda row: humanize(row["kind"]), priority=1),
-        Column("object", priority=2),
-        Column("name", narrows=True, priority=3),
-        Column("example", narrows=True, priority=5),
-        Column("count", right=True, priority=4),
-        Column("first seen", lambda row: ago(row["first_seen_at"], out.now()), priority=7),
-        Column("last seen", lambda row: ago(row["last_seen_at"], out.now()), priority=6),
-    )
     nothing = "No matches." if options["kind"] or options["object"] else "No undocumented fields, values or objects."
-    out.show_list(daemon.get("/drift", **options), columns, nothing)
+    out.show_list(daemon.get("/drift", **options), COMMAND_COLUMNS["drift"], nothing)

@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 from flexportd.cli.client import DaemonClient, quote_id
+from flexportd.cli.columns import COMMAND_COLUMNS
 from flexportd.cli.command import Invocation, NearestChoice, daemon_command, limit_option
-from flexportd.cli.format import ago, format_time, humanize
-from flexportd.cli.output import Column, Output, reader_is_gone
+from flexportd.cli.format import format_time, humanize
+from flexportd.cli.output import Output, reader_is_gone
 from flexportd.cli.render import show_payload
 from flexportd.errors import NotRunningError, UnavailableError
 
@@ -39,15 +40,7 @@ def events() -> None:
 @daemon_command
 def events_list(daemon: DaemonClient, out: Output, **options: str | int | None) -> None:
     """List events, newest first."""
-    columns = (
-        Column("id", priority=1),
-        Column("received", lambda row: ago(row["received_at"], out.now()), priority=5),
-        Column("event", lambda row: row["title"], narrows=True, priority=2),
-        Column("shipment", lambda row: row["shipment_id"], right=True, priority=4),
-        Column("state", coloured=True, priority=3),
-        Column("reason", narrows=True, priority=6),
-    )
-    out.show_list(daemon.get("/events", **options), columns, "No events.")
+    out.show_list(daemon.get("/events", **options), COMMAND_COLUMNS["events"], "No events.")
 
 
 @events.command("show")

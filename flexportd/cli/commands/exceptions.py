@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from flexportd.cli.client import DaemonClient, quote_id
+from flexportd.cli.columns import COMMAND_COLUMNS
 from flexportd.cli.command import NearestChoice, daemon_command, limit_option
 from flexportd.cli.format import ago, format_time, humanize
 from flexportd.cli.output import Column, Output
@@ -48,15 +49,7 @@ def exceptions() -> None:
 @daemon_command
 def exceptions_list(daemon: DaemonClient, out: Output, **options: str | int | None) -> None:
     """List exceptions, newest first."""
-    columns = [
-        Column("id", right=True, priority=1),
-        Column("severity", priority=5),
-        Column("exception", lambda row: row["title"], priority=2),
-        Column("shipment", lambda row: row["shipment_id"], right=True, priority=3),
-        Column("since", lambda row: ago(row["since"], out.now()), priority=6),
-        Column("opened", lambda row: ago(row["opened_at"], out.now()), priority=7),
-        Column("evidence", lambda row: row["summary"], narrows=True, priority=4),
-    ]
+    columns = list(COMMAND_COLUMNS["exceptions"])
     if options["state"]:
         closed = Column("closed", lambda row: row["closed_at"] and ago(row["closed_at"], out.now()), priority=8)
         columns.insert(-1, closed)

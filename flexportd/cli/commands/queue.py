@@ -3,9 +3,10 @@
 import click
 
 from flexportd.cli.client import DaemonClient
+from flexportd.cli.columns import COMMAND_COLUMNS
 from flexportd.cli.command import NearestChoice, daemon_command, limit_option
-from flexportd.cli.format import ago, count_of, format_duration
-from flexportd.cli.output import Column, Output
+from flexportd.cli.format import count_of, format_duration
+from flexportd.cli.output import Output
 
 
 @click.group()
@@ -19,17 +20,10 @@ def queue() -> None:
 @daemon_command
 def queue_list(daemon: DaemonClient, out: Output, **options: str | int | None) -> None:
     """List waiting and running items, newest first."""
-    columns = (
-        Column("item", lambda row: row["id"], right=True, priority=1),
-        Column("state", coloured=True, priority=2),
-        Column("event", lambda row: row["event_type"], narrows=True, priority=3),
-        Column("queued", lambda row: ago(row["enqueued_at"], out.now()), priority=7),
-        Column("due", lambda row: ago(row["ready_at"], out.now()), priority=4),
-        Column("attempts", right=True, priority=6),
-        Column("last error", lambda row: row["error"], narrows=True, priority=5),
-    )
     out.show_list(
-        daemon.get("/queue/items", **options), columns, "No matches." if options["state"] else "Queue is empty."
+        daemon.get("/queue/items", **options),
+        COMMAND_COLUMNS["queue items"],
+        "No matches." if options["state"] else "Queue is empty.",
     )
 
 

@@ -5,9 +5,10 @@ from typing import Any
 import click
 
 from flexportd.cli.client import DaemonClient, quote_id
+from flexportd.cli.columns import COMMAND_COLUMNS
 from flexportd.cli.command import daemon_command, limit_option
-from flexportd.cli.format import ago, format_time, is_loopback
-from flexportd.cli.output import Column, Output
+from flexportd.cli.format import format_time, is_loopback
+from flexportd.cli.output import Output
 
 
 @click.group()
@@ -50,17 +51,8 @@ def shares_list(
     **options: int | None,
 ) -> None:
     """List links that are not revoked, newest first."""
-    columns = (
-        Column("id", priority=1),
-        Column("shipment", lambda row: row["shipment_id"], right=True, priority=2),
-        Column("label", narrows=True, priority=4),
-        Column("state", coloured=True, priority=3),
-        Column("expires", lambda row: ago(row["expires_at"], out.now()), priority=5),
-        Column("views", right=True, priority=7),
-        Column("last viewed", lambda row: ago(row["last_viewed_at"], out.now()), priority=6),
-    )
     reply = daemon.get_list("/shares", everything=everything, shipment=shipment, revoked=bool(revoked), **options)
-    out.show_list(reply, columns, "No links.")
+    out.show_list(reply, COMMAND_COLUMNS["shares"], "No links.")
 
 
 @shares.command("revoke")

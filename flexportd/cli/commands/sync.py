@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from flexportd.cli.client import DaemonClient, quote_id
+from flexportd.cli.columns import COMMAND_COLUMNS
 from flexportd.cli.command import NearestChoice, daemon_command, limit_option
 from flexportd.cli.exit_codes import Exit
 from flexportd.cli.format import ago, count_of, format_duration, format_time, humanize, join_values, tally
@@ -71,14 +72,7 @@ def sync_status(daemon: DaemonClient, out: Output) -> None:
 @daemon_command
 def sync_runs(daemon: DaemonClient, out: Output, **options: str | int | None) -> None:
     """List sync runs, newest first."""
-    columns = (
-        Column("run", lambda row: row["id"], right=True, priority=1),
-        Column("kind", priority=5),
-        Column("started", lambda row: ago(row["started_at"], out.now()), priority=3),
-        Column("state", coloured=True, priority=2),
-        Column("outcome", lambda row: row["reason"], narrows=True, priority=4),
-    )
-    out.show_list(daemon.get("/sync/runs", **options), columns, "No runs yet.")
+    out.show_list(daemon.get("/sync/runs", **options), COMMAND_COLUMNS["sync runs"], "No runs yet.")
 
 
 @sync.command("show")
@@ -119,14 +113,7 @@ def sync_accept(daemon: DaemonClient, out: Output, resource: str, *, yes: bool) 
 @daemon_command
 def sync_unreadable(daemon: DaemonClient, out: Output, **options: int | None) -> None:
     """List objects that could not be parsed."""
-    columns = (
-        Column("resource", priority=1),
-        Column("id", lambda row: row["resource_id"], priority=2),
-        Column("error", narrows=True, priority=3),
-        Column("count", right=True, priority=5),
-        Column("last seen", lambda row: ago(row["last_seen_at"], out.now()), priority=4),
-    )
-    out.show_list(daemon.get("/sync/unreadable", **options), columns, "No unreadable objects.")
+    out.show_list(daemon.get("/sync/unreadable", **options), COMMAND_COLUMNS["unreadable"], "No unreadable objects.")
 
 
 def _show_run(out: Output, found: dict[str, Any]) -> None:

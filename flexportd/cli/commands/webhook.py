@@ -1,8 +1,11 @@
 """`flexportd webhook`: sign and send test webhooks as Flexport does."""
 
 import contextlib
+import copy
+import json
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -17,6 +20,9 @@ from flexportd.errors import ConfigError, FlexportdError, InvalidError, NotRunni
 if TYPE_CHECKING:
     from flexportd.cli.webhook_target import WebhookTarget
 
+SHIPMENT = 990_910_233  # of the example event
+_FIRST_OF_WORLD = 910_233
+_MOST_WORLDS = 200
 _TIMEOUT = 30.0
 _SECRET_FILE = click.option(
     "--secret-file",
@@ -69,8 +75,6 @@ def send(invocation: Invocation, /, file: IO[bytes] | None, **options: Any) -> E
         refused += status != HTTPStatus.OK
         out.line(f"{status} {document}")
     if not refused and options["example"]:
-        from flexportd.cli.example import SHIPMENT
-
         out.note(f"Show the result: {invocation.command_line(f'shipments show {SHIPMENT}')}")
     return Exit.FAILED if refused else Exit.DONE
 
@@ -105,8 +109,6 @@ def _bodies(body: bytes | None, count: int) -> Iterator[bytes]:
 
     for ordinal in range(count):
         if body is None:
-            from flexportd.cli.example import example_event
-
             yield example_event(Clock().now(), ordinal)
         else:
             yield body
@@ -139,3 +141,42 @@ def _send_all(target: "WebhookTarget", bodies: Iterator[bytes], secret: str | No
         raise FlexportdError(f"{target.url}: {reason}") from error
     finally:
         connection.close()
+
+
+def example_event(now: datetime, ordinal: int = 0) -> bytes:
+    """The departed leg of an ocean shipment; its id is new each time, the shipment is always the same."""
+    from flexportd.clock import stamp
+
+    # Far from the ids of real freight, so that no real shipment is changed.
+    event: Any = _renumbered(copy.deepcopy(_departure(now)), SHIPMENT - _FIRST_OF_WORLD)
+    event["id"] = int(now.timestamp() * 1000) * 1000 + ordinal
+    event["created_at"] = stamp(now)
+    for part in ("shipment", "resource"):
+        if event["data"][part]["_object"] == "/shipment":
+            event["data"][part] |= {"name": "Example shipment", "updated_at": stamp(now)}
+    return json.dumps(event).encode()
+
+
+def _departure(now: datetime) -> dict[str, Any]:
+    """The last departure of a container ship, of the first world that has one."""
+    from flexportd.sandbox import World, WorldPlan
+
+    for seed in range(_MOST_WORLDS):
+        events = World(WorldPlan(now, seed, 1)).backlog()
+        departed = [event for event in events if event["type"] == "/shipment_leg#departed"]
+        ships = [event for event in departed if event["data"]["resource"]["transportation_mode"] == "ocean"]
+        if ships and ships[-1]["data"]["containers"]:
+            event: dict[str, Any] = ships[-1]
+            return event
+    raise LookupError("no world of the sandbox has a departed container ship")
+
+
+def _renumbered(value: Any, by: int) -> Any:
+    if isinstance(value, list):
+        return [_renumbered(part, by) for part in value]
+    if isinstance(value, dict):
+        return {
+            name: part + by if name == "id" and isinstance(part, int) else _renumbered(part, by)
+            for name, part in value.items()
+        }
+    return value

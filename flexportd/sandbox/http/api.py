@@ -10,8 +10,7 @@ from aiohttp import web
 
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.sandbox.catalog.kinds import ALL_PATHS, COMPANY, PORT, SHIPMENT, Wire
-from flexportd.sandbox.http.auth import ApiError, Authenticator
-from flexportd.sandbox.http.middleware import TOKEN_PATH, ApiMiddleware, Handler
+from flexportd.sandbox.http.middleware import TOKEN_PATH, ApiError, ApiMiddleware, Authenticator, Handler
 from flexportd.sandbox.http.queries import Lists
 from flexportd.sandbox.http.responses import data_response, json_response, page
 from flexportd.sandbox.world.world import World

@@ -1,9 +1,16 @@
-"""The filters of the lists, by parameter: each parses its text once and returns a test of a row."""
+"""The filters of the lists, by parameter: each parses its text once and returns a test of a row.
+
+`filters.toml` names the test of each parameter, and its arguments.
+"""
 
 import operator
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from flexportd.errors import InvalidError
 from flexportd.sandbox.catalog import kinds
@@ -12,35 +19,7 @@ from flexportd.sandbox.catalog.wire_objects import utc
 from flexportd.sandbox.world.collections import LazyRows
 from flexportd.sandbox.world.world import World
 
-STATUSES = (
-    "seller_location",
-    "origin_stop_off",
-    "in_transit_to_departure_port",
-    "departure_port",
-    "in_transit_to_intermediary_port",
-    "intermediary_port",
-    "in_transit_to_arrival_port",
-    "arrival_port",
-    "deconsolidation",
-    "in_transit_to_final_destination",
-    "destination_stop_off",
-    "gated_out",
-    "final_destination",
-)
-MODES = (
-    "ocean",
-    "air",
-    "truck",
-    "rail",
-    "unknown_transportation",
-    "ocean_air",
-    "truck_intl",
-    "warehouse_storage",
-    "barge",
-)
-_WITH_EQUAL = ("gt", "gte", "lt", "lte")
 _PORTS = {"airport": "/air/port", "railport": "/ocean/railport", "roadport": "/trucking/port", "seaport": "/ocean/port"}
-_SERVICES = ("freight_management_bco", "flexport_freight", "import_customs_service", "export_customs_service")
 
 Predicate = Callable[[Wire], bool]
 PredicateFactory = Callable[[World, str, str], Predicate]
@@ -143,7 +122,7 @@ def exists(name: str) -> PredicateFactory:
     return _matches(parse_flag, lambda row: row[name] is not None)
 
 
-def enum(name: str, allowed: tuple[str, ...], *, many: bool = False) -> PredicateFactory:
+def enum(name: str, *allowed: str, many: bool = False) -> PredicateFactory:
     def make(_world: World, parameter: str, text: str) -> Predicate:
         wanted = {parse_choice(parameter, one.strip(), allowed) for one in (text.split(",") if many else [text])}
         return lambda row: row[name] in wanted
@@ -160,10 +139,6 @@ def instant(path: str, comparison: str, parse: Callable[[str, str], str] = parse
         return lambda row: get(row) is not None and compare(get(row), bound)
 
     return make
-
-
-def _instants(parameter: str, path: str, comparisons: tuple[str, ...]) -> dict[str, PredicateFactory]:
-    return {f"f.{parameter}.{comparison}": instant(path, comparison) for comparison in comparisons}
 
 
 def _any_of(get: Callable[[Wire], Iterable[Any]]) -> PredicateFactory:
@@ -265,123 +240,40 @@ def _same_company(kind: str) -> PredicateFactory:
     return _within(find, _getter("company.id"))
 
 
+_FACTORIES: dict[str, Callable[..., PredicateFactory]] = {
+    "equal": equal,
+    "number": number,
+    "linked": linked,
+    "linked_text": linked_text,
+    "exists": exists,
+    "flag": lambda name: _matches(parse_flag, operator.itemgetter(name)),
+    "enum": enum,
+    "any_of": partial(enum, many=True),
+    "instant": instant,
+    "date": partial(instant, parse=parse_date),
+    "item": lambda path: _any_of(lambda row: map(_getter(path), row["items"])),
+    "master_bill": lambda: _any_of(_master_bills),
+    "house_bill": lambda: _any_of(_house_bills),
+    "consignee": lambda: _any_of(lambda row: [entity["ref"] for entity in row["consignees"]]),
+    "none": lambda: _any_of(lambda _row: ()),
+    "billed": lambda: _matches(parse_flag, lambda _row: True),
+    "role": lambda: _matches(lambda name, text: parse_choice(name, text, ("buyer", "seller")), lambda _row: "buyer"),
+    "of_container": lambda: _within(lambda world, _, text: {box["shipment"]["id"] for box in _containers(world, text)}),
+    "on_container": lambda: _within(
+        lambda world, _, text: {box["id"] for box in _containers(world, text)}, _getter("shipment_container.id")
+    ),
+    "of_invoice": lambda: _within(_shipment_of_invoice, lambda row: str(row["id"])),
+    "of_shipment": _of_shipment,
+    "of_order": lambda: _of_order,
+    "port_type": lambda: _port_type,
+    "seller": _seller,
+    "entities_of": _entities_of,
+    "of_company": _of_company,
+    "same_company": _same_company,
+}
+_TABLE = msgspec.toml.decode(Path(__file__).with_suffix(".toml").read_bytes(), type=dict[str, dict[str, list[str]]])
+MODES, STATUSES = (tuple(_TABLE[kinds.SHIPMENT][f"f.{name}"][2:]) for name in ("transportation_mode", "status"))
 FILTERS: dict[str, dict[str, PredicateFactory]] = {
-    kinds.SHIPMENT: {
-        "f.transportation_mode": enum("transportation_mode", MODES),
-        "f.status": enum("status", STATUSES),
-        "f.statuses.any": enum("status", STATUSES, many=True),
-        "f.container_number": _within(
-            lambda world, _name, text: {box["shipment"]["id"] for box in _containers(world, text)}
-        ),
-        # Items are empty before commercial invoices are digitised, as at Flexport.
-        "f.purchase_order": _any_of(lambda row: [item["purchase_order_number"] for item in row["items"]]),
-        "f.sku": _any_of(lambda row: [item["product"]["sku"] for item in row["items"]]),
-        **_instants("updated_at", "updated_at", ("gt", "lt")),
-        "f.master_bill_number": _any_of(_master_bills),
-        "f.house_bill_number": _any_of(_house_bills),
-        "f.consignee_external_ref": _any_of(lambda row: [entity["ref"] for entity in row["consignees"]]),
-        "f.invoice_id": _within(_shipment_of_invoice, lambda row: str(row["id"])),
-        **{f"f.wants_{name}": _matches(parse_flag, _getter(f"wants_{name}")) for name in _SERVICES},
-    },
-    kinds.LEG: {
-        "f.shipment.id": linked("shipment"),
-        "f.transportation_mode": enum("transportation_mode", MODES),
-    },
-    kinds.CONTAINER: {
-        "f.shipment.id": linked("shipment"),
-        "f.container_number": equal("container_number"),
-        # No container here has a reference code: none of its published fields holds one.
-        "f.reference_code": _any_of(lambda _row: ()),
-    },
-    kinds.CONTAINER_LEG: {
-        "f.leg.id": linked("leg"),
-        "f.shipment_container.id": linked("shipment_container"),
-        "f.shipment_container.container_number": _within(
-            lambda world, _name, text: {box["id"] for box in _containers(world, text)}, _getter("shipment_container.id")
-        ),
-    },
-    kinds.EVENT: {
-        "f.type": equal("type"),
-        **_instants("occurred_at", "occurred_at", ("gte", "lte")),
-        "f.data.shipment.id": number("data.shipment.id"),
-        "f.data.resource._object": equal("data.resource._object"),
-    },
-    kinds.BOOKING: {
-        "f.status": enum("status", ("booked", "submitted")),
-        "f.shipment.id": linked("shipment"),
-        "f.consignee_entity_ref": equal("consignee_entity.ref"),
-        "f.shipper_entity_ref": equal("shipper_entity.ref"),
-        "f.name": equal("name"),
-        "f.cargo_ready_date": instant("cargo_ready_date", "eq", parse_date),
-        **{f"f.cargo_ready_date.{one}": instant("cargo_ready_date", one, parse_date) for one in _WITH_EQUAL},
-        "f.created_at": instant("created_at", "eq"),
-        **_instants("created_at", "created_at", _WITH_EQUAL),
-    },
-    kinds.BOOKING_LINE: {
-        "f.purchase_order.id": _of_order,
-        "f.booking.id": linked("booking"),
-        "f.purchase_order_line_item.id": linked("purchase_order_line_item"),
-    },
-    kinds.ORDER: {
-        "f.archived_at.exists": exists("archived_at"),
-        "f.status": enum("status", ("open", "closed", "cancelled")),
-        "f.buyer_ref": equal("buyer.ref"),
-        "f.seller_ref": equal("seller.ref"),
-        # The account is the buyer of all its orders.
-        "f.role": _matches(lambda name, text: parse_choice(name, text, ("buyer", "seller")), lambda _row: "buyer"),
-        "f.shipment.id": _of_shipment(kinds.ORDER),
-        "f.name": equal("name"),
-        **_instants("updated_at", "updated_at", ("gt", "lt")),
-        **_instants("created_at", "created_at", ("gt", "lt")),
-    },
-    kinds.ORDER_LINE: {
-        "f.purchase_order.id": linked("purchase_order"),
-        "f.line_item_number": number("line_item_number"),
-        "f.item_key": equal("item_key"),
-        # The versions of an order are not published: here an order is its own only one.
-        "f.purchase_order_version.id": linked("purchase_order"),
-    },
-    kinds.INVOICE: {
-        "f.status": enum("status", ("outstanding", "past_due", "void", "paid")),
-        "f.shipment.id": _of_shipment(kinds.INVOICE),
-        "f.shipment_id": _of_shipment(kinds.INVOICE),
-        "f.billed_directly_to_client": _matches(parse_flag, lambda _row: True),
-        "f.entity.id": number("recipient.id"),
-        "f.entity.ref": equal("recipient.ref"),
-        "f.client_id": number("recipient.id"),
-        "f.name": equal("name"),
-        **_instants("issued_at", "issued_at", ("gt", "lt")),
-        **_instants("last_updated_at", "last_updated_at", ("gt", "lt")),
-    },
-    kinds.COMMERCIAL_INVOICE: {
-        "f.shipment.id": linked_text("shipment"),
-        "f.invoice_number": equal("invoice_number"),
-        "f.involved_party_seller_id": _seller(""),
-        "f.involved_party_seller_ref": _seller("id-"),
-        "f.updated_at": instant("updated_at", "eq"),
-        # Named by the creation, documented as the update.
-        **_instants("created_at", "updated_at", _WITH_EQUAL),
-    },
-    kinds.CUSTOMS_ENTRY: {"f.shipment.id": linked_text("shipment")},
-    kinds.DOCUMENT: {
-        "f.shipment.id": linked_text("shipment"),
-        "f.document_type": equal("document_type"),
-        "f.archived_at.exists": exists("archived_at"),
-        **_instants("uploaded_at", "file_metadata.uploaded_at", _WITH_EQUAL),
-    },
-    kinds.PRODUCT: {"f.sku": equal("sku"), "f.archived_at.exists": exists("archived_at")},
-    kinds.COMPANY: {"f.ref": equal("ref")},
-    kinds.ENTITY: {"f.ref": equal("ref"), "f.company_id": _entities_of("id"), "f.company_ref": _entities_of("ref")},
-    kinds.CONTACT: {
-        "f.company_ref": _of_company("ref"),
-        "f.company.id": _of_company("id"),
-        "f.location.id": _same_company(kinds.LOCATION),
-    },
-    kinds.LOCATION: {
-        "f.ref": equal("ref"),
-        "f.company_ref": _of_company("ref"),
-        "f.company.id": _of_company("id"),
-        "f.contact.id": _same_company(kinds.CONTACT),
-    },
-    kinds.PORT: {"f.port_type": _port_type, "f.unlocode": equal("address.unlocode")},
+    kind: {parameter: _FACTORIES[test](*arguments) for parameter, (test, *arguments) in filters.items()}
+    for kind, filters in _TABLE.items()
 }

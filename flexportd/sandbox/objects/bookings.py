@@ -18,8 +18,7 @@ from flexportd.sandbox.catalog.companies import Party
 from flexportd.sandbox.catalog.kinds import BOOKING, BOOKING_LINE, ORDER, ORDER_LINE, SHIPMENT, Wire
 from flexportd.sandbox.catalog.wire_objects import wire_object
 from flexportd.sandbox.ids import FIRST_BOOKING, booking_id, int_id, object_number
-from flexportd.sandbox.objects.derived import DerivedObjects
-from flexportd.sandbox.objects.shipment_state import ShipmentState
+from flexportd.sandbox.objects.shipment_state import DerivedObjects, ShipmentState
 from flexportd.sandbox.rng import KeyedRandom
 from flexportd.sandbox.scripts.shipment_plan import Itinerary, booking_random, was_booked
 
@@ -63,7 +62,7 @@ class Bookings(DerivedObjects):
             air_booking=wire_object("/air/booking", **_terms(plan)) if plan.route.mode == "air" else None,
             trucking_booking=_trucking(plan) if plan.route.kind == "road" else None,
             origin_address=wire.address(first if first.street else cargo.seller.place),
-            cargo_ready_date=_cargo_ready(plan),
+            cargo_ready_date=plan.cargo_ready,
             destination_address=wire.address(last) if plan.route.has_delivery else None,
             wants_export_customs_service=plan.route.has_pickup,
             cargo=_cargo(plan),
@@ -120,7 +119,7 @@ class Orders(DerivedObjects):
             seller=_company(plan.cargo.seller),
             buyer=_company(plan.cargo.consignee),
             **_transport_terms(plan),
-            cargo_ready_date=_cargo_ready(plan),
+            cargo_ready_date=plan.cargo_ready,
             created_at=wire.utc(created),
             updated_at=wire.utc(closed or created),
             line_items=self.links.to_list(ORDER_LINE, f"f.purchase_order.id={number}"),
@@ -157,10 +156,6 @@ class OrderLines(DerivedObjects):
             **_transport_terms(journey.plan),
             hs_codes=[wire.hs_code(line.product)],
         )
-
-
-def _cargo_ready(plan: Itinerary) -> str:
-    return wire.day((plan.legs[0].planned_departure - timedelta(days=1)).date())
 
 
 def _status(plan: Itinerary, place: int, now: datetime) -> str:

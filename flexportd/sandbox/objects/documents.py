@@ -9,8 +9,7 @@ from datetime import datetime, timedelta
 
 from flexportd.sandbox.catalog.kinds import CUSTOMS_ENTRY, DOCUMENT, SHIPMENT, Wire
 from flexportd.sandbox.catalog.wire_objects import day, utc, wire_object
-from flexportd.sandbox.objects.derived import DerivedObjects
-from flexportd.sandbox.objects.shipment_state import ShipmentState
+from flexportd.sandbox.objects.shipment_state import DerivedObjects, ShipmentState
 from flexportd.sandbox.rng import KeyedRandom
 from flexportd.sandbox.scripts.shipment_plan import Itinerary, is_brokered
 from flexportd.sandbox.scripts.world_events import between

@@ -9,8 +9,7 @@ from flexportd.sandbox.catalog.companies import Party
 from flexportd.sandbox.catalog.kinds import COMMERCIAL_INVOICE, CONTAINER, ENTITY, INVOICE, PRODUCT, SHIPMENT, Wire
 from flexportd.sandbox.catalog.wire_objects import address, money, utc, volume, weight, wire_object
 from flexportd.sandbox.ids import object_number
-from flexportd.sandbox.objects.derived import DerivedObjects
-from flexportd.sandbox.objects.shipment_state import ShipmentState
+from flexportd.sandbox.objects.shipment_state import DerivedObjects, ShipmentState
 from flexportd.sandbox.scripts.invoice_script import invoice, invoice_kinds, issued_at
 from flexportd.sandbox.scripts.world_events import ObjectRef
 

@@ -1,18 +1,23 @@
-"""One shipment of the world: its wire objects as they are first recorded, and how recorded changes apply to them."""
+"""One shipment of the world: its wire objects as they are first recorded, and how recorded changes apply to them.
+
+Also the base of the objects that follow from a shipment.
+"""
 
 import heapq
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
+from typing import ClassVar
 
 from flexportd.sandbox.catalog import kinds
 from flexportd.sandbox.catalog import wire_objects as wire
 from flexportd.sandbox.catalog.kinds import Wire
 from flexportd.sandbox.catalog.vehicles import placeholder
 from flexportd.sandbox.catalog.wire_objects import Links, wire_object
-from flexportd.sandbox.ids import booking_id
+from flexportd.sandbox.ids import booking_id, int_id, object_number, parse_int_id, parse_text_id, text_id
 from flexportd.sandbox.scripts import invoice_script
 from flexportd.sandbox.scripts.event_script import script
 from flexportd.sandbox.scripts.shipment_plan import Itinerary, was_booked
@@ -159,6 +164,37 @@ class ShipmentState:
         self.upcoming.extend(heapq.merge(of_cargo, of_money, key=lambda one: one.at))
 
 
+class DerivedObjects(ABC):
+    """Makes the objects of one kind when they are read, with ids that lead back to their shipment.
+
+    `first_id` is the first of their whole-number ids; None means text ids.
+    """
+
+    kind: ClassVar[str]
+    first_id: ClassVar[int | None] = None
+
+    def __init__(self, links: Links, seed: int) -> None:
+        self.links = links
+        self._salt = f"{seed}{self.kind}"
+
+    @abstractmethod
+    def creation_times(self, journey: ShipmentState) -> Iterator[tuple[int, datetime]]:
+        """The place of each object among those of its kind, and when it is created. These never change."""
+
+    @abstractmethod
+    def make(self, journey: ShipmentState, place: int, now: datetime) -> Wire:
+        """One object as it is at that instant, which is after its creation and not in the past."""
+
+    def id_of(self, shipment_id: int, place: int) -> int | str:
+        """The id of the object at that place of a shipment."""
+        number = object_number(shipment_id, place)
+        return text_id(self._salt, number) if self.first_id is None else int_id(self.first_id, number)
+
+    def parse_id(self, key: str) -> int | None:
+        """The number of an id, see `ids`; none for a text that is no id of this kind."""
+        return parse_text_id(self._salt, key) if self.first_id is None else parse_int_id(self.first_id, key)
+
+
 def _initial_object(plan: Itinerary, ids: ShipmentIds, links: Links, subject: ObjectRef) -> Wire:
     """An object of a shipment when it is first recorded."""
     number, shipment_id = ids.id_of(subject), ids.id_of(THE_SHIPMENT)
@@ -178,7 +214,7 @@ def _initial_object(plan: Itinerary, ids: ShipmentIds, links: Links, subject: Ob
             "container_number": container.number,
             "container_size": container.size,
             "seal_number": container.seal,
-            "cargo_ready_date": _cargo_ready(plan),
+            "cargo_ready_date": plan.cargo_ready,
             "container_legs": links.to_list(kinds.CONTAINER_LEG, f"f.shipment_container.id={number}"),
         }
     return wire_object(subject.kind, id=number, shipment=links.to_object(kinds.SHIPMENT, shipment_id), **fields)
@@ -213,7 +249,7 @@ def _new_shipment(plan: Itinerary, number: int, links: Links) -> Wire:
         pieces=cargo.pieces,
         created_date=wire.utc(plan.booked),
         priority=cargo.priority,
-        cargo_ready_date=_cargo_ready(plan),
+        cargo_ready_date=plan.cargo_ready,
         **modes,
         shippers=[wire.company_entity(cargo.seller)],
         consignees=[wire.company_entity(cargo.consignee)],
@@ -233,7 +269,7 @@ def _new_leg(plan: Itinerary, number: int, links: Links, subject: ObjectRef) -> 
     leg = plan.legs[-1 if is_replaced else subject.position]
     route_leg = leg.route_leg
     vehicle = placeholder(route_leg) if route_leg.mode == "ocean" else leg.vehicle
-    ready = _cargo_ready(plan) if subject.position == 0 else None
+    ready = plan.cargo_ready if subject.position == 0 else None
     detail = dict(vehicle.fields)
     name, kind = _MODE_LEGS[route_leg.mode]
     boxes: Wire = {}
@@ -250,10 +286,6 @@ def _new_leg(plan: Itinerary, number: int, links: Links, subject: ObjectRef) -> 
         name: wire_object(kind, **detail, **boxes),
         "cargo_ready_date": ready,
     }
-
-
-def _cargo_ready(plan: Itinerary) -> str:
-    return wire.day((plan.legs[0].planned_departure - timedelta(days=1)).date())
 
 
 def _overlay(row: Wire, fields: Wire) -> Wire:

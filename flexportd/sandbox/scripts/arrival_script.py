@@ -59,11 +59,11 @@ def _customs(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
     arrival, leaves = plan.last_main.arrival, _terminal_departure(plan)
     held = rng.random() < 0.17
     if held:
-        yield WorldEvent(occurred=between(arrival, leaves, rng.uniform(0.02, 0.2)), type=rng.choice(_HOLDS))
+        yield WorldEvent(between(arrival, leaves, rng.uniform(0.02, 0.2)), rng.choice(_HOLDS))
     released = between(arrival, leaves, rng.uniform(0.3, 0.8))
     if not held and rng.random() < 0.4:
         released = between(plan.last_main.departure, arrival, rng.uniform(0.85, 0.98))
-    yield WorldEvent(occurred=released, type="/shipment#customs_entry_release_status_released")
+    yield WorldEvent(released, "/shipment#customs_entry_release_status_released")
 
 
 def _free_time(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
@@ -79,14 +79,12 @@ def _free_time(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
         dates = {"available_for_pickup_date": local(noon)}
         kind = "/ocean/shipment_container_leg#available_for_pickup"
         about = container_leg(plan, index, leg)
-        yield WorldEvent(occurred=available, type=kind, about=about, where=where, changes=((box, dates),), lag=True)
+        yield WorldEvent(available, kind, about=about, where=where, changes=((box, dates),), lag=True)
         warned, expired = last_day - timedelta(hours=36), last_day + timedelta(hours=25)
         if warned < leaves:
-            yield WorldEvent(occurred=warned, type="/ocean/shipment_container#free_time_to_expire", about=box)
+            yield WorldEvent(warned, "/ocean/shipment_container#free_time_to_expire", about=box)
         if expired < leaves:
-            yield WorldEvent(
-                occurred=expired, type="/ocean/shipment_container#free_time_expired", about=box, where=where
-            )
+            yield WorldEvent(expired, "/ocean/shipment_container#free_time_expired", about=box, where=where)
 
 
 def _appointment(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
@@ -109,9 +107,9 @@ def _appointment(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
         for name, moment, dates in (("requested", asked, wanted), ("scheduled", fixed, agreed)):
             kind = f"/shipment_leg#delivery_appointment_{name}"
             changes = ((about, {"additional_dates": dates}),)
-            yield WorldEvent(occurred=moment, type=kind, about=about, where=where, changes=changes)
+            yield WorldEvent(moment, kind, about=about, where=where, changes=changes)
     if rng.random() < 0.06:
-        yield WorldEvent(occurred=between(leg.departure, leg.arrival, 0.9), type="/shipment#missed_appointment")
+        yield WorldEvent(between(leg.departure, leg.arrival, 0.9), "/shipment#missed_appointment")
 
 
 def _delivery(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
@@ -121,15 +119,13 @@ def _delivery(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
     start, end = LegEnd(index, "origin"), LegEnd(index, "destination")
     inland = ((THE_SHIPMENT, {"status": "in_transit_to_final_destination"}),)
     out = between(leg.departure, leg.arrival, rng.uniform(0.3, 0.7))
-    yield WorldEvent(occurred=out, type="/shipment_leg#out_for_delivery", about=about, where=start, changes=inland)
+    yield WorldEvent(out, "/shipment_leg#out_for_delivery", about=about, where=start, changes=inland)
     minutes = [rng.randint(*span) for span in ((5, 20), (40, 90), (100, 200))]
     moments = [leg.arrival + timedelta(minutes=count) for count in minutes]
     delivered = tuple((box, {"actual_delivery_date": local(leg.arrival)}) for box in containers(plan))
-    yield WorldEvent(occurred=moments[0], type="/shipment_leg#delivered", about=about, where=end, changes=delivered)
+    yield WorldEvent(moments[0], "/shipment_leg#delivered", about=about, where=end, changes=delivered)
     complete = ((about, {"additional_dates": {"delivery_completed": local(moments[1])}}),)
-    yield WorldEvent(
-        occurred=moments[1], type="/shipment_leg#delivery_completed", about=about, where=end, changes=complete
-    )
+    yield WorldEvent(moments[1], "/shipment_leg#delivery_completed", about=about, where=end, changes=complete)
     yield _in_full(leg.arrival, moments[2], end)
 
 
@@ -137,7 +133,7 @@ def _in_full(arrival: datetime, moment: datetime, where: LegEnd) -> WorldEvent:
     """The end of the journey: only empty containers follow."""
     final = {"status": "final_destination", "actual_delivered_in_full_date": local(arrival)}
     kind = "/shipment#delivered_in_full"
-    return WorldEvent(occurred=moment, type=kind, where=where, changes=((THE_SHIPMENT, final),), ends=True)
+    return WorldEvent(moment, kind, where=where, changes=((THE_SHIPMENT, final),), ends=True)
 
 
 def _pickup_at_port(plan: Itinerary) -> Iterator[WorldEvent]:
@@ -154,8 +150,8 @@ def _empty_returns(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
         box = ObjectRef(CONTAINER, index)
         dates: Wire = {"empty_returned_date": day(moment.date())}
         yield WorldEvent(
-            occurred=moment,
-            type="/ocean/shipment_container#empty_returned",
+            moment,
+            "/ocean/shipment_container#empty_returned",
             about=box,
             where=LegEnd(plan.route.main[-1], "destination"),
             changes=((box, dates),),

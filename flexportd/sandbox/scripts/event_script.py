@@ -99,12 +99,12 @@ def _booking(plan: Itinerary, confirmed: datetime, rng: Random) -> Iterator[Worl
     boxes = [ObjectRef(CONTAINER_LEG, index) for index in range(len(container_leg_pairs(plan))) if index not in late]
     booking_number: Wire = {"ocean_shipment": {"carrier_booking_number": plan.cargo.booking_number}}
     schedule = _shipment_dates(plan, times) | (booking_number if plan.route.mode == "ocean" else {})
-    yield WorldEvent(occurred=plan.booked, type="/shipment#created", creates=(THE_SHIPMENT, *legs))
+    yield WorldEvent(plan.booked, "/shipment#created", creates=(THE_SHIPMENT, *legs))
     if plan.route.kind == "air":
-        yield WorldEvent(occurred=confirmed - timedelta(minutes=20), type="/shipment#booking_confirmed")
+        yield WorldEvent(confirmed - timedelta(minutes=20), "/shipment#booking_confirmed")
     yield WorldEvent(
-        occurred=confirmed,
-        type="/shipment#schedule_confirmed",
+        confirmed,
+        "/shipment#schedule_confirmed",
         changes=((THE_SHIPMENT, schedule),),
         creates=(*containers(plan), *boxes),
     )
@@ -114,14 +114,12 @@ def _booking(plan: Itinerary, confirmed: datetime, rng: Random) -> Iterator[Worl
             dates |= _on_vessel(plan, index, plan.legs[index].booked_vehicle)
         changes = [(leg, dates)] + (_container_dates(plan, times) if index == 0 else [])
         moment = confirmed + timedelta(minutes=2 + index)
-        yield WorldEvent(
-            occurred=moment, type=ETD, about=leg, where=LegEnd(leg.position, "origin"), changes=tuple(changes)
-        )
+        yield WorldEvent(moment, ETD, about=leg, where=LegEnd(leg.position, "origin"), changes=changes)
     if rng.random() < 0.15:
         ready = day(plan.legs[0].planned_departure.date())
         moment = confirmed + timedelta(hours=rng.randint(4, 11))
         change = ((THE_SHIPMENT, {"cargo_ready_date": ready}),)
-        yield WorldEvent(occurred=moment, type="/shipment#cargo_ready_date_changed", changes=change)
+        yield WorldEvent(moment, "/shipment#cargo_ready_date_changed", changes=change)
 
 
 def _reroute(plan: Itinerary, confirmed: datetime, rng: Random) -> Iterator[WorldEvent]:
@@ -133,10 +131,10 @@ def _reroute(plan: Itinerary, confirmed: datetime, rng: Random) -> Iterator[Worl
     leg = ObjectRef(LEG, len(plan.legs) - 1)
     boxes = [container_leg(plan, box, at) for box, at in container_leg_pairs(plan) if at == leg.position]
     changes = ((abandoned, {"deleted_at": utc(moment)}),)
-    yield WorldEvent(occurred=moment, type="/shipment#updated_route", changes=changes, creates=(leg, *boxes))
+    yield WorldEvent(moment, "/shipment#updated_route", changes=changes, creates=(leg, *boxes))
     dates = ((leg, _leg_dates(_planned(plan)[-1])),)
     later = moment + timedelta(minutes=1)
-    yield WorldEvent(occurred=later, type=ETD, about=leg, where=LegEnd(leg.position, "origin"), changes=dates)
+    yield WorldEvent(later, ETD, about=leg, where=LegEnd(leg.position, "origin"), changes=dates)
 
 
 def _schedule_slips(plan: Itinerary, confirmed: datetime) -> Iterator[WorldEvent]:
@@ -147,7 +145,7 @@ def _schedule_slips(plan: Itinerary, confirmed: datetime) -> Iterator[WorldEvent
         moment = max(slip.known_at, earliest)
         earliest = moment + timedelta(minutes=30)
         if slip.reason is not None:
-            yield WorldEvent(occurred=moment, type=slip.reason)
+            yield WorldEvent(moment, slip.reason)
         yield from _slip_events(plan, slip, moment, times)
 
 
@@ -170,11 +168,11 @@ def _slip_events(plan: Itinerary, slip: ScheduleSlip, moment: datetime, times: T
                 changes.append((ObjectRef(LEG, index), _on_vessel(plan, index, plan.legs[index].vehicle)))
             changes += [(THE_SHIPMENT, _shipment_dates(plan, times)), *_container_dates(plan, times)]
         yield WorldEvent(
-            occurred=moment + timedelta(minutes=1 + index - slip.leg),
-            type=ETD if departs else ETA,
+            moment + timedelta(minutes=1 + index - slip.leg),
+            ETD if departs else ETA,
             about=ObjectRef(LEG, index),
             where=LegEnd(index, "origin" if departs else "destination"),
-            changes=tuple(changes),
+            changes=changes,
         )
 
 
@@ -200,7 +198,7 @@ def _loading(plan: Itinerary, index: int) -> Iterator[WorldEvent]:
 def _container_event(name: str, moment: datetime, where: LegEnd, changes: list[tuple[ObjectRef, Wire]]) -> WorldEvent:
     """About the container leg that changes first."""
     kind, about = f"/ocean/shipment_container_leg#{name}", changes[0][0]
-    return WorldEvent(occurred=moment, type=kind, about=about, where=where, changes=tuple(changes), lag=True)
+    return WorldEvent(moment, kind, about=about, where=where, changes=changes, lag=True)
 
 
 def _movement(plan: Itinerary, index: int, shipment_id: int, item_number: int) -> Iterator[WorldEvent]:
@@ -217,12 +215,7 @@ def _movement(plan: Itinerary, index: int, shipment_id: int, item_number: int) -
         box |= departed
     changes = [(about, departed), (THE_SHIPMENT, shipment), *((one, box) for one in containers(plan) if box)]
     yield WorldEvent(
-        occurred=leg.departure,
-        type="/shipment_leg#departed",
-        about=about,
-        where=LegEnd(index, "origin"),
-        changes=tuple(changes),
-        lag=True,
+        leg.departure, "/shipment_leg#departed", about=about, where=LegEnd(index, "origin"), changes=changes, lag=True
     )
     reached = leg.route_leg.status_on_arrival
     shipment = {} if reached == "final_destination" else {"status": reached}
@@ -233,12 +226,7 @@ def _movement(plan: Itinerary, index: int, shipment_id: int, item_number: int) -
         for at, one in enumerate(containers(plan)):
             changes.append((one, {**dates, "items": _items(plan, item_number, at)}))
     yield WorldEvent(
-        occurred=leg.arrival,
-        type="/shipment_leg#arrived",
-        about=about,
-        where=LegEnd(index, "destination"),
-        changes=tuple(changes),
-        lag=True,
+        leg.arrival, "/shipment_leg#arrived", about=about, where=LegEnd(index, "destination"), changes=changes, lag=True
     )
 
 
@@ -275,7 +263,7 @@ def _document_events(plan: Itinerary, number: int, rng: Random) -> Iterator[Worl
     items = [shipment_item(number + at, line.product, line.units, line.purchase_order) for at, line in enumerate(lines)]
     digitised = between(sailing, landing, rng.uniform(0.1, 0.4))
     changes = ((THE_SHIPMENT, {"items": items}),)
-    yield WorldEvent(occurred=digitised, type="/shipments#commercial_invoices_digitized", changes=changes)
+    yield WorldEvent(digitised, "/shipments#commercial_invoices_digitized", changes=changes)
     if plan.route.kind in {"fcl", "lcl"} and rng.random() < 0.2:
         sent = between(sailing, landing, rng.uniform(0.5, 0.9))
-        yield WorldEvent(occurred=sent, type="/shipment#documents_sent_to_nominated_broker")
+        yield WorldEvent(sent, "/shipment#documents_sent_to_nominated_broker")

@@ -79,6 +79,11 @@ class Itinerary:
         """The leg whose arrival is the shipment's."""
         return self.legs[self.route.main[-1]]
 
+    @property
+    def cargo_ready(self) -> str:
+        """The day before the departure, as a plain date."""
+        return (self.legs[0].planned_departure - timedelta(days=1)).date().isoformat()
+
 
 def is_brokered(plan: Itinerary) -> bool:
     """Whether Flexport is the customs broker of this shipment."""

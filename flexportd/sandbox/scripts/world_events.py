@@ -1,6 +1,6 @@
 """What Flexport records of a shipment, and when: the data types, and the order of recording."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -33,7 +33,7 @@ class LegEnd(NamedTuple):
     side: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class WorldEvent:
     """One recorded change: new fields of objects, and its event (none for a silent change).
 
@@ -44,7 +44,7 @@ class WorldEvent:
     type: str | None = None
     about: ObjectRef = THE_SHIPMENT
     where: LegEnd | None = None
-    changes: tuple[tuple[ObjectRef, Wire], ...] = ()
+    changes: Sequence[tuple[ObjectRef, Wire]] = ()
     creates: tuple[ObjectRef, ...] = ()
     lag: bool = False
     ends: bool = False

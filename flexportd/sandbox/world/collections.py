@@ -14,8 +14,7 @@ from typing import Any, overload
 from flexportd.errors import NotFoundError
 from flexportd.sandbox.catalog.kinds import CONTAINER_LEG, EVENT, LEG, PORT, SHIPMENT, Wire
 from flexportd.sandbox.ids import PER_SHIPMENT, object_number
-from flexportd.sandbox.objects.derived import DerivedObjects
-from flexportd.sandbox.objects.shipment_state import ShipmentState
+from flexportd.sandbox.objects.shipment_state import DerivedObjects, ShipmentState
 
 
 class LazyRows(Sequence[Wire]):
