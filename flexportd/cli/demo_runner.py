@@ -16,7 +16,6 @@ from typing import Any
 import click
 
 from flexportd import logs
-from flexportd.cli.commands.sandbox import stop_signals
 from flexportd.cli.exit_codes import Exit
 from flexportd.clock import Clock, SimulatedClock
 from flexportd.daemon.app import Daemon, open_daemon
@@ -25,6 +24,7 @@ from flexportd.expose.api import status
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import LoadedConfig, load, render_initial
 from flexportd.settings.sections import CacheSettings
+from flexportd.tasks import stop_signals
 
 HOST = "127.0.0.1"
 _POLL_INTERVAL = 0.1  # seconds between checks of the daemon's status

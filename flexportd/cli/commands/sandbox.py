@@ -1,10 +1,8 @@
 """`flexportd sandbox`: the Flexport simulator without the daemon."""
 
 import secrets
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +14,6 @@ from flexportd.cli.exit_codes import Exit
 from flexportd.errors import ConfigError, InvalidError
 
 if TYPE_CHECKING:
-    import asyncio
-
     from flexportd.sandbox import SandboxOptions
 
 
@@ -85,25 +81,10 @@ def sandbox(invocation: Invocation, /, **options: Any) -> Exit:
     return asyncio.run(_run(chosen, lambda url: _print_welcome(chosen, webhooks, url)))
 
 
-@contextmanager
-def stop_signals() -> Iterator["asyncio.Event"]:
-    """An event of the running loop that Ctrl-C or SIGTERM sets, instead of raising KeyboardInterrupt."""
-    import asyncio
-
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield stop
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
-
-
 async def _run(options: "SandboxOptions", ready: Callable[[str], None]) -> Exit:
     from flexportd.clock import Clock
     from flexportd.sandbox import Sandbox
+    from flexportd.tasks import stop_signals
 
     with stop_signals() as stop:
         box = Sandbox(options, Clock())
