@@ -115,7 +115,6 @@ def write_config(plan: DemoPlan) -> LoadedConfig:
 
 
 def _intervals(speed: float) -> dict[str, str]:
-    """Intervals of syncs in simulated time, and cache lifetimes."""
     return {
         **{f"sync.{name}": f"{round(seconds * speed)}s" for name, seconds in _REAL_INTERVALS.items()},
         "sync.overlap": "1d",

@@ -277,7 +277,6 @@ def _escape_control(text: str) -> str:
 
 
 def _write_raw(raw: bytes) -> None:
-    """Bytes to standard output, whatever its encoding."""
     if sys.stdout is not None:
         sys.stdout.flush()
         sys.stdout.buffer.write(raw.rstrip(b"\n") + b"\n")

@@ -108,7 +108,6 @@ def _is_table(value: Any) -> bool:
 
 
 def _columns(rows: Sequence[Document]) -> tuple[Column, ...]:
-    """A column for each field that any of the rows has."""
     names = dict.fromkeys(name for row in rows for name, value in row.items() if text(value))
     ordered = sorted(names, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
     return tuple(_column(name, rows) for name in ordered)

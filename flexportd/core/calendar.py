@@ -128,9 +128,6 @@ def closest(entries: Iterable[CalendarEntry], today: date, most: int) -> list[Ca
     return [*(past[-room:] if room else ()), *ahead]
 
 
-# --- the kinds ---
-
-
 class _Stop(NamedTuple):
     """An arrival of a shipment: the name of its dates, its place, and its words."""
 
@@ -273,9 +270,6 @@ def date_or_time(moment: str | None) -> date | datetime | None:
 
 def _newest(row: Mapping[str, Any], *others: ShipmentSummary | LegContainers | None) -> str:
     return max([str(row["synced_at"]), *(other.synced_at for other in others if other is not None)])
-
-
-# --- texts ---
 
 
 def clean_line(text: str | None) -> str:

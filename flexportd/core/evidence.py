@@ -133,8 +133,6 @@ class Evidence:
         """The progress of a container."""
         return self.boxes.get(int(container.id), self.overall)
 
-    # --- the stage that evidence proves ---
-
     def departure_stage(self, leg: Record) -> CargoStage:
         """The stage that the departure of a leg proves."""
         at = self._at[leg.id]
@@ -165,8 +163,6 @@ class Evidence:
     def _is_at(self, leg: Record, end: str, name: str) -> bool:
         place: RoutePlace = self._route.places[name]
         return place is not NO_PLACE and place_at(leg, end)[:2] == place[:2]
-
-    # --- the sources of evidence ---
 
     def _add_leg_proofs(self) -> None:
         for leg in self._route.ordered:

@@ -181,7 +181,6 @@ def _merge_newer(current: Record, new: Snapshot) -> MergeResult:
 
 
 def _differing(have: Fields, given: Fields) -> Fields:
-    """The given fields that are not as those before."""
     return dict(compress(given.items(), map(ne, map(have.get, given), given.values())))
 
 

@@ -188,7 +188,6 @@ def detection(polls: Sequence[Poll], now: datetime) -> Detection:
 
 
 def _comparison_result(worst: Poll, now: datetime) -> Detection:
-    """The detection state by the worst comparison."""
     types: dict[str, int] = msgspec.json.decode(worst.lacking_types)
     about = (worst.compared, worst.lacking, types, worst.lacking_at, worst.compared_at)
     if not worst.lacking:

@@ -154,9 +154,6 @@ def shows_event(event_type: str | None) -> bool:
     return (event_type or "").rpartition("#")[2] not in _DATE_EVENTS
 
 
-# --- the entries ---
-
-
 class _Builder:
     def __init__(self, bundle: ShipmentBundle) -> None:
         self._bundle = bundle
@@ -302,7 +299,6 @@ class _Builder:
         return plausible_or_none(fields[name]) if sources.get(name) == "shipment" else None
 
     def _container_date(self, leg: Record, name: str) -> str | None:
-        """The earliest date of the containers of a leg at an end of the carriage."""
         route, boxes = self._route, list(self._boxes.values())
         if leg.id in self._parallel:
             boxes = [self._boxes[number] for number in self._on_legs.get(int(leg.id), ())]
@@ -431,9 +427,6 @@ def _container_numbers(boxes: Iterable[Record]) -> tuple[str, ...]:
     return tuple(box.fields["container_number"] or f"container {box.id}" for box in boxes)
 
 
-# --- plans that facts have overtaken ---
-
-
 def _drop_overtaken(found: Sequence[TimelinePoint], bottlenecks: Sequence[int]) -> list[TimelinePoint]:
     """Drop plans that can no longer happen: a later step has happened, or an earlier one at a later time.
 
@@ -464,9 +457,6 @@ def _is_of_travel(entry: TimelinePoint) -> bool:
     return _BEFORE <= entry.rank < EVENT_RANK and entry.group == "progress"
 
 
-# --- merging ---
-
-
 def _merge_parallel(points: Iterable[TimelinePoint]) -> list[TimelinePoint]:
     """One entry for each end of a section of the route and day, with all legs and containers."""
     groups: dict[tuple[Any, ...], list[TimelinePoint]] = {}
@@ -493,9 +483,6 @@ def _merge_points(entries: Sequence[TimelinePoint]) -> TimelinePoint:
     legs = sorted({number for entry in entries for number in entry.leg_ids})
     boxes = sorted({number for entry in entries for number in entry.container_numbers})
     return replace(first, leg_ids=tuple(legs), container_numbers=tuple(boxes), **moments)  # type: ignore[arg-type]
-
-
-# --- order ---
 
 
 class _Span(NamedTuple):

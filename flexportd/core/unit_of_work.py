@@ -181,7 +181,6 @@ class UnitOfWork:
     def _record_changes(
         self, domain: ResourceType, before: Record | None, after: Record, moved: Collection[str], cause: ChangeCause
     ) -> None:
-        """Record the changed fields for the history."""
         if before is None or (not before.as_of and is_link_only(before)):
             self._add_change(domain, after, "id", (None, after.id), cause)
         if before is None:
@@ -261,7 +260,6 @@ class UnitOfWork:
     def _set_route_fields(
         self, domain: ResourceType, record: Record, given: Mapping[str, Any], cause: ChangeCause
     ) -> None:
-        """Set the fields that the route gives, without history."""
         if any(record.fields[name] != value for name, value in given.items()):
             after = msgspec.structs.replace(record, fields={**record.fields, **given})
             self.put(domain, after, cause, quietly=True, is_localised=True)
@@ -372,7 +370,6 @@ def _is_completing(shipment: Record, cause: ChangeCause) -> bool:
 
 
 def _moved(table: Table, before: Record, after: Record) -> set[str]:
-    """The fields that differ, with `removed_at`."""
     moved = set(compress(table.names, map(ne, table.values_of(before.fields), table.values_of(after.fields))))
     return moved if before.removed_at == after.removed_at else {*moved, "removed_at"}
 
@@ -422,6 +419,5 @@ def _with_stored_spelling(domain: ResourceType, before: Record, after: Record, m
 
 
 def _is_respelled(table: Table, name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether a field is another text for the same instant."""
     was, now = old[name], new[name]
     return bool(was and now and was != now and name in table.moments and is_same_moment(was, now))

@@ -124,8 +124,6 @@ class FlexportService:
         self.poller.overlap, self.poller.kept_for = settings.sync.overlap, settings.storage.event_retention
         self._refetches = settings.sync.refresh_after_event
 
-    # --- after events ---
-
     def follow_up(self, subjects: Sequence[EventSubject], at: str) -> list[NewItem]:
         """What to fetch after events were applied: each object that one was about, once."""
         if not self._refetches:
@@ -155,8 +153,6 @@ class FlexportService:
         usage: list[tuple[UsageKey, UsageTotals]] = list(self.client.calls.take().items())
         if usage:
             await self._db.write(lambda tx: tx.api_usage.add(usage))
-
-    # --- for the handlers ---
 
     def forecast(self, states: Mapping[str, ListState]) -> dict[str, Any]:
         """How many requests and seconds the next full sync takes, and which lists were never read."""

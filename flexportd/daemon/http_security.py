@@ -69,7 +69,6 @@ class HttpSecurity:
 
 
 def _known_hosts(settings: Settings) -> frozenset[str]:
-    """The names that people may use for this server."""
     names = {"localhost", "flexportd"}
     url = settings.server.public_url
     if url:

@@ -229,7 +229,6 @@ def _deduplicate(
 
 
 def _bind(address: ListenAddress, place: ListenAddress, port: int) -> sockets.BoundSocket:
-    """Bind; for port 0, to `port` if it is free."""
     if port and address.port == 0:
         try:
             return sockets.bind(replace(address, port=port), place)

@@ -205,7 +205,6 @@ class Client:
         return await self._send(order, attempt)
 
     async def _reply(self, request: Request, bearer: str, stats: AttemptStats) -> tuple[Reply, str]:
-        """The response without our secrets, and its date as a stamp."""
         request = replace(request, headers=_headers(bearer))
         rules = self._rules
         reply = await exchange(

@@ -117,7 +117,6 @@ class StreamedDownload:
     async def _request(
         self, session: transport.HttpSession, url: URL, name: str, stats: AttemptStats, *, is_home: bool
     ) -> Downloaded | str:
-        """The file, or the location of a redirect."""
         request = transport.Request("GET", str(url), self.headers if is_home else _ANONYMOUS)
         limits = aiohttp.ClientTimeout(
             total=self.timeout * _TIMEOUT_FACTOR,
@@ -311,7 +310,6 @@ class Redirects:
             await session.http.close()
 
     async def _exempt(self) -> frozenset[str]:
-        """The kinds of address that the configured host itself has."""
         if self._kinds is None:
             addresses = await _resolve(self._home.host or "", self._home.port, _LOOKUP_TIMEOUT)
             self._kinds = frozenset(filter(None, map(address_kind, addresses)))

@@ -144,7 +144,6 @@ def _unexpected(what: str, detail: str = "") -> MalformedResponseError:
 
 
 def _open(body: bytes) -> dict[str, msgspec.Raw]:
-    """The members of the envelope, which must not report an error."""
     top = _members(json_text.strip_bom(body))
     error = top.get("error")
     if error is not None and _kind(error) != "null" and not _is_bare(top):
@@ -158,7 +157,6 @@ def _open(body: bytes) -> dict[str, msgspec.Raw]:
 
 
 def _data(top: dict[str, msgspec.Raw], expected: str) -> msgspec.Raw:
-    """The `data` of an envelope, which must be an object."""
     if "data" not in top:
         names = ", ".join(escape_control(name, 30) for name in list(top)[:5])
         raise _unexpected(f"no {expected}: {f'an object with {names}' if names else 'an empty object'} without data")
@@ -168,7 +166,6 @@ def _data(top: dict[str, msgspec.Raw], expected: str) -> msgspec.Raw:
 
 
 def _is_bare(top: dict[str, msgspec.Raw]) -> bool:
-    """Whether this is an object without an envelope."""
     name = _value(top.get("_object"))
     return "id" in top and _kind(top["id"]) != "null" and isinstance(name, str) and name != ENVELOPE
 
@@ -203,7 +200,6 @@ def _value(raw: msgspec.Raw | None) -> Any:
 
 
 def _split(text: bytes | msgspec.Raw, shape: type[T], scan: Callable[[bytes], T]) -> T:
-    """The parts of an object or a list, even if one of them is not JSON."""
     try:
         return msgspec.json.decode(text, type=shape)
     except msgspec.ValidationError as error:

@@ -103,8 +103,6 @@ class ConnectionPools:
 
 
 class _Host:
-    """The connections of one address."""
-
     __slots__ = ("count", "idle", "key")
 
     def __init__(self, key: str) -> None:
@@ -141,8 +139,6 @@ class ConnectionPool:
     def recently_refused(self) -> bool:
         """Whether a connection was refused within the last hour."""
         return self._refused_at is not None and self._loop.time() - self._refused_at < _RECENT
-
-    # --- for the acceptor ---
 
     def make_room(self, address: str | None) -> bool:
         """Whether one more connection may begin, from this address (None: a Unix socket); closes others for it."""
@@ -214,8 +210,6 @@ class ConnectionPool:
                 self.abort(connection, "slow")
                 return True
         return False
-
-    # --- for connections ---
 
     def set_idle(self, connection: "ClientConnection") -> None:
         """It waits for a request head."""
@@ -356,8 +350,6 @@ class ClientConnection(RequestHandler):
             if self.head_bytes > MAX_HEAD:
                 self._refuse(431, f"A request head has at most {MAX_HEAD} bytes.")
 
-    # --- responses without a request object and a task: most requests are webhooks, or for a cached response ---
-
     def _receive_idle(self, data: bytes, waiter: asyncio.Future[None], handler: ImmediateHandler) -> bool:
         """Parse what has arrived for a connection that waits for a request; whether that was answered at once."""
         self._waiter, answered = None, False  # so that aiohttp does not begin with the request by itself
@@ -491,8 +483,6 @@ class ClientConnection(RequestHandler):
             answer = problem(400, "malformed-request", detail)
         return PreparedStreamResponse(answer, close=True)
 
-    # --- for bodies that end with the connection ---
-
     @property
     def can_reset(self) -> bool:
         """Whether closing it can reset it, once a body has begun, and still end a complete one properly.
@@ -524,8 +514,6 @@ class ClientConnection(RequestHandler):
             self._wire.abort()
         self._let_go()
         super().force_close()
-
-    # --- for the pool ---
 
     def abort(self, reason: str) -> None:
         """End now; what waits to be sent is dropped."""
@@ -570,7 +558,6 @@ class ClientConnection(RequestHandler):
             self.force_close()
 
     def _refuse(self, status: int, detail: str) -> None:
-        """Answer a head that has arrived in part, and close."""
         answer = problem(status, "request-timeout" if status == 408 else "content-too-large", detail)
         if self._wire is not None and not self._wire.is_closing():
             self._wire.write(b"%bConnection: close\r\n\r\n%b" % (answer.head, answer.body))

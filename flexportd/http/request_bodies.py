@@ -50,8 +50,6 @@ class BodyBudget:
         """Whether a body was refused within the last hour."""
         return self._refused_at is not None and asyncio.get_running_loop().time() - self._refused_at < _RECENT
 
-    # --- called by reservations ---
-
     def acquire(self, body: "Reservation", count: int) -> None:
         """Reserve bytes for a body. Raises RefusedError."""
         is_large = body.size + count > MAX_SMALL

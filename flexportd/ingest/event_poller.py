@@ -250,7 +250,6 @@ class EventPoller:
         return sorted(fresh.values(), key=lambda row: (row.created_at or "", row.number or 0))
 
     async def _store(self, run: PollRun, fresh: list[EventRow], *, last: bool) -> None:
-        """Store what is new, and with the last of it how far was read."""
         while fresh or last:
             size = _MAX_BATCH if await self._db.writer.wait_for_quiet(_QUIET_TIMEOUT) else _SMALL_BATCH
             batch, fresh = fresh[:size], fresh[size:]
@@ -263,7 +262,6 @@ class EventPoller:
     def _write(
         self, tx: Transaction, run: PollRun, rows: Sequence[tuple[EventRow, Facts]], at: str, *, ends: bool
     ) -> int:
-        """Store what is new of a page; how many items it queued."""
         queued, now = 0, stamp(parse(at) + run.ahead)
         since = self._listening_since(tx, run, now)
         if rows:

@@ -259,8 +259,6 @@ class Scheduler:
             if state.consecutive_failures >= FAILING and not state.paused
         ]
 
-    # --- due times ---
-
     def _adjust_to_speed(self, schedule: Schedule) -> Schedule:
         """With a clock faster than the machine's, an interval that the machine can keep."""
         if self._clock.speed == 1 or not isinstance(schedule, Every):
@@ -299,8 +297,6 @@ class Scheduler:
     def _set_due(self, entry: _Entry, due: datetime | None) -> None:
         entry.due = due
         self._store.change(entry.job.name, next_due_at=None if due is None else stamp(due))
-
-    # --- runs ---
 
     def _start_due(self, entry: _Entry, due: datetime, now: datetime) -> None:
         job = entry.job

@@ -111,8 +111,6 @@ class BatchWorker:
         done, effects = self._handler.apply(tx, items, ends_early)
         return len(done), queue.completion(self._handler).complete(tx, done, counted=False, effects=effects)
 
-    # --- after errors ---
-
     async def _try_suspects(self) -> bool:
         """Apply what was running when the last process ended; False while the database refuses."""
         queue, name = self._queue, self._handler.name

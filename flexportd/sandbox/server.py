@@ -197,7 +197,6 @@ class Sandbox:
         return self.world.edit_shipment(shipment_id, dict(fields))
 
     async def _run(self) -> None:
-        """Send the backlog, then keep the world in step with the clock."""
         if self.options.send_backlog and self._deliveries is not None:
             await self._deliveries.submit(self.world.backlog())
             await self._deliveries.wait_delivered()

@@ -87,7 +87,6 @@ def _home(environ: Mapping[str, str]) -> Path | None:
 
 
 def _systemd(environ: Mapping[str, str], variable: str) -> Path | None:
-    """The first of systemd's colon-separated directories."""
     first = environ.get(variable, "").split(":")[0]
     return Path(first) if first else None
 

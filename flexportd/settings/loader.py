@@ -114,7 +114,6 @@ def _permission_notes(sources: Sources, document: ConfigFile | None) -> list[str
 
 
 def _encryption_warnings(settings: Settings) -> list[str]:
-    """Credentials that are sent over a network unencrypted."""
     flexport = settings.flexport
     if flexport.api_key is None and flexport.client_secret is None:
         return []

@@ -31,7 +31,6 @@ _OWN = {("meta", "store_id"): "lower(hex(randomblob(6)))"}
 
 @contextlib.contextmanager
 def _migrated() -> Iterator[tuple[sqlite3.Connection, int]]:
-    """A database in memory that every migration was applied to, and its version."""
     steps = migrations()
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as raw:
         for step in steps:

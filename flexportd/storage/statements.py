@@ -67,7 +67,6 @@ class Repository:
         return None if row is None else row[0]
 
     def _count(self, name: str, *values: Any) -> int:
-        """The number that the statement selects."""
         return int(self._raw.execute(self._sql[name], values).fetchone()[0])
 
 

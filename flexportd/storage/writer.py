@@ -174,8 +174,6 @@ class Writer:
 
         await self._connection.run(work)
 
-    # --- on the event loop ---
-
     def _future(self) -> asyncio.Future[Any]:
         return self._loop.create_future()
 
@@ -221,8 +219,6 @@ class Writer:
                 future.set_result(result)
             else:
                 future.set_exception(error)
-
-    # --- on the writer's thread ---
 
     def _drain(self) -> None:
         while True:
@@ -345,7 +341,6 @@ def _pop(units: deque[_Write], most: int) -> list[_Write]:
 
 
 def _checkpoint(raw: sqlite3.Connection, mode: str) -> bool:
-    """Whether frames are left that could not be folded in."""
     busy, frames, folded = raw.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
     return bool(busy) or frames != folded
 

@@ -194,7 +194,6 @@ def export(invocation: Invocation, shipment: str, output: Path | None, *, force:
 
 
 def _index(path: Path) -> dict[str, Any]:
-    """The index of a zip that was just written."""
     from zipfile import BadZipFile, ZipFile
 
     try:

@@ -79,7 +79,6 @@ def resume(daemon: DaemonClient, out: Output, job_id: str) -> None:
 
 
 def _wait(daemon: DaemonClient, job_id: str, run_id: str) -> tuple[DaemonResponse, dict[str, Any]]:
-    """The job once this run has ended, and the run."""
     started = time.monotonic()
 
     def run_of(reply: DaemonResponse) -> dict[str, Any]:

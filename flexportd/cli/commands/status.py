@@ -83,7 +83,6 @@ def _received(out: Output, webhook: dict[str, Any]) -> str:
 
 
 def _refused(out: Output, webhook: dict[str, Any]) -> str | None:
-    """Webhooks that were refused, by reason."""
     found = [
         f"{one['count']} {one['reason']} (last {ago(one['last_at'], out.now())} from {one['last_address']})"
         for one in webhook.get("rejected", ())

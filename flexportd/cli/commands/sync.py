@@ -37,7 +37,6 @@ def sync_run(daemon: DaemonClient, out: Output, *, wait: bool) -> int | None:
 
 
 def _wait_for_run(daemon: DaemonClient, run: str) -> DaemonResponse:
-    """The run once it has ended."""
     with show_progress(f"The sync continues. Run `flexportd sync show {run}` to see its progress.") as progress:
         return poll(progress, lambda: daemon.get(f"/sync/runs/{quote_id(run)}"), _progress)
 

@@ -158,7 +158,6 @@ def example_event(now: datetime, ordinal: int = 0) -> bytes:
 
 
 def _departure(now: datetime) -> dict[str, Any]:
-    """The last departure of a container ship, of the first world that has one."""
     from flexportd.sandbox import World, WorldPlan
 
     for seed in range(_MOST_WORLDS):

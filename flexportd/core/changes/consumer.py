@@ -99,8 +99,6 @@ class ChangeLogConsumer(ABC, Generic[S, W]):
         self.error: str | None = None
         """Why it fails at present."""
 
-    # --- what a consumer does with changes ---
-
     @abstractmethod
     def restart(self, tx: Transaction) -> S:
         """The state before all objects are read; what is written from now on is in the change log."""
@@ -138,8 +136,6 @@ class ChangeLogConsumer(ABC, Generic[S, W]):
 
     async def after_restart(self) -> None:
         """All objects were read."""
-
-    # --- where it is ---
 
     @property
     def is_complete(self) -> bool:
@@ -196,8 +192,6 @@ class ChangeLogConsumer(ABC, Generic[S, W]):
         """Where it left off, or the beginning."""
         return await self._db.read(lambda tx: tx.meta.load(self.name, self._state_type) or self.restart(tx))
 
-    # --- on a reader's thread ---
-
     async def _in_snapshot(self, work: Callable[[Transaction, int], Step[S, W]]) -> Step[S, W]:
         if self._wait_for_idle is not None:
             await self._wait_for_idle()
@@ -249,8 +243,6 @@ class ChangeLogConsumer(ABC, Generic[S, W]):
             return Step(msgspec.structs.replace(state, resource=name, after=keys[-1]), writes)
         follows = names[names.index(name) + 1 :]
         return Step(msgspec.structs.replace(state, resource=follows[0] if follows else None, after=None), writes)
-
-    # --- writing ---
 
     async def _write(self, step: Step[S, W], done: S | None) -> None:
         """Write what is planned in short transactions; the state that follows is stored in the last of them."""

@@ -118,7 +118,6 @@ def parse_position(text: str) -> StreamPosition | None:
 
 
 def _is_lost(first: int, after: StreamPosition) -> bool:
-    """Whether messages after a position are no longer stored."""
     return first > after.entry + (after.number == END)
 
 
@@ -286,9 +285,6 @@ def _event_message(registry: Registry, event: FinishedEvent) -> tuple[str | None
         "title": title(event.type),
         "occurred_at": event.occurred_at,
     }
-
-
-# --- reading ---
 
 
 def read_messages(tx: Transaction, registry: Registry, after: StreamPosition) -> MessageBatch:

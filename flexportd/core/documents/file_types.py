@@ -97,7 +97,6 @@ def _is_web_page(head: bytes) -> bool:
 
 
 def _end_of(mark: bytes, head: bytes, start: int) -> int:
-    """The position after the next such mark; the end if there is none."""
     found = head.find(mark, start)
     return len(head) if found < 0 else found + len(mark)
 

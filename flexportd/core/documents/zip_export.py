@@ -106,7 +106,6 @@ class _ZipWriter:
 
 
 def _row(document: Record, file: DocumentFile | None) -> dict[str, Any]:
-    """A row of the index; `reason` is None if the current file is in the zip."""
     fields = document.fields
     kept = file is not None and file.is_kept
     return dict.fromkeys(INDEX) | {

@@ -51,8 +51,6 @@ class EventSubject(msgspec.Struct, frozen=True, gc=False):
 
 
 class _RedeliveredEvent(msgspec.Struct, frozen=True):
-    """An event that retention has deleted before, and its result."""
-
     event: PendingEvent
     result: EventResult
 

@@ -268,9 +268,6 @@ def is_closed(shipment: Record) -> bool:
     return is_delivered(shipment) or bool(shipment.fields["archived_at"] or shipment.removed_at)
 
 
-# --- days ---
-
-
 def end_of_day(moment: str, zone: str | None = None) -> datetime:
     """When the day of a moment is over at its place; the zone takes precedence over the written offset."""
     return start_of_day(parse(moment).date(), local_zone(moment, zone), days=1)

@@ -275,8 +275,6 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
         await super().process()
         self._next_check = await self._db.read(lambda tx: tx.exceptions.next_due())
 
-    # --- on a reader's thread ---
-
     def _version(self) -> str:
         told = msgspec.json.encode([VERSION, self.rules], order="deterministic")
         return hashlib.blake2b(told, digest_size=8).hexdigest()
@@ -349,8 +347,6 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
                     writes.append(partial(_schedule, resource, key, at))
         return writes
 
-    # --- writing ---
-
     def write(self, tx: Transaction, writes: Sequence[Write]) -> None:
         """Write these, and their notices."""
         at = self._clock.stamp()
@@ -364,7 +360,6 @@ def _open(finding: Finding, is_told: bool, tx: Transaction, at: str) -> Notice |
 
 
 def _update(row: ExceptionRow, finding: Finding, tx: Transaction, at: str) -> None:
-    """New evidence of an exception that stays open; without a notice."""
     tx.exceptions.update(row.id, finding.fields, at)
 
 

@@ -167,7 +167,6 @@ def _outcome_step(
 
 
 def _newer_state(tx: Transaction, registry: Registry, row: Mapping[str, Any]) -> str:
-    """The state that superseded a coalesced event, if the history has it."""
     domain = registry.of_object(row["resource"] or "")
     if domain is None or row["resource_id"] is None:
         return ""

@@ -229,7 +229,6 @@ def _stale_against_event(comparison: Comparison, current: Record, one: ChangedOb
 
 
 def _stale_against_response(comparison: Comparison, current: Record, one: ChangedObject) -> str | None:
-    """For a state from another response."""
     before = TieBreaker.parse(current.tie_breaker)
     if one.is_stamped and before.is_stamped:
         mine, theirs = (one.as_of, one.fraction), (current.as_of, before.fraction)

@@ -179,8 +179,6 @@ def _identity_of(part: Raw) -> bytes | None:
     return _identity(_object.decode(part)) if _kind(part) == "{" else None
 
 
-# --- which shipments must be fetched one by one ---
-
 SAMPLE = 50  # comparisons in a row without a difference after which list entries count as complete
 
 _PENDING, _URGENT = 1, 2

@@ -124,7 +124,6 @@ def _as_list(value: list[str | None] | str | None) -> list[str | None]:
 
 
 def _merge_words(one: str | None, many: list[str | None] | str | None) -> list[str]:
-    """The words of both spellings, each once."""
     return list(dict.fromkeys(found for value in (one, *_as_list(many)) if (found := text(value))))
 
 

@@ -235,12 +235,10 @@ def place_at(leg: Record, end: str) -> RoutePlace:
 
 
 def _is_given(leg: Record, end: str) -> bool:
-    """Whether the place of one end of a leg is known."""
     return leg.fields[end] is not None or leg.fields[f"{end}_code"] is not None
 
 
 def _is_tagged(leg: Record, end: str, tag: str) -> bool:
-    """Whether one end of a leg is a known place with a tag."""
     return tag in tags(leg.fields, end) and _is_given(leg, end)
 
 

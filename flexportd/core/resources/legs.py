@@ -115,7 +115,6 @@ def _flight(leg: Leg) -> dict[str, str | None]:
 
 
 def _without_prefix(number: str | None, prefixes: Iterable[str | None]) -> str | None:
-    """A flight number without the airline's code."""
     if number is None:
         return None
     for one in prefixes:

@@ -258,7 +258,6 @@ class _MultiTermSearch:
             ids = self._newest(term, batch, ids[-1] - 1)
 
     def _limit_units(self, units: Iterable[MatchGroup]) -> list[MatchGroup]:
-        """As many shipments and other objects as are shown, and one more."""
         found = list(units)
         shipments, objects = ([unit for unit in found if (unit[0] is None) is other] for other in (False, True))
         return shipments[: self._limit + 1] + objects[:_MAX_OBJECTS]
@@ -325,7 +324,6 @@ def _objects_with_all_terms(by_term: Sequence[Sequence[IndexHit]]) -> set[int]:
 
 
 def _rank(folded: str, sought: str) -> int:
-    """The place of a match in _MATCHES."""
     return 0 if folded == sought else 1 if folded.startswith(sought) else 2
 
 

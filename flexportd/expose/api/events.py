@@ -303,7 +303,6 @@ def gap(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _last_polled_at(tx: Transaction) -> str | None:
-    """When Flexport's list of events was last read completely."""
     return max((poll.good_at for poll in tx.gaps.polls() if poll.good_at), default=None)
 
 

@@ -199,8 +199,6 @@ def _problem_response(status: int, slug: str, detail: str) -> PreparedStreamResp
     return PreparedStreamResponse(problem(status, slug, detail, **extra))
 
 
-# --- the bytes ---
-
 _OpenFile = tuple[FileBody, BinaryIO]
 
 

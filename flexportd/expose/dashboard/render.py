@@ -50,9 +50,6 @@ def render(template: str, page: Any, layout: Any = None) -> bytes:
     return environment().get_template(template).render(layout=layout, page=page).encode()
 
 
-# --- static files: read and compressed once, cached by browsers until their content changes ---
-
-
 class Asset:
     """One file, plain and compressed."""
 

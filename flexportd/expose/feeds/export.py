@@ -123,9 +123,6 @@ def _lines(rows: Iterable[Iterable[str]]) -> bytes:
     return "".join([f"{','.join(cells)}\r\n" for cells in rows]).encode("utf-8", "backslashreplace")
 
 
-# --- cells of a CSV for spreadsheets ---
-
-
 def text_cell(value: str | None) -> str:
     """A text in quotation marks that no spreadsheet takes for a formula; empty for None."""
     return "" if value is None else quote(csv_cell(value))
@@ -171,7 +168,6 @@ def _raw_cell(value: Any) -> Any:
 
 
 def _field_writers(field: Field) -> dict[str, tuple[str, CellWriter]]:
-    """Name of a document's field -> the column it comes from, and its writer."""
     name, kind = field.name, field.kind
     if kind in MOMENTS:
         return {

@@ -159,9 +159,6 @@ def _render(display: DisplaySettings, principal: Principal, entries: Sequence[Ca
     return render_calendar(CalendarInfo(display.title, display.timezone, description, pages), shown)
 
 
-# --- the file; `icalendar` is imported at the first request, in a thread: it takes memory, and few daemons need it ---
-
-
 @dataclass(frozen=True)
 class CalendarInfo:
     """The head of a calendar. `pages` is the base URL of the shipments' pages if entries link to them."""

@@ -223,7 +223,6 @@ class Broadcaster:
                 await self._committed.wait()
 
     async def _read_new(self) -> bool:
-        """Add new messages to the buffer; whether there are more."""
         batch = await self._db.read(lambda tx: read_messages(tx, self._registry, self._until))
         if batch.lost:
             self._reset(batch.position)

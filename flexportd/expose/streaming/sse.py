@@ -130,8 +130,6 @@ async def stream(request: web.Request) -> web.StreamResponse:
 
 
 class _SseConnection:
-    """One open stream."""
-
     def __init__(
         self, request: web.Request, response: web.StreamResponse, subscription: Subscription, subscriber: Subscriber
     ) -> None:

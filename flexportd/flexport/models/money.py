@@ -22,7 +22,6 @@ MINOR_UNITS = {code: digits for digits, codes in _MINOR_UNITS.items() for code i
 
 
 def _is_currency(code: str) -> bool:
-    """Whether this is the code of a currency, or empty."""
     return not code.strip() or code.strip().upper() in MINOR_UNITS
 
 

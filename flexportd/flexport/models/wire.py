@@ -42,8 +42,6 @@ class FieldDoubt(FieldFault):
 
 
 class _Doubt(str):
-    """What is doubtful about a value."""
-
     __slots__ = ()
 
 
@@ -98,8 +96,6 @@ class Check:
 
 
 def _is_parsed_by(parse: Callable[[str], object]) -> Callable[[str], bool]:
-    """Whether a text is blank, or what `parse` reads."""
-
     @functools.lru_cache(maxsize=1024)
     def is_valid(value: str) -> bool:
         return not value.strip() or parse(value) is not None
@@ -260,7 +256,6 @@ def _is_doubt(wrong: str) -> bool:
 
 
 def _worst(found: Sequence[str]) -> str | None:
-    """The first that is no mere doubt, else the first."""
     return min(found, key=_is_doubt) if found else None
 
 

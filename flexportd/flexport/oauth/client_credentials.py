@@ -203,8 +203,6 @@ class ClientCredentials(Auth):
             raise
 
     async def _update(self, change: Callable[[], None] | None = None) -> None:
-        """Change the count of requests on disk, then read the state."""
-
         def update() -> token_store.TokenState:
             if change is not None:
                 change()

@@ -121,7 +121,6 @@ class ListReader:
         raise MalformedResponseError(f"page {number} of {self._path} repeats the page before it")
 
     def _is_new_page(self, before: ListPage, page: ListPage) -> bool:
-        """Whether a page is not a repetition, or lies past the end of the list."""
         return not page.rows or page.rows != before.rows or self._pagination.is_complete(page.total_count)
 
     async def _import(self, pages: Sequence[_Page]) -> None:

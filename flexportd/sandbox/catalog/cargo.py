@@ -118,7 +118,6 @@ def load_cargo(route: RoutePlan, rng: Random) -> ShipmentCargo:
 
 
 def _goods(route: RoutePlan, seller: Party) -> list[CatalogProduct]:
-    """Products of the seller that can travel on this route."""
     goods = [good for good in CATALOG if good.sku in SKUS_OF_SELLER[seller.name]]
     return [good for good in goods if route.kind != "air" or _can_fly(good)]
 
@@ -128,7 +127,6 @@ def _can_fly(good: CatalogProduct) -> bool:
 
 
 def _capacity(route: RoutePlan, boxes: tuple[CargoContainer, ...]) -> tuple[float, float]:
-    """Cubic metres and kilograms at most."""
     if boxes and route.kind != "lcl":
         volume, mass = _CAPACITY[boxes[0].size]
         return volume * len(boxes), mass * len(boxes)

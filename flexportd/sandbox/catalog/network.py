@@ -44,8 +44,6 @@ def fixed_objects(links: Links, seed: int) -> dict[str, list[Wire]]:
 
 
 class _Ids:
-    """The ids of one company and of what belongs to it."""
-
     def __init__(self, seed: int, firm: _Firm) -> None:
         self.company = text_id(f"{seed}{COMPANY}", firm.number)
         self.locations = [text_id(f"{seed}{LOCATION}", firm.number * 100 + at) for at in range(len(firm.places))]

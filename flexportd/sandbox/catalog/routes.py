@@ -163,7 +163,6 @@ def _fcl(rng: Random) -> RoutePlan:
 
 
 def _voyage(rng: Random, loading: RouteStop, unloading: RouteStop) -> list[RouteLeg]:
-    """A direct voyage, or one with a feeder to a port of transshipment."""
     ways = voyages(loading.place.key, unloading.place.key)
     lines = rng.choices(ways, [3 if len(way) > 1 else 2 for way in ways])[0]
     wait = rng.randint(_LEAST_WAIT, _MOST_WAIT)
@@ -259,7 +258,6 @@ def _road(rng: Random) -> RoutePlan:
 
 
 def _rail(rng: Random) -> RoutePlan:
-    """China to Europe overland."""
     factory, door = (
         RouteStop(PLACES["F-XIA"], ("origin_address",)),
         RouteStop(PLACES["W-VEN"], ("destination_address",)),

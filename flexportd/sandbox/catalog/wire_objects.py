@@ -170,7 +170,6 @@ def hs_code(good: CatalogProduct) -> Wire:
 
 
 def _suppliers(good: CatalogProduct) -> list[Party]:
-    """The makers of a good: sellers of it in its own country."""
     near = [party for group in SELLERS.values() for party in group if party.place.country_code == good.country_code]
     # What is no longer bought is in nobody's list.
     return ([party for party in near if good.sku in SKUS_OF_SELLER[party.name]] or near)[:2]

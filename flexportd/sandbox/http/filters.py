@@ -75,7 +75,6 @@ def has_property(kind: str, value: str) -> Predicate:
 
 
 def _getter(path: str) -> Getter:
-    """Reads the value at a dotted path, None where any part of it is null."""
     first, *parts = path.split(".")
     if not parts:
         return operator.itemgetter(first)
@@ -90,7 +89,6 @@ def _getter(path: str) -> Getter:
 
 
 def _matches(parse: Callable[[str, str], Any], get: Getter) -> PredicateFactory:
-    """Rows whose value is equal to the parsed text."""
 
     def make(_world: World, name: str, text: str) -> Predicate:
         wanted = parse(name, text)
@@ -142,7 +140,6 @@ def instant(path: str, comparison: str, parse: Callable[[str, str], str] = parse
 
 
 def _any_of(get: Callable[[Wire], Iterable[Any]]) -> PredicateFactory:
-    """Rows with the text among several values."""
     return lambda _world, _name, text: lambda row: text in get(row)
 
 
@@ -178,7 +175,6 @@ def _shipment_of_invoice(world: World, _name: str, text: str) -> set[str]:
 
 
 def _of_shipment(kind: str) -> PredicateFactory:
-    """By shipment, for objects without a link to it."""
     return _within(lambda world, name, text: {row["id"] for row in _for_shipment(world, kind, name, text)})
 
 
@@ -220,7 +216,6 @@ def _entities_of(field: str) -> PredicateFactory:
 
 
 def _of_company(field: str) -> PredicateFactory:
-    """Contacts and locations of a company, by its id or its ref."""
     return _within(
         lambda world, _name, text: {row["id"] for row in _companies(world, field, text)}, _getter("company.id")
     )

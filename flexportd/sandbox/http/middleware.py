@@ -134,7 +134,6 @@ class Authenticator:
 
     @property
     def _burst(self) -> float:
-        """The allowance after a quiet second; at least one request."""
         return max(1.0, self._options.rate_limit or 0.0)
 
     def _accepts(self, bearer: str) -> bool:

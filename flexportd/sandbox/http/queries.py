@@ -118,7 +118,6 @@ def _predicates(world: World, kind: str, query: Query) -> list[Predicate]:
 
 
 def _sorted(kind: str, rows: LazyRows, query: Query) -> LazyRows:
-    """In the requested order; by default in the order of the collection."""
     fields, default = SORTS.get(kind, ((), "asc"))
     if not fields:
         return rows

@@ -215,13 +215,11 @@ def _cargo(plan: Itinerary) -> Wire:
 
 
 def _created(journey: ShipmentState, place: int) -> datetime:
-    """Some weeks before the booking."""
     random = KeyedRandom(journey.plan.seed, f"order/{journey.plan.ordinal}/{place}")
     return journey.before_booking(random.randint("lead", _LEAST_HOURS, _MOST_HOURS))
 
 
 def _transport_terms(plan: Itinerary) -> Wire:
-    """Transport terms; by road there are no ports."""
     by_road = plan.route.kind == "road"
     last = plan.legs[-1].route_leg.destination.place
     return {
@@ -236,5 +234,4 @@ def _transport_terms(plan: Itinerary) -> Wire:
 
 
 def _company(party: Party) -> Wire:
-    """A small object of its own, neither a company of the network nor a link."""
     return wire_object("/company", id=party.id, name=party.name, ref=party.ref)

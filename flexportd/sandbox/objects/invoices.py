@@ -92,7 +92,6 @@ class CommercialInvoices(DerivedObjects):
 
 
 def _container(journey: ShipmentState, position: int) -> Wire | None:
-    """The first container, which every line is in; it has no `_object`."""
     boxes = journey.plan.cargo.containers
     digitised = journey.time_of(DIGITISED)
     if not boxes or digitised is None:

@@ -196,7 +196,6 @@ class DerivedObjects(ABC):
 
 
 def _initial_object(plan: Itinerary, ids: ShipmentIds, links: Links, subject: ObjectRef) -> Wire:
-    """An object of a shipment when it is first recorded."""
     number, shipment_id = ids.id_of(subject), ids.id_of(THE_SHIPMENT)
     if subject.kind == kinds.SHIPMENT:
         return _new_shipment(plan, number, links)

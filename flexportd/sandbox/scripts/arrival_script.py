@@ -44,7 +44,6 @@ def after_arrival(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
 
 
 def _terminal_departure(plan: Itinerary) -> datetime:
-    """When the cargo leaves the port of unloading, or is picked up there."""
     following = plan.route.main[-1] + 1
     if following < len(plan.legs):
         return plan.legs[following].departure
@@ -88,7 +87,6 @@ def _free_time(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
 
 
 def _appointment(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
-    """Delivery appointments; a few are missed."""
     index = len(plan.legs) - 1
     leg, about, where = plan.legs[index], ObjectRef(LEG, index), LegEnd(index, "destination")
     ready = plan.legs[index - 1].arrival if index else leg.departure - timedelta(hours=16)
@@ -113,7 +111,6 @@ def _appointment(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
 
 
 def _delivery(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
-    """Out for delivery, delivered, complete, and in full."""
     index = len(plan.legs) - 1
     leg, about = plan.legs[index], ObjectRef(LEG, index)
     start, end = LegEnd(index, "origin"), LegEnd(index, "destination")
@@ -130,7 +127,6 @@ def _delivery(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
 
 
 def _in_full(arrival: datetime, moment: datetime, where: LegEnd) -> WorldEvent:
-    """The end of the journey: only empty containers follow."""
     final = {"status": "final_destination", "actual_delivered_in_full_date": local(arrival)}
     kind = "/shipment#delivered_in_full"
     return WorldEvent(moment, kind, where=where, changes=((THE_SHIPMENT, final),), ends=True)
@@ -143,7 +139,6 @@ def _pickup_at_port(plan: Itinerary) -> Iterator[WorldEvent]:
 
 
 def _empty_returns(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
-    """Each container goes back to a depot near the port."""
     emptied = plan.legs[-1].arrival if plan.route.has_delivery else _terminal_departure(plan)
     for index in range(len(plan.cargo.containers)):
         moment = emptied + timedelta(days=rng.randint(1, 4), hours=rng.randint(1, 6))

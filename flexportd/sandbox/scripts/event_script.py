@@ -59,7 +59,6 @@ def _leg_dates(times: tuple[datetime, datetime]) -> Wire:
 
 
 def _shipment_dates(plan: Itinerary, times: Times) -> Wire:
-    """The shipment's forecasts follow its main voyage and its two ends."""
     main = plan.route.main
     return {
         "estimated_departure_date": local(times[main[0]][0]),
@@ -196,7 +195,6 @@ def _loading(plan: Itinerary, index: int) -> Iterator[WorldEvent]:
 
 
 def _container_event(name: str, moment: datetime, where: LegEnd, changes: list[tuple[ObjectRef, Wire]]) -> WorldEvent:
-    """About the container leg that changes first."""
     kind, about = f"/ocean/shipment_container_leg#{name}", changes[0][0]
     return WorldEvent(moment, kind, about=about, where=where, changes=changes, lag=True)
 
@@ -249,7 +247,6 @@ def _free_days(plan: Itinerary) -> Wire:
 
 
 def _items(plan: Itinerary, number: int, box: int) -> list[Wire]:
-    """The lines of one container."""
     return [
         shipment_item(number + 10 * (box + 1) + at, line.product, units, line.purchase_order)
         for at, (line, units) in enumerate(plan.cargo.shares(box))

@@ -121,7 +121,6 @@ def _terms(plan: Itinerary, place: int) -> InvoiceTerms:
 
 
 def _lifecycle(bill: InvoiceTerms) -> Iterator[InvoiceStep]:
-    """All changes of an invoice after it was shared, in order."""
     draw = bill.random.random("life")
     if draw < 0.04:
         voided = bill.issued + timedelta(hours=bill.random.randint("voided", 5, 60))
@@ -143,7 +142,6 @@ def _lifecycle(bill: InvoiceTerms) -> Iterator[InvoiceStep]:
 
 
 def _payment(bill: InvoiceTerms, due: datetime) -> Iterator[InvoiceStep]:
-    """One in four pays late, or not yet."""
     late = bill.random.random("late") < 0.25
     hours = bill.random.randint("paid", 30, 500) if late else -bill.random.randint("paid", 10, 150)
     midnight = datetime.combine(due.date(), datetime.min.time(), due.tzinfo) + timedelta(days=1)

@@ -180,7 +180,6 @@ def _align_to_sailing(route: RoutePlan, booked: datetime, start: datetime) -> da
 
 
 def _days_to_sailing(route: RoutePlan, booked: datetime) -> int:
-    """Days to wait for the next sailing of the first vessel."""
     first = route.legs[route.main[0]]
     if first.line is None or first.mode != "ocean":
         return 0
@@ -309,7 +308,6 @@ def _sail(
 def _fly(
     route: RoutePlan, index: int, planned: Times, *, moved: Times, free_from: datetime, rng: Random
 ) -> tuple[ItineraryLeg, list[ScheduleSlip]]:
-    """On the booked day, or some days later at the same hour."""
     stretch = route.legs[index]
     draw = rng.random()
     days = rng.randint(1, _LONGEST_SLIP["air"]) if draw < 0.4 else 0
@@ -420,7 +418,6 @@ def _can_overstay(plan: Itinerary) -> bool:
 
 
 def _expiry(plan: Itinerary) -> datetime:
-    """The end of the last free day."""
     return last_free_day(plan) + timedelta(days=1)
 
 

@@ -231,7 +231,6 @@ class TableCollection(Collection):
         self._rows.pop(int(key), None)
 
     def _owner_of(self, wire: Wire) -> ShipmentState | None:
-        """The shipment that an object belongs to."""
         if self._kind == EVENT:
             return None
         owner = wire

@@ -212,7 +212,6 @@ class World:
         return {kind: FixedCollection(rows) for kind, rows in fixed.items()}
 
     def _add_shipment(self, itinerary: Itinerary, known_since: datetime | None = None) -> None:
-        """Give a planned shipment its ids and schedule its changes."""
         sizes = {
             kinds.SHIPMENT: 1,
             kinds.LEG: len(itinerary.legs) + itinerary.rerouted,
@@ -233,7 +232,6 @@ class World:
             heapq.heappush(self._due, (journey.upcoming[0].at, journey.ids.id_of(ObjectRef(kinds.SHIPMENT))))
 
     def _advance_one(self, journey: ShipmentState) -> Wire | None:
-        """Apply the next change of a shipment; returns its event."""
         entry = journey.upcoming.popleft()
         number = self.event_id() if entry.type else 0
         self._store(journey, journey.apply(entry, number))

@@ -228,7 +228,6 @@ def _insert(into: sqlite3.Connection, table_then: AsOfTable, rows: list[Row]) ->
 
 
 def _sort_rank(value: Any) -> tuple[int, Any]:
-    """The sort key of a value in SQLite's order: NULL, numbers, texts."""
     return (0, 0) if value is None else (2, value) if isinstance(value, str) else (1, value)
 
 

@@ -289,7 +289,6 @@ class _HistoryReader:
             after = rows[-1][0]
 
     def _collect(self, entries: Sequence[_Entry], keys: Mapping[str, Key], moves: _OldValues) -> None:
-        """Add the first former value of each field that decides a row's position."""
         spans = [span for span, _ in entries if span is not None]
         if not spans:
             return
@@ -315,7 +314,6 @@ class _HistoryReader:
         return {key: instant(moment) if moment else None for key, moment in moments.items()}
 
     def _fill_unchanged(self, moves: _OldValues) -> None:
-        """Add the fields that have not changed: they are as they were."""
         names, table = self._fields, self._table.name
         missing = [key for key, old in moves.items() if len(old) < len(names)]
         if missing:

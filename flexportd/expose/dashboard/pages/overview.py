@@ -62,7 +62,6 @@ class HealthRow(NamedTuple):
 
 
 async def _query(request: web.Request) -> web.StreamResponse | None:
-    """A customer's first page is the list of shipments."""
     await no_query(request)
     return redirect("/shipments") if is_customer(request) else None
 

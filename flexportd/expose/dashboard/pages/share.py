@@ -121,9 +121,6 @@ def share_page(shared: SharedShipment, expires_at: str, site: str, view: ViewCon
     )
 
 
-# --- dates: a share link has the instant, the day at the place, and the zone of the place ---
-
-
 def _local_time(shared: SharedTime | None, zone: str | None) -> str | None:
     """A time with the offset of its place where that is known, else only the day."""
     return _local(shared["at"], shared["date"], zone, day_only=shared["day_only"]) if shared else None
@@ -156,7 +153,6 @@ def _legs(shared: Sequence[SharedLeg]) -> list[dict[str, Any]]:
 
 
 def _fill_missing_ends(legs: Sequence[dict[str, Any]]) -> None:
-    """Name the hidden start of the first leg and the hidden end of the last one."""
     ends = [(leg["origin"], leg["origin_code"], leg["destination"], leg["destination_code"]) for leg in legs]
     for index, (leg, (start, start_code, end, end_code)) in enumerate(zip(legs, ends, strict=True)):
         if start is None and (None, start_code) not in [pair[2:] for pair in ends[:index]]:

@@ -314,7 +314,6 @@ def shipment_page(data: ShipmentData, context: PageContext) -> SimpleNamespace:
 
 
 def _all_changes(data: ShipmentData) -> list[tuple[dict[str, Any], Text | None]]:
-    """All changes, newest first, each with its leg or container."""
     subjects: dict[tuple[str, int], Text | None] = {}
     for leg in data.bundle.legs:
         ends = [leg.fields["origin"] or "?", leg.fields["destination"] or "?"]

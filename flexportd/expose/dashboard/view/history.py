@@ -106,7 +106,6 @@ def change_groups(
 
 
 def _at(row: Mapping[str, Any], view: ViewContext) -> DateText | None:
-    """Flexport's time of the state; our own where it has none."""
     return view.instant(row["changed_at"] if row["as_of"] < _UNDATED else row["as_of"])
 
 

@@ -164,8 +164,6 @@ def free_time(last_free_day: str | None, view: ViewContext) -> Delay | None:
     return Delay({0: "ends today", -1: "ends tomorrow"}.get(days, f"ends in {-days} days"), "bad")
 
 
-# --- the timeline: planned and actual times, with place and delay ---
-
 _KINDS = {"done": "actual", "unreported": "planned; actual not reported"}
 
 
@@ -192,7 +190,6 @@ def _point_state(entry: TimelinePoint, reached: tuple[int, int], view: ViewConte
 
 
 def _point(entry: TimelinePoint, state: str, view: ViewContext, *, is_first_ahead: bool) -> SimpleNamespace | None:
-    """One point; `plan` where an actual time differs from it."""
     when = view.moment(entry.actual or entry.planned, entry.timezone)
     if when is None:
         return None
@@ -218,8 +215,6 @@ def _containers(numbers: Sequence[str]) -> Text | None:
         return text("".join(numbers), 40)
     return Text(count(len(numbers), "container"), (text(", ".join(numbers), 200) or Text("")).shown)
 
-
-# --- the route bar: the stops, joined by the legs, with the current position ---
 
 _LegGroup = tuple[Mapping[str, Any], str]
 """A leg (parallel ones count as one; an empty one is a gap between two legs) with its state: done, active, planned."""

@@ -178,7 +178,6 @@ def completeness(lists: Sequence[SimpleNamespace], view: ViewContext, *, is_runn
 
 
 def _age(rows: Sequence[SimpleNamespace], view: ViewContext, choose: Callable[[Iterable[str]], str]) -> str:
-    """The age of the newest (max) or oldest (min) complete sync of these lists."""
     age = view.ago(choose(row.complete_at for row in rows if row.complete_at))
     return age.words if age else "never"
 
@@ -223,7 +222,6 @@ def _run(run: Run, reason: Text | None, view: ViewContext) -> SimpleNamespace:
 
 
 def _receipt(receipt: Receipt, domain: ResourceType | None) -> SimpleNamespace:
-    """The receipt of one list; its state until it is complete."""
     document, is_complete = receipt_document(receipt, domain), receipt.state == "complete"
     notes = [f"Skipped: {number:,} {why}" for why, number in list(document["skipped_by_reason"].items())[:6]]
     if receipt.reason and not is_complete:

@@ -161,7 +161,6 @@ def _partner_field(name: str) -> str:
 
 
 def _zone(name: str, fields: Mapping[str, Any]) -> str | None:
-    """The zone of the end of the leg that a time belongs to."""
     end = "origin" if "departure" in name else "destination"
     zone = fields.get(f"{end}_timezone")
     return zone if find_zone(zone) else None
