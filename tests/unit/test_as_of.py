@@ -293,7 +293,10 @@ def test_too_much_to_roll_back_is_said(store, monkeypatch, limit):
 def test_an_object_is_read_from_its_own_history_alone(store):
     store.apply([event(shipment())])
     plan = " ".join(
-        row[3] for row in store.raw.execute("EXPLAIN QUERY PLAN " + store.tx.past._sql["back"], ("shipments", "910233"))
+        row[3]
+        for row in store.raw.execute(
+            "EXPLAIN QUERY PLAN " + store.tx.past._sql["history_back"], ("shipments", "910233")
+        )
     )
     assert "changes_resource" in plan
     assert "TEMP B-TREE" not in plan

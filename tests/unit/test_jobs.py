@@ -1,6 +1,7 @@
 """Jobs run by the clock: never beside themselves, within their limit, and what became of them outlives the process."""
 
 import asyncio
+import random
 import sqlite3
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from structlog.testing import capture_logs
 
 from flexportd.clock import parse, stamp
 from flexportd.errors import ConflictError, FlexportdError, NotFoundError, UnavailableError
+from flexportd.jobs import scheduler
 from flexportd.jobs.job import Cron, Every, Job
 from flexportd.jobs.job_store import RunResult, end_run, state_after
 from flexportd.jobs.scheduler import Scheduler, next_time
@@ -536,7 +538,8 @@ async def test_a_job_that_is_gone_is_not_shown_and_does_not_stand_in_the_way(tmp
         assert states["old"].last_outcome == "interrupted"
 
 
-async def test_jitter_is_drawn_from_within_its_bound(tmp_path, clock):
+async def test_jitter_is_drawn_from_within_its_bound(monkeypatch):
+    monkeypatch.setattr(scheduler, "random", random)
     moment = datetime(2026, 3, 4, 3, 0, tzinfo=UTC)
     for schedule, exact in ((Every(HOUR), moment.replace(hour=4)), (Cron("30 3 * * *"), moment.replace(minute=30))):
         assert next_time(schedule, moment) == exact

@@ -470,7 +470,7 @@ def test_the_queries_of_the_way_of_a_webhook_and_of_polling_scan_no_table(store)
     sql = store.tx.gaps._sql
     for name in (
         "known",
-        "deliver",
+        "record_delivered",
         "newest_webhook",
         "last",
         "webhooks_between",

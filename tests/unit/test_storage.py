@@ -211,7 +211,7 @@ def test_every_named_query_is_used():
 def test_the_hot_queries_scan_no_table(raw):
     items = Items(raw)
     hot = [
-        (items._sql["due"], 4), (items._sql["claim"], 5), (items._sql["next_ready_at"], 1), (items._sql["take_back"], 1),
+        (items._sql["due"], 4), (items._sql["lease"], 5), (items._sql["next_ready_at"], 1), (items._sql["release_expired"], 1),
         (items._sql["of_event"], 1), (Events(raw)._sql["to_apply"], 1), (Events(raw)._sql["of_shipment"], 2),
     ]  # fmt: skip
     for sql, parameters in hot:
