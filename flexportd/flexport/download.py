@@ -8,9 +8,9 @@ metadata, services on loopback or in the private network). So only https and pub
 is checked when its socket is created, so DNS rebinding gains nothing. Exempt are addresses of the kind that the
 configured host itself has, as with `flexportd sandbox`.
 
-A proxy resolves the name and connects itself, so no socket of ours can be checked. Refused are then addresses that are
-not public in any notation, names of local networks, and names that resolve here to an address that is not public; a
-name that does not resolve here is left to the proxy. The server must have a certificate for that name: TLS is between
+A proxy resolves the name and connects itself, so the daemon cannot check the socket. It then refuses addresses that
+are not public in any notation, names of local networks, and names that resolve here to an address that is not public;
+a name that does not resolve here is left to the proxy. The server must have a certificate for that name: TLS is between
 it and us, through the proxy.
 
 Sources: the IANA special-purpose address registries, https://www.iana.org/assignments/iana-ipv4-special-registry and

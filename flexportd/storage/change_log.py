@@ -1,6 +1,6 @@
 """The journal: one entry for each commit that wrote states or ended events, numbered in the order of commits.
 
-Whoever follows it (the stream, the search index, a cursor) misses nothing: an entry is committed with what it tells of,
+Its consumers (the stream, the search index, cursors) miss nothing: an entry is committed with what it describes,
 and there is one writer, so a reader that sees an entry sees all before it.
 """
 
@@ -109,7 +109,7 @@ _FIRST_TIME = 10**16  # numbers of entries are less
 
 
 def time_number(at: str) -> int:
-    """A time of ours, to the millisecond, as a number that a cursor carries in place of that of an entry."""
+    """A time on our clock, to the millisecond, as a number that a cursor carries in place of that of an entry."""
     return int("".join(filter(str.isdigit, at)))
 
 

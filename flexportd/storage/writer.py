@@ -128,7 +128,7 @@ class Writer:
     def fail_after(self, seconds: float) -> int:
         """Fail acknowledgements that have waited longer on a disk that hangs; how many.
 
-        What they asked for may still be kept: whoever sends it again is told that it is a duplicate.
+        Their data may still be stored: when it is sent again, it is recognised as a duplicate.
         """
         late = [unit for unit in (*self._taken, *self._urgent) if unit.at and self._loop.time() - unit.at > seconds]
         late = [unit for unit in late if not unit.future.done()]
@@ -323,7 +323,7 @@ class Wal:
 
     def _head(self) -> bytes:
         # Opened once, and closed after SQLite: a process that closes any handle of a file loses all its locks on it,
-        # those of SQLite's too, and another program that opens the database would begin the WAL-index anew under us
+        # those of SQLite's too, and another program that opens the database would restart the WAL-index under us
         # (https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_).
         try:
             if self._handle is None:

@@ -1,7 +1,7 @@
-"""The consumers of the change log: one machine for all that is kept up with what commits write.
+"""The base of the consumers of the change log, which update derived data after each commit.
 
-A consumer first reads all objects once, in the order of their ids, then follows the change log. Nothing that applies
-events waits for it. Its position is stored in the transaction of what it writes.
+A consumer first reads all objects once, in the order of their ids, then follows the change log. Applying events never
+waits for it. Its position is stored in the transaction of what it writes.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 
-MAX_YIELD = 2.0  # seconds of standing back before a consumer goes between acknowledgements
-IDLE_AFTER = 0.5  # seconds without any webhook, or any writing, after which none is expected
+MAX_YIELD = 2.0  # seconds to wait for quiet before a consumer writes between acknowledgements
+IDLE_AFTER = 0.5  # seconds without webhooks or writes after which the daemon counts as idle
 _ENTRY_BATCH = 50  # entries that are read in one go
 _MAX_ENTRIES, _MAX_OBJECTS = 1000, 5000  # entries, and objects that these wrote, of one step
 _SAVE_EVERY = 500  # entries that changed nothing, after which the position is stored
@@ -32,10 +32,10 @@ _RETRY_DELAY = 2.0  # seconds; twice as many after each further failure
 _MAX_RETRY_DELAY = 600.0
 
 DATA_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What an object that is not as it should be makes a consumer raise. It is left out, and the others are not."""
+"""Errors of a consumer that a faulty object causes. That object is skipped, the others are not."""
 
 IdleWait = Callable[[], Awaitable[None]]
-"""Waits, for so long and no longer, until what is more urgent is done."""
+"""Waits, for a bounded time, until more urgent work is done."""
 
 Subject = tuple[str, Key]
 """(resource, id) of an object that a consumer reads."""
@@ -45,7 +45,7 @@ W = TypeVar("W")
 
 
 class Step(NamedTuple, Generic[S, W]):
-    """What was read in one snapshot: what to write, how far that leads, and what is still to be read before that."""
+    """The result of one snapshot: writes, the state after them, and the objects to read before that state."""
 
     state: S
     writes: Sequence[W] = ()
@@ -54,19 +54,19 @@ class Step(NamedTuple, Generic[S, W]):
 
 
 class ChangeLogConsumer(ABC, Generic[S, W]):
-    """Keeps something up with what is written; `run_consumer` is its loop. W is one write.
+    """Updates derived data from the change log; `run_consumer` is its loop. W is one write.
 
-    A subclass says which objects a change concerns, what has to be written for them, and how that is written.
+    A subclass says which objects a change concerns, what must be written for them, and how it is written.
     """
 
     name: ClassVar[str]
-    """Of its state in `meta`, and in the log."""
+    """The name of its state in `meta`, and in the log."""
     debounce = 0.1
-    """Seconds after a wake in which more commits may come, to be read together."""
+    """Seconds to wait after a wake, so that several commits are read together."""
     read_batch: int = 200
     """Objects that are read in one snapshot."""
     busy_read_batch: int = 200
-    """The same while webhooks come: what one of them may wait for."""
+    """The same while webhooks arrive: one of them may have to wait for it."""
     write_batch: int = 200
     """Writes in one transaction, by `size`."""
     busy_write_batch: int = 30
@@ -81,9 +81,9 @@ class ChangeLogConsumer(ABC, Generic[S, W]):
         depends_on: Mapping[str, frozenset[str] | None],
         wait_for_idle: IdleWait | None,
     ) -> None:
-        """`tables`: by resource, those that are read whole at first. `wait_for_idle` is waited for before each step.
+        """`tables`: by resource, those that are read completely at first. `wait_for_idle` runs before each step.
 
-        `depends_on`: the fields of each resource that make a difference; None for any write.
+        `depends_on`: the fields of each resource that are relevant; None for any write.
         """
         self._db = db
         self._clock = clock
@@ -92,59 +92,59 @@ class ChangeLogConsumer(ABC, Generic[S, W]):
         self._depends_on = depends_on
         self._wait_for_idle = wait_for_idle
         self._state: S | None = None
-        self._saved_entry = 0  # up to which the stored state says that entries were read
+        self._saved_entry = 0  # the last entry that the stored state covers
         self._newest = 0
-        self._lock = asyncio.Lock()  # a step goes on from what the one before has written
+        self._lock = asyncio.Lock()  # a step continues from the result of the one before
         self.wake = asyncio.Event()
         self.error: str | None = None
-        """Why it fails at present."""
+        """The current error."""
 
     @abstractmethod
     def restart(self, tx: Transaction) -> S:
-        """The state before all objects are read; what is written from now on is in the change log."""
+        """The state before all objects are read; later writes are in the change log."""
 
     def must_restart(self, tx: Transaction, state: S) -> bool:  # noqa: ARG002 (for subclasses)
-        """Whether all objects must be read again, although the change log is complete from the position on."""
+        """Whether all objects must be read again although the change log is complete."""
         return False
 
     def subjects(self, tx: Transaction, written: Mapping[str, Sequence[Key]], events: Sequence[int]) -> list[Subject]:  # noqa: ARG002
-        """What has to be read because these objects were written, each once, or these events ended."""
+        """The objects to read because these were written, each once, or these events ended."""
         return [(name, key) for name, keys in written.items() for key in keys]
 
     def due(self, tx: Transaction) -> Sequence[Subject]:  # noqa: ARG002 (for subclasses)
-        """What has to be read because of the time; at most `read_batch`."""
+        """The objects to read because their time has come; at most `read_batch`."""
         return ()
 
     @abstractmethod
     def plan(self, tx: Transaction, subjects: Sequence[Subject], state: S) -> Sequence[W]:
-        """What has to be written of these objects, as they are now; on a reader's thread."""
+        """The writes for the current state of these objects; on a reader's thread."""
 
     @abstractmethod
     def write(self, tx: Transaction, writes: Sequence[W]) -> None:
-        """Write this, or fail as a whole."""
+        """Perform these writes, or fail as a whole."""
 
     @abstractmethod
     def skip(self, write: W, error: Exception) -> None:
-        """One write fails whatever else is written: leave it out."""
+        """Skip one write that fails by itself."""
 
     def size(self, write: W) -> int:  # noqa: ARG002 (for subclasses)
-        """How much of a transaction a write takes."""
+        """The share of a write in `write_batch`."""
         return 1
 
     def after_write(self) -> None:
-        """Something was written; on the event loop."""
+        """Called on the event loop after writes."""
 
     async def after_restart(self) -> None:
-        """All objects were read."""
+        """Called after all objects were read."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether everything was read once, so that only what was written just now may be missing."""
+        """Whether all objects were read once, so that only the latest writes may be missing."""
         return self._state is not None and self._state.is_whole
 
     @property
     def lag(self) -> int:
-        """How many entries it had not read when it last looked."""
+        """How many entries were unread at the last check."""
         return max(0, self._newest - self._state.journal) if self._state else 0
 
     def has_processed(self, entry: int) -> bool:
@@ -152,15 +152,15 @@ class ChangeLogConsumer(ABC, Generic[S, W]):
         return self._state is not None and self._state.is_whole and self._state.journal >= entry
 
     def reset(self) -> None:
-        """Go on from what is stored, not from what was meant to be."""
+        """Continue from the stored state."""
         self._state = None
 
     def poll_interval(self) -> float:
-        """Seconds until the next look when nobody wakes it."""
+        """Seconds until the next check without a wake."""
         return 5.0
 
     async def process(self) -> None:
-        """Read all that is new, and write what follows from it. Raises UnavailableError when the disk refuses."""
+        """Read all new entries and write the results. Raises UnavailableError if the database cannot be written."""
         async with self._lock:
             if self._state is None:
                 self._state = await self.load_state()
@@ -172,7 +172,7 @@ class ChangeLogConsumer(ABC, Generic[S, W]):
                 await self._save_state(self._state)
 
     async def _process_step(self, state: S) -> bool:
-        """Read some entries, or some objects of the first pass, and write; whether they were the last."""
+        """Process some entries, or some objects of the first pass; whether they were the last."""
         step = await self._in_snapshot(lambda tx, most: self.read(tx, state, most))
         while step.left:
             await self._write(step, None)
@@ -189,7 +189,7 @@ class ChangeLogConsumer(ABC, Generic[S, W]):
         return step.last
 
     async def load_state(self) -> S:
-        """Where it left off, or the beginning."""
+        """The stored state, or the initial one."""
         return await self._db.read(lambda tx: tx.meta.load(self.name, self._state_type) or self.restart(tx))
 
     async def _in_snapshot(self, work: Callable[[Transaction, int], Step[S, W]]) -> Step[S, W]:
@@ -199,9 +199,9 @@ class ChangeLogConsumer(ABC, Generic[S, W]):
         return await self._db.read(lambda tx: work(tx, most))
 
     def read(self, tx: Transaction, state: S, most: int) -> Step[S, W]:
-        """What is new, and what has to be written of the first objects."""
+        """New entries, and the writes for the first of their objects."""
         newest = self._newest = tx.journal.last()
-        # What is older than the first entry, or newer than the last, is no longer in the change log.
+        # Entries before the first or after the last are no longer in the change log.
         if not tx.journal.first() - 1 <= state.journal <= newest or self.must_restart(tx, state):
             state = self.restart(tx)
         if state.resource is not None:
@@ -213,7 +213,7 @@ class ChangeLogConsumer(ABC, Generic[S, W]):
         return self._plan(tx, Step(state, left=list(subjects), last=last), most)
 
     def _read_entries(self, tx: Transaction, state: S) -> tuple[S, dict[str, list[Key]], list[int]]:
-        """The position after some entries, what these wrote that makes a difference, and the events that they ended."""
+        """The state after some entries, the relevant objects that these wrote, and the events that they completed."""
         written: dict[str, dict[Key, None]] = {name: {} for name in self._depends_on}
         events: list[int] = []
         for _ in range(0, _MAX_ENTRIES, _ENTRY_BATCH):
@@ -230,7 +230,7 @@ class ChangeLogConsumer(ABC, Generic[S, W]):
         return state, {name: list(keys) for name, keys in written.items()}, events
 
     def _plan(self, tx: Transaction, step: Step[S, W], most: int) -> Step[S, W]:
-        """The next objects that are left: each is read once, however many entries wrote it."""
+        """Plan the next objects: each is read once, however many entries wrote it."""
         some = step.left[:most]
         return step._replace(writes=self.plan(tx, some, step.state) if some else (), left=step.left[most:])
 
@@ -245,7 +245,7 @@ class ChangeLogConsumer(ABC, Generic[S, W]):
         return Step(msgspec.structs.replace(state, resource=follows[0] if follows else None, after=None), writes)
 
     async def _write(self, step: Step[S, W], done: S | None) -> None:
-        """Write what is planned in short transactions; the state that follows is stored in the last of them."""
+        """Perform the writes in short transactions; the last one stores the new state."""
         left, alone = step.writes, False
         while left:
             await self._db.writer.wait_for_quiet(MAX_YIELD)
@@ -259,7 +259,7 @@ class ChangeLogConsumer(ABC, Generic[S, W]):
                 if isinstance(error, UnavailableError) or not is_data_error(error):
                     raise
                 if len(some) > 1:
-                    alone = True  # one by one from here on: one of them is at fault
+                    alone = True  # one by one from here on, to find the faulty one
                     continue
                 self.skip(some[0], error)
                 if state is not None:
@@ -287,13 +287,13 @@ class ChangeLogConsumer(ABC, Generic[S, W]):
 
 
 async def run_consumer(one: ChangeLogConsumer[S, W], clock: Clock) -> None:
-    """Until cancelled: process whenever it is woken, and after its pause. What fails is tried less and less often."""
+    """Until cancelled: process after each wake or interval. The delay grows with each failure."""
     wait = _RETRY_DELAY
     while True:
         try:
             await one.process()
         except UnavailableError as error:
-            one.error = str(error)  # the writer has logged that the disk refuses
+            one.error = str(error)  # the writer has logged the failure of the database
             await clock.sleep(_RETRY_DELAY)
             continue
         except Exception as error:

@@ -101,7 +101,7 @@ class ResourceType:
     """Fields that come from other resources."""
 
     own_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Our fields with enumerated values of ours, not Flexport's -> these values."""
+    """Fields whose enumerated values are ours, not Flexport's -> these values."""
 
     has_details: bool = False
     """Whether list entries may lack data of the object's own response; see `core.importer.list_entries`."""

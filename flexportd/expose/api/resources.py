@@ -173,7 +173,7 @@ def _current_document(
 def _first_arrival(
     request: web.Request, tx: Transaction, domain: ResourceType, row: Mapping[str, Any], until: str | None = None
 ) -> dict[str, Any]:
-    """The first estimated arrival up to a time of ours; not for limited keys, which see only a part of the history."""
+    """The first estimated arrival up to a time on our clock; not for limited keys, which see a part of the history."""
     if domain is not shipments.RESOURCE_TYPE or authorization.audience_of(request) is not None:
         return {}
     first, days = first_estimate(tx.exceptions.date_changes(int(row["id"]), until), row)

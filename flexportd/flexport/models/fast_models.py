@@ -70,7 +70,7 @@ def _struct(model: type[wire.WireModel]) -> type[msgspec.Struct]:
     hints = get_type_hints(model, include_extras=True)
     fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
     for name, field in model.model_fields.items():
-        if name == "object_name":  # it is known already; nothing of ours follows from it
+        if name == "object_name":  # it is known already; none of our fields uses it
             continue
         if field.alias is not None or field.default_factory is not None:
             raise _NoStructError
@@ -98,7 +98,7 @@ def _struct_type(hint: Any) -> Any:
     if origin in (list, dict):
         return origin[tuple(_struct_type(one) for one in inner)]
     if origin in (Union, types.UnionType):
-        # Whoever reads a union of models or containers tells them apart by class: that is for the model.
+        # Members of a union of models or containers are distinguished by class: only the model can do that.
         if any(not _is_plain(one) for one in inner) and (len(inner) > 2 or type(None) not in inner):
             raise _NoStructError
         return Union[tuple(_struct_type(one) for one in inner)]  # noqa: UP007 (made of what is only known here)

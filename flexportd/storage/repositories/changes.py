@@ -17,7 +17,7 @@ COLUMNS = (
 HISTORY_FROM = "history_from"
 """The name in `meta` of the time, on our clock, from which on the history is complete.
 
-Whoever deletes history writes it in the same transaction. No deleted row is at or after this time, and it never goes
+Code that deletes history writes it in the same transaction. No deleted row is at or after this time, and it never goes
 back.
 """
 
@@ -109,7 +109,7 @@ class Changes(ListRepository):
         return self._all(ChangeWithEvent, "of_event", event_id, limit)
 
     def last_before(self, resource: str, resource_id: str, at: str) -> ChangeWithEvent | None:
-        """The last change of one object up to this time of ours."""
+        """The last change of one object up to this time on our clock."""
         return self._one(ChangeWithEvent, "last_until", resource, resource_id, at)
 
     def history_start(self) -> str | None:

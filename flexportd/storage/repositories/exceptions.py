@@ -133,7 +133,7 @@ class Exceptions(ListRepository):
         self._run("close", at, number)
 
     def delete_closed(self, before: str, limit: int, earliest: str = "") -> int:
-        """Delete those that were closed between two times of ours, the first closed first; how many."""
+        """Delete those that were closed between two times on our clock, the first closed first; how many."""
         return self._run("delete_closed", earliest, before, limit).rowcount
 
     def scheduled(self, resource: str, keys: Sequence[Key]) -> dict[Key, str]:
@@ -173,7 +173,7 @@ class Exceptions(ListRepository):
     ) -> list[tuple[str, str, str, str | None, str | None]]:
         """(as_of, cause, field, old, new) of the departure, the estimated arrivals and their places, oldest first.
 
-        With `until` only what was stored by that time of ours.
+        With `until` only what was stored by that time on our clock.
         """
         return self._run("date_changes", str(shipment), until or "9999").fetchall()
 

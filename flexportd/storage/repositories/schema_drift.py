@@ -109,7 +109,7 @@ class UnreadableObjects(ListRepository):
         return self._run("any_unreadable", resource).fetchone() is not None
 
     def delete_unseen(self, resource: str, before: str) -> None:
-        """Delete what was last seen before this time of ours: it is no longer in the list."""
+        """Delete what was last seen before this time on our clock: it is no longer in the list."""
         self._run("delete_unseen", resource, before)
 
     def remove(self, resource: str, keys: Sequence[Key]) -> None:

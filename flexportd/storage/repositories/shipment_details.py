@@ -57,7 +57,7 @@ class ShipmentDetails(Repository):
         return self._count("fetched")
 
     def postpone(self, shipment: Key, until: str) -> None:
-        """Do not try one again before a time of ours, unless it is fetched by then."""
+        """Do not try one again before a time on our clock, unless it is fetched by then."""
         self._run("postpone", until, shipment)
 
     def make_due(self, latest: str) -> None:
