@@ -270,14 +270,14 @@ class _Builder:
         name = self._is_date_of(leg, what)
         for kind, ours in (("planned", "estimated"), ("actual", "actual")):
             own = plausible_or_none(leg.fields[f"{ours}_{what}"])
-            told = self._own_date(f"{ours}_{name}") if name else None
+            own_date = self._own_date(f"{ours}_{name}") if name else None
             if leg.id in self._parallel and any(
                 one.fields[f"{ours}_{what}"] for one in self._route.ordered if self._is_parallel(one, leg)
             ):
-                told = None  # the shipment's date is that of one of them
-            if told and own and told[:10] != own[:10]:
-                found[f"shipment_{kind}"] = told
-            found[kind] = own or told or self._container_date(leg, f"{ours}_{what}")
+                own_date = None  # the shipment's date is that of one of them
+            if own_date and own and own_date[:10] != own[:10]:
+                found[f"shipment_{kind}"] = own_date
+            found[kind] = own or own_date or self._container_date(leg, f"{ours}_{what}")
         return found
 
     def _is_date_of(self, leg: Record, what: str) -> str | None:
@@ -309,8 +309,8 @@ class _Builder:
             boxes = [box for box in boxes if box.id in at]
         else:
             boxes = []
-        told = [moment for box in boxes if (moment := plausible_or_none(box.fields[name]))]
-        return min(told, key=instant, default=None)
+        moments = [moment for box in boxes if (moment := plausible_or_none(box.fields[name]))]
+        return min(moments, key=instant, default=None)
 
     def _container_points(self, box: Record) -> Iterable[TimelinePoint]:
         fields, level, place = box.fields, self._terminal_level, _terminal(box)
@@ -476,9 +476,9 @@ def _merge_points(entries: Sequence[TimelinePoint]) -> TimelinePoint:
     # Several times of one day: only the day is common.
     moments: dict[str, str | None] = {}
     for name in ("planned", "actual"):
-        told = [value for entry in entries if (value := getattr(entry, name))]
-        is_same = len({instant(value) for value in told}) <= 1
-        earliest = min(told, key=instant, default=None)
+        values = [value for entry in entries if (value := getattr(entry, name))]
+        is_same = len({instant(value) for value in values}) <= 1
+        earliest = min(values, key=instant, default=None)
         moments[name] = earliest if is_same or earliest is None else f"{earliest[:10]}T12:00:00{earliest[-6:]}"
     legs = sorted({number for entry in entries for number in entry.leg_ids})
     boxes = sorted({number for entry in entries for number in entry.container_numbers})

@@ -129,8 +129,8 @@ class Journal(Repository):
     ) -> None:
         """Note what this transaction does; nothing for nothing."""
         if changes or states or events or notices:
-            told = (json_text(part) if part else None for part in (states, events, notices))
-            self._run("add", at, *(changes or (None, None)), *told)
+            texts = (json_text(part) if part else None for part in (states, events, notices))
+            self._run("add", at, *(changes or (None, None)), *texts)
 
     def save_positions(self, at: str, places: Positions) -> None:
         """Note where rows stood that this transaction moves in their lists; nothing for nothing."""

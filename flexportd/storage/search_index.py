@@ -15,7 +15,7 @@ STATE = "search_index"
 KIND_BITS = 40  # of an entry's id that number it within its kind
 _ANY_POSITION = 1 << 20  # a place behind the end of any text
 
-MAX_LISTED_ENTRIES = 2000  # up to which the shipments of what holds a text are told one by one
+MAX_LISTED_ENTRIES = 2000  # up to which the shipments that contain a text are listed one by one
 
 MAX_TERMS = 8  # of one search
 

@@ -88,7 +88,7 @@ MessageFields = dict[str, Any]
 
 
 def for_audience(
-    tx: Transaction, audience: Audience, told: Sequence[EncodedMessage]
+    tx: Transaction, audience: Audience, messages: Sequence[EncodedMessage]
 ) -> list[tuple[EncodedMessage, MessageFields]]:
     """The messages that an audience may see, each with its document.
 
@@ -96,8 +96,8 @@ def for_audience(
     audience, only messages that an object changed remain, without `changes`: the old values are another customer's, and
     the object can be read. Run ids are left out, since they count the runs for all customers.
     """
-    visible = tx.audiences.visible(audience, {one.shipment_id for one in told if one.shipment_id is not None})
-    found = [(one, _decode(one.data)) for one in told if one.shipment_id in visible]
+    visible = tx.audiences.visible(audience, {one.shipment_id for one in messages if one.shipment_id is not None})
+    found = [(one, _decode(one.data)) for one in messages if one.shipment_id in visible]
     papers = hidden_documents(tx, {document["resource_id"] for _, document in found if _is_document(document)})
     found = [pair for pair in found if _is_visible(pair[1], papers)]
     begun = visible_from(tx, audience, [_object_key(document) for _, document in found])

@@ -295,27 +295,27 @@ def read_messages(tx: Transaction, registry: Registry, after: StreamPosition) ->
     first = tx.journal.first()
     if _is_lost(first, after):
         return MessageBatch((), StreamPosition(first - 1, END, tx.journal.origin(first)), more=True, lost=True)
-    told: list[EncodedMessage] = []
+    batch: list[EncodedMessage] = []
     place, size = after, 0
     for _ in range(0, _MAX_MESSAGES, _ENTRY_BATCH):
         entries = tx.journal.after(place.entry - (place.number != END), _ENTRY_BATCH)
         for entry in entries:
             messages = _messages(tx, registry, entry)
             if messages is None:
-                if told:
-                    return MessageBatch(told, place, more=True)
+                if batch:
+                    return MessageBatch(batch, place, more=True)
                 return MessageBatch((), StreamPosition(entry.id, END, entry.mark), more=True, lost=True)
             for message in messages:
                 if message is None or message.position <= after:
                     continue
-                told.append(message)
+                batch.append(message)
                 size += len(message.data)
-                if len(told) >= _MAX_MESSAGES or size >= _MAX_BYTES:
-                    return MessageBatch(told, message.position, more=True)
+                if len(batch) >= _MAX_MESSAGES or size >= _MAX_BYTES:
+                    return MessageBatch(batch, message.position, more=True)
             place = StreamPosition(entry.id, END, entry.mark)
         if len(entries) < _ENTRY_BATCH:
-            return MessageBatch(told, place)
-    return MessageBatch(told, place, more=True)
+            return MessageBatch(batch, place)
+    return MessageBatch(batch, place, more=True)
 
 
 def _messages(tx: Transaction, registry: Registry, entry: JournalEntry) -> Sequence[EncodedMessage | None] | None:

@@ -130,16 +130,16 @@ def _identify(domain: ResourceType, part: EventObject, moment: _EventTime) -> Pa
     seq, event_id = moment.event.seq, moment.event.id
     if domain.is_parsed_by_field:
         try:
-            number, told = _NUMBER.decode(part.fields["id"]), _TEXT.decode(part.fields["updated_at"])
-            stamp = instant(told)
+            number, updated_at = _NUMBER.decode(part.fields["id"]), _TEXT.decode(part.fields["updated_at"])
+            stamp = instant(updated_at)
         except (ValueError, KeyError):
             pass  # unusual: the complete model reports the problem, or accepts it
         else:
             if stamp and 0 <= number <= MAX_ID:
                 breaker = (
                     moment.breaker
-                    if len(told) <= _MILLISECOND_LENGTH
-                    else tie_breaker(submillisecond_digits(told), event_id)
+                    if len(updated_at) <= _MILLISECOND_LENGTH
+                    else tie_breaker(submillisecond_digits(updated_at), event_id)
                 )
                 return ParsedObject(
                     domain, part, Snapshot(number, part.text, part.fields, stamp, seq, tie_breaker=breaker)

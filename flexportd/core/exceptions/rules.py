@@ -53,12 +53,12 @@ def late_step(case: ShipmentFacts, _: ExceptionRules, watch: TimeTriggers) -> It
     """
     if case.is_closed:
         return
-    for name, stage, kind, told in _STEPS:
+    for name, stage, kind, date_name in _STEPS:
         if case.has_reached(stage) or (stage == CargoStage.AT_RAMP and not case.route.has_ramp):
             continue
         if (plan := case.planned_date(name)) is not None:
             if watch.has_passed(plan.ends_at):
-                yield case.make_finding(kind, {told: plan.moment[:10], "place": plan.place.name}, plan.ends_at)
+                yield case.make_finding(kind, {date_name: plan.moment[:10], "place": plan.place.name}, plan.ends_at)
             return
 
 
@@ -77,12 +77,12 @@ def late_pickup(case: ShipmentFacts, _: ExceptionRules, watch: TimeTriggers) -> 
         day = date.fromisoformat(departure.moment[:10])
         due.append(start_of_day(day, local_zone(departure.moment, departure.place.timezone)))
     if due and watch.has_passed(min(due)) and not (departure is not None and watch.has_passed(departure.ends_at)):
-        told = {
+        evidence = {
             "estimated_pickup": pickup.moment[:10] if pickup else None,
             "estimated_departure": departure.moment[:10] if departure else None,
             "place": case.place(("origin",)).name,
         }
-        yield case.make_finding("late_pickup", told, min(due))
+        yield case.make_finding("late_pickup", evidence, min(due))
 
 
 def eta_slipped(case: ShipmentFacts, rules: ExceptionRules, _: TimeTriggers) -> Iterator[Finding]:
@@ -106,8 +106,8 @@ def eta_slipped(case: ShipmentFacts, rules: ExceptionRules, _: TimeTriggers) -> 
         first = min((one.moment for one in known), key=lambda moment: moment[:10], default=now)
         days = _days_between(first, now)
         if days >= rules.eta_slip_days:
-            told = {"first_estimate": first[:10], "estimated_arrival": now[:10], "days": days, "place": place.name}
-            yield case.make_finding("eta_slipped", told, _slipped_since(known, first, rules.eta_slip_days))
+            evidence = {"first_estimate": first[:10], "estimated_arrival": now[:10], "days": days, "place": place.name}
+            yield case.make_finding("eta_slipped", evidence, _slipped_since(known, first, rules.eta_slip_days))
             return
 
 
@@ -137,12 +137,12 @@ def estimate_history(
     `name` is the shipment's field, `now` its value. Left out are estimates from before the departure, if the history
     has it, and those for another place, from before the route was known or changed.
     """
-    told = [
+    changes = [
         ((as_of, cause), field, *(None if value is None else _decode(value) for value in values))
         for as_of, cause, field, *values in moves
     ]
-    known: list[tuple[str | None, object]] = [(None, next((old for _, field, old, _ in told if field == name), now))]
-    for (as_of, _), group in groupby(told, key=itemgetter(0)):  # changes of one cause became known together
+    known: list[tuple[str | None, object]] = [(None, next((old for _, field, old, _ in changes if field == name), now))]
+    for (as_of, _), group in groupby(changes, key=itemgetter(0)):  # changes of one cause became known together
         several = list(group)
         known += [(as_of, new) for _, field, _, new in several if field == name]
         departs = any(field == "actual_departure" and old is None and new is not None for _, field, old, new in several)
@@ -448,6 +448,6 @@ def evaluate_booking(booking: Record, rules: ExceptionRules, now: datetime) -> E
     due = days_after(fields["created_at"], rules.booking_days)
     if not watch.has_passed(due):
         return Evaluation((), watch.next_check)
-    told = {name: fields[name] for name in ("name", "created_at", "cargo_ready_date") if fields[name]}
-    found = Finding("booking_unanswered", "bookings", str(booking.id), fields["shipment_id"], told, stamp(due))
+    evidence = {name: fields[name] for name in ("name", "created_at", "cargo_ready_date") if fields[name]}
+    found = Finding("booking_unanswered", "bookings", str(booking.id), fields["shipment_id"], evidence, stamp(due))
     return Evaluation((found,), watch.next_check)

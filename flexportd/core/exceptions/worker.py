@@ -255,7 +255,7 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
 
     @property
     def notifies(self) -> bool:
-        """Whether what opens and closes is told."""
+        """Whether opened and closed exceptions send notices."""
         return self._state is not None and self._state.is_loud
 
     def reevaluate(self) -> None:
@@ -276,8 +276,8 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
         self._next_check = await self._db.read(lambda tx: tx.exceptions.next_due())
 
     def _version(self) -> str:
-        told = msgspec.json.encode([VERSION, self.rules], order="deterministic")
-        return hashlib.blake2b(told, digest_size=8).hexdigest()
+        encoded = msgspec.json.encode([VERSION, self.rules], order="deterministic")
+        return hashlib.blake2b(encoded, digest_size=8).hexdigest()
 
     def restart(self, tx: Transaction) -> EvaluationState:
         """The state before everything is looked at."""
@@ -326,17 +326,17 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
         """What has to be written of these."""
         evaluations = evaluate(tx, subjects, self.rules, self._clock.now())
         findings = [finding for one in evaluations.values() for finding in one.findings]
-        is_told = state.is_loud and state.is_whole
+        is_notified = state.is_loud and state.is_whole
         known = [subject for subject in subjects if evaluations[subject].succeeded]
         opened, updated, closed = diff(open_exceptions(tx, known, findings), findings)
         writes: list[Write] = [
-            *(partial(_close, row, is_told) for row in closed),
+            *(partial(_close, row, is_notified) for row in closed),
             *(partial(_update, row, finding) for row, finding in updated),
-            *(partial(_open, finding, is_told and finding.is_news) for finding in opened),
+            *(partial(_open, finding, is_notified and finding.is_news) for finding in opened),
         ]
         for (_, key), one in evaluations.items():
             new = [notice for notice in one.notices if not tx.exceptions.was_notified(notice.topic, key)]
-            writes += [partial(_notify_once, notice, key, is_told) for notice in new]
+            writes += [partial(_notify_once, notice, key, is_notified) for notice in new]
         for resource in TABLES:
             own = [key for name, key in evaluations if name == resource]
             stored = tx.exceptions.scheduled(resource, own)
@@ -354,25 +354,25 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
         tx.journal.add(at, notices=[notice for notice in notices if notice is not None])
 
 
-def _open(finding: Finding, is_told: bool, tx: Transaction, at: str) -> Notice | None:
+def _open(finding: Finding, is_notified: bool, tx: Transaction, at: str) -> Notice | None:
     number = tx.exceptions.open(finding.fields, at)
-    return _notice("exception.opened", number, finding.fields) if is_told else None
+    return _notice("exception.opened", number, finding.fields) if is_notified else None
 
 
 def _update(row: ExceptionRow, finding: Finding, tx: Transaction, at: str) -> None:
     tx.exceptions.update(row.id, finding.fields, at)
 
 
-def _close(row: ExceptionRow, is_told: bool, tx: Transaction, at: str) -> Notice | None:
+def _close(row: ExceptionRow, is_notified: bool, tx: Transaction, at: str) -> Notice | None:
     """The notice has the last evidence."""
     tx.exceptions.close(row.id, at)
-    return _notice("exception.closed", row.id, row) if is_told else None
+    return _notice("exception.closed", row.id, row) if is_notified else None
 
 
-def _notify_once(notice: OneTimeNotice, key: Key, is_told: bool, tx: Transaction, at: str) -> Notice | None:
-    """Without `is_told` it only counts as sent."""
+def _notify_once(notice: OneTimeNotice, key: Key, is_notified: bool, tx: Transaction, at: str) -> Notice | None:
+    """Without `is_notified` it only counts as sent."""
     tx.exceptions.record_notified(notice.topic, key, at)
-    return msgspec.structs.asdict(notice) if is_told else None
+    return msgspec.structs.asdict(notice) if is_notified else None
 
 
 def _schedule(resource: str, key: Key, due_at: str | None, tx: Transaction, _at: str) -> None:

@@ -74,7 +74,9 @@ def field_provenance(
 
     Changes that `start` hides are left out: the object belongs to the audience only since then.
     """
-    newest = {told.field: told for told in tx.changes.newest(domain.name, str(record.id)) if not start.hides(told)}
+    newest = {
+        change.field: change for change in tx.changes.newest(domain.name, str(record.id)) if not start.hides(change)
+    }
     creation = newest.get("id")
     found: dict[str, FieldProvenance | None] = {}
     for name in (*domain.table.names, "removed_at"):
@@ -85,10 +87,11 @@ def field_provenance(
     return found
 
 
-def _provenance(told: ChangeWithEvent) -> FieldProvenance:
+def _provenance(change: ChangeWithEvent) -> FieldProvenance:
     return FieldProvenance(
-        told.changed_at, told.as_of or None, told.source, told.event_id, told.event_type, _title(told), _run(told),
-        _json(told.old),
+        change.changed_at, change.as_of or None, change.source, change.event_id, change.event_type,
+        _title(change), _run(change),
+        _json(change.old),
     )  # fmt: skip
 
 
@@ -123,10 +126,10 @@ def trace_event(tx: Transaction, registry: Registry, event_id: str) -> tuple[Map
             TraceStep(attempt["at"], "failed", f"attempt {attempt['attempt']} failed: {attempt['error']}")
             for attempt in tx.items.attempts(item[0])
         ]
-    told = tx.changes.of_event(event_id, _MAX_CHANGES)
-    steps.append(_outcome_step(tx, registry, row, told, dead=item[0] if item and item[1] == "dead" else None))
+    changes = tx.changes.of_event(event_id, _MAX_CHANGES)
+    steps.append(_outcome_step(tx, registry, row, changes, dead=item[0] if item and item[1] == "dead" else None))
     domains = {domain.name: domain for domain in registry}
-    for group in _group_by_cause(told):
+    for group in _group_by_cause(changes):
         domain = domains.get(group[0].resource)
         if domain is not None:
             steps.append(_change_step(domain, group, of_event=True))
@@ -145,7 +148,7 @@ def _received_step(row: Mapping[str, Any]) -> TraceStep:
 
 
 def _outcome_step(
-    tx: Transaction, registry: Registry, row: Mapping[str, Any], told: Sequence[ChangeWithEvent], *, dead: int | None
+    tx: Transaction, registry: Registry, row: Mapping[str, Any], changes: Sequence[ChangeWithEvent], *, dead: int | None
 ) -> TraceStep:
     state, reason = row["state"], row["reason"]
     since = tx.changes.history_start()
@@ -156,7 +159,7 @@ def _outcome_step(
         "ignored": f"ignored: {reason}",
         "dead": f"failed permanently (dead letter {dead}): {reason}",
     }[state]
-    if state == "applied" and not told:
+    if state == "applied" and not changes:
         forgotten = since is not None and row["ended_at"] < since
         words += "; the changes are no longer stored" if forgotten else "; no stored field changed"
     if state == "applied" and reason:
@@ -196,25 +199,26 @@ def _group_by_cause(rows: Iterable[ChangeWithEvent]) -> list[list[ChangeWithEven
 
 
 def _change_step(domain: ResourceType, group: Sequence[ChangeWithEvent], *, of_event: bool = False) -> TraceStep:
-    told = group[0]
+    change = group[0]
     ordered = sorted(group, key=lambda change: change.id)
-    found = told.source == "sync"
-    subject = f"{domain.label} {told.resource_id}"
+    found = change.source == "sync"
+    subject = f"{domain.label} {change.resource_id}"
     new = ordered[0].field == "id"
     moves = _change_text(domain, ordered[1:] if new else ordered, found=found)
     if found:
         what = ": ".join(filter(None, ("a new object" if new else "", moves)))
-        text = f"{_source_text(told)} found {what}" + ("" if told.event_id else " (no event reported it)")
+        text = f"{_source_text(change)} found {what}" + ("" if change.event_id else " (no event reported it)")
     else:
         first = "created" if new else ""
         text = " and ".join(filter(None, (first, f"set {moves}" if moves else "")))
-        text = text if of_event else f"{_arrival_text(told)}: {text}"
+        text = text if of_event else f"{_arrival_text(change)}: {text}"
     if of_event:
         text = f"{subject}: {text}"
     return TraceStep(
-        told.changed_at, "followed" if of_event and found else "changed", text,
-        domain.name, told.resource_id, told.source, told.as_of or None, told.event_id, told.event_type, _title(told),
-        _run(told), [FieldChange(c.field, field_label(c.field), _json(c.old), _json(c.new)) for c in ordered],
+        change.changed_at, "followed" if of_event and found else "changed", text,
+        domain.name, change.resource_id, change.source, change.as_of or None, change.event_id, change.event_type,
+        _title(change), _run(change),
+        [FieldChange(c.field, field_label(c.field), _json(c.old), _json(c.new)) for c in ordered],
     )  # fmt: skip
 
 
@@ -232,37 +236,37 @@ def _change_text(domain: ResourceType, changes: Iterable[ChangeWithEvent], *, fo
     return ", ".join(parts)
 
 
-def _source_text(told: ChangeWithEvent) -> str:
-    if told.source == "write":
+def _source_text(change: ChangeWithEvent) -> str:
+    if change.source == "write":
         return "a write by flexportd"
-    if told.source != "sync":
-        return _event_text(told)
-    if told.run_id is not None:
-        return f"sync run {told.run_id}"
-    return f"the fetch after {_event_text(told)}" if told.event_id else "a fetch from Flexport"
+    if change.source != "sync":
+        return _event_text(change)
+    if change.run_id is not None:
+        return f"sync run {change.run_id}"
+    return f"the fetch after {_event_text(change)}" if change.event_id else "a fetch from Flexport"
 
 
-def _arrival_text(told: ChangeWithEvent) -> str:
-    if told.source == "write":
+def _arrival_text(change: ChangeWithEvent) -> str:
+    if change.source == "write":
         return "flexportd wrote to Flexport"
-    if told.received_at is None:
-        return f"{_event_text(told)} (no longer stored) reported it"
-    if told.event_source == "webhook":
-        return f"{_event_text(told)} arrived by webhook with a valid signature at {format_minute(told.received_at)}"
-    return f"{_event_text(told)} was recovered by polling; no webhook had delivered it"
+    if change.received_at is None:
+        return f"{_event_text(change)} (no longer stored) reported it"
+    if change.event_source == "webhook":
+        return f"{_event_text(change)} arrived by webhook with a valid signature at {format_minute(change.received_at)}"
+    return f"{_event_text(change)} was recovered by polling; no webhook had delivered it"
 
 
-def _event_text(told: ChangeWithEvent) -> str:
-    title = _title(told)
-    return f"event {told.event_id}" + (f" ({title})" if title else "")
+def _event_text(change: ChangeWithEvent) -> str:
+    title = _title(change)
+    return f"event {change.event_id}" + (f" ({title})" if title else "")
 
 
-def _title(told: ChangeWithEvent) -> str | None:
-    return event_title(told.event_type) if told.event_type else None
+def _title(change: ChangeWithEvent) -> str | None:
+    return event_title(change.event_type) if change.event_type else None
 
 
-def _run(told: ChangeWithEvent) -> str | None:
-    return None if told.run_id is None else str(told.run_id)
+def _run(change: ChangeWithEvent) -> str | None:
+    return None if change.run_id is None else str(change.run_id)
 
 
 def _json(text: str | None) -> Json:

@@ -302,14 +302,14 @@ def best_known(fields: Mapping[str, Any]) -> dict[str, Any]:
         fields[f"inland_ramp{part}"] != fields[f"port_of_unloading{part}"] for part in ("", "_code")
     )
     for name, place, own, own_with_ramp in _OWN_DATES:
-        told = fields.get(own_with_ramp if has_ramp else own)
+        own_date = fields.get(own_with_ramp if has_ramp else own)
         if goes_on and place == "port_of_unloading":
-            told = None
-        if name in legs and not plausible_or_none(told):
+            own_date = None
+        if name in legs and not plausible_or_none(own_date):
             found[name], sources[name] = legs[name].moment, f"legs/{legs[name].leg_id}"
-        elif told:
+        elif own_date:
             zone = _zone(fields, place)
-            found[name], sources[name] = at_place(told, zone) if zone else told, "shipment"
+            found[name], sources[name] = at_place(own_date, zone) if zone else own_date, "shipment"
     for name in BEST_KNOWN:
         found[name] = plausible_or_none(found[f"actual_{name}"]) or plausible_or_none(found[f"estimated_{name}"])
     found["date_sources"] = json_text(sources)
