@@ -42,7 +42,7 @@ audit: ## Hold the pinned versions against published advisories, where these can
 format: $(READY) ## Put the code into its standard form
 	@$(BIN)/ruff check --fix-only --quiet . ; $(BIN)/ruff format --quiet .
 
-docs: $(READY) ## Write the generated files anew: example configuration, docs/
+docs: $(READY) ## Regenerate the generated files: example configuration, docs/
 	@BIN=$(BIN) sh packaging/generate.sh
 
 bench: $(READY) ## Measure webhooks and syncs on this machine
