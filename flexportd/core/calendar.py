@@ -67,13 +67,13 @@ class CalendarEntry(msgspec.Struct, frozen=True):
         return self.local_day or (self.at.date() if isinstance(self.at, datetime) else self.at)
 
 
-def page(tx: Transaction, kind: Kind, asked: PageRequest) -> tuple[list[CalendarEntry], tuple[Any, Any] | None]:
+def page(tx: Transaction, kind: Kind, request: PageRequest) -> tuple[list[CalendarEntry], tuple[Any, Any] | None]:
     """The entries of one page of a kind, and the position after which the next page begins; None for the last page.
 
     Pages are sorted by `at`, and filtered by `from` and `before` (days, as they are shown), `shown`, and `audience`.
     """
-    rows = tx.calendar.page(kind, _widen(asked))
-    shown = rows[: asked.limit]
+    rows = tx.calendar.page(kind, _widen(request))
+    shown = rows[: request.limit]
     owners = [row["shipment_id"] for row in shown if row.get("shipment_id") is not None]
     shipments_by_id = tx.calendar.shipments(owners) if kind in ("free_time", "appointments") else {}
     loads = tx.calendar.leg_containers(row["id"] for row in shown) if kind == "appointments" else {}
@@ -89,18 +89,18 @@ def page(tx: Transaction, kind: Kind, asked: PageRequest) -> tuple[list[Calendar
             entry = invoice_due(row) if kind == "invoices" else arrival(row, kind)
         if entry is None or row["id"] in gone or (shipment is not None and shipment.removed_at is not None):
             continue
-        if asked.filters["from"][0] <= entry.day.isoformat() < asked.filters["before"][0]:
+        if request.filters["from"][0] <= entry.day.isoformat() < request.filters["before"][0]:
             entries.append(entry)
     last = shown[-1] if len(rows) > len(shown) else None
     return entries, None if last is None else (last[LIST_QUERIES[kind].sorts["at"]], last["id"])
 
 
-def _widen(asked: PageRequest) -> PageRequest:
+def _widen(request: PageRequest) -> PageRequest:
     """The page by instants: a day at its place may be the day before or after in UTC."""
-    begin, end = (date.fromisoformat(asked.filters[name][0]) for name in ("from", "before"))
+    begin, end = (date.fromisoformat(request.filters[name][0]) for name in ("from", "before"))
     return replace(
-        asked,
-        filters={**asked.filters, "from": ((begin - _DAY).isoformat(),), "before": ((end + _DAY).isoformat(),)},
+        request,
+        filters={**request.filters, "from": ((begin - _DAY).isoformat(),), "before": ((end + _DAY).isoformat(),)},
     )
 
 

@@ -51,14 +51,14 @@ def carbon_request(leg: Record, shipment: Record) -> CarbonRequest:
         verb = "have" if len(lacking) > 1 else "has"
         reason = f"the leg's {' and '.join(lacking)} {verb} neither a UN/LOCODE nor an address"
         return CarbonRequest(number, mode, None, reason)
-    asked: dict[str, Any] = {"transportation_mode": mode, "weight": weight}
+    body: dict[str, Any] = {"transportation_mode": mode, "weight": weight}
     for found in ends.values():
-        asked |= found
+        body |= found
     if mode == "ocean" and shipment.fields["is_lcl"] is not None:
-        asked["is_lcl"] = bool(shipment.fields["is_lcl"])
+        body["is_lcl"] = bool(shipment.fields["is_lcl"])
     if mode == "truck" and fields["service_type"] in _SERVICES:
-        asked["trucking_service_type"] = fields["service_type"]
-    return CarbonRequest(number, mode, _encode(asked))
+        body["trucking_service_type"] = fields["service_type"]
+    return CarbonRequest(number, mode, _encode(body))
 
 
 def _ends(leg: Record) -> dict[str, dict[str, Any]]:
@@ -99,9 +99,9 @@ def carbon_requests(legs: Iterable[Record], shipment: Record) -> list[CarbonRequ
     return [carbon_request(leg, shipment) for leg in sort_legs(legs)]
 
 
-def is_current(figure: CarbonFigure | None, asked: CarbonRequest) -> bool:
+def is_current(figure: CarbonFigure | None, request: CarbonRequest) -> bool:
     """Whether a figure is the result of the present request."""
-    return figure is not None and asked.body is not None and figure.request == asked.body.decode()
+    return figure is not None and request.body is not None and figure.request == request.body.decode()
 
 
 class LegCarbon(TypedDict):
@@ -135,10 +135,10 @@ class ShipmentCarbon(TypedDict):
 def document(shipment: Record, legs: Iterable[Record], figures: Mapping[int, CarbonFigure]) -> ShipmentCarbon:
     """The figures of a shipment's legs in order of travel, their sum, and the legs without one.
 
-    `outdated`: the leg or the shipment's weight has changed since, or can no longer be asked for.
+    `outdated`: the leg or the shipment's weight has changed since, or the figure can no longer be requested.
     """
-    asked = carbon_requests(legs, shipment)
-    found = [(one, figures[one.leg_id]) for one in asked if one.leg_id in figures]
+    requests = carbon_requests(legs, shipment)
+    found = [(one, figures[one.leg_id]) for one in requests if one.leg_id in figures]
     with localcontext() as exact:
         exact.prec = _PRECISION
         total = format_number(sum((Decimal(figure.kg) for _, figure in found), Decimal(0))) if found else None
@@ -150,7 +150,7 @@ def document(shipment: Record, legs: Iterable[Record], figures: Mapping[int, Car
         "total_kg": total,
         "missing": [
             {"leg_id": one.leg_id, "reason": one.reason or "not calculated yet"}
-            for one in asked
+            for one in requests
             if one.leg_id not in figures
         ],
         "next": None,

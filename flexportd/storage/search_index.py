@@ -257,11 +257,11 @@ class SearchIndex(Repository):
         Of a short term only those that begin with it, unless it is found as it is spelt.
         """
         begins = substring_index.is_short(term.folded)
-        asked = [(SearchTerm(term.folded, begins), term.kinds)]
+        searches = [(SearchTerm(term.folded, begins), term.kinds)]
         if not term.is_plain:
-            asked.append((SearchTerm(term.literal), term.all_kinds))
+            searches.append((SearchTerm(term.literal), term.all_kinds))
         found: set[int] = set()
-        for sought, kinds in asked:
+        for sought, kinds in searches:
             if not kinds:
                 continue
             first, last = id_range(kinds)

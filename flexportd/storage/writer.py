@@ -111,18 +111,18 @@ class Writer:
         return bool(self._urgent)
 
     def quiet(self, seconds: float) -> bool:
-        """Whether no acknowledgement was asked for within the last `seconds`."""
+        """Whether no acknowledgement was submitted within the last `seconds`."""
         return not self._urgent and self._loop.time() - self._last_urgent >= seconds
 
     async def wait_for_quiet(self, patience: float) -> bool:
-        """Wait, at most `patience` seconds, until no acknowledgement is asked for; whether none is."""
+        """Wait, at most `patience` seconds, until no acknowledgement waits; whether none does."""
         deadline = self._loop.time() + patience
         while not self.quiet(_QUIET) and self._loop.time() < deadline:  # noqa: ASYNC110 (silence sets no event)
             await asyncio.sleep(_QUIET)
         return self.quiet(_QUIET)
 
     def idle(self, seconds: float) -> bool:
-        """Whether nothing at all was asked for within the last `seconds`."""
+        """Whether no write at all was submitted within the last `seconds`."""
         return self.quiet(seconds) and not self._normal and self._loop.time() - self._last_work >= seconds
 
     def fail_after(self, seconds: float) -> int:
@@ -188,7 +188,7 @@ class Writer:
             self._last_work = self._loop.time()
         if not self._kicked:
             # After this turn of the loop, so that all requests read in one turn share a group. Whether the thread is
-            # at work already is asked under the lock: it may be about to find nothing and stop.
+            # at work already is checked under the lock: it may be about to find nothing and stop.
             self._kicked = True
             self._loop.call_soon(self._kick)
         return unit.future

@@ -15,7 +15,7 @@ _LONGEST = 40  # digits before and behind the point that a figure may have
 
 
 class Emissions(WireModel):
-    """A weight; what stands for its figure is looked at when it is asked for."""
+    """A weight; its figure is parsed when it is used."""
 
     value: Text = None
     unit: Text = None

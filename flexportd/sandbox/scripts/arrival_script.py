@@ -91,18 +91,18 @@ def _appointment(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
     leg, about, where = plan.legs[index], ObjectRef(LEG, index), LegEnd(index, "destination")
     ready = plan.legs[index - 1].arrival if index else leg.departure - timedelta(hours=16)
     if rng.random() < 0.85:
-        asked, fixed = (
+        requested, fixed = (
             between(ready, leg.departure, share) for share in (rng.uniform(0.2, 0.4), rng.uniform(0.5, 0.8))
         )
         wanted = {
-            "delivery_appointment_requested_at_date": utc(asked),
+            "delivery_appointment_requested_at_date": utc(requested),
             "delivery_appointment_requested_date": local(leg.arrival),
         }
         agreed = {
             "delivery_appointment_scheduled_at_date": utc(fixed),
             "delivery_appointment_scheduled_for_date": local(leg.arrival),
         }
-        for name, moment, dates in (("requested", asked, wanted), ("scheduled", fixed, agreed)):
+        for name, moment, dates in (("requested", requested, wanted), ("scheduled", fixed, agreed)):
             kind = f"/shipment_leg#delivery_appointment_{name}"
             changes = ((about, {"additional_dates": dates}),)
             yield WorldEvent(moment, kind, about=about, where=where, changes=changes)
