@@ -19,6 +19,7 @@ from flexportd.core.exceptions.worker import ExceptionWorker
 from flexportd.core.search.indexer import Indexer
 from flexportd.jobs import scheduler
 from flexportd.settings import Settings
+from tests.free_port import free_port
 from tests.under_test import UnderTest, start
 
 for name in [name for name in os.environ if name.startswith("FLEXPORTD_") or name.upper().endswith("_PROXY")]:
@@ -79,6 +80,12 @@ class TurnedClock(Clock):
 IN_MEMORY = Path("/dev/shm")
 if "TMPDIR" not in os.environ and IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > 4 << 30:
     os.environ["TMPDIR"] = str(IN_MEMORY)
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """In place of pytest-asyncio's, whose ports another process may take before the test does."""
+    return free_port()
 
 
 @pytest.fixture

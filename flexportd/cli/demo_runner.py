@@ -136,13 +136,15 @@ def sandbox_options(plan: DemoPlan) -> SandboxOptions:
 
 
 async def _wait_until_filled(daemon: Daemon, box: Sandbox, stop: asyncio.Event) -> None:
-    """Wait until there is enough to show: all shipments, or twenty with four modes."""
+    """Wait until the world moves and there is enough to show: all shipments, or twenty with four modes."""
     clock = Clock()
     deadline = clock.now().timestamp() + _FILL_TIMEOUT
     while not (stop.is_set() or daemon.tasks.failed.is_set()) and clock.now().timestamp() < deadline:
         shipments = await daemon.db.read(status.shipment_counts)
         everything = shipments["total"] >= box.options.shipments and not daemon.queue.pending
-        if everything or (shipments["total"] >= _MIN_SHIPMENTS and len(shipments["by_mode"]) >= _MIN_MODES):
+        enough = shipments["total"] >= _MIN_SHIPMENTS and len(shipments["by_mode"]) >= _MIN_MODES
+        moves = not isinstance(daemon.clock, SimulatedClock) or daemon.clock.started is not None
+        if moves and (everything or enough):
             return
         await clock.sleep(_POLL_INTERVAL)
 

@@ -20,6 +20,7 @@ import pytest
 from flexportd.cli.commands.webhook import SHIPMENT
 from tests import fork_server
 from tests.fork_server import ForkedProcess
+from tests.free_port import free_port
 
 COMMAND = [sys.executable, "-m", "flexportd"]
 DEADLINE = 20.0
@@ -106,14 +107,9 @@ class Place:
         return process.wait(DEADLINE)
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 def _made(folder: Path) -> Place:
     place = Place(folder)
-    place.run("init", "--data-dir", "data", "--listen", f"127.0.0.1:{_free_port()}")
+    place.run("init", "--data-dir", "data", "--listen", f"127.0.0.1:{free_port()}")
     return place
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_cli_daemon import Place, _free_port
+from tests.free_port import free_port
+from tests.integration.test_cli_daemon import Place
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_the_sandbox_answers_whom_it_gave_the_key(place):
 
 
 def test_the_sandbox_feeds_the_daemon_of_a_configuration_that_is_named(place):
-    place.run("init", "--data-dir", "data", "--listen", f"127.0.0.1:{_free_port()}")
+    place.run("init", "--data-dir", "data", "--listen", f"127.0.0.1:{free_port()}")
     (place.folder / "key").write_text("the-key-of-the-sandbox\n", encoding="utf-8")
     arguments = ("sandbox", "--listen", "127.0.0.1:0", "--shipments", "2", "--speed", "0", "--api-key-file", "key")
     with place.serving() as daemon:
