@@ -23,6 +23,7 @@ from flexportd.daemon.systemd import activated_sockets, is_already_bound, is_bou
 from flexportd.errors import ConfigError
 from flexportd.expose.app import AddParts, create_app
 from flexportd.expose.context import CONNECTIONS, SERVER_INFO
+from flexportd.expose.dashboard import render
 from flexportd.expose.middleware import RequestPipeline
 from flexportd.expose.security.access_policy import AccessPolicy
 from flexportd.http.connections import ClientConnection, ConnectionPool, ImmediateHandler
@@ -242,6 +243,7 @@ def _bind(address: ListenAddress, place: ListenAddress, port: int) -> sockets.Bo
 async def _runner(
     stack: AsyncExitStack, settings: Settings, add_parts: AddParts, policy: AccessPolicy, *, for_operator: bool = False
 ) -> tuple[web.AppRunner, Server]:
+    await asyncio.to_thread(render.environment)  # reads and compiles the templates now, not in a request
     app = create_app(add_parts, policy, dashboard=settings.dashboard.enabled)
     runner = web.AppRunner(
         app,

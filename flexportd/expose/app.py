@@ -32,7 +32,6 @@ def create_app(add_parts: AddParts, policy: AccessPolicy, *, dashboard: bool) ->
     add_parts(app)
     app[ACCESS_POLICY] = policy
     app[FAILURE_PAGE] = public_error_page
-    render.environment()  # read and compile now, not in a request
     app.on_shutdown.append(end_streams)
     register(app, literal_first(app[SERVED_ROUTES]))
     app.on_response_prepare.append(_add_response_headers)

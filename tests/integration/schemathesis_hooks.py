@@ -18,9 +18,9 @@ def filter_case(context, case):
     kind = getattr(getattr(phase, "scenario", None), "value", None)
     if kind not in MOST_ALIKE or phase.parameter_location == "body":
         return True
-    alike = (case.operation.label, phase.parameter, kind, phase.description)
-    _sent[alike] += 1
-    return _sent[alike] <= MOST_ALIKE[kind]
+    kind_of_case = (case.operation.label, phase.parameter, kind, phase.description)
+    _sent[kind_of_case] += 1
+    return _sent[kind_of_case] <= MOST_ALIKE[kind]
 
 
 @schemathesis.hook

@@ -1,4 +1,4 @@
-"""Every resource over HTTP alike: its list, one object, its history, what belongs to it, and fetching it anew."""
+"""Every resource over HTTP: its list, one object, its history, what belongs to it, and fetching it again."""
 
 import csv
 import gzip

@@ -161,7 +161,7 @@ def test_comparisons_decide_whether_list_entries_are_complete_and_a_difference_r
     assert one.tx.shipment_details.due("9999", 10) == [1]
     one.answer(OWN | newer, 10**7 + 10, name="shipments", is_list=False)
     richness = one.tx.shipment_details.richness()
-    assert (richness.is_rich, richness.alike, richness.poorer) == (False, 0, 1)
+    assert (richness.is_rich, richness.consecutive_matches, richness.mismatches) == (False, 0, 1)
     assert one.tx.shipment_details.due("9999", 10) == [1000]
     one.close()
 
@@ -175,5 +175,5 @@ def test_metadata_that_is_really_gone_is_no_reason_to_fetch_all_again(tmp_path):
     assert json.loads(one.one()["metadata"]) == OWN["metadata"]
     one.answer(newer, 10**7 + 10, name="shipments", is_list=False)
     assert one.one()["metadata"] is None
-    assert one.tx.shipment_details.richness().poorer == 0
+    assert one.tx.shipment_details.richness().mismatches == 0
     one.close()

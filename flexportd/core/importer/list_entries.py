@@ -228,12 +228,12 @@ class DetailTracker:
 
     def _record_comparison(self, *, poorer: bool) -> None:
         found = self._richness
-        is_rich = not poorer and (found.is_rich or found.alike + 1 >= SAMPLE)
+        is_rich = not poorer and (found.is_rich or found.consecutive_matches + 1 >= SAMPLE)
         self._richness = msgspec.structs.replace(
             found,
             is_rich=is_rich,
-            alike=0 if poorer else found.alike + 1,
-            poorer=found.poorer + poorer,
+            consecutive_matches=0 if poorer else found.consecutive_matches + 1,
+            mismatches=found.mismatches + poorer,
             decided_at=found.decided_at if is_rich == found.is_rich else self._at,
         )
 

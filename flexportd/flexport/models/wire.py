@@ -269,7 +269,6 @@ def _getter(model: type[WireModel]) -> Callable[[Any], tuple[Any, ...]]:
 
 @functools.cache
 def _finders(model: type[WireModel]) -> tuple[tuple[str, _Finder], ...]:
-    """For each field of a model that can hold such values, what finds them."""
     hints = get_type_hints(model, include_extras=True)
     return tuple((name, find) for name in model.model_fields if (find := _finder(hints[name])) is not None)
 

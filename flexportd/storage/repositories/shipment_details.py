@@ -21,8 +21,8 @@ class ListRichness(msgspec.Struct, frozen=True):
     """Whether list entries are as rich as own responses: see `shipment_list_completeness`."""
 
     is_rich: bool
-    alike: int
-    poorer: int
+    consecutive_matches: int
+    mismatches: int
     decided_at: str | None
 
     @property
@@ -70,8 +70,8 @@ class ShipmentDetails(Repository):
 
     def richness(self) -> ListRichness:
         """What comparisons have shown."""
-        is_rich, alike, poorer, decided_at = self._run("completeness").fetchone()
-        return ListRichness(bool(is_rich), alike, poorer, decided_at)
+        is_rich, *rest = self._run("completeness").fetchone()
+        return ListRichness(bool(is_rich), *rest)
 
     def decide(self, richness: ListRichness) -> None:
         """Store what comparisons have shown now."""
