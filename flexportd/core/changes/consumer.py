@@ -94,7 +94,8 @@ class ChangeLogConsumer(ABC, Generic[S, W]):
         self._state: S | None = None
         self._saved_entry = 0  # the last entry that the stored state covers
         self._newest = 0
-        self._lock = asyncio.Lock()  # a step continues from the result of the one before
+        self.lock = asyncio.Lock()
+        """Held during a step. Consumers that share it take turns: at the same time they take half as much CPU again."""
         self.wake = asyncio.Event()
         self.error: str | None = None
         """The current error."""
@@ -161,15 +162,15 @@ class ChangeLogConsumer(ABC, Generic[S, W]):
 
     async def process(self) -> None:
         """Read all new entries and write the results. Raises UnavailableError if the database cannot be written."""
-        async with self._lock:
-            if self._state is None:
-                self._state = await self.load_state()
-                self._saved_entry = self._state.journal
-            last = False
-            while not last:
+        last = False
+        while not last:
+            async with self.lock:
+                if self._state is None:
+                    self._state = await self.load_state()
+                    self._saved_entry = self._state.journal
                 last = await self._process_step(self._state)
-            if self._state.journal > self._saved_entry and self._db.writer.idle(IDLE_AFTER):
-                await self._save_state(self._state)
+                if last and self._state.journal > self._saved_entry and self._db.writer.idle(IDLE_AFTER):
+                    await self._save_state(self._state)
 
     async def _process_step(self, state: S) -> bool:
         """Process some entries, or some objects of the first pass; whether they were the last."""
