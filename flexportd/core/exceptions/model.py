@@ -8,6 +8,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
+from operator import itemgetter
 from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
@@ -15,7 +16,7 @@ import msgspec
 from flexportd.clock import parse, stamp, zone_of
 from flexportd.core.evidence import CargoStage, Evidence, leg_of
 from flexportd.core.resources.itinerary import NO_PLACE, RoutePlace, ShipmentRoute
-from flexportd.core.resources.values import at_place
+from flexportd.core.resources.values import at_place, instant
 from flexportd.settings import Settings
 from flexportd.storage.queries.table import plausible_or_none
 from flexportd.storage.repositories.exceptions import ExceptionFields
@@ -155,7 +156,11 @@ _PLACES: Mapping[str, Sequence[str]] = {
 }
 
 
-@dataclass(frozen=True)
+MilestoneEvent = tuple[str, str, Mapping[str, Any]]
+"""(when it occurred, the milestone's name, the event)."""
+
+
+@dataclass
 class ShipmentFacts:
     """A shipment with its related objects.
 
@@ -190,11 +195,22 @@ class ShipmentFacts:
         """The evidence of its progress and that of its containers."""
         return Evidence(self.shipment, self.route, self.containers, self.container_legs, self.events)
 
+    @functools.cached_property
+    def milestones(self) -> list[MilestoneEvent]:
+        """Its milestones, oldest first."""
+        found = []
+        for event in self.events:
+            moment = instant(event["occurred_at"]) or instant(event["created_at"])
+            if moment and event["type"]:
+                order = (moment, event["created_at"] or "", str(event["id"]))
+                found.append((order, (moment, event["type"].rpartition("#")[2], event)))
+        return [event for _, event in sorted(found, key=itemgetter(0))]
+
     def has_reached(self, stage: CargoStage) -> bool:
         """Whether it has reached a stage."""
         return self.evidence.overall.has_reached(stage)
 
-    @property
+    @functools.cached_property
     def is_closed(self) -> bool:
         """Whether it is delivered, archived, or deleted at Flexport."""
         return is_closed(self.shipment) or self.has_reached(CargoStage.DELIVERED)

@@ -16,6 +16,7 @@ from flexportd.core.exceptions.model import (
     ExceptionRules,
     Finding,
     Kind,
+    MilestoneEvent,
     OneTimeNotice,
     ShipmentFacts,
     TimeTriggers,
@@ -28,7 +29,7 @@ from flexportd.core.labels import is_day_only
 from flexportd.core.resources.documents import missing_types
 from flexportd.core.resources.invoices import due_status
 from flexportd.core.resources.money import amount
-from flexportd.core.resources.values import at_place, instant
+from flexportd.core.resources.values import at_place
 from flexportd.flexport.milestones import CATALOGUE, milestone
 from flexportd.storage.queries.table import plausible_or_none
 from flexportd.storage.repositories.resources import Record
@@ -184,9 +185,6 @@ _LEAVING_TERMINAL = frozenset(
 )
 _MOVING = _LEAVING_TERMINAL | {"departed", "arrived", "loaded_on_board", "unloaded_off_board"}
 
-MilestoneEvent = tuple[str, str, Mapping[str, Any]]
-"""(when it occurred, the milestone's name, the event)."""
-
 
 def customs_hold(case: ShipmentFacts, _: ExceptionRules, __: TimeTriggers) -> Iterator[Finding]:
     """A customs entry is on hold, or a milestone reported a hold and none its release.
@@ -199,7 +197,7 @@ def customs_hold(case: ShipmentFacts, _: ExceptionRules, __: TimeTriggers) -> It
     entries = [entry for entry in case.customs if not entry.removed_at]
     held = [entry for entry in entries if entry.fields["release_state"] == "hold"]
     holds: list[MilestoneEvent] = []
-    for one in _chronological(case.events):
+    for one in case.milestones:
         name, leg = one[1], case.leg(one[2])
         if name in _HOLDS:
             holds.append(one)
@@ -282,7 +280,7 @@ def _free_time_reports(case: ShipmentFacts) -> dict[int | None, MilestoneEvent]:
     """The newest milestone about free time by container; under None one that names no known container."""
     legs, boxes = {one.id: one for one in case.container_legs}, {int(box.id) for box in case.containers}
     found: dict[int | None, MilestoneEvent] = {}
-    for one in _chronological(case.events):
+    for one in case.milestones:
         if one[1] in _FREE_TIME:
             number = box_of(one[2], legs)
             only = next(iter(boxes)) if len(boxes) == 1 else None
@@ -350,7 +348,7 @@ def flexport_reported(case: ShipmentFacts, _: ExceptionRules, __: TimeTriggers) 
         return
     moved = _movement_dates(case)
     reports: list[MilestoneEvent] = []
-    for one in _chronological(case.events):
+    for one in case.milestones:
         known = milestone(one[2]["type"])
         if one[1] in _MOVING:
             reports = []
@@ -382,16 +380,6 @@ def _is_later(moment: str, report: str) -> bool:
     if is_day_only(moment):
         return at.date() > reported.astimezone(at.tzinfo).date()
     return at > reported
-
-
-def _chronological(events: Sequence[Mapping[str, Any]]) -> list[MilestoneEvent]:
-    found = []
-    for event in events:
-        moment = instant(event["occurred_at"]) or instant(event["created_at"])
-        if moment and event["type"]:
-            order = (moment, event["created_at"] or "", str(event["id"]))
-            found.append((order, (moment, event["type"].rpartition("#")[2], event)))
-    return [event for _, event in sorted(found, key=lambda one: one[0])]
 
 
 def _milestone_evidence(milestones: Sequence[MilestoneEvent]) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ is not news and opens without a notice. So is all until Flexport's lists were re
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -191,13 +190,11 @@ def _load_facts(
         return case
     moves = tx.exceptions.date_changes(number)
     names = ("estimated_arrival", "estimated_ramp_arrival")
-    return replace(
-        case,
-        estimates={name: estimate_history(moves, name, shipment.fields[name]) for name in names},
-        changed_at=tx.exceptions.changed_at(
-            {name: [str(one.id) for one in own[name]] for name in ("legs", "containers", "container_legs")}
-        ),
+    case.estimates = {name: estimate_history(moves, name, shipment.fields[name]) for name in names}
+    case.changed_at = tx.exceptions.changed_at(
+        {name: [str(one.id) for one in own[name]] for name in ("legs", "containers", "container_legs")}
     )
+    return case
 
 
 POLL_INTERVAL = 600.0  # seconds between looks when nobody wakes it and nothing comes due
