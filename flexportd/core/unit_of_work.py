@@ -130,7 +130,7 @@ class UnitOfWork:
             return self._with_booked_orders(domain, None, record), {"id"}
         given, table = record, domain.table
         moved = _moved(table, before, record)
-        if not is_localised and not moved.isdisjoint(table.moments):
+        if not is_localised and not moved.isdisjoint(table.moments.keys()):
             record = _with_stored_spelling(domain, before, record, moved)
         if not moved.isdisjoint(_BOOKED):
             record = self._with_booked_orders(domain, before, record)
@@ -187,7 +187,7 @@ class UnitOfWork:
             return
         old, new, table = before.fields, after.fields, domain.table
         for name in sorted(table.recorded.keys() & moved, key=table.recorded.__getitem__):
-            if not _is_respelled(table, name, old, new):
+            if name not in table.moments or not _is_respelled(old[name], new[name]):
                 self._add_change(domain, after, name, (old[name], new[name]), cause)
         if "removed_at" in moved:
             self._add_change(domain, after, "removed_at", (before.removed_at, after.removed_at), cause)
@@ -408,16 +408,15 @@ def _with_stored_spelling(domain: ResourceType, before: Record, after: Record, m
         domain is containers.RESOURCE_TYPE or domain is containers.LEGS_RESOURCE_TYPE
     )  # `refresh_route` places their times
     kept = {
-        field.name: old[field.name]
-        for field in domain.table.moment_fields
-        if field.name in moved
-        and _is_respelled(domain.table, field.name, old, new)
-        and not old[field.name].endswith("+00:00")
+        name: old[name]
+        for name, field in domain.table.moments.items()
+        if name in moved
+        and _is_respelled(old[name], new[name])
+        and not old[name].endswith("+00:00")
         and (on_route or not (field.zone and new[field.zone]))
     }
     return after.with_fields({**new, **kept}) if kept else after
 
 
-def _is_respelled(table: Table, name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    was, now = old[name], new[name]
-    return bool(was and now and was != now and name in table.moments and is_same_moment(was, now))
+def _is_respelled(was: str | None, now: str | None) -> bool:
+    return bool(was and now and was != now and is_same_moment(was, now))

@@ -165,7 +165,7 @@ def quantity(value: Quantity | None) -> str | None:
 def in_local_time(table: Table, fields: Mapping[str, Any]) -> dict[str, Any]:
     """The moments with a zone field, on the clock of that zone."""
     return {
-        field.name: at_place(value, zone)
-        for field in table.moment_fields
-        if field.zone and (value := fields[field.name]) and (zone := fields[field.zone])
+        name: at_place(value, zone)
+        for name, field in table.moments.items()
+        if field.zone and (value := fields[name]) and (zone := fields[field.zone])
     }

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from datetime import datetime, time
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Literal
 
 from flexportd.clock import parse, stamp, zone_of
@@ -75,8 +75,7 @@ class Table:
     def __post_init__(self) -> None:
         fields = self.fields
         self.names = tuple(field.name for field in fields)
-        self.moment_fields = tuple(field for field in fields if field.kind in MOMENTS)
-        self.moments = tuple(field.name for field in self.moment_fields)
+        self.moments = {field.name: field for field in fields if field.kind in MOMENTS}
         # All that have a day, and the internal ones from which moments are computed.
         self.date_names = tuple(
             field.name for field in fields if field.kind in DATES or (field.internal and field.kind == "text")
@@ -99,15 +98,10 @@ class Table:
         audience = {} if self.owner is None else {"audience": for_audience(self.owner)}
         self.listing = ListQuery(self.name, self.shown, "id", self.sorts, {**self.filters, **audience}, order="as_of")
 
-    @functools.cached_property
-    def instants(self) -> Callable[[Mapping[str, Any]], list[str | None]]:
-        """Fields -> the UTC instants of the moments, in order."""
-        moments = [(field.name, field) for field in self.moment_fields]
-
-        def instants(fields: Mapping[str, Any]) -> list[str | None]:
-            return [instant_of(field, value, fields) if (value := fields[name]) else None for name, field in moments]
-
-        return instants
+    def instants(self, fields: Mapping[str, Any], moments: Mapping[str, Field] | None = None) -> list[str | None]:
+        """The UTC instants of these moments, or of all, in order."""
+        given = (self.moments if moments is None else moments).items()
+        return [instant_of(field, value, fields) if (value := fields[name]) else None for name, field in given]
 
     @property
     def owner(self) -> str | None:
@@ -115,17 +109,23 @@ class Table:
         return "id" if self.name == "shipments" else "shipment_id" if "shipment_id" in self.names else None
 
     @functools.lru_cache(maxsize=256)  # noqa: B019 (tables live as long as the program)
-    def update(self, names: frozenset[str]) -> tuple[str, tuple[int, ...]]:
-        """The statement that updates the changed fields and the state columns, and the positions of its values.
+    def update(self, names: frozenset[str]) -> tuple[str, Callable[[Any], list[Any]]]:
+        """The statement that updates the changed fields and the state columns; and record -> its values.
 
         Only the changed fields (`removed_at` counts as one) are set, so that only their indexes are written. Which
         state wins is decided before, in the same transaction.
         """
-        always = {name for name in STATE_COLUMNS if name not in ("first_seen_at", "removed_at")}
-        moved = {*names, *(f"{name}_at" for name in names), *always}
-        places = [place for place, column in enumerate(self.columns) if column in moved]
-        sets = ", ".join(f"{self.columns[place]} = ?" for place in places)
-        return f"UPDATE {self.name} SET {sets} WHERE id = ?", (*places, 0)  # noqa: S608 (declared names)
+        moved = [name for name in self.names if name in names]
+        moments = {name: field for name, field in self.moments.items() if name in names}
+        state = [name for name in STATE_COLUMNS if name not in ("first_seen_at", "removed_at") or name in names]
+        sets = ", ".join(f"{column} = ?" for column in (*moved, *(f"{name}_at" for name in moments), *state))
+        of_state = attrgetter(*state, "id")
+
+        def values(record: Any) -> list[Any]:
+            fields = record.fields
+            return [*[fields[name] for name in moved], *self.instants(fields, moments), *of_state(record)]
+
+        return f"UPDATE {self.name} SET {sets} WHERE id = ?", values  # noqa: S608 (declared names)
 
 
 _FIRST_PLAUSIBLE, _FIRST_IMPLAUSIBLE = "2000", "2070"  # years
@@ -133,7 +133,7 @@ _FIRST_PLAUSIBLE, _FIRST_IMPLAUSIBLE = "2000", "2070"  # years
 
 def is_plausible(value: str) -> bool:
     """Whether a day or moment can be that of a shipment; 1970 and 2099 are placeholders for a missing date."""
-    return _FIRST_PLAUSIBLE <= value[:4] < _FIRST_IMPLAUSIBLE
+    return _FIRST_PLAUSIBLE <= value < _FIRST_IMPLAUSIBLE
 
 
 def plausible_or_none(value: str | None) -> str | None:

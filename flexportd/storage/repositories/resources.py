@@ -4,7 +4,6 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -89,24 +88,24 @@ class Resources:
         return [row[0] for row in self._raw.execute(sql, (json_text(owners),))]
 
     def _records(self, table: Table, where: str, value: Any) -> dict[Key, Record]:
-        sql = f"SELECT {', '.join(table.columns)} FROM {table.name} WHERE {where} ORDER BY id"  # noqa: S608
+        columns = ", ".join(("id", *table.names, *STATE_COLUMNS))
+        sql = f"SELECT {columns} FROM {table.name} WHERE {where} ORDER BY id"  # noqa: S608 (declared names)
         return {row[0]: _record(table, row) for row in self._raw.execute(sql, (value,))}
 
     def save(self, table: Table, states: Iterable[tuple[Record, frozenset[str] | None]]) -> None:
         """Write states, each with its changed fields; None for a new object."""
         new: list[tuple[Any, ...]] = []
-        moved: dict[frozenset[str], list[tuple[Any, ...]]] = {}
+        moved: dict[frozenset[str], list[Record]] = {}
         for record, names in states:
             if names is None:
                 new.append(_row(table, record))
             else:
-                moved.setdefault(names, []).append(_row(table, record))
+                moved.setdefault(names, []).append(record)
         if new:
             bulk_insert(self._raw, table.insert, new)
-        for names, rows in moved.items():
-            sql, places = table.update(names)
-            take = itemgetter(*places)
-            self._raw.executemany(sql, [take(row) for row in rows])
+        for names, records in moved.items():
+            sql, values = table.update(names)
+            self._raw.executemany(sql, map(values, records))
 
     def page(self, table: Table, page: PageRequest) -> list[dict[str, Any]]:
         """One page of a resource's list; in a stable order if the page has `snapshots`."""
@@ -177,7 +176,7 @@ class ContentHash(msgspec.Struct, frozen=True, gc=False):
 
 
 def _record(table: Table, row: Sequence[Any]) -> Record:
-    fields = dict(zip(table.names, row[1:], strict=False))  # the rest of the row are instants and state columns
+    fields = dict(zip(table.names, row[1:], strict=False))  # the rest of the row are state columns
     for name in table.booleans:
         if fields[name] is not None:
             fields[name] = bool(fields[name])
