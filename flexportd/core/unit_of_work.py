@@ -101,8 +101,8 @@ class UnitOfWork:
         if not is_quiet:
             self._record_changes(domain, before, record, moved, cause)
         self._changed_fields.setdefault((domain.name, record.id), set()).update(moved)
-        from_raw = READ_FROM_RAW.get(domain.name, ())
-        is_known = wire is not None and not any(name in wire for name in from_raw)  # that nothing of it moved
+        from_raw = READ_FROM_RAW.get(domain.name, frozenset())
+        is_known = wire is not None and from_raw.isdisjoint(wire)  # that nothing of it moved
         if from_raw and not is_known and before is not None and before.raw != record.raw:
             self._raw_moved.add((domain.name, record.id))
         self._stage(domain, record)
