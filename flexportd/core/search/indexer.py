@@ -26,7 +26,7 @@ class Indexer(ChangeLogConsumer[IndexState, IndexChange]):
 
     name = STATE
     busy_read_batch = 10
-    write_batch = 3000
+    write_batch = 1000
 
     def __init__(self, db: Database, registry: Registry, clock: Clock, wait_for_idle: IdleWait | None = None) -> None:
         self._domains = {domain.name: domain for domain in registry if domain.name in SEARCH_FIELDS}
