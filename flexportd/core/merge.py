@@ -69,13 +69,9 @@ class TieBreaker(NamedTuple):
         fraction, _, event_id = order.partition("#")
         return cls(fraction, event_id.rstrip("?"), not order.endswith("?"), requested_at)
 
-    def __str__(self) -> str:
-        """The stored form: `001#730114`, then `?` if the object has no timestamp of its own, then `@requested_at`."""
-        return tie_breaker(self.fraction, self.event_id, is_stamped=self.is_stamped, requested_at=self.requested_at)
-
 
 def tie_breaker(fraction: str, event_id: str, *, is_stamped: bool = True, requested_at: str = "") -> str:
-    """The stored form of a TieBreaker; an id that is not a number is left out."""
+    """`001#730114`, then `?` if it is not stamped, then `@requested_at`; an id that is not a number is left out."""
     number = event_id if event_id.rstrip("+").isdecimal() else ""
     text = f"{fraction}#{number}" if fraction or number else ""
     if not is_stamped:

@@ -11,8 +11,10 @@ from aiohttp import hdrs, web
 from flexportd.core.resources.registry import Registry
 from flexportd.expose import api, api_docs, metrics
 from flexportd.expose.api import events, resources
+from flexportd.expose.context import REGISTRY
 from flexportd.expose.dashboard import render
-from flexportd.expose.dashboard.layout import public_error_page
+from flexportd.expose.dashboard.layout import failure, public_error_page
+from flexportd.expose.dashboard.page import SUBMIT_GUARD, DoubleSubmitGuard
 from flexportd.expose.dashboard.pages import add_routes, share
 from flexportd.expose.feeds import icalendar
 from flexportd.expose.middleware import auth_middleware
@@ -33,12 +35,23 @@ def create_app(add_parts: AddParts, policy: AccessPolicy, *, dashboard: bool) ->
     app[ACCESS_POLICY] = policy
     app[FAILURE_PAGE] = public_error_page
     app.on_shutdown.append(end_streams)
-    register(app, literal_first(app[SERVED_ROUTES]))
     app.on_response_prepare.append(_add_response_headers)
-    app.router.add_get("/static/{name}", render.serve_asset)
+    for resource in _resources((*app[SERVED_ROUTES],), app[REGISTRY], dashboard=dashboard):
+        app.router.register_resource(resource)
     if dashboard:
-        add_routes(app)
+        app[FAILURE_PAGE], app[SUBMIT_GUARD] = failure, DoubleSubmitGuard()
     return app
+
+
+@functools.lru_cache(maxsize=8)
+def _resources(served: tuple[Route, ...], registry: Registry, *, dashboard: bool) -> list[web.AbstractResource]:
+    """The paths and their handlers: the same for all applications, and a third of the CPU time of a start."""
+    router = web.UrlDispatcher()
+    register(router, literal_first(served))
+    router.add_get("/static/{name}", render.serve_asset)
+    if dashboard:
+        add_routes(router, registry)
+    return list(router.resources())
 
 
 async def _add_response_headers(request: web.Request, response: web.StreamResponse) -> None:

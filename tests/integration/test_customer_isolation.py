@@ -486,10 +486,9 @@ PAGE_QUERIES = ("", "?limit=1", "?cursor=abc", "?unknown=1", "?q=PO", "?%FF", "?
 
 def page_paths(daemon):
     """The path of every page of the dashboard, as the router has it."""
-    app = web.Application()
-    daemon.daemon.add_parts(app)
-    add_routes(app)
-    return sorted({route.resource.canonical for route in app.router.routes() if route.method == "GET"})
+    router = web.UrlDispatcher()
+    add_routes(router, REGISTRY)
+    return sorted({route.resource.canonical for route in router.routes() if route.method == "GET"})
 
 
 async def page(daemon, path, key, status=200):

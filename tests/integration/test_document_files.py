@@ -143,7 +143,7 @@ class House:
         app[ACCESS_POLICY] = AccessPolicy(self.clock, checks_hosts=False)
         own = resources_api.resources(Registry())["shipments"].routes()
         routes = [*routes_of(files_api, shipments_api, queue_api, list_endpoint), *own]
-        register(app, literal_first(routes))
+        register(app.router, literal_first(routes))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)

@@ -143,7 +143,7 @@ async def served(daemon: UnderTest, folder):
     app = web.Application(middlewares=[auth_middleware])
     daemon.daemon.add_parts(app)
     app[ACCESS_POLICY] = AccessPolicy(daemon.daemon.clock, checks_hosts=False)
-    register(app, routes_of(gaps_api, list_endpoint))
+    register(app.router, routes_of(gaps_api, list_endpoint))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

@@ -171,7 +171,7 @@ async def streaming(daemon, beat=0.15, viewer=UNRESTRICTED, door=None):
         app[ACCESS_POLICY] = door
     app[BROADCASTER] = hub
     app.on_shutdown.append(end_streams)
-    register(app, routes_of(sse))
+    register(app.router, routes_of(sse))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=60)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

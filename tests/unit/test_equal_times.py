@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from flexportd.core.events.applier import EventApplier
 from flexportd.core.importer.batch_import import apply
 from flexportd.core.importer.compare import Comparison
-from flexportd.core.merge import TieBreaker, is_at_least_as_new
+from flexportd.core.merge import is_at_least_as_new, tie_breaker
 from flexportd.core.resources.registry import Registry
 from flexportd.core.unit_of_work import ChangeCause
 from flexportd.flexport.models.events import parse_heads
@@ -321,7 +321,7 @@ def test_an_object_that_told_two_things_at_one_time_is_fetched(store):
 AGE = st.tuples(
     st.sampled_from(["", "2026-03-04T10:00:00.000Z", "2026-03-04T10:00:00.001Z"]),
     st.builds(
-        lambda fraction, number: str(TieBreaker(fraction, str(number))),
+        lambda fraction, number: tie_breaker(fraction, str(number)),
         st.sampled_from(["", "001", "1"]),
         st.integers(0, 2**65),
     ),

@@ -79,7 +79,7 @@ async def served_from(parts, clock, folder: Path):
     async with Database.open(folder / "jobs") as db, aiohttp.ClientSession() as http:
         scheduler = Scheduler(db, clock, tasks, spread=0.0)
         app[JOBS] = scheduler
-        register(app, routes_of(queue))
+        register(app.router, routes_of(queue))
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -100,7 +100,7 @@ def test_the_memory_is_bounded(monkeypatch):
     limited = _rates(1, 60)
     for number in range(100):
         limited.acquire(Principal(f"{number:08}", "x", READ), START)
-    assert len(limited._buckets) == 10
+    assert len(limited._buckets._full_at) == 10
     assert limited.acquire(Principal("00000000", "x", READ), START).allowed
     assert not limited.acquire(Principal("00000099", "x", READ), START).allowed
 
@@ -144,4 +144,4 @@ def test_the_addresses_that_are_remembered_are_bounded(monkeypatch):
     failures = FailureLimiter()
     for number in range(100):
         failures.count(_error(), f"10.0.0.{number}", START)
-    assert len(failures._buckets) == 10
+    assert len(failures._buckets._full_at) == 10

@@ -178,17 +178,16 @@ _CONTAINER_TABLES = frozenset({"legs", "containers", "container_legs"})
 def _load_facts(
     tx: Transaction, shipment: Record, own: Mapping[str, Sequence[Record]], listening_since: str | None
 ) -> ShipmentFacts:
-    number = int(shipment.id)
     out = any(not box.fields["empty_returned_date"] for box in own["containers"])  # or not known to be returned
     is_live = not is_closed(shipment) or (out and not shipment.removed_at)
-    milestones = tx.exceptions.milestones(number, MAX_MILESTONES) if is_live else []
+    milestones = tx.exceptions.milestones(int(shipment.id), MAX_MILESTONES) if is_live else []
     case = ShipmentFacts(
         shipment, own["legs"], own["containers"], own["container_legs"], own["documents"], own["customs_entries"],
         milestones, listening_since=listening_since,
     )  # fmt: skip
     if case.is_closed or not case.has_reached(CargoStage.DEPARTED) or case.has_reached(CargoStage.DISCHARGED):
         return case
-    moves = tx.exceptions.date_changes(number)
+    moves = tx.exceptions.date_changes(case.id)
     names = ("estimated_arrival", "estimated_ramp_arrival")
     case.estimates = {name: estimate_history(moves, name, shipment.fields[name]) for name in names}
     case.changed_at = tx.exceptions.changed_at(

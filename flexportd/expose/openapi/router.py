@@ -80,19 +80,19 @@ _BODY_DECODER = msgspec.json.Decoder(float_hook=_number)
 _BODY: web.RequestKey[object] = web.RequestKey("body")  # the decoded body
 
 
-def register(app: web.Application, routes: Iterable[Route]) -> None:
-    """Add these routes to the application."""
+def register(router: web.UrlDispatcher, routes: Iterable[Route]) -> None:
+    """Add these routes to a router."""
     registered = list(routes)
     for route in registered:
         handler = bind(route)
         if route.method == "GET":
-            app.router.add_get(route.pattern, handler)  # HEAD as well
+            router.add_get(route.pattern, handler)  # HEAD as well
         else:
-            app.router.add_route(route.method, route.pattern, handler)
+            router.add_route(route.method, route.pattern, handler)
         if route.any_slashes:
-            app.router.add_route(route.method, route.pattern + "{slashes:/+}", handler)
+            router.add_route(route.method, route.pattern + "{slashes:/+}", handler)
     for path, methods in _literal_conflicts(registered).items():
-        app.router.add_route("*", path, _method_not_allowed(methods))
+        router.add_route("*", path, _method_not_allowed(methods))
 
 
 def _literal_conflicts(routes: Sequence[Route]) -> dict[str, set[str]]:

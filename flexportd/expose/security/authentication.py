@@ -61,9 +61,6 @@ class _TokenBuckets:
         self._most = most
         self._full_at: OrderedDict[str, tuple[Rate, int]] = OrderedDict()
 
-    def __len__(self) -> int:
-        return len(self._full_at)
-
     def acquire(self, name: str, rate: Rate, now: datetime) -> RateLimitResult:
         """Take a token if there is one."""
         at = (now - _EPOCH) // _TICK * rate.requests

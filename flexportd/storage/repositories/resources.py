@@ -27,7 +27,7 @@ class Record(msgspec.Struct, frozen=True):
     removed_at: str | None = None
     older: str | None = None  # JSON: keys of raw that the newest snapshot did not carry -> how old they are
     digest: int | None = None  # of raw, where it is a whole answer of Flexport's, to the byte
-    tie_breaker: str = ""  # orders states of equal as_of: see core.snapshots.TieBreaker
+    tie_breaker: str = ""  # orders states of equal as_of: see core.merge.TieBreaker
 
     def with_fields(self, fields: Mapping[str, Any]) -> "Record":
         """The same state with other normalised fields."""
