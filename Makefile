@@ -28,7 +28,7 @@ demo: $(INSTALLED) ## Start a live dashboard with simulated shipments, no accoun
 dev: $(READY) ## Install flexportd and the development tools into .venv
 
 test: $(READY) ## Run all tests
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 live: $(READY) ## Read the real Flexport with FLEXPORT_API_KEY, and check our models against it
 	@$(BIN)/python -m pytest -m live -ra tests/live
