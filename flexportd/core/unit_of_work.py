@@ -97,13 +97,11 @@ class UnitOfWork:
         record, moved = self._compared(domain, before, record, is_localised=is_localised)
         self._previous_as_of.setdefault(domain.name, {}).setdefault(record.id, before.as_of if before else None)
         # The history of an object begins with its first data, not with its id alone.
-        is_quiet = quietly or (not record.as_of and is_link_only(record))
-        if not is_quiet:
+        if not quietly and (record.as_of or not is_link_only(record)):
             self._record_changes(domain, before, record, moved, cause)
         self._changed_fields.setdefault((domain.name, record.id), set()).update(moved)
         from_raw = READ_FROM_RAW.get(domain.name, frozenset())
-        is_known = wire is not None and from_raw.isdisjoint(wire)  # that nothing of it moved
-        if from_raw and not is_known and before is not None and before.raw != record.raw:
+        if from_raw and (wire is None or not from_raw.isdisjoint(wire)) and before and before.raw != record.raw:
             self._raw_moved.add((domain.name, record.id))
         self._stage(domain, record)
         if before is None or "shipment_id" in moved:

@@ -76,7 +76,7 @@ class ChangeConsumers:
             reads_lists=reads_lists,
             on_written=lambda: bus.after_commit(WriteSet({"exceptions": frozenset()})),
         )
-        self.examiner.lock = self.indexer.lock
+        self.examiner.turn = self.indexer.turn
         self.freshness = Freshness(db, clock, registry)
         self._consumers = (self.indexer, self.examiner)
 

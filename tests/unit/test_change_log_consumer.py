@@ -1,6 +1,7 @@
 """The loop of those who follow the journal, whatever they do."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -85,11 +86,11 @@ class NameCounter(ChangeLogConsumer):
 
     name = "names"
 
-    def __init__(self, db, refused=()):
+    def __init__(self, db, refused=(), wait_for_idle=None):
         tables = {"shipments": REGISTRY["shipments"].table}
         depends_on = {"shipments": frozenset({"name"})}
         super().__init__(
-            db, Clock(), state_type=ConsumerState, tables=tables, depends_on=depends_on, wait_for_idle=None
+            db, Clock(), state_type=ConsumerState, tables=tables, depends_on=depends_on, wait_for_idle=wait_for_idle
         )
         self.refused, self.skipped = refused, []
 
@@ -164,6 +165,46 @@ async def test_a_position_is_stored_with_its_effect_or_not_at_all(db):
     assert await counts(db, 1) == [0]
     await NameCounter(db).process()
     assert await counts(db, 1) == [1]
+
+
+async def test_consumers_that_share_a_turn_never_read_at_the_same_time(db):
+    await db.write(put(*(record("shipments", number, name="A") for number in range(1, 5))))
+    reading, overlaps = threading.Lock(), []
+
+    def plan(tx, subjects, state):
+        alone = reading.acquire(blocking=False)
+        try:
+            overlaps.append(not alone)
+            ended.wait(0.05)  # long enough for the other to begin, if it may
+            return []
+        finally:
+            if alone:
+                reading.release()
+
+    one, other, ended = NameCounter(db), NameCounter(db), threading.Event()
+    other.turn = one.turn
+    one.plan = other.plan = plan
+    await asyncio.gather(one.process(), other.process())
+    assert overlaps == [False, False]
+
+
+async def test_a_consumer_that_waits_for_idle_holds_up_no_other(db):
+    waiting, idle = asyncio.Event(), asyncio.Event()
+
+    async def wait():
+        waiting.set()
+        await idle.wait()
+
+    one, other = NameCounter(db, wait_for_idle=wait), NameCounter(db)
+    other.turn = one.turn
+    async with asyncio.timeout(20):
+        first = asyncio.create_task(one.process())
+        await waiting.wait()
+        await other.process()
+        assert not first.done()
+        idle.set()
+        await first
+    assert one.is_complete
 
 
 async def test_consumers_share_a_decoded_entry_but_not_one_of_another_database(db, tmp_path):

@@ -94,7 +94,8 @@ class ChangeLogConsumer(ABC, Generic[S, W]):
         self._state: S | None = None
         self._saved_entry = 0  # the last entry that the stored state covers
         self._newest = 0
-        self.lock = asyncio.Lock()  # held during a step; consumers that share it take turns, which saves a third of CPU
+        self._lock = asyncio.Lock()  # a step continues from the result of the one before
+        self.turn = asyncio.Lock()  # held while it reads or writes; consumers that share it take a third less CPU
         self.wake = asyncio.Event()
         self.error: str | None = None
         """The current error."""
@@ -161,15 +162,15 @@ class ChangeLogConsumer(ABC, Generic[S, W]):
 
     async def process(self) -> None:
         """Read all new entries and write the results. Raises UnavailableError if the database cannot be written."""
-        last = False
-        while not last:
-            async with self.lock:
-                if self._state is None:
-                    self._state = await self.load_state()
-                    self._saved_entry = self._state.journal
+        async with self._lock:
+            if self._state is None:
+                self._state = await self.load_state()
+                self._saved_entry = self._state.journal
+            last = False
+            while not last:
                 last = await self._process_step(self._state)
-                if last and self._state.journal > self._saved_entry and self._db.writer.idle(IDLE_AFTER):
-                    await self._save_state(self._state)
+            if self._state.journal > self._saved_entry and self._db.writer.idle(IDLE_AFTER):
+                await self._save_state(self._state)
 
     async def _process_step(self, state: S) -> bool:
         """Process some entries, or some objects of the first pass; whether they were the last."""
@@ -196,7 +197,8 @@ class ChangeLogConsumer(ABC, Generic[S, W]):
         if self._wait_for_idle is not None:
             await self._wait_for_idle()
         most = self.read_batch if self._db.writer.quiet(IDLE_AFTER) else self.busy_read_batch
-        return await self._db.read(lambda tx: work(tx, most))
+        async with self.turn:
+            return await self._db.read(lambda tx: work(tx, most))
 
     def read(self, tx: Transaction, state: S, most: int) -> Step[S, W]:
         """New entries, and the writes for the first of their objects."""
@@ -254,7 +256,8 @@ class ChangeLogConsumer(ABC, Generic[S, W]):
             some, rest = left[:count], left[count:]
             state = None if rest else done
             try:
-                await self._db.write(lambda tx: self._save(tx, some, state))  # noqa: B023 (awaited here)
+                async with self.turn:
+                    await self._db.write(lambda tx: self._save(tx, some, state))  # noqa: B023 (awaited here)
             except Exception as error:
                 if isinstance(error, UnavailableError) or not is_data_error(error):
                     raise

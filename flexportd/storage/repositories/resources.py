@@ -88,8 +88,7 @@ class Resources:
         return [row[0] for row in self._raw.execute(sql, (json_text(owners),))]
 
     def _records(self, table: Table, where: str, value: Any) -> dict[Key, Record]:
-        columns = ", ".join(("id", *table.names, *STATE_COLUMNS))
-        sql = f"SELECT {columns} FROM {table.name} WHERE {where} ORDER BY id"  # noqa: S608 (declared names)
+        sql = f"SELECT id, {', '.join((*table.names, *STATE_COLUMNS))} FROM {table.name} WHERE {where} ORDER BY id"  # noqa: S608
         return {row[0]: _record(table, row) for row in self._raw.execute(sql, (value,))}
 
     def save(self, table: Table, states: Iterable[tuple[Record, frozenset[str] | None]]) -> None:
