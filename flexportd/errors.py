@@ -8,7 +8,7 @@
     ├── ConflictError          the thing is not in a state that allows this: 409
     ├── ForbiddenError         this caller may not: 403
     ├── RefusedError           a delivery or request that is not taken: its own status
-    ├── NotRunningError        no daemon behind the control socket: exit 3
+    ├── NotRunningError        no daemon listens on the control socket: exit 3
     ├── MalformedError         bytes that are not what they claim to be: dead at once
     └── StorageError           the disk or the database refuses
         ├── UnavailableError   for now (full, I/O error, busy): 503 and Retry-After

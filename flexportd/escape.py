@@ -9,7 +9,7 @@ _CONTROL = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 
-# A spreadsheet takes text that begins so for a formula, some also behind blanks or in the wide letters of East Asia.
+# A spreadsheet reads text that begins so as a formula, some also after blanks or in full-width characters.
 _FORMULA = re.compile("[\\s\\x00-\\x20\u200b-\u200f\u2060\ufeff]*[=+\\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 _NEGATIVE = re.compile(r"-[0-9]+(\.[0-9]+)?")
 

@@ -2,7 +2,7 @@
 
 Writes are queued; those that do not fit are dropped. Look-ups go first and time out. Whether an entry is stale is
 decided here, on the loop (`TagVersions`), so invalidation needs no disk and takes effect at once. Nothing survives a
-restart: a cache that is opened begins empty, because nobody knows what changed meanwhile.
+restart: a cache that is opened begins empty, because what changed meanwhile is unknown.
 """
 
 import asyncio

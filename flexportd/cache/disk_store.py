@@ -180,7 +180,7 @@ class DiskStore:
             return otherwise
 
     def _is_ready(self) -> bool:
-        """Whether the database is open. It is reopened empty: nobody knows what happened to the folder meanwhile."""
+        """Whether the database is open. It is reopened empty: what happened to the folder meanwhile is unknown."""
         if self._cache is not None:
             if self._is_in_place():
                 return True

@@ -206,7 +206,7 @@ class Evidence:
                 self._add_milestone_proof(name, moment, event)
 
     def _add_milestone_proof(self, name: str, moment: str, event: Mapping[str, Any]) -> None:
-        """Event types are the same for all legs: the resource of the event tells which leg or container it is about."""
+        """Event types are the same for all legs: the resource of the event says which leg or container it is about."""
         source, leg = f"events/{event['id']}", self._legs.get(leg_of(event) or -1)
         box_leg = self._box_legs.get(_resource_number(event, "/shipment_container_leg") or -1)
         if name == "delivered_in_full":

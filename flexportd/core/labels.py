@@ -106,7 +106,7 @@ def count_of(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def is_day_only(moment: str) -> bool:
-    """Whether a moment tells the day but not the time of day."""
+    """Whether a moment has a day but no time of day."""
     return moment[11:19] in ("12:00:00", "00:00:00")
 
 

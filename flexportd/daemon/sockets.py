@@ -60,7 +60,7 @@ def _unusable_reason(path: Path) -> str | None:
 
 
 def resolve_addresses(listen: ListenAddress) -> list[ListenAddress]:
-    """The addresses that a `listen` setting stands for: one for each address of a name.
+    """The addresses of a `listen` setting: one for each address of a name.
 
     `localhost` always has both loopback addresses (RFC 6761, section 6.3), since browsers do not look it up. Blocks
     while it resolves a name. Raises ConfigError for an unknown name.
@@ -202,7 +202,7 @@ def remove_socket(path: Path) -> None:
 def _bind_unix(path: Path, mode: int) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with _closed_on_error(sock):
-        mask = os.umask(0o777 & ~mode)  # around the bind alone: nothing else runs on this thread meanwhile
+        mask = os.umask(0o777 & ~mode)  # only around the bind: nothing else runs on this thread meanwhile
         try:
             sock.bind(str(path))
         finally:

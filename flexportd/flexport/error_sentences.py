@@ -55,7 +55,7 @@ _KINDS: tuple[tuple[FailureKind, type[BaseException] | tuple[type[BaseException]
 
 
 def classify_failure(error: BaseException) -> FailureKind:
-    """The kind of failure that an exception of aiohttp or the operating system stands for."""
+    """The kind of failure of an exception from aiohttp or the operating system."""
     cause = getattr(error, "os_error", None) or error
     known = next((kind for kind, classes in _KINDS if isinstance(error, classes) or isinstance(cause, classes)), None)
     if known is FailureKind.CLOSED and isinstance(error, _CONNECTING):

@@ -139,7 +139,7 @@ _BY_STATUS: dict[int, type[FlexportError]] = {
 
 
 def error_class(status: int) -> type[FlexportError]:
-    """The error that an HTTP status stands for; a status that is no failure (a redirect) is a malformed response."""
+    """The error of an HTTP status; a status that is no failure (a redirect) is a malformed response."""
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     if 400 <= status < 500:

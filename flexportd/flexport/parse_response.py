@@ -1,4 +1,4 @@
-"""Flexport's responses: checked, parsed into their exact JSON, or turned into the error that they stand for.
+"""Flexport's responses: checked, parsed into their exact JSON, or turned into an error.
 
 Shapes: `{_object: "/api/response", self, version, data, error}`; the `data` of a list is
 `{prev, next, total_count, data: []}` (https://apidocs.flexport.com/v2/tag/Pagination and recorded responses). Two
@@ -50,7 +50,7 @@ class PageBody:
 async def parse_response(reply: Reply, read: Callable[[bytes], T], name: str) -> T:
     """What `read` returns for the body of a successful response; `name` names the request in messages.
 
-    Raises the FlexportError that the status, the body or an `error` inside it stands for.
+    Raises the FlexportError of the status, the body or an `error` inside it.
     """
     if not 200 <= reply.status < 300:
         raise error_for(reply, name)

@@ -22,7 +22,7 @@ _OUR_CLOCK_MOVED = timedelta(minutes=2)  # longer than any response takes: our o
 
 
 def _seconds() -> float:
-    """Seconds of a clock that nobody can set, and that includes the time the machine sleeps, if the system has one."""
+    """Seconds of a clock that cannot be set, and that includes the time the machine sleeps, if the system has one."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 

@@ -487,7 +487,7 @@ class ClientConnection(RequestHandler):
     def can_reset(self) -> bool:
         """Whether closing it can reset it, once a body has begun, and still end a complete one properly.
 
-        Not a Unix socket, which has no reset. Not TLS: nobody can wait until the kernel has what was written, because
+        Not a Unix socket, which has no reset. Not TLS: it is unknown when the kernel has what was written, because
         only the TLS layer's own buffer is known, and a reset would drop the end of a complete body.
         """
         wire = self._wire

@@ -176,7 +176,7 @@ class FileFetcher:
             kind = await self._download(task, download, self.rules.max_size)
             stored = await asyncio.to_thread(upload.commit)
         except BaseException:
-            # Also when cancelled: no incomplete file stays behind.
+            # Also when cancelled: no incomplete file remains.
             await asyncio.shield(asyncio.to_thread(upload.discard))
             raise
         fetched = FetchedFile(stored, kind, document_file_name(task.document, kind), declared_file(task.document))

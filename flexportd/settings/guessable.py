@@ -66,7 +66,7 @@ def _obvious_weakness(secret: str) -> str | None:
 
 
 def _spellings(text: str) -> tuple[str, ...]:
-    """The letters of a text with few digits, and the letters that its digits may stand for."""
+    """The letters of a text with few digits, and the letters that its digits may replace."""
     letters = "".join(char for char in text if not char.isdigit())
     without_end = text.rstrip("0123456789")
     spellings = (

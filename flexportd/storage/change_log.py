@@ -146,7 +146,7 @@ class Journal(Repository):
         return self._run("first").fetchone()[0] or 0
 
     def origin(self, number: int) -> str:
-        """What tells this history from any other in which a list was read at this number of the journal.
+        """What distinguishes this history from any other in which a list was read at this number.
 
         It is the mark of that entry; where that one is not kept, of the oldest that is; before the first entry, the
         mark of the store.
@@ -187,7 +187,7 @@ class Journal(Repository):
         return str(self._text("store_id"))
 
     def after(self, number: int, limit: int) -> list[JournalEntry]:
-        """The entries behind one, oldest first. Consumers that read the same ones share what is decoded."""
+        """The entries after one, oldest first. Consumers that read the same ones share what is decoded."""
         return [_entry(row) for row in self._run("after", number, limit)]
 
     def history_before(self, number: int) -> int:

@@ -1,6 +1,6 @@
 """The archive: files by the SHA-256 of their bytes, in `data_dir/archive/ab/<sha256>`. Nothing in it is ever deleted.
 
-    incoming/<number>   a file under way; what a crash leaves of one is taken away at the next start
+    incoming/<number>   a file that is being written; what a crash leaves is deleted at the next start
     ab/<sha256>         0600 in a folder of 0700: written elsewhere, synced, then renamed into its place
     ab/<sha256>.damaged-<number>   found to hold other bytes, and set aside
 

@@ -42,7 +42,7 @@ def migrations() -> list[Migration]:
 
 
 def initial_schema() -> Migration:
-    """The schema of a new database as one step. A version behind the last migration is fine: the rest follows it.
+    """The schema of a new database as one step. If its version is not the last, the later migrations follow.
 
     Raises SchemaError for a script without a version.
     """

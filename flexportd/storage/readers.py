@@ -1,4 +1,4 @@
-"""A few reading connections. A long or abandoned read is interrupted, and holds up nobody else."""
+"""A few reading connections. A long or abandoned read is interrupted, and delays no other."""
 
 import asyncio
 import contextvars

@@ -13,7 +13,7 @@ from flexportd.storage.statements import Repository, bulk_insert, json_text
 
 STATE = "search_index"
 KIND_BITS = 40  # of an entry's id that number it within its kind
-_ANY_POSITION = 1 << 20  # a place behind the end of any text
+_ANY_POSITION = 1 << 20  # a position after the end of any text
 
 MAX_LISTED_ENTRIES = 2000  # up to which the shipments that contain a text are listed one by one
 

@@ -72,7 +72,7 @@ def merge(raw: sqlite3.Connection, *, begin: bool) -> bool:
     before = raw.total_changes
     sql = f"INSERT INTO {TABLE} ({TABLE}, rank) VALUES ('merge', ?)"  # noqa: S608 (declared name)
     raw.execute(sql, (-_MERGE_PAGES if begin else _MERGE_PAGES,))
-    return raw.total_changes - before >= 2  # so FTS5 tells it
+    return raw.total_changes - before >= 2  # as FTS5 documents
 
 
 def newest(raw: sqlite3.Connection, phrase: str, ids: tuple[int, int], limit: int) -> list[int]:

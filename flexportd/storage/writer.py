@@ -64,7 +64,7 @@ class GroupCommit(Generic[P, R]):
 
 
 class Writer:
-    """Owns the writing connection. A failed group never ends it: the next one tries afresh."""
+    """Owns the writing connection. A failed group never ends it: the next one tries again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -139,7 +139,7 @@ class Writer:
     async def probe(self, at: str) -> None:
         """Try to write as much as a few events take; only that ends a fault.
 
-        A disk that is nearly full takes a crumb now and then: by that alone it would fail and recover all day long.
+        A nearly full disk still takes small writes: judged by those, it would fail and recover all day.
         """
         before = self.fault
         [failed] = await asyncio.gather(
@@ -259,7 +259,7 @@ class Writer:
         return [(unit.future, result, None) for unit, result in zip(group, results, strict=True)]
 
     def _record_failure(self, error: BaseException) -> None:
-        if self.fault is None:  # the log gets the first alone, not each miss until the disk works again
+        if self.fault is None:  # only the first failure is logged, not each one until the disk works again
             log.error("storage_failed", reason=str(error))
         self.fault = Fault(str(error), self.fault.count + 1 if self.fault else 1)
 

@@ -98,8 +98,8 @@ def for_audience(
     """
     visible = tx.audiences.visible(audience, {one.shipment_id for one in messages if one.shipment_id is not None})
     found = [(one, _decode(one.data)) for one in messages if one.shipment_id in visible]
-    papers = hidden_documents(tx, {document["resource_id"] for _, document in found if _is_document(document)})
-    found = [pair for pair in found if _is_visible(pair[1], papers)]
+    document_ids = hidden_documents(tx, {document["resource_id"] for _, document in found if _is_document(document)})
+    found = [pair for pair in found if _is_visible(pair[1], document_ids)]
     begun = visible_from(tx, audience, [_object_key(document) for _, document in found])
     kept: list[tuple[EncodedMessage, MessageFields]] = []
     for one, document in found:
@@ -116,11 +116,11 @@ def _is_document(document: MessageFields) -> bool:
     return document["resource"] == "documents" and document["resource_id"] is not None
 
 
-def _is_visible(document: MessageFields, papers: set[str]) -> bool:
+def _is_visible(document: MessageFields, document_ids: set[str]) -> bool:
     if document["topic"].startswith("milestone.") and not is_for_customers(document.get("type")):
         return False
     hidden = document["topic"].startswith("system.") or document.get("kind") in HIDDEN_KINDS
-    return not hidden and not (_is_document(document) and document["resource_id"] in papers)
+    return not hidden and not (_is_document(document) and document["resource_id"] in document_ids)
 
 
 def _object_key(document: MessageFields) -> AudienceObject:

@@ -1,4 +1,4 @@
-"""Stream messages: what an entry of the change log tells subscribers, the same for all of them and at any time.
+"""Stream messages: what subscribers receive of an entry of the change log, the same for all of them and at any time.
 
 Each row of the history belongs to one object and one cause (an event, a sync run). What one cause did to one object is
 one message, followed by the messages derived from it (`topics.FIELD_TOPICS`). Then come the states that were written
@@ -88,9 +88,9 @@ _POSITION = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?(?:[.]([0-9a-f]{12}))?"
 class StreamPosition(NamedTuple):
     """A position in the order of all messages: after message `number` of an entry; `END`: after all of them.
 
-    `mark` is that of the entry (of the next one, if it is no longer stored). It tells the position from the same number
-    in another database, or in this one before a restore. The beginning has the mark of the store; `0` without a
-    mark is the beginning of any store.
+    `mark` is that of the entry (of the next one, if it is no longer stored). It distinguishes the position from the
+    same number in another database, or in this one before a restore. The beginning has the mark of the store; `0`
+    without a mark is the beginning of any store.
     """
 
     entry: int

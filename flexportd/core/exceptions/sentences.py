@@ -96,8 +96,8 @@ def _reported(evidence: EvidenceFields, day: DayFormat) -> str:
 
 
 def _missing(evidence: EvidenceFields, _: DayFormat) -> str:
-    papers = [" or ".join(type_title(kind) for kind in one.split("/")) for one in evidence.get("missing", ())]
-    return f"Missing: {'; '.join(papers)}"
+    missing = [" or ".join(type_title(kind) for kind in one.split("/")) for one in evidence.get("missing", ())]
+    return f"Missing: {'; '.join(missing)}"
 
 
 def _invoice(evidence: EvidenceFields, day: DayFormat) -> str:

@@ -1,8 +1,8 @@
-"""The consumer that keeps the exceptions: evaluates what commits have touched, and what a date has passed for.
+"""The consumer that keeps the exceptions: evaluates what commits have touched, and what has come due.
 
-For what time alone changes it notes with each object when to look at it again: so it never looks at more than what
-moved or came due. What it finds when it looks at everything, at first or after the rules or their thresholds change,
-is not news and opens without a notice. So is all until Flexport's lists were read whole for the first time.
+Each evaluation says when time alone may change its result, so only what changed or came due is evaluated. What a
+complete evaluation finds (the first one, or after the rules or their thresholds change) is not news and opens without
+a notice. The same holds for everything until Flexport's lists have been read completely once.
 """
 
 import hashlib
@@ -196,8 +196,8 @@ def _load_facts(
     return case
 
 
-POLL_INTERVAL = 600.0  # seconds between looks when nobody wakes it and nothing comes due
-_INITIAL_POLL_INTERVAL = 5.0  # seconds between looks until the lists were read whole
+POLL_INTERVAL = 600.0  # seconds between evaluations when nothing wakes it and nothing comes due
+_INITIAL_POLL_INTERVAL = 5.0  # seconds between checks until the lists have been read completely
 
 Notice = Mapping[str, Any]
 

@@ -154,7 +154,7 @@ def _unit(unit: ShippingUnit) -> dict[str, Any]:
     for name in ("weight", "volume", "length", "width", "height"):
         given: Quantity | None = getattr(unit, name)
         value = amount(given.value) if given else None
-        if given and value and value > 0:  # 0 stands for "not given"
+        if given and value and value > 0:  # 0 means "not given"
             found[name] = {"value": _json_number(value), "unit": given.unit}
     return {name: value for name, value in found.items() if value is not None}
 

@@ -113,7 +113,7 @@ def _container(value: LineContainer | str | None) -> str | None:
 
 
 def _measured(name: str, value: ExactQuantity | None) -> dict[str, Any]:
-    """A weight or volume of a line: 0 stands for "unknown", and nothing weighs less."""
+    """A weight or volume of a line: 0 means "unknown", and nothing weighs less."""
     found = amount(value.value) if value else None
     if value is None or found is None or found <= 0:
         return {name: None, f"{name}_unit": None}

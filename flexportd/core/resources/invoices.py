@@ -138,7 +138,7 @@ def due_status(fields: Mapping[str, Any], today: date) -> DueStatus:
     """The due state of an invoice on this day.
 
     An invoice with an unknown status counts as open, by its due date. `unknown`: neither the status nor a plausible due
-    date tells.
+    date says.
     """
     status, until = fields.get("status"), plausible_or_none(fields.get("due_date"))
     if status == "void" or fields.get("voided_at"):

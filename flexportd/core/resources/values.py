@@ -151,7 +151,7 @@ def split_joined(value: str | None) -> list[str]:
 
 
 def quantity(value: Quantity | None) -> str | None:
-    """A weight or volume as `{"unit": "kg", "value": 8200}`; None for 0, which stands for "unknown", and below."""
+    """A weight or volume as `{"unit": "kg", "value": 8200}`; None for 0, which means "unknown", and below."""
     number = None if value is None else value.value
     if isinstance(number, str) and not is_decimal(number.strip()):
         return None

@@ -1,6 +1,6 @@
 """Parsing a search text into terms: words that must all match, some of them numbers of a known kind.
 
-`PO 4471`, `po#4471` and `P.O. no. 4471` are the number 4471 of an order: the label before a number tells its kind, and
+`PO 4471`, `po#4471` and `P.O. no. 4471` are the number 4471 of an order: the label before a number says its kind, and
 need not occur in the text. `maersk savannah` are two words in any order.
 """
 

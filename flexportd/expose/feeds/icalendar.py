@@ -230,7 +230,7 @@ def _event(entry: CalendarEntry, pages: str | None) -> bytes:
     event.add("dtend", _end(entry.at))
     event.add("summary", entry.title)
     event.add("status", "TENTATIVE" if entry.is_estimate else "CONFIRMED")
-    event.add("transp", "TRANSPARENT")  # it makes nobody busy
+    event.add("transp", "TRANSPARENT")  # it blocks no time
     event.add("categories", [entry.kind.replace("_", " ").capitalize()])
     if entry.place:
         event.add("location", entry.place)

@@ -127,7 +127,7 @@ _Wire = tuple[str, bool, str | int | bool | None, int | str, int, str, str]
 
 
 class Cursor(NamedTuple):
-    """The position after the row with this sort value and key; True stands for a value that is too long.
+    """The position after the row with this sort value and key; True means a value that is too long.
 
     `since` is the number of the change log at which the first page was read; None where that does not matter, in which
     case the newest is encoded. For a key that is limited to some shipments it is a time (`time_number`), since numbers
@@ -234,7 +234,7 @@ class ListRequest:
     bom: bool = False  # whether a CSV begins with a byte order mark, by which spreadsheets know UTF-8
     as_of: str | None = None
     binding: str = ""
-    written_at: str | None = None  # the column with our time of a row, from which its cursor tells its history
+    written_at: str | None = None  # the column with our time of a row, by which a cursor identifies its history
     encrypt_cursor: Callable[[str], str] | None = None  # encrypts its cursors, for a key that sees some shipments only
     unknown_words: tuple[UnknownWords, ...] = ()  # undocumented words of filters: `check_words` looks them up
 
@@ -288,7 +288,7 @@ class ListRequest:
         )
 
     def next_cursor(self, row: Mapping[str, Any], key: str = "id") -> Cursor:
-        """Where the next page begins: behind this row."""
+        """Where the next page begins: after this row."""
         if POSITION in row:
             value, since = row[POSITION]
         else:

@@ -154,7 +154,7 @@ class AccessPolicy:
         return proven is True
 
     def _own_origins(self, request: web.BaseRequest) -> list[str]:
-        """The origins under which people reach this server, as far as request and settings tell."""
+        """The origins under which people reach this server, as far as the request and the settings say."""
         reached = cors.request_origins(request, is_trusted=is_trusted(request, self.trusted_proxies))
         return reached if self.public_origin is None else [*reached, self.public_origin]
 

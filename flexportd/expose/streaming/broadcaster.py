@@ -64,7 +64,7 @@ class Subscriber:
         self.stopped = False
 
     async def next_batch(self) -> MessageBatch:
-        """The next messages; moves the position behind them."""
+        """The next messages; moves the position past them."""
         batch = await self._broadcaster.read_after(self.position)
         self.position = batch.position
         return batch

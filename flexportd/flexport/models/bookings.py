@@ -36,7 +36,7 @@ class ProductDescription(WireModel):
 
 
 class ShippingUnit(WireModel):
-    """Some pieces of one size; weight and volume are those of one piece, and 0 stands for "not given"."""
+    """Some pieces of one size; weight and volume are those of one piece, and 0 means "not given"."""
 
     name: Text = None
     unit_type: Text = None

@@ -11,7 +11,7 @@ from flexportd.flexport.models.money import ExactModel
 from flexportd.flexport.models.wire import Text, WireModel
 
 _KILOGRAMS = {"kg": Decimal(1), "lb": Decimal("0.45359237"), "lbs": Decimal("0.45359237"), "t": Decimal(1000)}
-_LONGEST = 40  # digits before and behind the point that a figure may have
+_LONGEST = 40  # digits that a figure may have, before and after the decimal point
 
 
 class Emissions(WireModel):

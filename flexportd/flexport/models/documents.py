@@ -16,7 +16,7 @@ TYPES: Mapping[str, str] = msgspec.json.decode(
 )
 """The types seen so far, in words. The list is open: an unknown one is as good."""
 
-# A file that is two papers in one.
+# A file that holds two documents.
 COVERS = {"commercial_invoice_packing_list": ("commercial_invoice", "packing_list")}
 
 

@@ -98,7 +98,7 @@ def _read_head(body: bytes) -> Head:
 
 
 def _short(raw: msgspec.Raw) -> Any:
-    """A value, where it is short: megabytes of brackets would keep everybody waiting while they are made lists."""
+    """A value, where it is short: decoding megabytes of brackets would block the event loop."""
     return _any.decode(raw) if len(raw) <= _MAX_VALUE else ...
 
 

@@ -38,7 +38,7 @@ class _NoStructError(Exception):
 
 
 def load_fast(model: type[M], text: bytes) -> tuple[M, list[wire.FieldFault]]:
-    """One JSON object, to be looked at by its declared attributes alone; as `model.load`, whose errors it raises.
+    """One JSON object, of which only the declared attributes are needed; raises the errors of `model.load`.
 
     What is returned has the attributes and properties of the model, but may be its plain form.
     """

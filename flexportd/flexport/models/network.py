@@ -14,7 +14,7 @@ from flexportd.flexport.models.wire import AnyId, Flag, Reference, Text, TextId,
 
 
 class Link(Reference):
-    """A link to one object, which may also come as the object itself, or as a list or page that holds it alone."""
+    """A link to one object, which may also come as the object itself, or as a list or page that holds only it."""
 
     data: Any = None
 

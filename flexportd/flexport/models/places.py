@@ -1,7 +1,7 @@
 """Addresses, places, nodes of a route, ports and parties: `/address`, `/place`, `/shipment_node`, `/company_entity`.
 
 A port is a `/place` (https://apidocs.flexport.com/v2/tag/Port) without an id. It is known by its UN/LOCODE and its
-name: one code may stand for a seaport and an airport, which Flexport lists apart ("Los Angeles, CA" and
+name: one code may be that of a seaport and of an airport, which Flexport lists apart ("Los Angeles, CA" and
 "LAX - Los Angeles - CA" are both USLAX).
 """
 
@@ -51,7 +51,7 @@ class Place(WireModel):
 
 
 class ShipmentNode(WireModel):
-    """One end of a leg. `tags` tell its part in the route, such as `port_of_loading`."""
+    """One end of a leg. `tags` name its part in the route, such as `port_of_loading`."""
 
     tags: list[str] | None = None
     place: Place | None = None

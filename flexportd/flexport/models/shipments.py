@@ -5,7 +5,7 @@ from typing import Any
 from flexportd.flexport.models.places import CompanyEntity
 from flexportd.flexport.models.wire import Count, Day, Flag, Id, Moment, Quantity, Reference, Text, WireModel, Word
 
-# In the order of travel; the meaning of each stands in the text shown to people.
+# In the order of travel; the text shown to people says what each means.
 STATUSES = {
     "seller_location": "At the seller",
     "origin_stop_off": "Stop before departure",

@@ -82,8 +82,8 @@ def is_decimal(value: str) -> bool:
 class Check:
     """Marks a type whose values mean nothing unless `holds`; `says` is what is wrong with one.
 
-    Such a value stays where it is: what is made of it is None, and a FieldFault says so. With `is_doubt`, whoever reads
-    the value decides what to make of it, and a FieldDoubt says what is wrong.
+    Such a value stays where it is: what is made of it is None, and a FieldFault says so. With `is_doubt`, the reader
+    of the value decides what to make of it, and a FieldDoubt says what is wrong.
     """
 
     is_valid: Callable[[Any], bool]
@@ -229,7 +229,7 @@ class WireModel(BaseModel):
             model = cls.model_validate(kept)
         except ValidationError as still:
             raise MalformedError(_first(still)) from still
-        # An empty text stands for nothing, whatever ought to be there.
+        # An empty text means no value, whatever type is expected.
         found = [FieldFault(name, message) for name, message in faults.items() if value.get(name) != ""]
         return model, [*found, *value_faults(cls, model)]
 

@@ -171,7 +171,7 @@ def hs_code(good: CatalogProduct) -> Wire:
 
 def _suppliers(good: CatalogProduct) -> list[Party]:
     near = [party for group in SELLERS.values() for party in group if party.place.country_code == good.country_code]
-    # What is no longer bought is in nobody's list.
+    # A product that is no longer bought is on no list.
     return ([party for party in near if good.sku in SKUS_OF_SELLER[party.name]] or near)[:2]
 
 

@@ -194,8 +194,8 @@ def _freight(plan: Itinerary, lot: KeyedRandom) -> list[tuple[str, str, tuple[in
         "road": ("Trucking", (lot.randint("rate", 600, 2_600) * 100, "1", "total")),
     }
     name, amount = rates[plan.route.kind]
-    paper = {"air": ("Air Waybill Fee", "air waybill"), "road": ("Dispatch Fee", "total")}
-    fee, unit = paper.get(plan.route.kind, ("Documentation Fee", "bill of lading"))
+    document_fee = {"air": ("Air Waybill Fee", "air waybill"), "road": ("Dispatch Fee", "total")}
+    fee, unit = document_fee.get(plan.route.kind, ("Documentation Fee", "bill of lading"))
     lines = [(name, "freight", amount), (fee, "origin", (4_500, "1", unit))]
     if plan.route.has_pickup and plan.route.kind != "road":
         lines.append(("Pickup", "origin", (lot.randint("pickup", 90, 610) * 100, "1", "total")))

@@ -386,7 +386,7 @@ _UNKNOWN = timedelta(days=12)  # until the next one, if none is booked yet
 
 
 class Overstays:
-    """Postpones what follows the main carriage of some shipments, whose containers nobody picks up in their free time.
+    """Postpones what follows the main carriage of some shipments, whose containers stay longer than their free time.
 
     One in eight stays at the terminal. At least one always stays until the free time of another ends, so that a demo
     shows at any time what costs money.

@@ -58,7 +58,7 @@ class AsOfTable:
     def open(self, statements: Iterable[str]) -> sqlite3.Connection:
         """The database, created at first use with these CREATE TABLE statements."""
         if self._raw is None:
-            # No name: SQLite keeps it in memory while it is small, and else in a file that nobody else can open.
+            # No name: SQLite keeps it in memory while it is small, and else in a file that no other process can open.
             raw = sqlite3.connect("", isolation_level=None, check_same_thread=False)
             for pragma in ("journal_mode=OFF", "cache_size=-8192", "ignore_check_constraints=1"):
                 raw.execute(f"PRAGMA {pragma}")

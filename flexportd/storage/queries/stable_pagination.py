@@ -1,6 +1,6 @@
 """Stable pagination: a list is read page by page in the order that it had when its first page was read.
 
-The change log tells which rows were written since, and the history what they were sorted by before. A page is merged
+The change log says which rows were written since, and the history what they were sorted by before. A page is merged
 from two sources: rows of the table that have not moved, and those that have, at their former positions. Positions no
 longer change, so each row that exists throughout comes exactly once. It is shown as it is now, and only if it matches
 the filters now. Rows that are new since then are left out. The cost grows with what was written since, not with the
@@ -369,7 +369,7 @@ def _merge(raw: sqlite3.Connection, query: ListQuery, page: PageRequest, order: 
 def _cursor_value(
     raw: sqlite3.Connection, query: ListQuery, page: PageRequest, order: SnapshotOrder | None, *, is_number: bool
 ) -> str | int | None:
-    """The value at which the previous page ended; True stands for the former value of the row with this key."""
+    """The value at which the previous page ended; True means the former value of the row with this key."""
     value, key = page.after or (None, "")
     if value is True:
         audience = {name: values for name, values in page.filters.items() if name == "audience"}

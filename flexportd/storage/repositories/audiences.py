@@ -21,7 +21,7 @@ _PLANES, _PLANE = (0xF0000, 0x100000), 0xFFFE  # characters for private use, whi
 
 
 class Audience(msgspec.Struct, frozen=True):
-    """Which shipments somebody may see: those with one of `values` under `mark`: "consignee", or "metadata:<key>".
+    """Which shipments may be seen: those with one of `values` under `mark`: "consignee", or "metadata:<key>".
 
     The case of A to Z in values is ignored, as where shipments are looked up by a reference.
     """
