@@ -193,6 +193,26 @@ async def test_every_surface_shows_the_day_at_the_place(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("number", PORTS)
+async def test_a_last_free_day_ends_at_the_terminal_that_becomes_known_later(tmp_path, number):
+    """A plain day has no offset: until a leg names the terminal, it ends in UTC."""
+    _, _, zone, day = PORTS[number]
+    main = story(number)[0]["data"]["resource"]
+    box = container(number, number, last_free_day_date=day.isoformat())
+    async with start(Settings.for_tests(tmp_path), SteadyClock()) as daemon:
+        for resource, end in ((box, "UTC"), (main, zone)):
+            await daemon.receive(event(resource))
+            await daemon.settled()
+            found = await daemon.get(f"/containers/{number}")
+            last = datetime.combine(day, time(23, 59, 59, 999000), ZoneInfo(end)).astimezone(UTC)
+            assert datetime.fromisoformat(found["last_free_day_at"]) == last
+            assert found["last_free_day_date"] == day.isoformat()
+            stored = await daemon.daemon.db.read(
+                lambda tx: tx.raw.execute("SELECT last_free_day_at FROM containers").fetchone()
+            )
+            assert stored == (found["last_free_day_at"],)  # the calendar looks for days by it
+
+
+@pytest.mark.parametrize("number", PORTS)
 async def test_free_time_is_over_with_the_day_at_the_terminal(tmp_path, number):
     """One minute before the end of the day at the place it is about to end; one minute after, it is over."""
     _, _, zone, day = PORTS[number]

@@ -116,7 +116,7 @@ class Table:
         state wins is decided before, in the same transaction.
         """
         moved = [name for name in self.names if name in names]
-        moments = {name: field for name, field in self.moments.items() if name in names}
+        moments = {name: field for name, field in self.moments.items() if not names.isdisjoint((name, field.zone))}
         state = [name for name in STATE_COLUMNS if name not in ("first_seen_at", "removed_at") or name in names]
         sets = ", ".join(f"{column} = ?" for column in (*moved, *(f"{name}_at" for name in moments), *state))
         of_state = attrgetter(*state, "id")
