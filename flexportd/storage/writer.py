@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 MAX_GROUP = 512  # urgent units in one transaction
 CHECKPOINT_BYTES = 256 << 20  # the WAL's bound while writes never pause
-_QUIET = 0.002  # seconds without an acknowledgement after which other work may begin
+_QUIET = 0.005  # seconds without an acknowledgement after which other work may begin; a burst pauses for less
 _MIN_CHECKPOINT = 1 << 20
 _PROBE_SIZE = 64 << 10
 _FRAME_HEADER = 24  # bytes before each page of the WAL
