@@ -37,7 +37,7 @@ from flexportd.http.connections import ConnectionLimits, ConnectionPools
 from flexportd.http.request_bodies import BodyBudget
 from flexportd.ingest.event_store import EVENT, store_webhook
 from flexportd.ingest.webhook import WebhookReceiver, WebhookRefusalLog, WebhookRules
-from flexportd.jobs.cache_warm import CacheWarmer, loopback_client
+from flexportd.jobs.cache_warm import CacheWarmer
 from flexportd.jobs.definitions import define_jobs
 from flexportd.jobs.retention import RetentionJob, RetentionPeriods
 from flexportd.jobs.scheduler import Scheduler
@@ -96,7 +96,7 @@ class Daemon:
         )  # fmt: skip
         queue.add(self.events)
         self.retention = RetentionJob(db, clock, RetentionPeriods.from_settings(settings), self.trusted_time)
-        warmer = CacheWarmer(db, loopback_client(settings.storage.control_socket))
+        warmer = CacheWarmer(db, settings.storage.control_socket)
         self.jobs = {"cache_warm": warmer.run, "retention": self.retention.run} | (flexport.jobs() if flexport else {})
         scheduler.add(*define_jobs(settings, self.jobs))
         self.bodies = BodyBudget(settings.webhook.max_body)

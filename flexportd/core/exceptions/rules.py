@@ -138,6 +138,8 @@ def estimate_history(
     `name` is the shipment's field, `now` its value. Left out are estimates from before the departure, if the history
     has it, and those for another place, from before the route was known or changed.
     """
+    if now is None and all(field != name for _, _, field, *_ in moves):
+        return []
     changes = [
         ((as_of, cause), field, *(None if value is None else _decode(value) for value in values))
         for as_of, cause, field, *values in moves
