@@ -193,15 +193,8 @@ def _backfilled(current: Record, new: Snapshot) -> MergeResult | None:
     if not filling:
         return None
     older = {**stamps, **dict.fromkeys(filling, _format_age(age))}
-    return MergeResult(
-        _json_text({**have, **filling}),
-        current.as_of,
-        current.seq,
-        _json_text(older),
-        None,
-        current.tie_breaker,
-        is_newer=False,
-    )
+    raw, ages = _json_text({**have, **filling}), _json_text(older)
+    return MergeResult(raw, current.as_of, current.seq, ages, None, current.tie_breaker, is_newer=False)
 
 
 def _event_order(event_id: str) -> tuple[int, str, bool]:

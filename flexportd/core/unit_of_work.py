@@ -108,11 +108,7 @@ class UnitOfWork:
             self._assign_shipment(domain, before, record, cause)
         if domain is bookings.RESOURCE_TYPE and (before is None or moved.intersection(("metadata", "shipment_id"))):
             for state in (before, record):
-                if (
-                    state is not None
-                    and state.fields["shipment_id"] is not None
-                    and (state.fields["metadata"] or before)
-                ):
+                if state and state.fields["shipment_id"] is not None and (state.fields["metadata"] or before):
                     self._changed_bookings[int(state.fields["shipment_id"])] = cause
         if domain is shipments.RESOURCE_TYPE and (before is None or moved.intersection(shipments.REFERENCE_FIELDS)):
             self._references.add(int(record.id))

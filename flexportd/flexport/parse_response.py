@@ -21,6 +21,7 @@ from flexportd.flexport import json_text
 from flexportd.flexport.error_sentences import FailureKind, status_message
 from flexportd.flexport.errors import FlexportError, MalformedResponseError, RejectedError, error_class
 from flexportd.flexport.transport import Reply
+from flexportd.type_lock import decode_as
 
 T = TypeVar("T")
 
@@ -201,7 +202,7 @@ def _value(raw: msgspec.Raw | None) -> Any:
 
 def _split(text: bytes | msgspec.Raw, shape: type[T], scan: Callable[[bytes], T]) -> T:
     try:
-        return msgspec.json.decode(text, type=shape)
+        return decode_as(text, shape)
     except msgspec.ValidationError as error:
         raise _unexpected("not a JSON object", escape_control(str(error))) from error
     except (ValueError, RecursionError) as error:

@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from flexportd.type_lock import TYPE_LOCK, decode_as
+
 LINKS = frozenset(("/api/refs/object", "/api/refs/collection"))
 _ALIASES = msgspec.json.decode(
     resources.files("flexportd.flexport").joinpath("aliases.json").read_bytes(), type=dict[str, str]
@@ -107,7 +109,7 @@ class PublishedSchema:
 
     def __init__(self) -> None:
         text = resources.files("flexportd.flexport").joinpath("published.json").read_bytes()
-        file = msgspec.json.decode(text, type=_File)
+        file = decode_as(text, _File)
         parser = _SpecParser(file)
         shapes = [parser.shape(name) for name in file.objects]
         self.shapes: Mapping[str, ObjectShape] = {name: shape for shape in shapes for name in shape.names}
@@ -123,15 +125,17 @@ class PublishedSchema:
     def check(self, spec: Spec) -> Check:
         """The check of the content of such a field."""
         if spec not in self._checks:
-            self._checks[spec] = msgspec.json.Decoder(self._type(spec)).decode
+            with TYPE_LOCK:
+                self._checks[spec] = msgspec.json.Decoder(self._type(spec)).decode
         return self._checks[spec]
 
     def members(self, shape: ObjectShape) -> Mapping[str, Check]:
         """A check for each field of an object."""
         if shape not in self._members:
-            self._members[shape] = {
-                name: msgspec.json.Decoder(self._field(shape, spec)).decode for name, spec in shape.fields.items()
-            }
+            with TYPE_LOCK:
+                self._members[shape] = {
+                    name: msgspec.json.Decoder(self._field(shape, spec)).decode for name, spec in shape.fields.items()
+                }
         return self._members[shape]
 
     def _field(self, shape: ObjectShape, spec: Spec) -> Any:
@@ -164,4 +168,5 @@ class PublishedSchema:
 @functools.cache
 def published_schema() -> PublishedSchema:
     """The schema that ships with this program, read once: about 15 ms."""
-    return PublishedSchema()
+    with TYPE_LOCK:
+        return PublishedSchema()

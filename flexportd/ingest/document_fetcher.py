@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import quote
 
-import msgspec
-
 from flexportd.clock import Clock, parse, stamp
 from flexportd.core.documents.file_types import HEAD_SIZE, media_type, reject_reason
 from flexportd.core.documents.requests import (
@@ -50,6 +48,7 @@ from flexportd.storage.repositories.document_files import DocumentFile, FetchedF
 from flexportd.storage.repositories.items import Item
 from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
+from flexportd.type_lock import decode_as
 
 _RETRY_DELAY = 30.0  # seconds until a retry for Flexport or the disk, doubled with each failure
 _MAX_RETRY_DELAY = 3600.0
@@ -96,7 +95,7 @@ class FileFetcher:
     async def handle(self, item: Item) -> Outcome:
         """Fetch one file, and store the result."""
         try:
-            order = msgspec.json.decode(item.payload or "", type=FetchFile)
+            order = decode_as(item.payload or "", FetchFile)
         except ValueError as error:
             return Dead(f"the item does not say which file to fetch: {error}")
         key = order.document
@@ -121,7 +120,7 @@ class FileFetcher:
     def on_dead(self, tx: Transaction, item: Item, error: str, at: str) -> None:
         """Record on the document's file that its item became a dead letter."""
         with contextlib.suppress(ValueError):
-            order = msgspec.json.decode(item.payload or "", type=FetchFile)
+            order = decode_as(item.payload or "", FetchFile)
             tx.files.record_failure(
                 order.document, FetchFailure("failed", error, next_attempt_at(at, _UNEXPECTED_ATTEMPTS)), at
             )

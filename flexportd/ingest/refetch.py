@@ -32,6 +32,7 @@ from flexportd.outcome import Applied, Dead, Ignored, Outcome, Retry, Snooze
 from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.items import Item, NewItem
 from flexportd.storage.repositories.resources import Record
+from flexportd.type_lock import decode_as
 
 log = structlog.get_logger(__name__)
 
@@ -86,7 +87,7 @@ class Refetcher:
     async def handle(self, item: Item) -> Outcome:
         """The queue's handler of the kind `refresh`. Raises FlexportError."""
         try:
-            request = msgspec.json.decode(item.payload or "", type=RefetchRequest)
+            request = decode_as(item.payload or "", RefetchRequest)
             domain = self._registry[request.resource]
         except (ValueError, KeyError) as error:
             return Dead(f"the item does not say what to fetch: {error}")

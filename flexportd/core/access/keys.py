@@ -23,6 +23,7 @@ from flexportd.settings import Rate, format_duration, parse_duration, parse_rate
 from flexportd.storage.repositories.access import StoredKey
 from flexportd.storage.repositories.audiences import CONSIGNEE, METADATA, Audience
 from flexportd.storage.transaction import Transaction
+from flexportd.type_lock import decode_as
 
 _META_KEY = "signing_secret"  # in `meta`
 _BYTES = 32
@@ -171,14 +172,14 @@ def digest(token: str) -> bytes:
 
 def principal(key: StoredKey) -> Principal:
     """The principal of this key."""
-    audience = None if key.audience is None else msgspec.json.decode(key.audience, type=Audience)
-    scopes = msgspec.json.decode(key.scopes, type=frozenset[Scope])
+    audience = None if key.audience is None else decode_as(key.audience, Audience)
+    scopes = decode_as(key.scopes, frozenset[Scope])
     return Principal(key.id, key.name, scopes, audience, None if key.rate_limit is None else parse_rate(key.rate_limit))
 
 
 def document(row: Mapping[str, Any], now: str) -> AccessKey:
     """A row of the list as the API returns it."""
-    audience = None if row["audience"] is None else msgspec.json.decode(row["audience"], type=Audience)
+    audience = None if row["audience"] is None else decode_as(row["audience"], Audience)
     mark, values = (None, []) if audience is None else (audience.mark, list(audience.values))
     expired = row["expires_at"] is not None and row["expires_at"] <= now
     return document_of(

@@ -12,6 +12,7 @@ from flexportd.errors import FlexportdError, UnavailableError
 from flexportd.storage.database import Database
 from flexportd.storage.file_store import Archive, Condition
 from flexportd.tasks import Tasks
+from flexportd.type_lock import decode_as
 
 MAX_LISTED = 1000  # of each kind of finding
 _PAGE = 100
@@ -80,7 +81,7 @@ class IntegrityCheck:
         """The current verification, or the last one."""
         if self._report is None:
             text = await self._db.read(lambda tx: tx.meta.get(_META_KEY))
-            stored = msgspec.json.decode(text, type=VerificationReport) if text else VerificationReport()
+            stored = decode_as(text, VerificationReport) if text else VerificationReport()
             self._report = self._report or stored
         return self._report
 

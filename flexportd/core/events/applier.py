@@ -186,28 +186,17 @@ class EventApplier:
         outcome = _outcome(event, notes, None if news else next(iter(known), NEWER_STORED))
         if _stdlib_log.isEnabledFor(logging.DEBUG):  # a line that is not logged must cost nothing
             self._log(event, outcome)
-        result = EventResult(
-            state=_STATES[type(outcome)],
-            reason=getattr(outcome, "reason", None) or notes or None,
-            created_at=event.created_at,
-            occurred_at=event.occurred_at,
-            resource=event.resource,
-            resource_id=event.resource_id,
-            shipment_id=event.shipment_id,
-        )
-        return outcome, result
+        return outcome, EventResult(
+            _STATES[type(outcome)], getattr(outcome, "reason", None) or notes or None, event.created_at,
+            event.occurred_at, event.resource, event.resource_id, event.shipment_id,
+        )  # fmt: skip
 
     @staticmethod
     def _log(event: ParsedEvent, outcome: Outcome) -> None:
         log.debug(
-            "event_applied",
-            event_id=event.stored.id,
-            event_type=event.stored.type,
-            resource=event.resource,
-            resource_id=event.resource_id,
-            shipment_id=event.shipment_id,
-            outcome=_STATES[type(outcome)],
-        )
+            "event_applied", event_id=event.stored.id, event_type=event.stored.type, resource=event.resource,
+            resource_id=event.resource_id, shipment_id=event.shipment_id, outcome=_STATES[type(outcome)],
+        )  # fmt: skip
 
     def _merge(
         self,

@@ -108,21 +108,13 @@ def parse_event(registry: Registry, kept: PendingEvent) -> ParsedEvent:
         # An event may carry the shipment twice; its subject comes first and counts.
         objects.setdefault((domain.name, found.snapshot.id), found)
     # The shipment first, so that its objects can be assigned to it.
-    ordered = list(objects.values())
-    if len(ordered) > 1:
-        ordered.sort(key=lambda found: found.domain.object_name != "/shipment")
+    ordered = sorted(objects.values(), key=lambda found: found.domain.object_name != "/shipment")
     resource = next((part.object_name[:100] for part in whole.objects if part.is_resource), None)
+    resource_id = next((str(found.snapshot.id) for found in ordered if found.part.is_resource), None)
     return ParsedEvent(
-        kept,
-        created_at,
-        occurred_at,
-        resource,
-        ordered,
-        notes,
-        other_version(whole.version),
-        _shipment_of(ordered),
-        next((str(found.snapshot.id) for found in ordered if found.part.is_resource), None),
-    )
+        kept, created_at, occurred_at, resource, ordered, notes, other_version(whole.version), _shipment_of(ordered),
+        resource_id,
+    )  # fmt: skip
 
 
 def _identify(domain: ResourceType, part: EventObject, moment: _EventTime) -> ParsedObject:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from multidict import MultiMapping
@@ -34,6 +34,7 @@ from flexportd.storage.queries.filters import Filter
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.queries.stable_pagination import POSITION
 from flexportd.storage.transaction import Transaction
+from flexportd.type_lock import decode_as
 
 MAX_EXPORT = 10_000_000  # rows that a limit may ask for
 CSV_BOM = "csv-bom"
@@ -202,7 +203,7 @@ def decode_cursor(text: str, sort: str, *, descending: bool, text_keys: bool) ->
     """The cursor of a list in this order. Raises InvalidError."""
     try:
         decoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        cursor = Cursor(*msgspec.json.decode(decoded, type=_Wire))
+        cursor = Cursor(*decode_as(decoded, cast(Any, _Wire)))
     except (ValueError, binascii.Error, RecursionError):
         raise invalid_cursor() from None
     numbers = (cursor.value, cursor.key, cursor.since)

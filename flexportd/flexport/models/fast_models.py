@@ -17,6 +17,7 @@ import msgspec
 from pydantic import BeforeValidator
 
 from flexportd.flexport.models import wire
+from flexportd.type_lock import TYPE_LOCK
 
 M = TypeVar("M", bound=wire.WireModel)
 
@@ -56,7 +57,8 @@ def load_fast(model: type[M], text: bytes) -> tuple[M, list[wire.FieldFault]]:
 @functools.cache
 def _decoder(model: type[wire.WireModel]) -> Callable[[bytes], Any] | None:
     try:
-        return msgspec.json.Decoder(_struct(model)).decode
+        with TYPE_LOCK:
+            return msgspec.json.Decoder(_struct(model)).decode
     except _NoStructError:
         return None
 

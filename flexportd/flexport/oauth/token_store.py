@@ -17,6 +17,7 @@ import msgspec
 
 from flexportd.clock import parse, stamp
 from flexportd.flexport.errors import ErrorDetails, FlexportError, FlexportUnavailableError, TokensExhaustedError
+from flexportd.type_lock import decode_as
 
 RenewalReason = Literal["start", "age", "refused"]  # there is no token, it expires soon, it was answered 401
 
@@ -115,7 +116,7 @@ class TokenFile:
     def _token(self) -> tuple[Token | None, str | None]:
         try:
             with self.path.open("rb") as file:
-                stored = msgspec.json.decode(file.read(_MAX_BYTES), type=_Stored)
+                stored = decode_as(file.read(_MAX_BYTES), _Stored)
             token = Token(stored.access_token, parse(stored.obtained), parse(stored.expires))
         except (OSError, ValueError, RecursionError):
             return None, None

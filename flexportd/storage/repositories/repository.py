@@ -2,11 +2,10 @@
 
 from typing import Any, ClassVar, TypeVar
 
-import msgspec
-
 from flexportd.storage.queries.list_query import ListQuery, PageRequest
 from flexportd.storage.queries.stable_pagination import TableWithoutHistory
 from flexportd.storage.statements import Repository, json_text
+from flexportd.type_lock import decode_as
 
 T = TypeVar("T")
 
@@ -40,7 +39,7 @@ class Meta(Repository):
     def load(self, name: str, kind: type[T]) -> T | None:
         """A value that is stored as JSON, or None if it was never saved."""
         text = self.get(name)
-        return None if text is None else msgspec.json.decode(text, type=kind)
+        return None if text is None else decode_as(text, kind)
 
     def save(self, name: str, value: Any) -> None:
         """Store a value as JSON."""
