@@ -1,0 +1,1 @@
+"""The channels: one module each, registered in `CHANNEL_TYPES`."""

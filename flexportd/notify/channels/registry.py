@@ -1,0 +1,8 @@
+"""The types of channels by their name in the configuration."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flexportd.notify.channels.base import Channel
+
+CHANNEL_TYPES: Mapping[str, type[Channel[Any]]] = {}
