@@ -9,12 +9,14 @@ from flexportd.storage.repositories.audiences import Audiences
 from flexportd.storage.repositories.calendar import CalendarEntries
 from flexportd.storage.repositories.changes import Changes
 from flexportd.storage.repositories.counters import ApiUsage, WebhookRefusals
+from flexportd.storage.repositories.deliveries import Deliveries
 from flexportd.storage.repositories.document_files import DocumentFiles
 from flexportd.storage.repositories.events import Events
 from flexportd.storage.repositories.exceptions import Exceptions
 from flexportd.storage.repositories.gaps import Gaps
 from flexportd.storage.repositories.items import Items
 from flexportd.storage.repositories.jobs import Jobs
+from flexportd.storage.repositories.notifications import Notifications
 from flexportd.storage.repositories.repository import Meta
 from flexportd.storage.repositories.resources import Resources
 from flexportd.storage.repositories.retention import Retention
@@ -39,6 +41,8 @@ class Transaction:
         self.calendar = CalendarEntries(raw)
         self.audiences = Audiences(raw)
         self.api_usage = ApiUsage(raw)
+        self.deliveries = Deliveries(raw)
+        self.notifications = Notifications(raw)
         self.carbon = CarbonFigures(raw)
         self.meta = Meta(raw)
         self.jobs = Jobs(raw)

@@ -3,6 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flexportd.notify.channels.base import Channel
+from flexportd.notify.channels.channel import Channel
 
 CHANNEL_TYPES: Mapping[str, type[Channel[Any]]] = {}

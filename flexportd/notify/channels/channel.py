@@ -55,7 +55,7 @@ class OutgoingMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class SendReceipt:
     """A message that was accepted.
 
     `remote_id` is by what it can be edited or answered: Slack's `ts`, a Message-ID. `note` is what a person should
@@ -112,7 +112,7 @@ class Channel(ABC, Generic[S]):
         """Where messages go, for people, without secrets: `ops@example.com`, `https://erp.example.com/hooks`."""
 
     @abstractmethod
-    async def send(self, message: OutgoingMessage) -> Receipt:
+    async def send(self, message: OutgoingMessage) -> SendReceipt:
         """Send one message. Raises ChannelError."""
 
     async def close(self) -> None:

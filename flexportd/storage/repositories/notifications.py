@@ -1,0 +1,209 @@
+"""Notifications: what channels are to be told, when, and the dates that they were last told."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from flexportd.storage.change_log import ConsumerState
+from flexportd.storage.queries.filters import number, since, word
+from flexportd.storage.queries.list_query import ListQuery
+from flexportd.storage.repositories.repository import ListRepository
+from flexportd.storage.statements import bulk_insert, json_text
+
+Hold = Literal["gather", "quiet", "rate", "repeat", "outage", "digest"]
+"""Why a notification waits.
+
+`gather`: for others that belong to it. `quiet`: for the end of quiet hours. `rate`: the rule has sent as many as it may
+in an hour. `repeat`: the subject was reported twice within a day. `outage`: Flexport or our webhooks are down. `digest`:
+for the next digest of its rule.
+"""
+
+HOLDS: tuple[Hold, ...] = ("gather", "quiet", "rate", "repeat", "outage", "digest")
+STATES = ("waiting", "sent", "dropped")
+
+_COLUMNS = (
+    "occurrence", "rule", "channel", "topic", "subject", "resource", "resource_id", "shipment_id", "exception_id",
+    "message", "created_at", "hold", "due_at",
+)  # fmt: skip
+
+LISTING = ListQuery(
+    table="notifications",
+    columns=("id", *_COLUMNS, "state", "ended_at", "reason", "delivery_id"),
+    key="id",
+    sorts={"id": "id"},
+    filters={
+        "state": word("state", *STATES),
+        "channel": word("channel", description="Only for this channel."),
+        "rule": word("rule", description="Only of this rule."),
+        "topic": word("topic", description="Only of this topic."),
+        "shipment": number("shipment_id", description="Only about this shipment."),
+        "delivery": number("delivery_id", description="Only in this delivery."),
+        "created_after": since("created_at"),
+    },
+)
+
+
+class NotifierState(ConsumerState, frozen=True, kw_only=True):
+    """The progress of the notifier. `is_loud`: what happens from now on is news."""
+
+    is_loud: bool
+
+
+class NewNotification(msgspec.Struct, frozen=True, gc=False):
+    """One occurrence for one rule and channel; see the columns of `notifications`. `message` is JSON."""
+
+    occurrence: str
+    rule: str
+    channel: str
+    topic: str
+    subject: str
+    resource: str | None
+    resource_id: str | None
+    shipment_id: int | None
+    exception_id: int | None
+    message: str
+    created_at: str
+    hold: Hold
+    due_at: str
+
+
+class Notification(msgspec.Struct, frozen=True, gc=False):
+    """A stored notification; the message is decoded."""
+
+    id: int
+    occurrence: str
+    rule: str
+    channel: str
+    topic: str
+    subject: str
+    resource: str | None
+    resource_id: str | None
+    shipment_id: int | None
+    exception_id: int | None
+    message: Mapping[str, Any]
+    created_at: str
+    hold: Hold
+    due_at: str
+    state: str
+    ended_at: str | None
+    reason: str | None
+    delivery_id: int | None
+
+
+class ToldDate(msgspec.Struct, frozen=True, gc=False):
+    """The day that a channel was last told, as `2026-03-21`; None: no date was known. Without a delivery, the start."""
+
+    day: str | None
+    told_at: str
+    delivery_id: int | None
+
+
+DateKey = tuple[str, str, str, str]
+"""(channel, resource, id, field)."""
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Notifications(ListRepository):
+    """Reads and writes `notifications`, `told_dates` and `digest_runs`."""
+
+    family, listing, columns = "notifications", LISTING, LISTING.columns
+
+    def add(self, rows: Sequence[NewNotification]) -> None:
+        """Store notifications; those of an occurrence that is stored already are left out."""
+        values = [tuple(getattr(row, name) for name in _COLUMNS) for row in rows]
+        bulk_insert(self._raw, self._sql["add"], values)
+
+    def due(self, channel: str, now: str, limit: int) -> list[Notification]:
+        """The waiting ones of a channel that are due, without those for digests; the first that happened first."""
+        return self._all(_notification, "due", channel, now, limit)
+
+    def channels_due(self, now: str) -> list[str]:
+        """The channels with notifications that are due, without those for digests."""
+        return self._first_column("channels_due", now)
+
+    def next_due(self) -> str | None:
+        """When the next waiting one is due."""
+        return self._text("next_due")
+
+    def for_digest(self, rule: str, channel: str, limit: int) -> list[Notification]:
+        """Those that wait for a digest, the first that happened first."""
+        return self._all(_notification, "for_digest", rule, channel, limit)
+
+    def waiting_of_channel(self, channel: str, limit: int) -> list[Notification]:
+        """Those that wait for anything but a digest."""
+        return self._all(_notification, "waiting_of_channel", channel, limit)
+
+    def hold(self, ids: Sequence[int], hold: Hold, due_at: str) -> None:
+        """Let waiting ones wait on, for another reason."""
+        self._run("hold", hold, due_at, json_text(ids))
+
+    def drop(self, ids: Sequence[int], reason: str, at: str) -> None:
+        """They are not sent."""
+        self._run("drop", reason, at, json_text(ids))
+
+    def mark_sent(self, ids: Sequence[int], delivery_id: int, at: str) -> None:
+        """They are part of a delivery."""
+        self._run("mark_sent", delivery_id, at, json_text(ids))
+
+    def drop_waiting(self, reason: str, at: str) -> int:
+        """Drop all that wait; how many."""
+        return self._run("drop_waiting", reason, at).rowcount
+
+    def recent_of_subjects(self, channel: str, subjects: Sequence[str], since_at: str) -> dict[str, list[str]]:
+        """When these subjects were reported to a channel since a time, oldest first; times of the notifications."""
+        found: dict[str, list[str]] = {}
+        for subject, at in self._run("recent_of_subjects", channel, json_text(subjects), since_at):
+            found.setdefault(subject, []).append(at)
+        return found
+
+    def was_told(self, channel: str, exception_id: int) -> bool:
+        """Whether a channel was told of an exception."""
+        return self._run("was_told", channel, exception_id).fetchone() is not None
+
+    def waiting_of_exception(self, channel: str, exception_id: int) -> list[int]:
+        """The waiting notifications of a channel about an exception."""
+        return self._first_column("waiting_of_exception", channel, exception_id)
+
+    def of_delivery(self, delivery_id: int, limit: int) -> list[Notification]:
+        """Those that a delivery contains, oldest first."""
+        return self._all(_notification, "of_delivery", delivery_id, limit)
+
+    def rule_counts(self, since_at: str) -> dict[str, tuple[int, int, int, str | None]]:
+        """By rule: how many matched since a time, were sent, were dropped; and when it last matched at all."""
+        return {rule: (*counts, last) for rule, *counts, last in self._run("rule_counts", since_at)}
+
+    def told_dates(self, keys: Sequence[DateKey]) -> dict[DateKey, ToldDate]:
+        """The dates that were last told, as far as they are known."""
+        rows = self._run("told_dates", json_text(keys))
+        return {(row[0], row[1], row[2], row[3]): ToldDate(*row[4:]) for row in rows}
+
+    def begin_dates(self, values: Sequence[tuple[DateKey, str | None]], at: str) -> None:
+        """Where the comparison of these dates begins, unless it has begun."""
+        bulk_insert(self._raw, self._sql["begin_date"], [(*key, day, at) for key, day in values])
+
+    def save_told_dates(self, values: Sequence[tuple[DateKey, str | None]], at: str, delivery_id: int) -> None:
+        """These dates are told with a delivery."""
+        bulk_insert(self._raw, self._sql["save_told_date"], [(*key, day, at, delivery_id) for key, day in values])
+
+    def forget_told_dates(self) -> None:
+        """Begin all comparisons again."""
+        self._run("forget_told_dates")
+
+    def digest_due_at(self, rule: str, channel: str) -> str | None:
+        """When the next digest is due; None before the first."""
+        return self._text("digest_due_at", rule, channel)
+
+    def save_digest_due_at(self, rule: str, channel: str, at: str) -> None:
+        """Set when the next digest is due."""
+        self._run("save_digest_due_at", rule, channel, at)
+
+    def delete_old(self, before: str, limit: int) -> int:
+        """Delete ended notifications from before a time; how many."""
+        return self._run("delete_old", before, limit).rowcount
+
+
+def _notification(*values: Any) -> Notification:
+    row = dict(zip(Notification.__struct_fields__, values, strict=True))
+    return Notification(**{**row, "message": _decode(row["message"])})

@@ -1,0 +1,84 @@
+-- add: a message to be sent
+INSERT INTO deliveries (key, channel, channel_type, kind, rules, title, content, thread, cause, edits, notifications,
+    state, created_at, updated_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'waiting', ?12, ?12);
+
+-- one: a delivery by its id
+SELECT {columns} FROM deliveries WHERE id = ?;
+
+-- last_of_cause: the newest message of a channel about a cause
+SELECT {columns} FROM deliveries WHERE channel = ? AND cause = ? AND created_at >= ? AND state <> 'discarded'
+ORDER BY id DESC LIMIT 1;
+
+-- first_of_thread: the first message of a conversation that was sent
+SELECT {columns} FROM deliveries WHERE channel = ? AND thread = ? AND remote_id IS NOT NULL ORDER BY id LIMIT 1;
+
+-- count_of_rule: how many messages of a rule were made
+SELECT count(*) FROM deliveries WHERE channel = ? AND created_at >= ?
+    AND EXISTS (SELECT 1 FROM json_each(rules) AS rule WHERE rule.value = ?);
+
+-- times_of_rule: when messages of a rule were made
+SELECT created_at FROM deliveries WHERE channel = ? AND created_at >= ?
+    AND EXISTS (SELECT 1 FROM json_each(rules) AS rule WHERE rule.value = ?) ORDER BY created_at;
+
+-- begin: an attempt begins; one that was interrupted may have arrived
+UPDATE deliveries SET is_repeated = max(is_repeated, state = 'sending'), state = 'sending', attempts = attempts + 1,
+    updated_at = ? WHERE id = ? RETURNING is_repeated;
+
+-- mark_sent: accepted
+UPDATE deliveries SET state = 'sent', sent_at = ?1, updated_at = ?1, remote_id = coalesce(?2, remote_id), note = ?3,
+    error = NULL, progress = NULL WHERE id = ?4;
+
+-- mark_waiting: failed for now
+UPDATE deliveries SET state = 'waiting', updated_at = ?, error = ?, progress = coalesce(?, progress),
+    is_repeated = max(is_repeated, ?) WHERE id = ?;
+
+-- mark_failed: not sent
+UPDATE deliveries SET state = 'failed', updated_at = ?, error = ?, sent_at = NULL WHERE id = ?;
+
+-- mark_discarded: decided not to be sent
+UPDATE deliveries SET state = 'discarded', updated_at = ?, error = ?, sent_at = NULL
+WHERE id = ? AND state <> 'sent';
+
+-- reopen: to be sent again
+UPDATE deliveries SET state = 'waiting', is_repeated = max(is_repeated, sent_at IS NOT NULL), sent_at = NULL,
+    updated_at = ?, attempts = 0, error = NULL
+WHERE id = ? AND state IN ('sent', 'failed', 'discarded');
+
+-- unsent: those that wait or are being sent
+SELECT id FROM deliveries WHERE state IN ('waiting', 'sending') ORDER BY id LIMIT ?;
+
+-- in_range: those of a channel that were created in a time range
+SELECT id FROM deliveries WHERE channel = ? AND created_at >= ? AND created_at < ?
+    AND state IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?;
+
+-- counts: how many by channel and state
+SELECT channel, state, count(*) FROM deliveries WHERE created_at >= ? GROUP BY channel, state;
+
+-- pending: how many wait, by channel
+SELECT channel, count(*), min(created_at) FROM deliveries WHERE state IN ('waiting', 'sending') GROUP BY channel;
+
+-- count_failed: how many have failed
+SELECT count(*) FROM deliveries WHERE state = 'failed';
+
+-- channel_state: the state of one channel
+SELECT channel, state, failures, failing_since, retry_at, error, last_sent_at FROM channel_states WHERE channel = ?;
+
+-- channel_states: the states of all channels
+SELECT channel, state, failures, failing_since, retry_at, error, last_sent_at FROM channel_states ORDER BY channel;
+
+-- save_channel_state: set the state of a channel
+INSERT OR REPLACE INTO channel_states (channel, state, failures, failing_since, retry_at, error, last_sent_at)
+VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- old: ended ones from before a time
+SELECT id FROM deliveries WHERE created_at < ? AND state IN ('sent', 'failed', 'discarded') ORDER BY created_at LIMIT ?;
+
+-- delete_notifications: what deliveries contained
+DELETE FROM notifications WHERE delivery_id IN (SELECT value FROM json_each(?));
+
+-- release_edits: later messages no longer replace deleted ones
+UPDATE deliveries SET edits = NULL WHERE edits IN (SELECT value FROM json_each(?));
+
+-- delete: delete deliveries
+DELETE FROM deliveries WHERE id IN (SELECT value FROM json_each(?));

@@ -1,0 +1,80 @@
+-- add: one notification, unless its occurrence is stored for the rule and channel
+INSERT OR IGNORE INTO notifications (occurrence, rule, channel, topic, subject, resource, resource_id, shipment_id,
+    exception_id, message, created_at, hold, due_at, state)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting');
+
+-- due: the waiting ones of a channel that are due
+SELECT {columns} FROM notifications
+WHERE state = 'waiting' AND channel = ? AND due_at <= ? AND hold <> 'digest' ORDER BY due_at, id LIMIT ?;
+
+-- channels_due: the channels with waiting ones that are due
+SELECT DISTINCT channel FROM notifications WHERE state = 'waiting' AND due_at <= ? AND hold <> 'digest' ORDER BY channel;
+
+-- next_due: when the next one is due
+SELECT min(due_at) FROM notifications WHERE state = 'waiting' AND hold <> 'digest';
+
+-- for_digest: those that wait for a digest of a rule
+SELECT {columns} FROM notifications
+WHERE state = 'waiting' AND hold = 'digest' AND rule = ? AND channel = ? ORDER BY id LIMIT ?;
+
+-- waiting_of_channel: those that wait for anything but a digest
+SELECT {columns} FROM notifications WHERE state = 'waiting' AND hold <> 'digest' AND channel = ? ORDER BY id LIMIT ?;
+
+-- hold: wait on for another reason
+UPDATE notifications SET hold = ?, due_at = ?
+WHERE state = 'waiting' AND id IN (SELECT value FROM json_each(?));
+
+-- drop: not sent, for a reason
+UPDATE notifications SET state = 'dropped', reason = ?, ended_at = ?
+WHERE state = 'waiting' AND id IN (SELECT value FROM json_each(?));
+
+-- mark_sent: part of a delivery
+UPDATE notifications SET state = 'sent', delivery_id = ?, ended_at = ?
+WHERE state = 'waiting' AND id IN (SELECT value FROM json_each(?));
+
+-- drop_waiting: nothing that waits is sent
+UPDATE notifications SET state = 'dropped', reason = ?, ended_at = ? WHERE state = 'waiting';
+
+-- recent_of_subjects: when these subjects were reported to a channel, or are about to be
+SELECT subject, created_at FROM notifications
+WHERE channel = ? AND subject IN (SELECT value FROM json_each(?)) AND state <> 'dropped' AND hold <> 'digest'
+    AND created_at >= ? ORDER BY id;
+
+-- was_told: whether a channel was told of an exception
+SELECT 1 FROM notifications WHERE channel = ? AND exception_id = ? AND state = 'sent' AND topic <> 'exception.closed' LIMIT 1;
+
+-- waiting_of_exception: the waiting ones of a channel about an exception
+SELECT id FROM notifications WHERE channel = ? AND exception_id = ? AND state = 'waiting';
+
+-- of_delivery: those that a delivery contains
+SELECT {columns} FROM notifications WHERE delivery_id = ? ORDER BY id LIMIT ?;
+
+-- rule_counts: how often each rule matched
+SELECT rule, count(*) FILTER (WHERE created_at >= ?1), count(*) FILTER (WHERE created_at >= ?1 AND state = 'sent'),
+    count(*) FILTER (WHERE created_at >= ?1 AND state = 'dropped'), max(created_at)
+FROM notifications GROUP BY rule;
+
+-- told_dates: the dates that were last told
+SELECT t.channel, t.resource, t.resource_id, t.field, t.day, t.told_at, t.delivery_id FROM json_each(?) AS asked
+CROSS JOIN told_dates AS t ON t.channel = asked.value ->> 0 AND t.resource = asked.value ->> 1
+    AND t.resource_id = asked.value ->> 2 AND t.field = asked.value ->> 3;
+
+-- begin_date: where the comparison of a date begins
+INSERT OR IGNORE INTO told_dates (channel, resource, resource_id, field, day, told_at) VALUES (?, ?, ?, ?, ?, ?);
+
+-- save_told_date: a date is told with a delivery
+INSERT OR REPLACE INTO told_dates (channel, resource, resource_id, field, day, told_at, delivery_id)
+VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- forget_told_dates: begin all comparisons again
+DELETE FROM told_dates;
+
+-- digest_due_at: when the next digest is due
+SELECT due_at FROM digest_runs WHERE rule = ? AND channel = ?;
+
+-- save_digest_due_at: set when the next digest is due
+INSERT OR REPLACE INTO digest_runs (rule, channel, due_at) VALUES (?, ?, ?);
+
+-- delete_old: delete ended ones
+DELETE FROM notifications WHERE id IN (
+    SELECT id FROM notifications WHERE state <> 'waiting' AND created_at < ? ORDER BY id LIMIT ?);
