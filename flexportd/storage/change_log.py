@@ -194,9 +194,13 @@ class Journal(Repository):
         """The last row of the history that was written before an entry which wrote none; 0 for none."""
         return self._count("last_change_before", number)
 
-    def history_rows(self, entry: JournalEntry) -> list[HistoryRow]:
-        """The rows of the history that an entry wrote, as many as are still kept."""
-        return self._all(HistoryRow, "changes", *entry.changes) if entry.changes else []
+    def history_rows(self, entry: JournalEntry, fields: Sequence[str] | None = None) -> list[HistoryRow]:
+        """The rows of the history that an entry wrote, as many as are still kept; only those of these fields."""
+        if entry.changes is None:
+            return []
+        if fields is None:
+            return self._all(HistoryRow, "changes", *entry.changes)
+        return self._all(HistoryRow, "changes_of_fields", *entry.changes, json_text(fields))
 
     def finished_events(self, seqs: Sequence[int]) -> dict[int, FinishedEvent]:
         """The events at these places, as many as are still kept."""

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from flexportd.core.changes.consumer import DATA_ERRORS
-from flexportd.core.changes.topics import FIELD_TOPICS, milestone_topic, topic_prefix
+from flexportd.core.changes.topics import FIELD_TOPICS, Patterns, TopicNeeds, milestone_topic, topic_prefix
 from flexportd.core.resources.registry import Registry
 from flexportd.flexport.milestones import title
 from flexportd.storage.change_log import FinishedEvent, HistoryRow, JournalEntry
@@ -198,6 +198,42 @@ def messages_of(registry: Registry, entry: JournalEntry, known: EntryContext) ->
         yield EncodedMessage(place, topic, whole["resource"], whole["shipment_id"], data, known.history)
 
 
+def matching_messages(
+    tx: Transaction, registry: Registry, entry: JournalEntry, patterns: Patterns, needs: TopicNeeds
+) -> list[MessageFields]:
+    """The messages of an entry whose topics match, decoded and without an id; only what these need is read.
+
+    Messages of a resource have all of its changes only if its `updated` topic matches; otherwise those that matching
+    topics follow from.
+    """
+    found: list[MessageFields] = []
+    if any(patterns.match(notice["topic"]) for notice in entry.notices):
+        found += [{"topic": notice["topic"], **_notice(notice)} for notice in entry.notices]
+    relevant = {
+        name: [one for one in entry.states.get(name, ()) if fields is None or one.concerns(fields)]
+        for name, fields in needs.fields.items()
+    }
+    rows: list[HistoryRow] = []
+    if entry.changes is not None and any(relevant.values()):
+        names = None if None in needs.fields.values() else sorted(set().union(*filter(None, needs.fields.values())))
+        rows = [
+            row
+            for row in tx.journal.history_rows(entry, names)
+            if row.resource in needs.fields
+            and ((fields := needs.fields[row.resource]) is None or row.field in fields)
+        ]
+    events = tx.journal.finished_events(entry.events) if needs.milestones and entry.events else {}
+    if rows or events or None in needs.fields.values():
+        states = {name: relevant[name] for name, fields in needs.fields.items() if fields is None and relevant[name]}
+        reduced = msgspec.structs.replace(entry, states=states, events=list(events), notices=())
+        known = EntryContext(rows, events, _object_states(tx, registry, reduced, rows))
+        found += [{"topic": topic, **document} for topic, document in _entry_messages(registry, reduced, known) if topic]
+    return [
+        _decode(_encode({**_NO_FIELDS, "at": entry.at, **document})) for document in found
+        if patterns.match(document["topic"])
+    ]  # fmt: skip
+
+
 def _entry_messages(
     registry: Registry, entry: JournalEntry, known: EntryContext
 ) -> Iterator[tuple[str | None, MessageFields]]:
@@ -334,6 +370,17 @@ def _entry_context(tx: Transaction, registry: Registry, entry: JournalEntry) -> 
     written = 0 if entry.changes is None else entry.changes[1] - entry.changes[0] + 1
     if len(moved) < written or len(happened) < len(set(entry.events)):
         return None
+    objects = _object_states(tx, registry, entry, moved)
+    if entry.changes is None:
+        before = tx.journal.history_before(entry.id)
+        return EntryContext(moved, happened, objects, (before, before))
+    return EntryContext(moved, happened, objects, (entry.changes[0] - 1, entry.changes[1]))
+
+
+def _object_states(
+    tx: Transaction, registry: Registry, entry: JournalEntry, moved: Sequence[HistoryRow]
+) -> dict[tuple[str, str], ObjectState]:
+    """The states of the objects of an entry and of these rows."""
     wanted: dict[str, dict[str, Key]] = {
         name: {str(one.key): one.key for one in written} for name, written in entry.states.items()
     }
@@ -348,7 +395,4 @@ def _entry_context(tx: Transaction, registry: Registry, entry: JournalEntry) -> 
     for name in wanted.keys() & domains.keys():
         found = tx.resources.object_states(domains[name].table, list(wanted[name].values()))
         objects.update(((name, str(key)), where) for key, where in found.items())
-    if entry.changes is None:
-        before = tx.journal.history_before(entry.id)
-        return EntryContext(moved, happened, objects, (before, before))
-    return EntryContext(moved, happened, objects, (entry.changes[0] - 1, entry.changes[1]))
+    return objects

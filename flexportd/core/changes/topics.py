@@ -191,6 +191,33 @@ def _matches(parts: Sequence[str], topic: str) -> bool:
 ALL_TOPICS = Patterns(["*"])
 
 
+@dataclass(frozen=True, slots=True)
+class TopicNeeds:
+    """What has to be read of the change log for the topics that patterns match.
+
+    `fields` are the fields of each resource whose history is needed; None for all of them, and also for states that
+    were written without history. `milestones`: whether finished events are needed.
+    """
+
+    fields: Mapping[str, frozenset[str] | None]
+    milestones: bool
+
+    @classmethod
+    def of(cls, patterns: Patterns) -> "TopicNeeds":
+        """What these patterns need."""
+        fields: dict[str, frozenset[str] | None] = {}
+        for domain in RESOURCE_TYPES:
+            prefix = topic_prefix(domain.name)
+            needed = {one.field for one in FIELD_TOPICS if one.resource == domain.name and patterns.match(one.topic.name)}
+            needed |= {"id"} if patterns.match(f"{prefix}.created") else set()
+            needed |= {"removed_at"} if patterns.match(f"{prefix}.removed") else set()
+            if patterns.match(f"{prefix}.updated"):
+                fields[domain.name] = None
+            elif needed:
+                fields[domain.name] = frozenset(needed)
+        return cls(fields, any(pattern == "*" or pattern.startswith(MILESTONE) for pattern in patterns.patterns))
+
+
 def parse_patterns(parameter: str, text: str) -> Patterns:
     """Parse comma-separated patterns. Raises InvalidError for a pattern that no topic can match."""
     found = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))

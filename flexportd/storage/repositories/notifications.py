@@ -15,8 +15,8 @@ Hold = Literal["gather", "quiet", "rate", "repeat", "outage", "digest"]
 """Why a notification waits.
 
 `gather`: for others that belong to it. `quiet`: for the end of quiet hours. `rate`: the rule has sent as many as it may
-in an hour. `repeat`: the subject was reported twice within a day. `outage`: Flexport or our webhooks are down. `digest`:
-for the next digest of its rule.
+in an hour. `repeat`: the subject was reported twice within a day. `outage`: Flexport or our webhooks are down.
+`digest`: for the next digest of its rule.
 """
 
 HOLDS: tuple[Hold, ...] = ("gather", "quiet", "rate", "repeat", "outage", "digest")
@@ -27,9 +27,11 @@ _COLUMNS = (
     "message", "created_at", "hold", "due_at",
 )  # fmt: skip
 
+COLUMNS = ("id", *_COLUMNS, "state", "ended_at", "reason", "delivery_id")
+
 LISTING = ListQuery(
     table="notifications",
-    columns=("id", *_COLUMNS, "state", "ended_at", "reason", "delivery_id"),
+    columns=COLUMNS,
     key="id",
     sorts={"id": "id"},
     filters={
@@ -108,7 +110,7 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 class Notifications(ListRepository):
     """Reads and writes `notifications`, `told_dates` and `digest_runs`."""
 
-    family, listing, columns = "notifications", LISTING, LISTING.columns
+    family, listing, columns = "notifications", LISTING, COLUMNS
 
     def add(self, rows: Sequence[NewNotification]) -> None:
         """Store notifications; those of an occurrence that is stored already are left out."""
@@ -151,10 +153,10 @@ class Notifications(ListRepository):
         """Drop all that wait; how many."""
         return self._run("drop_waiting", reason, at).rowcount
 
-    def recent_of_subjects(self, channel: str, subjects: Sequence[str], since_at: str) -> dict[str, list[str]]:
-        """When these subjects were reported to a channel since a time, oldest first; times of the notifications."""
+    def recently_sent(self, channel: str, subjects: Sequence[str], since_at: str) -> dict[str, list[str]]:
+        """When messages about these subjects were made for a channel since a time, oldest first."""
         found: dict[str, list[str]] = {}
-        for subject, at in self._run("recent_of_subjects", channel, json_text(subjects), since_at):
+        for subject, at in self._run("recently_sent", channel, json_text(subjects), since_at):
             found.setdefault(subject, []).append(at)
         return found
 

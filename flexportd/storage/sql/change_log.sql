@@ -27,6 +27,10 @@ SELECT {columns} FROM journal WHERE id > ? ORDER BY id LIMIT ?;
 SELECT resource, resource_id, field, old, new, as_of, source, event_id, run_id FROM changes
 WHERE id BETWEEN ? AND ? ORDER BY id;
 
+-- changes_of_fields: those of them that are about these fields
+SELECT resource, resource_id, field, old, new, as_of, source, event_id, run_id FROM changes
+WHERE id BETWEEN ? AND ? AND field IN (SELECT value FROM json_each(?)) ORDER BY id;
+
 -- events: the events that an entry completed
 SELECT seq, id, type, source, state, created_at, occurred_at, resource, resource_id, shipment_id FROM events
 WHERE seq IN (SELECT value FROM json_each(?));

@@ -35,10 +35,11 @@ WHERE state = 'waiting' AND id IN (SELECT value FROM json_each(?));
 -- drop_waiting: nothing that waits is sent
 UPDATE notifications SET state = 'dropped', reason = ?, ended_at = ? WHERE state = 'waiting';
 
--- recent_of_subjects: when these subjects were reported to a channel, or are about to be
-SELECT subject, created_at FROM notifications
-WHERE channel = ? AND subject IN (SELECT value FROM json_each(?)) AND state <> 'dropped' AND hold <> 'digest'
-    AND created_at >= ? ORDER BY id;
+-- recently_sent: when messages about these subjects were made for a channel
+SELECT subject, min(ended_at) AS at FROM notifications
+WHERE channel = ? AND subject IN (SELECT value FROM json_each(?)) AND state = 'sent' AND hold <> 'digest'
+    AND topic <> 'exception.closed' AND ended_at >= ?
+GROUP BY subject, delivery_id ORDER BY at;
 
 -- was_told: whether a channel was told of an exception
 SELECT 1 FROM notifications WHERE channel = ? AND exception_id = ? AND state = 'sent' AND topic <> 'exception.closed' LIMIT 1;
