@@ -1,0 +1,1 @@
+"""Notifications: rules, what waits and what is sent, and the channels that send it."""
