@@ -367,8 +367,8 @@ class NotifySettings(SectionModel):
     def active_rules(self) -> tuple[RuleSettings, ...]:
         """The rules in force: those of the file, then the shipped ones unless replaced or switched off."""
         applies = not self.rules if self.default_rules is None else self.default_rules
-        names = {rule.name for rule in self.rules}
-        shipped = (rule for rule in shipped_rules() if rule.name not in names) if applies else ()
+        names = {rule.name.casefold() for rule in self.rules}
+        shipped = (rule for rule in shipped_rules() if rule.name.casefold() not in names) if applies else ()
         return (*self.rules, *shipped)
 
     @property
