@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
@@ -29,6 +29,10 @@ _SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
 _ORIGIN = re.compile(r"https?://[^/?#@\s\\]{1,260}")
 _ORIGIN_HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_MAX_URL = 2000  # characters
+_PRIVATE_DOMAINS = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test")  # RFC 6761, 6762, 8375
+_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052
+_NUMERIC_HOST = re.compile(r"(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)\.?$")  # as browsers recognize IPv4 addresses
 _RESERVED = ("/healthz", "/readyz", "/metrics", "/api", "/static")
 _PROXY_SCHEMES = ("https", "socks", "socks4", "socks4a", "socks5", "socks5h")  # not supported
 # Where other programs look for a proxy, in upper or lower case (curl, Go, Python's requests).
@@ -129,6 +133,62 @@ def check_url(value: str) -> str:
     if not is_valid or "@" in parts.netloc or "?" in value or "#" in value:
         raise ValueError(expected)
     return value.rstrip("/")
+
+
+def check_host(value: str) -> str:
+    """A host name or address without port. Raises ValueError."""
+    if not _is_host(value, v6=":" in value):
+        raise ValueError("expected a host name or address, without port")
+    return value.lower()
+
+
+def is_private_host(host: str) -> bool:
+    """Whether a host is a private, loopback or link-local address, or a name that only a private network can resolve.
+
+    A name under a public domain is not, whatever it resolves to.
+    """
+    try:
+        return not is_public_address(ip_address(host))
+    except ValueError:
+        name = host.lower().removesuffix(".")
+        return "." not in name or name.endswith(_PRIVATE_DOMAINS)
+
+
+def is_public_address(address: IPv4Address | IPv6Address) -> bool:
+    """Whether an address belongs to the public Internet. An IPv6 address that contains an IPv4 one counts as that."""
+    if isinstance(address, IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if address in _NAT64:
+            inner = IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public_address(inner)
+    return address.is_global and not address.is_multicast
+
+
+def check_target_url(value: str) -> str:
+    """A complete http(s) URL to send requests to, without user, password and fragment. Raises ValueError."""
+    expected = "expected an http:// or https:// URL without user and password"
+    if re.search(_UNSAFE, value) or len(value) > _MAX_URL or "#" in value:
+        raise ValueError(expected)
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname or ""
+        is_valid = parts.scheme in {"http", "https"} and bool(host) and parts.port != 0
+        URL(value).origin()
+    except ValueError:
+        raise ValueError(expected) from None
+    if not is_valid or "@" in parts.netloc or _is_obscure_address(host):
+        raise ValueError(expected)
+    return value
+
+
+def _is_obscure_address(host: str) -> bool:
+    """Whether resolvers read a host as an IPv4 address, and checks of addresses do not: `127.1`, `0x7f.1`."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return _NUMERIC_HOST.search(host) is not None
+    return False
 
 
 def check_route(value: str) -> str:
@@ -295,6 +355,11 @@ AllowedNetworks = Annotated[
     Networks, ValueType("list of networks or addresses", kind="list", show=show_list, missing="all")
 ]
 Url = Annotated[str, AfterValidator(check_url), ValueType("http(s) address", article="an ")]
+HostName = Annotated[
+    str,
+    AfterValidator(check_host),
+    ValueType("host name or address"),
+]
 Route = Annotated[str, AfterValidator(check_route), ValueType("path of a URL")]
 Origins = Annotated[
     tuple[Annotated[str, BeforeValidator(parse_origin)], ...],

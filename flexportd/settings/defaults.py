@@ -1,12 +1,13 @@
 """Defaults that are not fixed: directories of systemd, XDG or the system, and the profiles in `config/`."""
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any
 
 CONFIG_NAME = "flexportd.toml"
 
@@ -44,6 +45,13 @@ def default_lifetimes() -> Mapping[str, str]:
     """The default of `[cache] ttl` for each type of response: durations as in a file."""
     ttl: Mapping[str, str] = tomllib.loads((shipped_folder() / "cache.toml").read_text("utf-8"))["ttl"]
     return ttl
+
+
+@cache
+def default_rules() -> Sequence[Mapping[str, Any]]:
+    """The shipped rules of `[notify]`, as in a file."""
+    rules: Sequence[Mapping[str, Any]] = tomllib.loads((shipped_folder() / "notify.toml").read_text("utf-8"))["rules"]
+    return rules
 
 
 def data_folder(environ: Mapping[str, str]) -> Path:

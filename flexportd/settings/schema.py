@@ -24,7 +24,9 @@ _RELOADABLE = {
     "dashboard": ("title", "timezone"),
     "log": ("level",),
 }
-_RELOADABLE_TABLES = ("cache.ttl.", "exceptions.")
+_RELOADABLE_TABLES = ("cache.ttl.", "exceptions.", "notify.")
+
+COLLECTIONS = ("notify.channels", "notify.rules")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,8 @@ def value_of(settings: Settings, entry: KeySpec) -> object:
 def _key_specs(section: str, model: type[BaseModel], prefix: str) -> Iterator[KeySpec]:
     for name, field in model.model_fields.items():
         inner = field.annotation
+        if f"{section}.{prefix}{name}" in COLLECTIONS:
+            continue
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from _key_specs(section, inner, f"{prefix}{name}.")
         else:

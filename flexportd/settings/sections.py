@@ -8,12 +8,13 @@ import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, create_model, field_validator
 
 from flexportd.settings import addresses, defaults
 from flexportd.settings.defaults import default_lifetimes, profile, profile_names
+from flexportd.settings.notify import NotifySettings
+from flexportd.settings.section_model import SectionModel, TimeZone, require_both
 from flexportd.settings.value_types import (
     Duration,
     FilePath,
@@ -63,28 +64,8 @@ Resources = Annotated[
 ]
 
 
-class SectionModel(BaseModel):
-    """The base of all sections: immutable, without unknown keys, and without the input in error messages."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
-
-
 def _from_profile(data: dict[str, Any]) -> Any:
     return profile(data.get("environment", "production"))
-
-
-def _require_both(value: object, other: object, name: str) -> None:
-    if (value is None) != (other is None):
-        raise RuleError(f"missing, but {name} requires it" if value is None else f"requires {name}, which is missing")
-
-
-def _check_timezone(value: str) -> str:
-    # zoneinfo raises OSError for folders of its database ("America") and for names that are too long.
-    try:
-        ZoneInfo(value)
-    except (LookupError, ValueError, OSError):
-        raise ValueError('expected an IANA time zone such as "UTC" or "Europe/Berlin"') from None
-    return value
 
 
 class FlexportSettings(SectionModel):
@@ -129,7 +110,7 @@ class FlexportSettings(SectionModel):
         client_id = info.data["client_id"]
         if info.data["api_key"] is not None and (client_id is not None or value is not None):
             raise RuleError("set either api_key, or client_id and client_secret, not both")
-        _require_both(value, client_id, "client_id")
+        require_both(value, client_id, "client_id")
         return value
 
 
@@ -187,7 +168,7 @@ class ServerSettings(SectionModel):
     @classmethod
     def _both_or_none(cls, value: object, info: ValidationInfo) -> object:
         if "tls_cert" in info.data:
-            _require_both(value, info.data["tls_cert"], "tls_cert")
+            require_both(value, info.data["tls_cert"], "tls_cert")
         return value
 
     @property
@@ -344,7 +325,7 @@ class DashboardSettings(SectionModel):
 
     enabled: Switch = key(True, "Serve the dashboard.")
     title: Line = key("flexportd", "The title on every page.", max_length=80)
-    timezone: Annotated[Line, AfterValidator(_check_timezone)] = key("UTC", "The IANA time zone of times on pages.")
+    timezone: TimeZone = key("UTC", "The IANA time zone of times on pages.")
 
 
 DocumentTypes = Annotated[
@@ -415,6 +396,7 @@ class Settings(SectionModel):
     api: ApiSettings = Field(default_factory=ApiSettings)
     dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
     exceptions: ExceptionsSettings = Field(default_factory=ExceptionsSettings)
+    notify: NotifySettings = Field(default_factory=NotifySettings)
     log: LogSettings = Field(default_factory=LogSettings)
 
     @field_validator("api")
@@ -438,7 +420,13 @@ class Settings(SectionModel):
         """Every secret of the configuration, to be redacted in logs and stored responses."""
         secrets = (*self.webhook.secrets, self.flexport.api_key, self.flexport.client_secret)
         values = tuple(secret.get_secret_value() for secret in secrets if secret is not None)
-        return values if self.flexport.proxy is None else (*values, *self.flexport.proxy.secrets)
+        proxy = () if self.flexport.proxy is None else self.flexport.proxy.secrets
+        return (*values, *proxy, *self.notify.secrets)
+
+    @property
+    def notify_timezone(self) -> str:
+        """The time zone of digests and quiet hours of rules without their own."""
+        return self.notify.timezone or self.dashboard.timezone
 
     @classmethod
     def for_tests(cls, directory: Path, **overrides: object) -> "Settings":

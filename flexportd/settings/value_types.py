@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Strict
 
 from flexportd.settings.guessable import weakness
 
-Kind = Literal["text", "path", "number", "switch", "list"]
+Kind = Literal["text", "path", "number", "switch", "list", "table"]
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
