@@ -23,6 +23,7 @@ from flexportd.daemon.consumers import ChangeConsumers, RequestLoad
 from flexportd.daemon.documents_service import DocumentsService
 from flexportd.daemon.flexport_service import FlexportService, open_flexport
 from flexportd.daemon.http_security import HttpSecurity
+from flexportd.daemon.notify_service import NotifyService
 from flexportd.daemon.server import listen
 from flexportd.errors import ConfigError, UnavailableError
 from flexportd.expose import context
@@ -86,6 +87,11 @@ class Daemon:
             settings, queue, REGISTRY, bus,
             load=RequestLoad(lambda: connections.network.requests), reads_lists=flexport is not None,
         )  # fmt: skip
+        self.notify = NotifyService(
+            settings, queue, tasks, REGISTRY, self.consumers.wait_for_idle_queue, reads_lists=flexport is not None
+        )
+        self.consumers.add(self.notify.notifier)
+        stack.push_async_callback(self.notify.close)
         bus.subscribe(cache_invalidation(self.cache), self.documents.after_commit, self.consumers.after_commit)
         if flexport is not None:
             bus.subscribe(flexport.after_commit)
@@ -107,6 +113,7 @@ class Daemon:
         self.rebuild = FieldRebuild(db, REGISTRY, clock, recorder)
         with contextlib.suppress(UnavailableError):  # the writer logs it, and the next check does it
             await self.trusted_time.check()
+        await self.notify.open()
         await queue.load()
         stack.push_async_callback(scheduler.stop)
 
@@ -151,6 +158,7 @@ class Daemon:
             self.flexport.start(tasks, self.settings)
         self.security.start(tasks)
         self.consumers.start(tasks, self.rebuild)
+        self.notify.start()
         await self.documents.start()
         await self.scheduler.start()
 
@@ -159,7 +167,7 @@ class Daemon:
         changed, needs_restart = changed_keys(self.settings, settings)
         for part in (
             self.receiver, self.queue, self.retention, self.flexport, self.display, self.documents,
-            self.consumers, self.security,
+            self.consumers, self.security, self.notify,
         ):  # fmt: skip
             if part is not None:
                 part.reload(settings)

@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 
-from flexportd.core.changes.consumer import run_consumer
+from flexportd.core.changes.consumer import ChangeLogConsumer, run_consumer
 from flexportd.core.events.applier import WriteSet
 from flexportd.core.exceptions.model import ExceptionRules
 from flexportd.core.exceptions.worker import ExceptionWorker
@@ -67,18 +68,23 @@ class ChangeConsumers:
         self._queue = queue
         self._load = load
         self.hub = Broadcaster(db, registry)
-        self.indexer = Indexer(db, registry, clock, self._wait_for_idle_queue)
+        self.indexer = Indexer(db, registry, clock, self.wait_for_idle_queue)
         self.examiner = ExceptionWorker(
             db,
             clock,
             ExceptionRules.from_settings(settings),
-            self._wait_for_idle_queue,
+            self.wait_for_idle_queue,
             reads_lists=reads_lists,
             on_written=lambda: bus.after_commit(WriteSet({"exceptions": frozenset()})),
         )
         self.examiner.turn = self.indexer.turn
         self.freshness = Freshness(db, clock, registry)
-        self._consumers = (self.indexer, self.examiner)
+        self._consumers: list[ChangeLogConsumer[Any, Any]] = [self.indexer, self.examiner]
+
+    def add(self, consumer: ChangeLogConsumer[Any, Any]) -> None:
+        """Wake another consumer with the others, and let it take turns with them."""
+        consumer.turn = self.indexer.turn
+        self._consumers.append(consumer)
 
     def wake(self) -> None:
         """Look at the change log; to be called on the event loop."""
@@ -95,7 +101,7 @@ class ChangeConsumers:
         self.examiner.rules = ExceptionRules.from_settings(settings)
         self.examiner.wake.set()
 
-    async def _wait_for_idle_queue(self) -> None:
+    async def wait_for_idle_queue(self) -> None:
         """Wait before each step while events are to be applied: what they change is better processed once.
 
         While many requests are served, the step waits longer, so that they have nearly all of the CPU. Both waits are

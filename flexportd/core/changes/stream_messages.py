@@ -219,15 +219,16 @@ def matching_messages(
         rows = [
             row
             for row in tx.journal.history_rows(entry, names)
-            if row.resource in needs.fields
-            and ((fields := needs.fields[row.resource]) is None or row.field in fields)
+            if row.resource in needs.fields and ((fields := needs.fields[row.resource]) is None or row.field in fields)
         ]
     events = tx.journal.finished_events(entry.events) if needs.milestones and entry.events else {}
     if rows or events or None in needs.fields.values():
         states = {name: relevant[name] for name, fields in needs.fields.items() if fields is None and relevant[name]}
         reduced = msgspec.structs.replace(entry, states=states, events=list(events), notices=())
         known = EntryContext(rows, events, _object_states(tx, registry, reduced, rows))
-        found += [{"topic": topic, **document} for topic, document in _entry_messages(registry, reduced, known) if topic]
+        found += [
+            {"topic": topic, **document} for topic, document in _entry_messages(registry, reduced, known) if topic
+        ]
     return [
         _decode(_encode({**_NO_FIELDS, "at": entry.at, **document})) for document in found
         if patterns.match(document["topic"])

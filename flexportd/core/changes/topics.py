@@ -208,7 +208,9 @@ class TopicNeeds:
         fields: dict[str, frozenset[str] | None] = {}
         for domain in RESOURCE_TYPES:
             prefix = topic_prefix(domain.name)
-            needed = {one.field for one in FIELD_TOPICS if one.resource == domain.name and patterns.match(one.topic.name)}
+            needed = {
+                one.field for one in FIELD_TOPICS if one.resource == domain.name and patterns.match(one.topic.name)
+            }
             needed |= {"id"} if patterns.match(f"{prefix}.created") else set()
             needed |= {"removed_at"} if patterns.match(f"{prefix}.removed") else set()
             if patterns.match(f"{prefix}.updated"):

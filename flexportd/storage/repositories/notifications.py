@@ -47,9 +47,13 @@ LISTING = ListQuery(
 
 
 class NotifierState(ConsumerState, frozen=True, kw_only=True):
-    """The progress of the notifier. `is_loud`: what happens from now on is news."""
+    """The progress of the notifier. `is_loud`: what happens from now on is news.
+
+    Before that, a complete sync that began after `baseline_since` is awaited.
+    """
 
     is_loud: bool
+    baseline_since: str = ""
 
 
 class NewNotification(msgspec.Struct, frozen=True, gc=False):
@@ -148,6 +152,10 @@ class Notifications(ListRepository):
     def mark_sent(self, ids: Sequence[int], delivery_id: int, at: str) -> None:
         """They are part of a delivery."""
         self._run("mark_sent", delivery_id, at, json_text(ids))
+
+    def release_digests(self, kept: Sequence[tuple[str, str]], at: str) -> int:
+        """Let those become due that wait for a digest other than these (rule, channel); how many."""
+        return self._run("release_digests", at, json_text(kept)).rowcount
 
     def drop_waiting(self, reason: str, at: str) -> int:
         """Drop all that wait; how many."""

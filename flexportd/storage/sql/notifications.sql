@@ -32,6 +32,10 @@ WHERE state = 'waiting' AND id IN (SELECT value FROM json_each(?));
 UPDATE notifications SET state = 'sent', delivery_id = ?, ended_at = ?
 WHERE state = 'waiting' AND id IN (SELECT value FROM json_each(?));
 
+-- release_digests: those that wait for a digest that there is no more become due
+UPDATE notifications SET hold = 'gather', due_at = ?1 WHERE state = 'waiting' AND hold = 'digest'
+    AND NOT EXISTS (SELECT 1 FROM json_each(?2) AS kept WHERE kept.value ->> 0 = rule AND kept.value ->> 1 = channel);
+
 -- drop_waiting: nothing that waits is sent
 UPDATE notifications SET state = 'dropped', reason = ?, ended_at = ? WHERE state = 'waiting';
 

@@ -1,0 +1,473 @@
+"""The composition of messages from notifications that are due, with everything that keeps them few and true.
+
+Before a notification becomes part of a message, it is checked again: an exception that has closed, a date that moved
+back and an invoice that was paid are not sent. What shares a cause becomes one message.
+"""
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import NamedTuple
+
+import msgspec
+
+from flexportd.clock import parse, stamp
+from flexportd.core.labels import count_of
+from flexportd.core.resources.invoices import due_status
+from flexportd.core.resources.registry import Registry
+from flexportd.notify.content import Content
+from flexportd.notify.incidents import (
+    Cluster,
+    Piece,
+    cause_of,
+    cluster,
+    lines_of,
+    merge,
+    section_of,
+    severity_of,
+    title_of,
+)
+from flexportd.notify.notifier import DELIVERY, DateChange, day_of, days_between, matches
+from flexportd.notify.rule_template import TemplateError
+from flexportd.notify.rules import Rule, Rules
+from flexportd.notify.subjects import DATE_TOPICS, MessageSubject, load_subjects
+from flexportd.notify.wording import describe, label_of, path_of
+from flexportd.queue.handlers import EVENTS
+from flexportd.storage.repositories.deliveries import Delivery, Kind, NewDelivery
+from flexportd.storage.repositories.exceptions import ExceptionRow
+from flexportd.storage.repositories.items import NewItem
+from flexportd.storage.repositories.notifications import DateKey, Hold, Notification
+from flexportd.storage.statements import json_text
+from flexportd.storage.transaction import Transaction
+
+MAX_DUE = 20_000  # notifications of a channel for people that are composed at once
+MAX_PROGRAM = 500  # the same for a program, where each is a message
+MAX_REPEATS = 2  # messages about one subject within a day
+_DAY = timedelta(days=1)
+_ACTIVE = timedelta(hours=48)  # after which a cause that returns is a new incident
+_INCIDENT_PAUSE = timedelta(hours=1)  # between messages about a cause, where the first cannot be edited
+_MAX_GATHER = 6  # times `gather` that a message waits at most while others join it
+_OUTAGE_CHECK = timedelta(minutes=1)
+_HOUR = timedelta(hours=1)
+
+
+class ChannelInfo(msgspec.Struct, frozen=True):
+    """What the composer must know of a channel. `can_edit`: a message that was sent can be replaced."""
+
+    name: str
+    type: str
+    folds: bool = True
+    can_edit: bool = False
+
+
+RenderTemplate = Callable[[str, Mapping[str, object]], str]
+"""Renders the template of a rule. Raises TemplateError."""
+
+
+@dataclass(frozen=True)
+class NotifyConfig:
+    """The configuration of notifications, which can change while running; `zone` is that of dates in messages."""
+
+    registry: Registry
+    rules: Rules
+    render_template: RenderTemplate
+    channels: Mapping[str, ChannelInfo] = field(default_factory=dict)
+    gather: timedelta = timedelta(seconds=10)
+    zone: tzinfo = UTC
+
+    def gather_of(self, channel: str) -> timedelta:
+        """How long a message to a channel waits for others."""
+        info = self.channels.get(channel)
+        return self.gather if info is None or info.folds else timedelta()
+
+    def rule(self, name: str) -> Rule | None:
+        """A rule that is on, by its name."""
+        found = self.rules.get(name)
+        return found if found is not None and found.is_enabled else None
+
+
+class Drop(NamedTuple):
+    """Notifications that are not sent, and why."""
+
+    ids: Sequence[int]
+    reason: str
+
+
+class Postpone(NamedTuple):
+    """Notifications that wait on."""
+
+    ids: Sequence[int]
+    hold: Hold
+    due_at: datetime
+
+
+class Send(NamedTuple):
+    """A message, the notifications that it contains, and the dates that it tells. In a lane, one is sent at a time."""
+
+    delivery: NewDelivery
+    ids: Sequence[int]
+    lane: str
+    dates: Sequence[tuple[DateKey, str | None]] = ()
+
+
+class SetDigestTime(NamedTuple):
+    """When the next digest of a rule is due for a channel."""
+
+    rule: str
+    channel: str
+    due_at: str
+
+
+Action = Drop | Postpone | Send | SetDigestTime
+
+
+def delivery_item(number: int, lane: str, priority: int = EVENTS) -> NewItem:
+    """The item of the queue that sends a message."""
+    return NewItem(DELIVERY, priority, lane=lane, payload=json_text({"delivery": number}))
+
+
+def new_key() -> str:
+    """The key of a new message."""
+    return f"fxd_{secrets.token_hex(12)}"
+
+
+class Composition:
+    """Composes the notifications of one channel at one time, from one snapshot."""
+
+    def __init__(self, tx: Transaction, config: NotifyConfig, channel: ChannelInfo, now: datetime) -> None:
+        self._tx = tx
+        self._config = config
+        self.channel = channel
+        self._now = now
+        self._today = now.astimezone(config.zone).date()
+        self._exceptions: dict[int, ExceptionRow | None] = {}
+        self._planned: dict[str, int] = {}
+
+    def actions(self) -> list[Action]:
+        """What has to be written for what is due."""
+        if not self.channel.folds:
+            return self._single_messages()
+        rows = self._tx.notifications.due(self.channel.name, stamp(self._now), MAX_DUE)
+        wait = self._gather_until(rows)
+        if wait is not None:
+            return [Postpone([row.id for row in rows if row.hold == "gather"], "gather", wait)]
+        actions: list[Action] = []
+        pieces: dict[str, list[Piece]] = {"message": [], "summary": []}
+        holds: dict[int, Hold] = {}
+        for row, subject in self.with_subjects(rows):
+            found = self.check(row, subject)
+            if isinstance(found, Drop | Postpone):
+                actions.append(found)
+            else:
+                holds[row.id] = row.hold
+                pieces["summary" if row.hold in ("quiet", "rate") else "message"].append(found)
+        actions += self._messages(merge(pieces["message"]))
+        actions += self._summary(merge(pieces["summary"]), holds)
+        return combine(actions)
+
+    def _gather_until(self, rows: Sequence[Notification]) -> datetime | None:
+        """Until when the due ones wait because others keep joining them; None to go on."""
+        times = [parse(row.created_at) for row in rows if row.hold == "gather"]
+        if not times or len(rows) == MAX_DUE:
+            return None
+        end = min(max(times) + self._config.gather, min(times) + _MAX_GATHER * self._config.gather)
+        return end if end > self._now else None
+
+    def with_subjects(self, rows: Sequence[Notification]) -> Iterator[tuple[Notification, MessageSubject]]:
+        for start in range(0, len(rows), 500):
+            part = rows[start : start + 500]
+            yield from zip(
+                part, load_subjects(self._tx, self._config.registry, [row.message for row in part]), strict=True
+            )
+
+    def _single_messages(self) -> list[Action]:
+        """For a program: each notification is a message."""
+        actions: list[Action] = []
+        for row, subject in self.with_subjects(
+            self._tx.notifications.due(self.channel.name, stamp(self._now), MAX_PROGRAM)
+        ):
+            found = self.check(row, subject)
+            if isinstance(found, Drop | Postpone):
+                actions.append(found)
+                continue
+            held = self._rate_limit(found)
+            if held is not None:
+                actions.append(held)
+                continue
+            content = Content(
+                title=f"{found.label}: {found.headline}",
+                sections=(section_of(lines_of([found])),),
+                severity=found.severity,
+                path=found.path,
+                topic=row.topic,
+                data={**row.message, "rule": row.rule, "text": found.text},
+                rules=found.rules,
+            )
+            lane = f"{self.channel.name}:{row.resource}:{row.resource_id}"
+            actions.append(self.send("message", content, [found], lane=lane))
+        return combine(actions)
+
+    def check(self, row: Notification, subject: MessageSubject) -> Piece | Drop | Postpone:
+        """What a notification says now; or why it is not sent, or waits on."""
+        rule = self._config.rule(row.rule)
+        reason = "its rule was removed or switched off" if rule is None else self._obsolete(row, subject)
+        if rule is None or reason is not None:
+            return Drop([row.id], reason or "")
+        if not row.topic.startswith("system.") and self._is_blind():
+            return Postpone([row.id], "outage", self._now + _OUTAGE_CHECK)
+        quiet_end = rule.quiet.ends_at(self._now, rule.zone) if rule.quiet else None
+        if quiet_end is not None and row.hold != "digest":
+            return Postpone([row.id], "quiet", quiet_end)
+        message, told = row.message, None
+        if row.topic in DATE_TOPICS:
+            change = self._date_change(row, subject)
+            if change is None or not matches(rule, message, subject, change[0], self._now):
+                return Drop([row.id], "the date is as it was last told, or nearly so")
+            message, told = {**message, **change[0].fields}, change[1]
+        words, shipment = describe(message, subject, self._today), subject.shipment
+        kind = message.get("kind") if row.topic.startswith("exception.") else row.topic
+        fields = shipment.fields if shipment else {}
+        return Piece(
+            ids=(row.id,),
+            rules=(row.rule,),
+            subject=row.subject,
+            topic=row.topic,
+            kind=kind or row.topic,
+            label=label_of(message, subject),
+            headline=words.headline,
+            text=words.text,
+            severity=words.severity,
+            path=path_of(message),
+            shipment_id=row.shipment_id,
+            cause=cause_of(
+                kind or row.topic,
+                fields.get("vessel"),
+                fields.get("voyage"),
+                fields.get("port_of_unloading_code") or fields.get("port_of_unloading"),
+            ),
+            date=told,
+            template=(rule.template, rule.subject),
+        )
+
+    def _is_own_channel(self, row: Notification) -> bool:
+        message = row.message
+        about_channel = row.topic == "system.channel_failed" or (
+            row.topic == "system.recovered" and message.get("kind") == "channel_failed"
+        )
+        return about_channel and message.get("channel") == self.channel.name
+
+    def _is_blind(self) -> bool:
+        """Whether Flexport or our webhooks are down, or the lists are not complete since."""
+        return False
+
+    def _exception(self, number: int) -> ExceptionRow | None:
+        if number not in self._exceptions:
+            self._exceptions[number] = self._tx.exceptions.by_id(number)
+        return self._exceptions[number]
+
+    def _obsolete(self, row: Notification, subject: MessageSubject) -> str | None:
+        """Why a notification is no longer true or wanted."""
+        if self._is_own_channel(row):
+            return "it is about this channel"
+        if row.exception_id is not None:
+            return self._obsolete_exception(row, row.exception_id)
+        if row.topic in DATE_TOPICS and subject.shipment is not None and subject.shipment.fields["actual_arrival"]:
+            return "the shipment has arrived"
+        if row.topic in ("invoice.due", "invoice.overdue") and subject.record is not None:
+            state = due_status(subject.record.fields, self._now.date()).state
+            return f"the invoice is {state.replace('_', ' ')}" if state in ("paid", "void", "payment_pending") else None
+        return None
+
+    def _obsolete_exception(self, row: Notification, number: int) -> str | None:
+        if row.topic == "exception.closed":
+            return None if self._tx.notifications.was_told(self.channel.name, number) else "it was not reported open"
+        found = self._exception(number)
+        if found is None:
+            return "the exception no longer exists"
+        if found.closed_at is not None and found.closed_at <= stamp(self._now):
+            return "the exception closed before it was sent"
+        return None
+
+    def _date_change(
+        self, row: Notification, subject: MessageSubject
+    ) -> tuple[DateChange, tuple[DateKey, str | None]] | None:
+        """The present date compared with the one last told; None if it is not known any more."""
+        name, record = DATE_TOPICS[row.topic], subject.record
+        if record is None or row.resource is None or row.resource_id is None:
+            return None
+        key = (self.channel.name, row.resource, row.resource_id, name)
+        told = self._tx.notifications.told_dates([key]).get(key)
+        new = day_of(record.fields[name])
+        if told is None:
+            return None
+        days = days_between(told.day, new)
+        change = DateChange(
+            {"days_later": days, "told": told.day}, told.delivery_id is not None, is_same=told.day == new
+        )
+        return change, (key, new)
+
+    def _messages(self, pieces: Sequence[Piece]) -> list[Action]:
+        """The messages for these pieces, or what waits on."""
+        actions: list[Action] = []
+        since = stamp(self._now - _DAY)
+        subjects = [piece.subject for piece in pieces if not piece.topic.startswith("system.")]
+        recent = self._tx.notifications.recently_sent(self.channel.name, subjects, since)
+        ready: list[Piece] = []
+        for piece in pieces:
+            times = recent.get(piece.subject, ())
+            if len(times) >= MAX_REPEATS and piece.topic != "exception.closed":
+                actions.append(Postpone(piece.ids, "repeat", parse(times[-MAX_REPEATS]) + _DAY))
+            elif (held := self._rate_limit(piece)) is not None:
+                actions.append(held)
+            else:
+                ready.append(piece)
+        clusters = cluster(ready, lambda cause: self._last_of_cause(cause) is not None)
+        return [*actions, *map(self._message, clusters)]
+
+    def _last_of_cause(self, cause: str) -> Delivery | None:
+        return self._tx.deliveries.last_of_cause(self.channel.name, cause, stamp(self._now - _ACTIVE))
+
+    def _message(self, one: Cluster) -> Action:
+        ids = [number for piece in one.pieces for number in piece.ids]
+        last = self._last_of_cause(one.cause) if one.cause and one.thread == one.cause else None
+        if last is not None and not self.channel.can_edit and parse(last.created_at) + _INCIDENT_PAUSE > self._now:
+            return Postpone(ids, "gather", parse(last.created_at) + _INCIDENT_PAUSE)
+        held = next((held for piece in one.pieces if (held := self._rate_limit(piece))), None)
+        if held is not None:
+            return Postpone(ids, held.hold, held.due_at)
+        lines = lines_of(one.pieces)
+        sections = [section_of(lines)]
+        if last is not None:
+            told = {line.label for line in lines}
+            before = [
+                line
+                for section in msgspec.json.decode(last.content, type=Content).sections
+                for line in section.lines
+                if line.label not in told
+            ]
+            if before:
+                sections = [section_of(lines, "New"), section_of(before, "Reported before")]
+        content = Content(
+            title=title_of(one),
+            sections=sections,
+            severity=severity_of(one.pieces),
+            path=_path_of(one.pieces),
+            topic=one.pieces[0].topic if len({piece.topic for piece in one.pieces}) == 1 else "notification",
+            rules=_rules_of(one.pieces),
+        )
+        edits = last.id if last is not None and self.channel.can_edit else None
+        return self.send("message", content, one.pieces, thread=one.thread, cause=one.cause, edits=edits)
+
+    def _summary(self, pieces: Sequence[Piece], holds: Mapping[int, Hold]) -> list[Action]:
+        """One message for what was held back."""
+        if not pieces:
+            return []
+        held = next((held for piece in pieces if (held := self._rate_limit(piece))), None)
+        if held is not None:
+            return [Postpone([number for piece in pieces for number in piece.ids], "rate", held.due_at)]
+        by_limit = any(holds.get(number) == "rate" for piece in pieces for number in piece.ids)
+        why = "held back by the limit of messages per hour" if by_limit else "held back during quiet hours"
+        lines = lines_of(pieces)
+        content = Content(
+            title=f"Summary: {count_of(len(lines), 'update')} {why}",
+            sections=(section_of(lines),),
+            severity=severity_of(pieces),
+            path="/",
+            topic="notification",
+            rules=_rules_of(pieces),
+        )
+        return [self.send("summary", content, pieces)]
+
+    def _rate_limit(self, piece: Piece) -> Postpone | None:
+        """Until when a piece waits because one of its rules has sent as many messages as it may in an hour."""
+        for name in piece.rules:
+            rule = self._config.rule(name)
+            if rule is None or rule.max_per_hour is None:
+                continue
+            times = self._tx.deliveries.times_of_rule(name, self.channel.name, stamp(self._now - _HOUR))
+            if len(times) + self._planned.get(name, 0) >= rule.max_per_hour:
+                first = parse(times[0]) if times else self._now
+                return Postpone(piece.ids, "rate", max(first + _HOUR, self._now + timedelta(seconds=1)))
+        return None
+
+    def send(
+        self,
+        kind: Kind,
+        content: Content,
+        pieces: Sequence[Piece],
+        *,
+        thread: str | None = None,
+        cause: str | None = None,
+        edits: int | None = None,
+        lane: str | None = None,
+    ) -> Send:
+        for name in content.rules:
+            self._planned[name] = self._planned.get(name, 0) + 1
+        content = self._with_template(content, pieces)
+        ids = [number for piece in pieces for number in piece.ids]
+        delivery = NewDelivery(
+            key=new_key(),
+            channel=self.channel.name,
+            channel_type=self.channel.type,
+            kind=kind,
+            rules=content.rules,
+            title=content.title,
+            content=msgspec.json.encode(content).decode(),
+            thread=thread,
+            cause=cause,
+            edits=edits,
+            notifications=len(ids),
+        )
+        dates = [piece.date for piece in pieces if piece.date is not None]
+        return Send(delivery, ids, lane or self.channel.name, dates)
+
+    def _with_template(self, content: Content, pieces: Sequence[Piece]) -> Content:
+        """The content with the texts of its rule's templates; with the default ones and a note if a template fails."""
+        template, subject = pieces[0].template if pieces else (None, None)
+        if template is None and subject is None:
+            return content
+        lines = [
+            {"label": line.label, "texts": list(line.texts), "severity": line.severity, "shipment_id": line.shipment_id}
+            for section in content.sections
+            for line in section.lines
+        ]
+        variables = {"title": content.title, "severity": content.severity, "lines": lines, "rules": list(content.rules)}
+        try:
+            title = " ".join(self._config.render_template(subject, variables).split()) if subject is not None else ""
+            body = self._config.render_template(template, variables) if template is not None else None
+        except TemplateError as error:
+            note = f"The template of rule {content.rules[0]} failed, so this is the standard text: {error}"
+            return msgspec.structs.replace(content, notes=(*content.notes, note))
+        return msgspec.structs.replace(content, title=title or content.title, body=body)
+
+
+def combine(actions: Sequence[Action]) -> list[Action]:
+    """The same with one action for all notifications that share a reason."""
+    drops: dict[str, list[int]] = {}
+    waits: dict[tuple[Hold, datetime], list[int]] = {}
+    sends: list[Action] = []
+    for action in actions:
+        if isinstance(action, Drop):
+            drops.setdefault(action.reason, []).extend(action.ids)
+        elif isinstance(action, Postpone):
+            waits.setdefault((action.hold, action.due_at), []).extend(action.ids)
+        else:
+            sends.append(action)
+    return [
+        *(Drop(ids, reason) for reason, ids in drops.items()),
+        *(Postpone(ids, hold, due_at) for (hold, due_at), ids in waits.items()),
+        *sends,
+    ]
+
+
+def _rules_of(pieces: Sequence[Piece]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(rule for piece in pieces for rule in piece.rules))
+
+
+def _path_of(pieces: Sequence[Piece]) -> str:
+    paths = {piece.path for piece in pieces}
+    if len(paths) == 1:
+        return next(iter(paths))
+    shipments = {piece.shipment_id for piece in pieces}
+    return f"/shipments/{shipments.pop()}" if len(shipments) == 1 and None not in shipments else "/exceptions"

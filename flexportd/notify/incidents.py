@@ -1,0 +1,176 @@
+"""Incidents: messages that have one cause become one message, with a line for each shipment. Pure.
+
+A cause is a vessel and voyage, a port, or a fault of flexportd or Flexport. Several messages about one shipment are one
+line in any case.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from flexportd.core.labels import count_of
+from flexportd.notify.content import MAX_LINES, Line, Section, Severity
+from flexportd.storage.repositories.notifications import DateKey
+
+MAX_MESSAGES = 5
+"""Messages about single shipments that are made at once; more become one message with a line for each."""
+
+_ORDER: Sequence[Severity | None] = ("critical", "warning", "notice", "good", None)
+_VESSEL_KINDS = frozenset(
+    {"late_departure", "late_arrival", "late_delivery", "eta_slipped", "silent", "shipment.eta_changed"}
+)  # also the topic of a date
+_PORT_KINDS = frozenset({"customs_hold", "free_time_expiring", "free_time_expired"})
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """What is to be said about one subject; `ids` are the notifications that say it.
+
+    `kind` is that of an exception, else the topic. `cause` is what it may share with others. `date` is what is told of
+    a date: its key and the day.
+    """
+
+    ids: tuple[int, ...]
+    rules: tuple[str, ...]
+    subject: str
+    topic: str
+    kind: str
+    label: str
+    headline: str
+    text: str
+    severity: Severity
+    path: str
+    shipment_id: int | None = None
+    cause: str | None = None
+    date: tuple[DateKey, str | None] | None = None
+    template: tuple[str | None, str | None] = (None, None)
+
+
+class Cluster(NamedTuple):
+    """One message: `thread` is the conversation that it belongs to, `cause` what its pieces share."""
+
+    pieces: Sequence[Piece]
+    thread: str | None = None
+    cause: str | None = None
+    title: str | None = None
+
+
+def cause_of(kind: str, vessel: str | None, voyage: str | None, port: str | None) -> str | None:
+    """The cause that an exception or a date may share with those of other shipments."""
+    if kind in _VESSEL_KINDS and vessel:
+        return f"vessel:{' '.join(filter(None, (vessel, voyage)))}"
+    if kind in _VESSEL_KINDS | _PORT_KINDS and port:
+        return f"port:{port}:{kind if kind in _PORT_KINDS else 'dates'}"
+    return None
+
+
+def merge(pieces: Iterable[Piece]) -> list[Piece]:
+    """One piece for each subject: the last one says it, for all rules and notifications."""
+    found: dict[str, Piece] = {}
+    for piece in pieces:
+        before = found.pop(piece.subject, None)
+        found[piece.subject] = piece if before is None else _join(before, piece)
+    return list(found.values())
+
+
+def _join(before: Piece, last: Piece) -> Piece:
+    return msgspec.structs.replace(
+        last,
+        ids=(*before.ids, *last.ids),
+        rules=tuple(dict.fromkeys((*before.rules, *last.rules))),
+        template=last.template if last.template != (None, None) else before.template,
+    )
+
+
+def cluster(pieces: Sequence[Piece], is_active: Callable[[str], bool]) -> list[Cluster]:
+    """The messages for these pieces; `is_active` says whether a cause was reported lately."""
+    groups: dict[tuple[str | None, str | None], list[Piece]] = {}
+    for piece in pieces:
+        groups.setdefault(piece.template, []).append(piece)
+    return [one for group in groups.values() for one in _cluster(group, is_active)]
+
+
+def _cluster(pieces: Sequence[Piece], is_active: Callable[[str], bool]) -> list[Cluster]:
+    system = [piece for piece in pieces if piece.topic.startswith("system.")]
+    found = [Cluster(system, "system")] if system else []
+    by_shipment: dict[int, list[Piece]] = {}
+    by_topic: dict[str, list[Piece]] = {}
+    for piece in pieces:
+        if piece.topic.startswith("system."):
+            continue
+        if piece.shipment_id is None:
+            by_topic.setdefault(piece.topic, []).append(piece)
+        else:
+            by_shipment.setdefault(piece.shipment_id, []).append(piece)
+    by_cause: dict[str, list[int]] = {}
+    for shipment, own in by_shipment.items():
+        if cause := next((piece.cause for piece in own if piece.cause), None):
+            by_cause.setdefault(cause, []).append(shipment)
+    for cause, shipments in by_cause.items():
+        if len(shipments) > 1 or is_active(cause):
+            own = [piece for shipment in shipments for piece in by_shipment.pop(shipment)]
+            found.append(Cluster(own, cause, cause))
+    single = [
+        Cluster(own, f"shipment:{shipment}", next((piece.cause for piece in own if piece.cause), None))
+        for shipment, own in by_shipment.items()
+    ]
+    if len(single) > MAX_MESSAGES:
+        single = [Cluster([piece for one in single for piece in one.pieces])]
+    found += single
+    for own in by_topic.values():
+        thread = f"{own[0].subject}" if len(own) == 1 else None
+        found.append(Cluster(own, thread))
+    return found
+
+
+def severity_of(pieces: Sequence[Piece]) -> Severity:
+    """The most serious of them."""
+    return min((piece.severity for piece in pieces), key=_ORDER.index)
+
+
+def lines_of(pieces: Sequence[Piece]) -> list[Line]:
+    """A line for each shipment or object, the most serious first."""
+    groups: dict[str, list[Piece]] = {}
+    for piece in pieces:
+        key = piece.subject if piece.shipment_id is None else f"shipment:{piece.shipment_id}"
+        groups.setdefault(key, []).append(piece)
+    lines = [
+        Line(
+            label=own[0].label,
+            texts=tuple(dict.fromkeys(piece.text for piece in sorted(own, key=lambda one: _ORDER.index(one.severity)))),
+            severity=severity_of(own),
+            path=own[0].path if len(own) == 1 else f"/shipments/{own[0].shipment_id}",
+            shipment_id=own[0].shipment_id,
+        )
+        for own in groups.values()
+    ]
+    return sorted(lines, key=lambda line: _ORDER.index(line.severity))
+
+
+def section_of(lines: Sequence[Line], title: str | None = None, most: int = MAX_LINES) -> Section:
+    """Lines as a section; those that are too many are counted."""
+    left = len(lines) - most
+    return Section(lines[:most], title, f"and {left:,} more" if left > 0 else None)
+
+
+def title_of(cluster: Cluster) -> str:
+    """The title of a message."""
+    pieces, headlines = cluster.pieces, list(dict.fromkeys(piece.headline for piece in cluster.pieces))
+    what = headlines[0] if len(headlines) == 1 else f"{headlines[0]} and {len(headlines) - 1} more"
+    if cluster.title is not None:
+        return cluster.title
+    if pieces[0].topic.startswith("system."):
+        return f"flexportd: {what}"
+    labels = list(dict.fromkeys(piece.label for piece in pieces))
+    if len(labels) == 1:
+        return f"{labels[0]}: {what}"
+    shipments = {piece.shipment_id for piece in pieces if piece.shipment_id is not None}
+    subject = count_of(len(shipments), "shipment") if shipments else f"{len(labels)} objects"
+    if cluster.cause is not None:
+        return f"{cause_label(cluster.cause)} · {subject}: {what}"
+    return f"{subject}: {what}"
+
+
+def cause_label(cause: str) -> str:
+    """A cause for people: `EVER GIVEN 012W`, `USLAX`."""
+    return cause.split(":")[1]
