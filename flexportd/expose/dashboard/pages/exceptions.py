@@ -181,7 +181,7 @@ def exception_page(data: ExceptionData, context: PageContext) -> SimpleNamespace
         has_forms=not data.is_customer,
         is_open=row.closed_at is None,
         is_acknowledged=row.acknowledged_at is not None,
-        assigned_to=row.assigned_to or "",
+        assigned_to=short_text(row.assigned_to, actions.MAX_NAME_LENGTH) or "",
         is_snoozed=row.snoozed_at is not None,
         tomorrow=(view.today + timedelta(days=1)).isoformat(),
         last_day=(view.today + actions.MAX_SNOOZE).isoformat(),
