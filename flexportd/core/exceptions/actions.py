@@ -11,7 +11,7 @@ from flexportd.storage.transaction import Transaction
 
 MAX_NAME_LENGTH = 80  # characters of the name of a person to whom one is assigned
 MAX_ACTOR_LENGTH = 200  # characters of the name of who acts: user@host
-MAX_NOTE_LENGTH = 1000  # characters
+MAX_NOTE_LENGTH = 500  # characters
 MAX_ACTIONS = 500  # of one exception
 MAX_SNOOZE = timedelta(days=366)
 
