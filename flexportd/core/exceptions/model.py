@@ -205,8 +205,9 @@ class ShipmentFacts:
     """A shipment with its related objects.
 
     `estimates` are the estimated arrivals since its departure, by the name of the shipment's field. `changed_at` is
-    when a date of its legs or containers last changed; None where it does not matter. `events` are its applied
-    milestones, in any order. `listening_since` is the time of the installation at Flexport; None before the first poll.
+    when a date of its legs or containers last changed; None where it does not matter. `held_since` is since when its
+    customs entries are on hold, by id, as far as the history has it. `events` are its applied milestones, in any order.
+    `listening_since` is the time of the installation at Flexport; None before the first poll.
     """
 
     shipment: Record
@@ -218,6 +219,7 @@ class ShipmentFacts:
     events: Sequence[Mapping[str, Any]] = ()
     estimates: Mapping[str, Sequence[ArrivalEstimate]] = field(default_factory=dict)
     changed_at: str | None = None
+    held_since: Mapping[str, str] = field(default_factory=dict)
     listening_since: str | None = None
 
     @property

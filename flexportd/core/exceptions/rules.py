@@ -218,11 +218,13 @@ def customs_hold(case: ShipmentFacts, _: ExceptionRules, watch: TimeTriggers) ->
         holds = []
     is_cleared = bool(entries) and all(entry.fields["release_state"] == "cleared" for entry in entries)
     since = holds[0][0] if holds else None
-    degree = watch.days_since(parse(since)) if since and (held or not is_cleared) else 0
     for entry in held:
+        began = since or case.held_since.get(str(entry.id))
+        degree = watch.days_since(parse(began)) if began else 0
         evidence = {"entry_number": entry.fields["entry_number"], "release_status": entry.fields["release_status"]}
-        yield case.make_finding("customs_hold", evidence, since, entry, "customs_entries", degree=degree)
-    if holds and not held and not is_cleared:
+        yield case.make_finding("customs_hold", evidence, began, entry, "customs_entries", degree=degree)
+    if since and not held and not is_cleared:
+        degree = watch.days_since(parse(since))
         yield case.make_finding("customs_hold", {"milestones": _milestone_evidence(holds)}, since, degree=degree)
 
 

@@ -189,6 +189,9 @@ def _load_facts(
         shipment, own["legs"], own["containers"], own["container_legs"], own["documents"], own["customs_entries"],
         milestones, listening_since=listening_since,
     )  # fmt: skip
+    held = [str(one.id) for one in case.customs if one.fields["release_state"] == "hold" and not one.removed_at]
+    if held:
+        case.held_since = tx.exceptions.value_since("customs_entries", held, "release_state", "hold")
     if case.is_closed or not case.has_reached(CargoStage.DEPARTED) or case.has_reached(CargoStage.DISCHARGED):
         return case
     moves = tx.exceptions.date_changes(case.id)

@@ -256,6 +256,10 @@ class Exceptions(ListRepository):
         """
         return self._run("date_changes", str(shipment), until or "9999").fetchall()
 
+    def value_since(self, resource: str, keys: Sequence[str], field: str, value: str) -> dict[str, str]:
+        """Since when a field of these objects has this value, by id, on Flexport's clock; as far as it is known."""
+        return dict(self._run("value_since", resource, json_text(keys), field, json_text(value)).fetchall())
+
     def changed_at(self, keys: Mapping[str, Sequence[str]]) -> str | None:
         """When a date of these objects (ids by resource) last changed, on Flexport's clock."""
         times = [self._text("changed_at", name, json_text(ids)) for name, ids in keys.items() if ids]

@@ -103,6 +103,11 @@ SELECT max(as_of) FROM changes WHERE resource = ? AND resource_id IN (SELECT val
     AND (field GLOB 'actual_*' OR field GLOB 'estimated_*' OR field GLOB '*_date' OR field GLOB 'delivery_*'
         OR field IN ('available_for_pickup', 'last_free_day'));
 
+-- value_since: since when a field of these objects has its present value, on Flexport's clock: since it became that, or
+-- since the object was first received
+SELECT resource_id, max(as_of) FROM changes WHERE resource = ? AND resource_id IN (SELECT value FROM json_each(?))
+    AND (field = 'id' OR (field = ? AND new = ?)) AND as_of <> '' GROUP BY resource_id;
+
 -- delete_closed: delete those that were closed between two times, the first closed first (the newest of all stays,
 -- so that no id is used twice)
 DELETE FROM exceptions WHERE id IN (
