@@ -78,3 +78,16 @@ def daemon_command(command: Command) -> Command:
 def limit_option(command: Command) -> Command:
     """Add `--limit`."""
     return click.option("--limit", type=click.IntRange(1), help="Maximum number of rows.")(command)
+
+
+def local_user() -> str:
+    """Who runs the command: `maya@freight-1`."""
+    import getpass
+    import os
+    import socket
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"

@@ -42,6 +42,9 @@ KEY_PROBLEMS = ("key-missing", "key-unknown", "key-revoked", "key-expired")
 AUDIENCE_ALLOWED = "for_audiences"
 """The attribute of a page's handler that is available to audience keys; the handler limits what it shows."""
 
+FORM_SCOPE = "form_scope"
+"""The attribute of a form's handler with the scope that a key needs; without it: admin."""
+
 TIME_LIMIT = 30.0  # seconds for a response; streams have their own limits
 
 _PREFLIGHT = PreparedResponse(204, b"", None)
@@ -303,8 +306,10 @@ def _authorize(request: web.Request, route: Route | None) -> bool:
         scope = route.scope
     elif request.path.startswith("/static/"):
         scope = None
-    else:  # pages: `read` to see them, `admin` to change something
-        scope = "read" if request.method in (hdrs.METH_GET, hdrs.METH_HEAD) else "admin"
+    elif request.method in (hdrs.METH_GET, hdrs.METH_HEAD):  # pages
+        scope = "read"
+    else:
+        scope = getattr(request.match_info.handler, FORM_SCOPE, "admin")
     is_proven = scope is None or policy.check_origin(request)
     principal = request[PRINCIPAL] = policy.authenticate(request, scope)
     if scope is not None and principal.audience is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,7 +45,14 @@ async def full():
             FOUND["pages"], FOUND["forms"] = await walked(site.daemon)
             await site.daemon.call("/queue/pause")
             await site.daemon.call(f"/jobs/{JOB}/pause")
+            problems = [one["id"] for one in (await site.daemon.get("/exceptions"))["data"]]
+            for number in problems:
+                await site.daemon.call(f"/exceptions/{number}/acknowledge")
+                await site.daemon.call(f"/exceptions/{number}/snooze", {"until_worse": True})
             FOUND["forms"] |= (await walked(site.daemon))[1]
+            for number in problems:
+                await site.daemon.call(f"/exceptions/{number}/unacknowledge")
+                await site.daemon.call(f"/exceptions/{number}/unsnooze")
             await site.daemon.call("/queue/resume")
             await site.daemon.call(f"/jobs/{JOB}/resume")
             yield site
@@ -82,7 +90,7 @@ class Forms(HTMLParser):
 
 def kind_of(path):
     """The path without the ids in it."""
-    return re.sub(r"/(dead-letters|jobs|shipments)/[^/?]+", r"/\1/ID", path)
+    return re.sub(r"/(dead-letters|exceptions|jobs|shipments)/[^/?]+", r"/\1/ID", path)
 
 
 async def walked(daemon):
@@ -111,6 +119,12 @@ PRESSED = {
     ("post", "/queue/resume"),
     ("post", "/queue/dead-letters/ID/retry"),
     ("post", "/queue/dead-letters/ID/discard"),
+    ("post", "/exceptions/ID/acknowledge"),
+    ("post", "/exceptions/ID/unacknowledge"),
+    ("post", "/exceptions/ID/assign"),
+    ("post", "/exceptions/ID/note"),
+    ("post", "/exceptions/ID/snooze"),
+    ("post", "/exceptions/ID/unsnooze"),
     ("post", "/sync/run"),
     ("post", "/sync/accept"),
     ("post", "/system/jobs/ID/run"),
@@ -155,7 +169,7 @@ class Reader:
         now = asyncio.get_running_loop().time()
         await asyncio.sleep(max(0, LAST_PRESS.get(action, 0) + 1.2 - now))  # no double of another test
         await form.get_by_role("button").click(click_count=clicks, delay=60 * (clicks - 1))
-        await expect(self.page.locator(".notice")).to_be_visible(timeout=15_000)
+        await expect(self.page.locator(".notice[role=status]")).to_be_visible(timeout=15_000)
         assert all(status < 400 for _, _, status in self.answers), self.answers
         LAST_PRESS[action] = asyncio.get_running_loop().time()
 
@@ -236,6 +250,30 @@ async def test_a_dead_letter_is_not_discarded_without_a_reason(full, reader):
     await details.get_by_role("button").press("Enter")
     await expect(details.get_by_role("textbox")).to_be_focused()
     assert number in await letters(full.daemon)
+
+
+@SCRIPT
+async def test_an_exception_is_acknowledged_assigned_noted_and_snoozed(full, reader):
+    number = (await full.daemon.get("/exceptions?limit=1"))["data"][0]["id"]
+    path = f"/exceptions/{number}"
+    await reader.press(path, f"{path}/acknowledge", clicks=2)
+    await reader.press(path, f"{path}/assign", assigned_to="Maya Lin")
+    await reader.press(path, f"{path}/note", clicks=2, text="The carrier was asked.")
+    day = (full.daemon.daemon.clock.now() + timedelta(days=3)).date().isoformat()
+    await reader.press(path, f"{path}/snooze", clicks=2, until=day)
+    found = await full.daemon.get(path)
+    assert (found["acknowledged_by"], found["assigned_to"], found["snoozed_by"]) == ("local", "Maya Lin", "local")
+    assert (found["snoozed_until"][:10], found["snoozed_until_worse"]) == (day, True)
+    assert [one["text"] for one in found["notes"]].count("The carrier was asked.") == 1 + (not reader.script)
+    await reader.page.goto(full.url + "/exceptions")
+    snoozed = reader.page.get_by_role("region", name="Snoozed")
+    await expect(snoozed).to_contain_text("Acknowledged by local")
+    await expect(reader.page.locator("main section").last).to_contain_text("Snoozed until")
+    for action in ("unsnooze", "unacknowledge"):
+        await reader.press(path, f"{path}/{action}", clicks=2)
+    await reader.press(path, f"{path}/assign", assigned_to="")
+    found = await full.daemon.get(path)
+    assert [found[name] for name in ("acknowledged_at", "assigned_to", "snoozed_at")] == [None] * 3
 
 
 @SCRIPT

@@ -121,7 +121,7 @@ async def test_what_is_told_says_what_it_is_and_where_without_money(judged):
     told = {one["topic"] + one.get("kind", ""): one for one in await judged.told()}
     one = told["exception.openedlate_departure"]
     assert (one["severity"], one["resource"], one["resource_id"], one["shipment_id"]) == (
-        "warning",
+        "critical",
         "shipments",
         "1",
         1,
@@ -411,9 +411,9 @@ async def test_a_webhook_opens_one_and_another_closes_it(settings, clock):
         await standing(daemon)
         page = await daemon.get("/exceptions")
         (one,) = page["data"]
-        assert (one["kind"], one["severity"], one["shipment_id"]) == ("late_departure", "warning", 1)
+        assert (one["kind"], one["severity"], one["shipment_id"]) == ("late_departure", "critical", 1)
         assert one["summary"].startswith("Due to depart on 2026-03-03")
-        assert await daemon.get(f"/exceptions/{one['id']}") == one
+        assert await daemon.get(f"/exceptions/{one['id']}") == one | {"notes": [], "actions": []}
         assert (await daemon.get("/shipments/FLEX-1/exceptions"))["data"] == [one]
         assert [row["id"] for row in (await daemon.get("/shipments?exception=silent,late_departure"))["data"]] == [1]
         assert (await daemon.get("/shipments?exception=silent"))["data"] == []
@@ -533,7 +533,7 @@ async def test_a_customers_key_sees_its_own_and_no_invoices(tmp_path, clock):
             assert status == 200
             assert [{**one, "id": None} for one in found] == [{**one, "id": None} for one in mine]
         status, _, body = await ask(daemon, f"/api/v1/exceptions/{found[0]['id']}", key=key)
-        assert (status, json.loads(body)) == (200, found[0])
+        assert (status, json.loads(body)) == (200, found[0] | {"notes": [], "actions": []})
         for one in everything:  # their numbers count the exceptions of all: for the customer they are others
             assert (await ask(daemon, f"/api/v1/exceptions/{one['id']}", key=key))[0] == 404
         assert (await ask(daemon, "/api/v1/shipments/2/exceptions", key=key))[0] == 404
@@ -639,7 +639,7 @@ async def test_pages_tell_of_what_stands_and_what_is_watched(settings, clock):
         assert "Late departure" in found
         assert re.search(r"Due to depart on 3 Mar( \d{4})?; no departure reported\.", found)
         assert "Lamps &lt;b&gt;" in found
-        assert "1 warning" in await page(daemon, "/")
+        assert "1 critical" in await page(daemon, "/")
         of_one = await page(daemon, "/shipments/1")
         assert "Late departure" in of_one
         assert 'href="/api/v1/shipments/1/exceptions?state=all"' in of_one
@@ -674,7 +674,7 @@ async def test_the_commands_list_and_show(settings, clock, tmp_path):
         assert code == 0
         assert "Late departure" in said
         assert (await run("list", "--kind", "silent")) == (0, "No matches.\n", "")
-        code, said, _ = await run("--severity", "warning", "--json")
+        code, said, _ = await run("--severity", "critical", "--json")
         assert [one["shipment_id"] for one in json.loads(said)["data"]] == [1]
         code, said, _ = await run("show", "1")
         assert code == 0

@@ -64,6 +64,8 @@ def test_these_are_the_commands():
         "shipments", "shipments list", "shipments show", "shipments refresh", "shipments carbon",
         "events", "events list", "events show", "events replay", "events tail", "why", "gaps", "drift",
         "exceptions", "exceptions list", "exceptions show",
+        "exceptions ack", "exceptions unack", "exceptions assign", "exceptions note", "exceptions snooze",
+        "exceptions unsnooze",
         "queue", "queue list", "queue stats", "queue pause", "queue resume",
         "dead", "dead list", "dead show", "dead retry", "dead discard", "dead export",
         "jobs", "jobs list", "jobs show", "jobs run", "jobs pause", "jobs resume",

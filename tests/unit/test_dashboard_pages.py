@@ -494,14 +494,17 @@ def hostile_exceptions(most: int = 2) -> list[ExceptionRow]:
     told = {"milestones": [{"title": HOSTILE, "occurred_at": HOSTILE}] * 2, "missing": [HOSTILE]}
     rows = [dict.fromkeys(names, HOSTILE), dict.fromkeys(names, HOSTILE) | told, {}][:most]
     return [
-        ExceptionRow(1, kind, "critical", "invoices", HOSTILE, 1, STAMP, STAMP, STAMP, None, evidence)
+        ExceptionRow(
+            1, kind, "critical", "invoices", HOSTILE, 1, STAMP, STAMP, STAMP, None, evidence, 0, "critical",
+            STAMP, HOSTILE, HOSTILE, STAMP, HOSTILE, STAMP, True, 0,
+        )
         for kind in (*KINDS, HOSTILE)
         for evidence in rows
-    ]
+    ]  # fmt: skip
 
 
 def standing(rows: list[ExceptionRow], names: dict[int, str | None]):
-    found = exceptions.ExceptionsData({"critical": rows}, [(HOSTILE, "critical", len(rows))], names)
+    found = exceptions.ExceptionsData({"critical": rows, "snoozed": rows}, {"critical": len(rows), "snoozed": 1}, names)
     return exceptions.exceptions_page(found, LOOK)
 
 
@@ -519,7 +522,7 @@ def models():
     yield "shipment.html", lists.shipment_page(dossier(legs=[a_leg()], containers=[a_box()]), LOOK)
     yield "exceptions.html", standing(hostile_exceptions(3), {1: HOSTILE})
     yield "exceptions.html", standing(hostile_exceptions() * 30, {})
-    yield "exceptions.html", exceptions.exceptions_page(exceptions.ExceptionsData({}, (), {}, is_complete=False), LOOK)
+    yield "exceptions.html", exceptions.exceptions_page(exceptions.ExceptionsData({}, {}, {}, is_complete=False), LOOK)
     yield "queue.html", queue_model()
     yield "queue.html", queue_model(paused=True)
     yield from hostile_models()
@@ -561,7 +564,9 @@ def record_models():
     yield "records.html", records.review_page(records.ReviewData(domain, [one], 7), LOOK)
     told = records.HistoryData(domain, bad, data.changes, data.types, HOSTILE[:35], {"cursor": HOSTILE[:35]})
     yield "history.html", records.history_page(told, LOOK)
-    yield "exception_page.html", exceptions.exception_page((hostile_exceptions(3)[-2], {1: HOSTILE}), LOOK)
+    did = [{"action": action, "by": HOSTILE, "at": STAMP, "text": HOSTILE} for action in ("assign", "note", "snooze")]
+    odd = exceptions.ExceptionData(hostile_exceptions(3)[-2], {1: HOSTILE}, did, False, HOSTILE)
+    yield "exception_page.html", exceptions.exception_page(odd, LOOK)
     row = dict.fromkeys(("id", "type", "source", "state", "reason"), HOSTILE)
     row |= dict.fromkeys(("occurred_at", "created_at", "received_at", "ended_at"), STAMP)
     steps = [TraceStep(STAMP, "applied", HOSTILE)] * 2

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from flexportd.clock import stamp
-from flexportd.core.exceptions.model import ExceptionRules
+from flexportd.core.exceptions.model import ExceptionRules, TimeTriggers
 from flexportd.core.exceptions.worker import evaluate_shipment
 from tests.cases import case_of, happened
 from tests.events import container, event, leg, place, shipment
@@ -181,6 +181,57 @@ def test_it_opens_exactly_when_the_day_is_over_at_the_place(kind, wires, days):
                 found = [one for one in world.judged(opens).findings if one.kind == kind]
                 assert [one.since for one in found] == [stamp(opens)], (zone, at)
                 assert day.isoformat() in found[0].evidence.values() or kind == "missing_documents", (zone, at)
+
+
+# --- what time alone makes worse ---
+
+LATE = [(0, 0, "warning"), (3, 3, "warning"), (7, 7, "critical"), (14, 14, "critical"), (21, 21, "critical")]
+WORSE = [
+    # (kind, what leads to it, the day on which it opens, then (days after that day, degree, severity))
+    ("late_pickup", late_pickup, 1, [(0, 0, "warning"), (3, 3, "critical"), (7, 7, "critical")]),
+    ("late_departure", late_departure, 1, LATE),
+    ("late_arrival", late_arrival, 1, LATE),
+    ("late_arrival", late_at_the_ramp, 1, LATE),
+    ("late_delivery", late_delivery, 1, LATE),
+    ("free_time_expiring", free_time, -2, [(0, -2, "warning"), (1, -1, "warning"), (2, 0, "critical")]),
+    ("free_time_expiring", free_time_at_the_ramp, -2, [(0, -2, "warning"), (1, -1, "warning"), (2, 0, "critical")]),
+    ("free_time_expired", free_time, 1, [(0, 0, "critical"), (3, 3, "critical"), (7, 7, "critical")]),
+    ("empty_return", empty_out, 6, LATE),
+    ("missing_documents", papers, 1, [(0, 1, "warning"), (40, 1, "warning")]),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "wires", "opens", "steps"), WORSE, ids=[f"{one[0]}-{one[1].__name__}" for one in WORSE]
+)
+def test_it_gets_worse_exactly_when_a_day_begins_at_the_place(kind, wires, opens, steps):
+    for zone in ZONES:
+        for day in DAYS:
+            world, before = wires(next(written(day, zone)), zone), None
+            for days, degree, severity in steps:
+                at = begins(day + timedelta(days=opens + days), zone)
+                if before is not None:
+                    still = world.judged(at - timedelta(seconds=1))
+                    (found,) = [one for one in still.findings if one.kind == kind]
+                    assert (found.degree, found.severity) == before, (zone, day, days)
+                    if before != (degree, severity):
+                        assert still.next_check <= at, (zone, day, days)
+                (found,) = [one for one in world.judged(at).findings if one.kind == kind]
+                assert (found.degree, found.severity) == (degree, severity), (zone, day, days)
+                before = degree, severity
+
+
+@pytest.mark.parametrize("zone", [*ZONES, "Pacific/Apia", "America/Sao_Paulo", "UTC"])
+def test_days_are_counted_from_midnight_to_midnight_for_years(zone):
+    since = datetime.combine(date(2011, 10, 1), time(), ZoneInfo(zone))  # Apia left out 2011-12-30
+    for days in (0, 1, 2, 3, 6, 7, 13, 14, 89, 91, 92, 97, 98, 365 * 8):
+        due = datetime.combine(date(2011, 10, 1) + timedelta(days=days), time(), ZoneInfo(zone)).astimezone(UTC)
+        watch = TimeTriggers(due)
+        step = max(one for one in (0, 3, *range(7, 3000, 7)) if one <= days)
+        assert watch.days_since(since) == step, days
+        assert watch.next_check > due
+        assert TimeTriggers(watch.next_check.astimezone(UTC)).days_since(since) > step
+        assert TimeTriggers(watch.next_check.astimezone(UTC) - timedelta(seconds=1)).days_since(since) == step
 
 
 # --- what closes each ---

@@ -61,6 +61,8 @@ COMMON = {
     "seen",
     "for_customers",
     "since_start",
+    "not_acknowledged",
+    "not_snoozed",
 }
 
 # Why a list is read whole for these.

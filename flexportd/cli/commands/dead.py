@@ -1,10 +1,7 @@
 """`flexportd dead`: dead letters, which are events that failed permanently."""
 
 import contextlib
-import getpass
 import itertools
-import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +9,7 @@ import click
 
 from flexportd.cli.client import DaemonClient, quote_id
 from flexportd.cli.columns import COMMAND_COLUMNS
-from flexportd.cli.command import Invocation, daemon_command, limit_option
+from flexportd.cli.command import Invocation, daemon_command, limit_option, local_user
 from flexportd.cli.exit_codes import Exit
 from flexportd.cli.files import write_private
 from flexportd.cli.format import ago, count_of, format_time
@@ -120,16 +117,8 @@ def _retry_all(daemon: DaemonClient, out: Output, filters: dict[str, str | None]
 @daemon_command
 def discard(daemon: DaemonClient, out: Output, dead_id: str, reason: str) -> None:
     """Discard a dead letter; it is kept with your name and the reason."""
-    reply = daemon.post(f"/dead-letters/{quote_id(dead_id)}/discard", {"reason": reason, "discarded_by": _user()})
+    reply = daemon.post(f"/dead-letters/{quote_id(dead_id)}/discard", {"reason": reason, "discarded_by": local_user()})
     out.show_line(reply, lambda found: f"Dead letter {found['id']} discarded.")
-
-
-def _user() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError, ImportError):
-        user = f"uid {os.getuid()}"
-    return f"{user}@{socket.gethostname()}"
 
 
 @dead.command()

@@ -120,6 +120,7 @@ def _is_visible(document: MessageFields, document_ids: set[str]) -> bool:
     if document["topic"].startswith("milestone.") and not is_for_customers(document.get("type")):
         return False
     hidden = document["topic"].startswith("system.") or document.get("kind") in HIDDEN_KINDS
+    hidden = hidden or document["topic"] == "exception.snooze_ended"  # what people decide is not for customers
     return not hidden and not (_is_document(document) and document["resource_id"] in document_ids)
 
 

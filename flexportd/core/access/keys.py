@@ -125,7 +125,7 @@ class AccessKey(TypedDict):
 
 def create(tx: Transaction, wanted: NewKey, by: str, now: datetime) -> tuple[StoredKey, str]:
     """Create a key; returns it with its token, which is not stored. Raises InvalidError, ConflictError."""
-    at, name = stamp(now), _line("name", wanted.name, MAX_NAME_LENGTH)
+    at, name = stamp(now), parse_line("name", wanted.name, MAX_NAME_LENGTH)
     audience = _audience(wanted)
     if audience is not None and wanted.scope != "read":
         why = f"scope is {wanted.scope}; a key limited to some shipments can only have the scope read"
@@ -231,7 +231,8 @@ def _value(parameter: str, value: str) -> str:
     return text
 
 
-def _line(parameter: str, value: str, most: int) -> str:
+def parse_line(parameter: str, value: str, most: int) -> str:
+    """One line of text without surrounding blanks. Raises InvalidError for another, or more than `most` characters."""
     text = value.strip()
     if not 0 < len(text) <= most or CONTROL_CHARACTERS.search(text):
         raise InvalidError(f"{parameter} is {value[:50]!r}; one line of 1 to {most} characters is required", parameter)

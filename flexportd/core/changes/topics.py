@@ -84,6 +84,8 @@ SYSTEM_TOPICS = (
 EXCEPTION_TOPICS = (
     Topic("exception.opened", "An exception opened: its `kind` and evidence."),
     Topic("exception.closed", "An exception closed."),
+    Topic("exception.worsened", "An open exception became more severe, or worse than when it was snoozed until then."),
+    Topic("exception.snooze_ended", "The time until which an open exception was snoozed has come."),
     Topic("invoice.due", "An unpaid freight invoice is due within a few days; sent once."),
     Topic("invoice.overdue", "An unpaid freight invoice is past its due day; sent once."),
 )

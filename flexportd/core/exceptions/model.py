@@ -38,6 +38,22 @@ SEVERITY: Mapping[Kind, Severity] = {
     **dict.fromkeys(("customs_hold", "free_time_expired"), "critical"),
     **dict.fromkeys(("silent", "booking_unanswered"), "notice"),
 }
+"""The severity of each kind at first."""
+
+RISES: Mapping[Kind, Sequence[tuple[int, Severity]]] = {
+    "late_pickup": ((3, "critical"),),  # the ship is about to leave without it
+    **dict.fromkeys(("late_departure", "late_arrival", "late_delivery"), ((7, "critical"),)),  # a week off plan
+    "eta_slipped": ((7, "critical"),),  # days of slip: a week off plan
+    "free_time_expiring": ((0, "critical"),),  # no day is left after today
+    "empty_return": ((7, "critical"),),  # detention has been charged for a week
+    "silent": ((7, "warning"), (21, "critical")),  # longer than usual at sea; then longer than most voyages
+    "invoice_overdue": ((14, "critical"),),  # two weeks: credit may be stopped
+    "booking_unanswered": ((3, "warning"),),  # the space may be gone
+}
+"""From which degree on a kind is more severe; see docs/exceptions.md."""
+
+STEPS = (3, 7)
+"""Days after which time alone makes an exception worse; then each further week."""
 
 HIDDEN_KINDS = frozenset({"booking_unanswered", "invoice_overdue", "missing_documents"})
 """Kinds hidden from customers: they concern bookings, freight costs and documents."""
@@ -67,8 +83,8 @@ class ExceptionRules(msgspec.Struct, frozen=True):
 class Finding(msgspec.Struct, frozen=True):
     """One exception that is open now: its subject and the evidence.
 
-    `since` is when the condition began (UTC), None if unknown. Without `is_news` it began before the object was first
-    seen; it opens without a message.
+    `since` is when the condition began (UTC), None if unknown. `degree` is the measure of its kind: greater is worse.
+    Without `is_news` it began before the object was first seen; it opens without a message.
     """
 
     kind: Kind
@@ -78,6 +94,16 @@ class Finding(msgspec.Struct, frozen=True):
     evidence: Mapping[str, Any]
     since: str | None = None
     is_news: bool = True
+    degree: int = 0
+
+    @property
+    def severity(self) -> Severity:
+        """Its severity at this degree."""
+        found = SEVERITY[self.kind]
+        for least, severity in RISES.get(self.kind, ()):
+            if self.degree >= least:
+                found = severity
+        return found
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -88,8 +114,9 @@ class Finding(msgspec.Struct, frozen=True):
     def fields(self) -> ExceptionFields:
         """What is stored of it."""
         return ExceptionFields(
-            self.kind, SEVERITY[self.kind], self.resource, self.resource_id, self.shipment_id, self.evidence, self.since
-        )
+            self.kind, self.severity, self.resource, self.resource_id, self.shipment_id, self.evidence, self.since,
+            self.degree,
+        )  # fmt: skip
 
 
 class TimeTriggers:
@@ -106,6 +133,19 @@ class TimeTriggers:
         if at != _NEVER and (self.next_check is None or at < self.next_check):
             self.next_check = at
         return False
+
+    def days_since(self, since: datetime) -> int:
+        """The greatest of 0, `STEPS` and the multiples of 7 that is a whole number of days since a moment.
+
+        In days of the moment's own zone: from the beginning of a day there to the beginning of another.
+        """
+        days, step = max(0, (self.now - since).days - 1), 0  # a day less: one with a change of the clock is shorter
+        step = days - days % 7 if days >= 7 else 0
+        while True:
+            following = next((one for one in STEPS if one > step), step + 7)
+            if not self.has_passed(_later(since, following)):
+                return step
+            step = following
 
 
 class OneTimeNotice(msgspec.Struct, frozen=True):
@@ -165,8 +205,9 @@ class ShipmentFacts:
     """A shipment with its related objects.
 
     `estimates` are the estimated arrivals since its departure, by the name of the shipment's field. `changed_at` is
-    when a date of its legs or containers last changed; None where it does not matter. `events` are its applied
-    milestones, in any order. `listening_since` is the time of the installation at Flexport; None before the first poll.
+    when a date of its legs or containers last changed; None where it does not matter. `held_since` is since when its
+    customs entries are on hold, by id, as far as the history has it. `events` are its applied milestones, in any order.
+    `listening_since` is the time of the installation at Flexport; None before the first poll.
     """
 
     shipment: Record
@@ -178,6 +219,7 @@ class ShipmentFacts:
     events: Sequence[Mapping[str, Any]] = ()
     estimates: Mapping[str, Sequence[ArrivalEstimate]] = field(default_factory=dict)
     changed_at: str | None = None
+    held_since: Mapping[str, str] = field(default_factory=dict)
     listening_since: str | None = None
 
     @property
@@ -261,13 +303,15 @@ class ShipmentFacts:
         since: datetime | str | None,
         about: Record | None = None,
         of: str = "",
+        *,
+        degree: int = 0,
     ) -> Finding:
         """A finding about the shipment, or an object of the resource `of`; evidence that is None is left out."""
         known = {name: value for name, value in evidence.items() if value is not None}
         at = stamp(since) if isinstance(since, datetime) else since
         if about is None:
-            return Finding(kind, "shipments", str(self.id), self.id, known, at)
-        return Finding(kind, of, str(about.id), self.id, known, at)
+            return Finding(kind, "shipments", str(self.id), self.id, known, at, degree=degree)
+        return Finding(kind, of, str(about.id), self.id, known, at, degree=degree)
 
 
 Rule = Callable[[ShipmentFacts, ExceptionRules, TimeTriggers], Iterable[Finding]]
@@ -310,7 +354,14 @@ def start_of_day(day: date, place: tzinfo, days: int = 0) -> datetime:
 
 def days_after(moment: str, days: int) -> datetime:
     """A number of 24-hour days after a moment."""
+    return _later(parse(moment).astimezone(UTC), days)
+
+
+def _later(moment: datetime, days: int) -> datetime:
+    """The same time of day, in the zone of the moment, a number of days later."""
     try:
-        return parse(moment).astimezone(UTC) + timedelta(days=days)
+        later = moment + timedelta(days=days)
+        later.astimezone(UTC)
     except OverflowError:
         return _NEVER
+    return later

@@ -59,7 +59,8 @@ def late_step(case: ShipmentFacts, _: ExceptionRules, watch: TimeTriggers) -> It
             continue
         if (plan := case.planned_date(name)) is not None:
             if watch.has_passed(plan.ends_at):
-                yield case.make_finding(kind, {date_name: plan.moment[:10], "place": plan.place.name}, plan.ends_at)
+                evidence = {date_name: plan.moment[:10], "place": plan.place.name}
+                yield case.make_finding(kind, evidence, plan.ends_at, degree=watch.days_since(plan.ends_at))
             return
 
 
@@ -83,7 +84,7 @@ def late_pickup(case: ShipmentFacts, _: ExceptionRules, watch: TimeTriggers) -> 
             "estimated_departure": departure.moment[:10] if departure else None,
             "place": case.place(("origin",)).name,
         }
-        yield case.make_finding("late_pickup", evidence, min(due))
+        yield case.make_finding("late_pickup", evidence, min(due), degree=watch.days_since(min(due)))
 
 
 def eta_slipped(case: ShipmentFacts, rules: ExceptionRules, _: TimeTriggers) -> Iterator[Finding]:
@@ -108,7 +109,8 @@ def eta_slipped(case: ShipmentFacts, rules: ExceptionRules, _: TimeTriggers) -> 
         days = _days_between(first, now)
         if days >= rules.eta_slip_days:
             evidence = {"first_estimate": first[:10], "estimated_arrival": now[:10], "days": days, "place": place.name}
-            yield case.make_finding("eta_slipped", evidence, _slipped_since(known, first, rules.eta_slip_days))
+            since = _slipped_since(known, first, rules.eta_slip_days)
+            yield case.make_finding("eta_slipped", evidence, since, degree=days)
             return
 
 
@@ -121,8 +123,8 @@ def silent(case: ShipmentFacts, rules: ExceptionRules, watch: TimeTriggers) -> I
         return
     events = (event["created_at"] or "" for event in case.events)
     newest = max(case.shipment.as_of, case.changed_at or "", *events)
-    if newest and watch.has_passed(days_after(newest, rules.silent_days)):
-        found = case.make_finding("silent", {"last_news_at": newest}, days_after(newest, rules.silent_days))
+    if newest and watch.has_passed(since := days_after(newest, rules.silent_days)):
+        found = case.make_finding("silent", {"last_news_at": newest}, since, degree=watch.days_since(since))
         is_news = (found.since or "") >= case.shipment.first_seen_at
         yield msgspec.structs.replace(found, is_news=is_news)
 
@@ -188,7 +190,7 @@ _LEAVING_TERMINAL = frozenset(
 _MOVING = _LEAVING_TERMINAL | {"departed", "arrived", "loaded_on_board", "unloaded_off_board"}
 
 
-def customs_hold(case: ShipmentFacts, _: ExceptionRules, __: TimeTriggers) -> Iterator[Finding]:
+def customs_hold(case: ShipmentFacts, _: ExceptionRules, watch: TimeTriggers) -> Iterator[Finding]:
     """A customs entry is on hold, or a milestone reported a hold and none its release.
 
     A hold from a milestone ends with its release, when all entries are cleared, and when the cargo moves on: an export
@@ -214,13 +216,16 @@ def customs_hold(case: ShipmentFacts, _: ExceptionRules, __: TimeTriggers) -> It
     boxes = case.evidence.boxes.values()
     if all(box.has_reached(CargoStage.LEFT) for box in boxes) if boxes else case.has_reached(CargoStage.LEFT):
         holds = []
+    is_cleared = bool(entries) and all(entry.fields["release_state"] == "cleared" for entry in entries)
     since = holds[0][0] if holds else None
     for entry in held:
+        began = since or case.held_since.get(str(entry.id))
+        degree = watch.days_since(parse(began)) if began else 0
         evidence = {"entry_number": entry.fields["entry_number"], "release_status": entry.fields["release_status"]}
-        yield case.make_finding("customs_hold", evidence, since, entry, "customs_entries")
-    is_cleared = bool(entries) and all(entry.fields["release_state"] == "cleared" for entry in entries)
-    if holds and not held and not is_cleared:
-        yield case.make_finding("customs_hold", {"milestones": _milestone_evidence(holds)}, since)
+        yield case.make_finding("customs_hold", evidence, began, entry, "customs_entries", degree=degree)
+    if since and not held and not is_cleared:
+        degree = watch.days_since(parse(since))
+        yield case.make_finding("customs_hold", {"milestones": _milestone_evidence(holds)}, since, degree=degree)
 
 
 _FREE_TIME: Mapping[str, Kind] = {"free_time_to_expire": "free_time_expiring", "free_time_expired": "free_time_expired"}
@@ -244,9 +249,9 @@ def free_time(case: ShipmentFacts, rules: ExceptionRules, watch: TimeTriggers) -
         if plausible_or_none(box.fields["last_free_day"]):
             yield from _free_time_by_date(case, box, rules, watch)
         elif int(box.id) in reports:
-            yield _free_time_by_milestone(case, box, reports[int(box.id)])
+            yield _free_time_by_milestone(case, box, reports[int(box.id)], watch)
     if None in reports and not case.has_reached(CargoStage.LEFT):
-        yield _free_time_by_milestone(case, None, reports[None])
+        yield _free_time_by_milestone(case, None, reports[None], watch)
 
 
 def _free_time_by_date(
@@ -257,15 +262,26 @@ def _free_time_by_date(
     evidence = {**_terminal_evidence(case, box), "last_free_day": day.isoformat()}
     over, soon = start_of_day(day, clock, days=1), start_of_day(day, clock, days=-rules.free_time_days)
     if watch.has_passed(over):
-        yield case.make_finding("free_time_expired", evidence, over, box, "containers")
+        degree = watch.days_since(over)
+        yield case.make_finding("free_time_expired", evidence, over, box, "containers", degree=degree)
     elif watch.has_passed(soon):
-        yield case.make_finding("free_time_expiring", evidence, soon, box, "containers")
+        left = rules.free_time_days  # days after today
+        while left > 0 and watch.has_passed(start_of_day(day, clock, days=1 - left)):
+            left -= 1
+        yield case.make_finding("free_time_expiring", evidence, soon, box, "containers", degree=-left)
 
 
-def _free_time_by_milestone(case: ShipmentFacts, box: Record | None, report: MilestoneEvent) -> Finding:
-    """Free time as reported by a milestone; for the shipment if it names no container."""
+def _free_time_by_milestone(
+    case: ShipmentFacts, box: Record | None, report: MilestoneEvent, watch: TimeTriggers
+) -> Finding:
+    """Free time as reported by a milestone; for the shipment if it names no container.
+
+    A milestone does not say when free time ends: that counts as tomorrow.
+    """
     evidence = {**(_terminal_evidence(case, box) if box else {}), "milestones": _milestone_evidence([report])}
-    return case.make_finding(_FREE_TIME[report[1]], evidence, report[0], box, "containers")
+    kind = _FREE_TIME[report[1]]
+    degree = watch.days_since(parse(report[0])) if kind == "free_time_expired" else -1
+    return case.make_finding(kind, evidence, report[0], box, "containers", degree=degree)
 
 
 def _terminal_evidence(case: ShipmentFacts, box: Record) -> dict[str, Any]:
@@ -318,7 +334,8 @@ def empty_return(case: ShipmentFacts, rules: ExceptionRules, watch: TimeTriggers
         if watch.has_passed(due):
             name = "delivered" if stage == CargoStage.DELIVERED else "left_terminal"
             evidence = {"container_number": box.fields["container_number"], name: day.isoformat()}
-            yield case.make_finding("empty_return", evidence, due, box, "containers")
+            degree = watch.days_since(due)
+            yield case.make_finding("empty_return", evidence, due, box, "containers", degree=degree)
 
 
 _MODE_ALIASES = {"ocean_air": "ocean", "barge": "ocean", "truck_intl": "truck"}
@@ -338,7 +355,8 @@ def missing_documents(case: ShipmentFacts, rules: ExceptionRules, watch: TimeTri
         return
     lacking = ["/".join(types) for types in required if len(missing_types(case.documents, types)) == len(set(types))]
     if lacking:
-        yield case.make_finding("missing_documents", {"missing": lacking, "mode": mode}, since)
+        evidence = {"missing": lacking, "mode": mode}
+        yield case.make_finding("missing_documents", evidence, since, degree=len(lacking))
 
 
 def flexport_reported(case: ShipmentFacts, _: ExceptionRules, __: TimeTriggers) -> Iterator[Finding]:
@@ -358,7 +376,8 @@ def flexport_reported(case: ShipmentFacts, _: ExceptionRules, __: TimeTriggers) 
             reports.append(one)
     standing = [one for one in reports if not any(_is_later(moment, one[0]) for moment in moved)]
     if standing:
-        found = case.make_finding("flexport_reported", {"milestones": _milestone_evidence(standing)}, standing[0][0])
+        evidence = {"milestones": _milestone_evidence(standing)}
+        found = case.make_finding("flexport_reported", evidence, standing[0][0], degree=len(standing))
         is_news = any((event["created_at"] or at) >= (case.listening_since or "") for at, _, event in standing)
         yield msgspec.structs.replace(found, is_news=is_news)
 
@@ -413,8 +432,8 @@ def evaluate_invoice(invoice: Record, rules: ExceptionRules, now: datetime) -> E
     over = start_of_day(until, UTC, days=1) if until else None
     is_over = over is not None and watch.has_passed(over)
     if state == "overdue" or is_over:
-        since = stamp(over) if over and is_over else None
-        overdue = Finding("invoice_overdue", *about, since)
+        since, degree = (stamp(over), watch.days_since(over)) if over and is_over else (None, 0)
+        overdue = Finding("invoice_overdue", *about, since, degree=degree)
         return Evaluation((overdue,), watch.next_check, (OneTimeNotice(OVERDUE, *about),))
     is_soon = until is not None and watch.has_passed(start_of_day(until, UTC, days=-rules.invoice_due_days))
     return Evaluation((), watch.next_check, (OneTimeNotice(DUE, *about),) if is_soon else ())
@@ -439,5 +458,6 @@ def evaluate_booking(booking: Record, rules: ExceptionRules, now: datetime) -> E
     if not watch.has_passed(due):
         return Evaluation((), watch.next_check)
     evidence = {name: fields[name] for name in ("name", "created_at", "cargo_ready_date") if fields[name]}
-    found = Finding("booking_unanswered", "bookings", str(booking.id), fields["shipment_id"], evidence, stamp(due))
+    about = ("bookings", str(booking.id), fields["shipment_id"], evidence)
+    found = Finding("booking_unanswered", *about, stamp(due), degree=watch.days_since(due))
     return Evaluation((found,), watch.next_check)

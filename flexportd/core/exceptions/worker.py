@@ -18,7 +18,7 @@ from flexportd.clock import Clock, parse, stamp
 from flexportd.core.changes.consumer import DATA_ERRORS, ChangeLogConsumer, IdleWait, Step, Subject
 from flexportd.core.evidence import CargoStage
 from flexportd.core.exceptions.model import (
-    SEVERITY,
+    SEVERITIES,
     Evaluation,
     ExceptionRules,
     Finding,
@@ -52,7 +52,7 @@ from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 
-VERSION = "2"
+VERSION = "3"
 """The version of the rules; a new one evaluates everything again."""
 
 _RULES: tuple[Rule, ...] = (
@@ -153,7 +153,11 @@ def diff(
 
 
 def _is_unchanged(row: ExceptionRow, finding: Finding) -> bool:
-    said = (row.severity, row.shipment_id) == (SEVERITY[finding.kind], finding.shipment_id)
+    return row.degree == finding.degree and _has_same_content(row, finding)
+
+
+def _has_same_content(row: ExceptionRow, finding: Finding) -> bool:
+    said = (row.severity, row.shipment_id) == (finding.severity, finding.shipment_id)
     return said and row.evidence == finding.evidence and finding.since in (None, row.since)
 
 
@@ -185,6 +189,9 @@ def _load_facts(
         shipment, own["legs"], own["containers"], own["container_legs"], own["documents"], own["customs_entries"],
         milestones, listening_since=listening_since,
     )  # fmt: skip
+    held = [str(one.id) for one in case.customs if one.fields["release_state"] == "hold" and not one.removed_at]
+    if held:
+        case.held_since = tx.exceptions.value_since("customs_entries", held, "release_state", "hold")
     if case.is_closed or not case.has_reached(CargoStage.DEPARTED) or case.has_reached(CargoStage.DISCHARGED):
         return case
     moves = tx.exceptions.date_changes(case.id)
@@ -198,6 +205,8 @@ def _load_facts(
 
 POLL_INTERVAL = 600.0  # seconds between evaluations when nothing wakes it and nothing comes due
 _INITIAL_POLL_INTERVAL = 5.0  # seconds between checks until the lists have been read completely
+
+_SNOOZED = "exceptions"  # the resource of a subject that is an exception: its snooze has ended
 
 Notice = Mapping[str, Any]
 
@@ -269,7 +278,9 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
     async def process(self) -> None:
         """Evaluate all that is new or due, and write what differs. Raises UnavailableError when the disk refuses."""
         await super().process()
-        self._next_check = await self._db.read(lambda tx: tx.exceptions.next_due())
+        self._next_check = await self._db.read(
+            lambda tx: min(filter(None, (tx.exceptions.next_due(), tx.exceptions.next_snooze_end())), default=None)
+        )
 
     def _version(self) -> str:
         encoded = msgspec.json.encode([VERSION, self.rules], order="deterministic")
@@ -315,11 +326,15 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
         return [*own, *(("shipments", number) for number in sorted(filter(None, shipments_of)))]
 
     def due(self, tx: Transaction) -> Sequence[Subject]:
-        """What a date has passed for."""
-        return tx.exceptions.due(self._clock.stamp(), self.read_batch)
+        """What a date has passed for, and exceptions whose snooze has ended."""
+        now = self._clock.stamp()
+        due: list[Subject] = tx.exceptions.due(now, self.read_batch)
+        return [*due, *((_SNOOZED, number) for number in tx.exceptions.ended_snoozes(now, self.read_batch - len(due)))]
 
     def plan(self, tx: Transaction, subjects: Sequence[Subject], state: EvaluationState) -> list[Write]:
         """What has to be written of these."""
+        snoozed = [int(key) for resource, key in subjects if resource == _SNOOZED]
+        subjects = [subject for subject in subjects if subject[0] != _SNOOZED]
         evaluations = evaluate(tx, subjects, self.rules, self._clock.now())
         findings = [finding for one in evaluations.values() for finding in one.findings]
         is_notified = state.is_loud and state.is_whole
@@ -327,8 +342,9 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
         opened, updated, closed = diff(open_exceptions(tx, known, findings), findings)
         writes: list[Write] = [
             *(partial(_close, row, is_notified) for row in closed),
-            *(partial(_update, row, finding) for row, finding in updated),
+            *(partial(_update, row, finding, is_notified) for row, finding in updated),
             *(partial(_open, finding, is_notified and finding.is_news) for finding in opened),
+            *(partial(_end_snooze, number, is_notified) for number in snoozed),
         ]
         for (_, key), one in evaluations.items():
             new = [notice for notice in one.notices if not tx.exceptions.was_notified(notice.topic, key)]
@@ -355,8 +371,28 @@ def _open(finding: Finding, is_notified: bool, tx: Transaction, at: str) -> Noti
     return _notice("exception.opened", number, finding.fields) if is_notified else None
 
 
-def _update(row: ExceptionRow, finding: Finding, tx: Transaction, at: str) -> None:
-    tx.exceptions.update(row.id, finding.fields, at)
+def _update(row: ExceptionRow, finding: Finding, is_notified: bool, tx: Transaction, at: str) -> Notice | None:
+    """The notice says that it is worse: more severe than ever since it opened, or no longer what was snoozed."""
+    current = tx.exceptions.by_id(row.id) or row  # someone may have snoozed it since it was read
+    is_more_severe = SEVERITIES.index(finding.severity) < SEVERITIES.index(current.peak_severity)
+    peak = finding.severity if is_more_severe else current.peak_severity
+    updated_at = current.updated_at if _has_same_content(current, finding) else at
+    tx.exceptions.update(row.id, finding.fields, updated_at, peak)
+    was_exceeded = current.snoozed_degree is not None and finding.degree > current.snoozed_degree
+    ends_snooze = current.snoozed_until_worse and (is_more_severe or was_exceeded)
+    if ends_snooze:
+        tx.exceptions.unsnooze(row.id)
+    is_worse = is_more_severe or ends_snooze
+    return _notice("exception.worsened", row.id, finding.fields) if is_worse and is_notified else None
+
+
+def _end_snooze(number: int, is_notified: bool, tx: Transaction, at: str) -> Notice | None:
+    """The snooze may have been changed or ended since it was read."""
+    row = tx.exceptions.by_id(number)
+    if row is None or row.snoozed_until is None or row.snoozed_until > at:
+        return None
+    tx.exceptions.unsnooze(number)
+    return _notice("exception.snooze_ended", number, row) if is_notified else None
 
 
 def _close(row: ExceptionRow, is_notified: bool, tx: Transaction, at: str) -> Notice | None:

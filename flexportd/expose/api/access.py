@@ -20,7 +20,7 @@ from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.shipments import object_key
 from flexportd.expose.cached_response import respond_with
 from flexportd.expose.context import CLOCK, DB, PRINCIPAL, READS
-from flexportd.expose.openapi.parameters import NOT_BLANK, identifier
+from flexportd.expose.openapi.parameters import LINE, NOT_BLANK, identifier
 from flexportd.expose.openapi.router import json_body, list_route, route
 from flexportd.expose.openapi.schemas import json_response
 from flexportd.expose.security.access_policy import NO_BASE_URL, base_url
@@ -31,10 +31,7 @@ from flexportd.storage.repositories.access import KEYS, StoredKey
 from flexportd.storage.repositories.access import SHARES as SHARES_QUERY
 from flexportd.storage.transaction import Transaction
 
-# One line, not blank.
-_LINE = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-
-Name = Annotated[str, Meta(min_length=1, max_length=keys.MAX_NAME_LENGTH, pattern=_LINE, examples=["Warehouse screen"])]
+Name = Annotated[str, Meta(min_length=1, max_length=keys.MAX_NAME_LENGTH, pattern=LINE, examples=["Warehouse screen"])]
 Value = Annotated[str, Meta(min_length=1, max_length=keys.MAX_VALUE_LENGTH, pattern=NOT_BLANK)]
 Values = Annotated[list[Value], Meta(min_length=1, max_length=keys.MAX_VALUES)]
 MetadataKey = Annotated[str, Meta(min_length=1, max_length=keys.MAX_VALUE_LENGTH, pattern=r"^[^\x00]*$")]

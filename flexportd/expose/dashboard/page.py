@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from flexportd.core.access.keys import Scope, parse_line
 from flexportd.errors import ConflictError, ExpiredError, InvalidError, NotFoundError, UnavailableError
 from flexportd.expose.cached_response import Producer, respond
 from flexportd.expose.context import CACHE, CLOCK, DB, UPSTREAM
@@ -16,7 +17,7 @@ from flexportd.expose.dashboard.layout import error_response, is_customer, page_
 from flexportd.expose.dashboard.render import render
 from flexportd.expose.dashboard.view import alerts
 from flexportd.expose.dashboard.view.alerts import PageContext
-from flexportd.expose.middleware import AUDIENCE_ALLOWED
+from flexportd.expose.middleware import AUDIENCE_ALLOWED, FORM_SCOPE
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.query_params import ListRequest
 from flexportd.expose.security import csrf
@@ -120,11 +121,13 @@ class PageTable(web.RouteTableDef):
         """Register a page."""
         self.get(path)(html_errors(page.section, page.handle, for_audiences=for_audiences))
 
-    def form(self, path: str) -> Callable[[Handler], Handler]:
-        """Register the decorated handler for the form that posts to this path."""
+    def form(self, path: str, scope: Scope = "admin") -> Callable[[Handler], Handler]:
+        """Register the decorated handler for the form that posts to this path; `scope` is what a key needs."""
 
         def register(handler: Handler) -> Handler:
-            self.post(path)(html_errors(self._section, handler))
+            wrapped = html_errors(self._section, handler)
+            setattr(wrapped, FORM_SCOPE, scope)
+            self.post(path)(wrapped)
             return handler
 
         return register
@@ -175,6 +178,14 @@ async def form_field(request: web.Request, name: str, most: int) -> str | None:
         return None
     value = fields.get(name, [""])[0]
     return value if len(value) <= most else None
+
+
+async def line_field(request: web.Request, name: str, most: int) -> str:
+    """One line of text from a field of the submitted form. Raises InvalidError, RefusedError."""
+    value = await form_field(request, name, 10 * most)
+    if value is None:
+        raise InvalidError(f"{name} is missing or too long; one line of 1 to {most} characters is required", name)
+    return parse_line(name, value, most)
 
 
 def redirect(url: str) -> web.StreamResponse:

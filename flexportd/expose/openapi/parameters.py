@@ -34,6 +34,9 @@ NOT_BLANK = rf"^[{_BLANK}]*[^{_BLANK}\u0000][^\u0000]*$"
 NOT_BLANK_WORD = rf"^[{_BLANK}]*[^,{_BLANK}\u0000][^,\u0000]*$"
 """The same without commas: one word of a list."""
 
+LINE = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+"""One line, not blank."""
+
 _BLANKS = "\0" + "".join(
     char for char in map(chr, (*range(1, 0x3001), 0xFEFF)) if re.fullmatch(f"[{_BLANK}]", char)
 )  # fmt: skip

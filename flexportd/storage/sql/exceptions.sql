@@ -16,21 +16,54 @@ SELECT {columns} FROM exceptions WHERE closed_at IS NULL AND kind = ? AND resour
 SELECT {columns} FROM exceptions WHERE closed_at IS NULL AND resource = ?
 AND resource_id IN (SELECT value FROM json_each(?));
 
--- of_severity: the open ones of one severity, the longest-standing problem first
-SELECT {columns} FROM exceptions WHERE closed_at IS NULL AND severity = ? ORDER BY since, id LIMIT ?;
+-- of_severity: the open ones of one severity that are not snoozed, the longest-standing problem first
+SELECT {columns} FROM exceptions WHERE closed_at IS NULL AND severity = ? AND snoozed_at IS NULL
+ORDER BY since, id LIMIT ?;
 
 -- counts: how many are open of each kind and severity
 SELECT kind, severity, count(*) FROM exceptions WHERE closed_at IS NULL GROUP BY kind, severity;
 
 -- open: add a new one
-INSERT INTO exceptions (kind, severity, resource, resource_id, shipment_id, opened_at, updated_at, evidence, since)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, coalesce(?8, ?6));
+INSERT INTO exceptions (kind, severity, resource, resource_id, shipment_id, opened_at, updated_at, evidence, since, degree,
+    peak_severity)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, coalesce(?8, ?6), ?9, ?2);
 
 -- update: update one that stays open
-UPDATE exceptions SET severity = ?, shipment_id = ?, evidence = ?, since = coalesce(?, since), updated_at = ? WHERE id = ?;
+UPDATE exceptions SET severity = ?, shipment_id = ?, evidence = ?, since = coalesce(?, since), updated_at = ?, degree = ?,
+    peak_severity = ? WHERE id = ?;
 
--- close: close one
-UPDATE exceptions SET closed_at = ?1, updated_at = ?1 WHERE id = ?2 AND closed_at IS NULL;
+-- close: close one; that ends its snooze
+UPDATE exceptions SET closed_at = ?1, updated_at = ?1, snoozed_at = NULL, snoozed_by = NULL, snoozed_until = NULL,
+    snoozed_until_worse = 0, snoozed_degree = NULL WHERE id = ?2 AND closed_at IS NULL;
+
+-- acknowledge: who has acknowledged one, and when
+UPDATE exceptions SET acknowledged_at = ?, acknowledged_by = ? WHERE id = ?;
+
+-- assign: who works on one
+UPDATE exceptions SET assigned_to = ? WHERE id = ?;
+
+-- snooze: snooze one; its degree now is what a worse one exceeds
+UPDATE exceptions SET snoozed_at = ?, snoozed_by = ?, snoozed_until = ?, snoozed_until_worse = ?, snoozed_degree = degree
+WHERE id = ?;
+
+-- unsnooze: end the snooze of one
+UPDATE exceptions SET snoozed_at = NULL, snoozed_by = NULL, snoozed_until = NULL, snoozed_until_worse = 0,
+    snoozed_degree = NULL WHERE id = ?;
+
+-- ended_snoozes: the snoozes that have ended, the first to end first
+SELECT id FROM exceptions WHERE snoozed_until IS NOT NULL AND snoozed_until <= ? ORDER BY snoozed_until LIMIT ?;
+
+-- next_snooze_end: when the next snooze ends
+SELECT min(snoozed_until) FROM exceptions WHERE snoozed_until IS NOT NULL;
+
+-- add_action: record what a person did
+INSERT INTO exception_actions (exception_id, action, by, at, text) VALUES (?, ?, ?, ?, ?);
+
+-- actions: what people did about one, in order
+SELECT action, by, at, text FROM exception_actions WHERE exception_id = ? ORDER BY id;
+
+-- count_actions: how many actions are recorded of one
+SELECT count(*) FROM exception_actions WHERE exception_id = ?;
 
 -- scheduled: when these objects are due for evaluation
 SELECT key, due_at FROM exception_checks WHERE resource = ? AND key IN (SELECT value FROM json_each(?));
@@ -70,8 +103,18 @@ SELECT max(as_of) FROM changes WHERE resource = ? AND resource_id IN (SELECT val
     AND (field GLOB 'actual_*' OR field GLOB 'estimated_*' OR field GLOB '*_date' OR field GLOB 'delivery_*'
         OR field IN ('available_for_pickup', 'last_free_day'));
 
+-- value_since: since when a field of these objects has its present value, on Flexport's clock: since it became that, or
+-- since the object was first received
+SELECT resource_id, max(as_of) FROM changes WHERE resource = ? AND resource_id IN (SELECT value FROM json_each(?))
+    AND (field = 'id' OR (field = ? AND new = ?)) AND as_of <> '' GROUP BY resource_id;
+
 -- delete_closed: delete those that were closed between two times, the first closed first (the newest of all stays,
 -- so that no id is used twice)
 DELETE FROM exceptions WHERE id IN (
     SELECT id FROM exceptions WHERE closed_at >= ? AND closed_at < ? ORDER BY closed_at LIMIT ?)
     AND id < (SELECT max(id) FROM exceptions);
+
+-- delete_actions: delete what people did about those that delete_closed deletes next
+DELETE FROM exception_actions WHERE exception_id IN (
+    SELECT id FROM exceptions WHERE closed_at >= ? AND closed_at < ? ORDER BY closed_at LIMIT ?)
+    AND exception_id < (SELECT max(id) FROM exceptions);

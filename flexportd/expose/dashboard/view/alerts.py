@@ -20,7 +20,7 @@ from flexportd.escape import escape_control
 from flexportd.expose.api.status import not_ready_reasons
 from flexportd.expose.context import DB, DISPLAY, JOBS, QUEUE, REGISTRY, UPSTREAM, WEBHOOK_REFUSALS, DisplaySettings
 from flexportd.expose.dashboard.view.dates import ViewContext, count
-from flexportd.expose.dashboard.view.labels import Text, missing_objects_text, sentence, text
+from flexportd.expose.dashboard.view.labels import Text, missing_objects_text, sentence, short_text, text
 from flexportd.expose.webhook_refusals import current_refusals
 from flexportd.expose.webhook_refusals import sentence as refused_sentence
 from flexportd.storage.repositories.counters import WebhookRefusal
@@ -247,7 +247,27 @@ def exception_list_row(row: ExceptionRow, names: Mapping[int, str | None], view:
         label=text(names.get(number), 80) if number is not None else None,
         url=f"/shipments/{number}" if number is not None and number in names else url,
         page_url=page_url,
+        marks=exception_marks(row, view),
     )
+
+
+def exception_marks(row: ExceptionRow, view: ViewContext) -> tuple[str, ...]:
+    """What people decided about an exception, a few words each."""
+    marks = []
+    if row.acknowledged_at is not None:
+        marks.append(f"Acknowledged by {short_text(row.acknowledged_by) or 'someone'}")
+    if row.assigned_to is not None:
+        marks.append(f"Assigned to {short_text(row.assigned_to)}")
+    if row.snoozed_at is not None:
+        marks.append(f"Snoozed {snooze_end(row.snoozed_until, view, until_worse=row.snoozed_until_worse)}")
+    return tuple(marks)
+
+
+def snooze_end(until: str | None, view: ViewContext, *, until_worse: bool) -> str:
+    """`until 1 Mar 00:00 (UTC) or until it gets worse`."""
+    when = view.instant(until)
+    ends = (f"until {when.text}" if when else None, "until it gets worse" if until_worse else None)
+    return " or ".join(filter(None, ends))
 
 
 def _day(stored: str | None, view: ViewContext) -> str:
