@@ -8,6 +8,7 @@ from flexportd.storage.repositories.access import Keys, Shares
 from flexportd.storage.repositories.audiences import Audiences
 from flexportd.storage.repositories.calendar import CalendarEntries
 from flexportd.storage.repositories.changes import Changes
+from flexportd.storage.repositories.conditions import Conditions
 from flexportd.storage.repositories.counters import ApiUsage, WebhookRefusals
 from flexportd.storage.repositories.document_files import DocumentFiles
 from flexportd.storage.repositories.events import Events
@@ -40,6 +41,7 @@ class Transaction:
         self.audiences = Audiences(raw)
         self.api_usage = ApiUsage(raw)
         self.carbon = CarbonFigures(raw)
+        self.conditions = Conditions(raw)
         self.meta = Meta(raw)
         self.jobs = Jobs(raw)
         self.journal = Journal(raw)
