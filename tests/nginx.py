@@ -46,11 +46,11 @@ async def nginx(
             await process.wait()
 
 
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate that nobody trusts, and its key."""
+def certificate(folder: Path, *more: str) -> tuple[Path, Path]:
+    """A certificate that nobody trusts, and its key; `more` are further options of openssl."""
     cert, key = folder / "cert.pem", folder / "key.pem"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
-               "2", "-subj", "/CN=freight.example.com", "-keyout", str(key), "-out", str(cert)]  # fmt: skip
+               "2", "-subj", "/CN=freight.example.com", "-keyout", str(key), "-out", str(cert), *more]  # fmt: skip
     try:
         subprocess.run(command, check=True, capture_output=True, timeout=60)
     except FileNotFoundError:

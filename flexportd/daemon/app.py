@@ -37,8 +37,10 @@ from flexportd.expose.streaming.broadcaster import BROADCASTER
 from flexportd.http.connections import ConnectionLimits, ConnectionPools
 from flexportd.http.request_bodies import BodyBudget
 from flexportd.ingest.event_store import EVENT, store_webhook
+from flexportd.ingest.path_check import PathCheck
 from flexportd.ingest.webhook import WebhookReceiver, WebhookRefusalLog, WebhookRules
 from flexportd.jobs.cache_warm import CacheWarmer
+from flexportd.jobs.condition_monitor import ConditionMonitor, MonitorRules
 from flexportd.jobs.definitions import define_jobs
 from flexportd.jobs.retention import RetentionJob, RetentionPeriods
 from flexportd.jobs.scheduler import Scheduler
@@ -73,9 +75,17 @@ class Daemon:
         self.refusals = await enter(WebhookRefusalLog.open(db, clock))
         self.queue = queue = Queue(db, clock, Policy.from_settings(settings))
         self.scheduler = scheduler = Scheduler(db, clock, tasks)
+        self.path_check = PathCheck(clock, settings)
+        self.conditions = ConditionMonitor(
+            db, clock, MonitorRules.from_settings(settings), path_check=self.path_check.condition,
+            after_write=lambda: bus.after_commit(WriteSet()), on_stale_lists=self._read_lists,
+        )  # fmt: skip
         self.flexport = flexport = await enter(
-            open_flexport(settings, queue, registry=REGISTRY, observer=recorder, scheduler=scheduler)
-        )
+            open_flexport(
+                settings, queue, registry=REGISTRY, observer=recorder, scheduler=scheduler,
+                after_sync=self.conditions.wake,
+            )
+        )  # fmt: skip
         stack.push_async_callback(tasks.stop)  # before the client closes: no task may still be sending a request
         server = settings.server
         limits = ConnectionLimits(server.max_connections, server.max_connections_per_address, server.trusted_proxies)
@@ -108,7 +118,7 @@ class Daemon:
         self.bodies = BodyBudget(settings.webhook.max_body)
         self.receiver = WebhookReceiver(
             db.writer.batched(store_webhook), queue, clock, WebhookRules.from_settings(settings), self.bodies,
-            refusals=self.refusals,
+            refusals=self.refusals, path_check=self.path_check,
         )  # fmt: skip
         self.rebuild = FieldRebuild(db, REGISTRY, clock, recorder)
         with contextlib.suppress(UnavailableError):  # the writer logs it, and the next check does it
@@ -129,6 +139,8 @@ class Daemon:
         app[context.SERVER_INFO] = self.server
         app[context.WEBHOOKS] = self.receiver
         app[context.WEBHOOK_REFUSALS] = self.refusals.all
+        app[context.PATH_CHECK] = self.path_check
+        app[context.CONDITIONS] = self.conditions
         app[context.JOBS] = self.scheduler
         app[context.FILES] = self.documents.files
         app[context.UPSTREAM] = self.flexport
@@ -154,6 +166,7 @@ class Daemon:
         tasks.start("memory_maintenance", lambda: malloc.trim_when_idle(self.db.writer, self.clock))
         tasks.start("webhook_rejections", self.refusals.run)
         tasks.start("check_connections", self.connections.run)
+        tasks.start("conditions", self.conditions.run, vital=False)
         if self.flexport is not None:
             self.flexport.start(tasks, self.settings)
         self.security.start(tasks)
@@ -167,7 +180,11 @@ class Daemon:
         changed, needs_restart = changed_keys(self.settings, settings)
         for part in (
             self.receiver, self.queue, self.retention, self.flexport, self.display, self.documents,
+<<<<<<< HEAD
             self.consumers, self.security, self.notify,
+=======
+            self.consumers, self.security, self.path_check, self.conditions,
+>>>>>>> h2
         ):  # fmt: skip
             if part is not None:
                 part.reload(settings)
@@ -184,6 +201,14 @@ class Daemon:
         for gate in self.queue.gates.values():
             gate.close()
         await self.scheduler.stop()  # a job may be sending requests to this very daemon
+
+    def start_path_check(self) -> None:
+        """Start the check of the path to the web server, which listens now."""
+        self.tasks.start("path_check", lambda: self.path_check.run(self.conditions.wake), vital=False)
+
+    def _read_lists(self) -> None:
+        if self.flexport is not None:
+            self.scheduler.start_if_idle("full_sync")
 
     async def _on_clock_set_back(self) -> None:
         """Release what waits for a time that was computed by the wrong clock."""
@@ -202,6 +227,7 @@ async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]
         await daemon.open(stack)
         await daemon.start()
         daemon.addresses += await listen(stack, settings, daemon.add_parts, daemon.security)
+        daemon.start_path_check()
         yield daemon
         await daemon.wind_down()
         # Now the stack closes: first the web servers, which finish the requests that they have.

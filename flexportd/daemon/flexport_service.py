@@ -1,7 +1,7 @@
 """Everything that sends requests to Flexport, as one part of the daemon: client, syncs, poller, refetches, carbon."""
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -53,6 +53,7 @@ class FlexportService:
         registry: Registry,
         observer: ImportObserver,
         scheduler: Scheduler,
+        after_sync: Callable[[], None],
     ) -> None:
         db, clock = queue.db, queue.clock
         self.client = client
@@ -63,7 +64,7 @@ class FlexportService:
         self._queue = queue
         self._scheduler = scheduler
         self.options = SyncOptions(settings.sync.resources, settings.sync.overlap)
-        self._sync_deps = SyncDeps(db, client, registry, self.intake, clock, self.options)
+        self._sync_deps = SyncDeps(db, client, registry, self.intake, clock, self.options, after_sync)
         self.full = FullSync(self._sync_deps)
         self.incremental = IncrementalSync(self._sync_deps, _queue_leg_refetch)
         self.details = ShipmentDetailsJob(self._sync_deps)
@@ -190,9 +191,15 @@ def _queue_leg_refetch(tx: Transaction, shipments: Sequence[int], at: str) -> No
 
 @asynccontextmanager
 async def open_flexport(
-    settings: Settings, queue: Queue, *, registry: Registry, observer: ImportObserver, scheduler: Scheduler
+    settings: Settings,
+    queue: Queue,
+    *,
+    registry: Registry,
+    observer: ImportObserver,
+    scheduler: Scheduler,
+    after_sync: Callable[[], None],
 ) -> AsyncIterator[FlexportService | None]:
-    """The service with an open client; None where no key is configured."""
+    """The service with an open client; None where no key is configured. `after_sync` is called after each sync run."""
     auth = _auth(settings)
     if auth is None:
         yield None
@@ -208,7 +215,9 @@ async def open_flexport(
         proxy=None if flexport.proxy is None else Proxy(flexport.proxy.url, flexport.proxy.authorization),
     )
     async with Client(rules, auth, queue.clock) as client:
-        yield FlexportService(client, settings, queue, registry=registry, observer=observer, scheduler=scheduler)
+        yield FlexportService(
+            client, settings, queue, registry=registry, observer=observer, scheduler=scheduler, after_sync=after_sync
+        )
 
 
 def _auth(settings: Settings) -> Auth | None:

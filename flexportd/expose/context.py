@@ -22,6 +22,7 @@ from flexportd.core.reads import Reads
 from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.search.indexer import Indexer
+from flexportd.core.system_conditions import PathCheckResult
 from flexportd.core.trusted_time import TrustedTime
 from flexportd.errors import ConflictError
 from flexportd.http.access_log import AccessLog
@@ -33,6 +34,7 @@ from flexportd.settings import Settings
 from flexportd.storage.database import Database
 from flexportd.storage.file_store import Archive
 from flexportd.storage.queries.table import Key
+from flexportd.storage.repositories.conditions import Condition
 from flexportd.storage.repositories.counters import WebhookRefusal
 from flexportd.storage.repositories.document_files import DocumentFile
 from flexportd.storage.repositories.resources import Record
@@ -63,6 +65,18 @@ class WebhookEndpoint(Protocol):
 
     async def is_misdirected(self, request: web.Request) -> bool:
         """Whether a refused request is a webhook with a valid signature, sent to another path."""
+
+
+class PathChecker(Protocol):
+    """The path check of webhooks; `result` is that of the last check."""
+
+    result: PathCheckResult
+
+
+class SystemConditions(Protocol):
+    """The conditions of the daemon itself that need a person, as of the last check."""
+
+    open_conditions: tuple[Condition, ...]
 
 
 class JobControl(Protocol):
@@ -276,6 +290,8 @@ DISPLAY = web.AppKey("display", DisplaySettings)
 SERVER_INFO = web.AppKey("server_info", ServerInfo)
 WEBHOOKS: web.AppKey[WebhookEndpoint] = web.AppKey("webhooks")
 WEBHOOK_REFUSALS: web.AppKey[Callable[[], Sequence[WebhookRefusal]]] = web.AppKey("webhook_refusals")
+PATH_CHECK: web.AppKey[PathChecker] = web.AppKey("path_check")
+CONDITIONS: web.AppKey[SystemConditions] = web.AppKey("conditions")
 JOBS: web.AppKey[JobControl] = web.AppKey("jobs")
 FILES = web.AppKey("files", FileServices)
 UPSTREAM: web.AppKey[Upstream | None] = web.AppKey("upstream")  # None without a key for Flexport

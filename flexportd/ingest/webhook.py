@@ -25,6 +25,7 @@ from flexportd.http.client_ip import Network, RemoteClient, client_of, is_allowe
 from flexportd.http.request_bodies import MAX_SMALL, READ_BODY, THREAD_THRESHOLD, BodyBudget, Reservation, join_pieces
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
 from flexportd.ingest.event_store import EVENT, IncomingEvent, read_heads
+from flexportd.ingest.path_check import CHECK_HEADER, MARK, MAX_CHECK_BODY, PathCheck
 from flexportd.queue.queue import Queue
 from flexportd.settings import Settings
 from flexportd.storage.database import Database
@@ -155,12 +156,14 @@ class WebhookReceiver:
         budget: BodyBudget,
         *,
         refusals: WebhookRefusalLog,
+        path_check: PathCheck,
     ) -> None:
         self._store_event = accept
         self._queue = queue
         self._clock = clock
         self._budget = budget
         self._refusals = refusals
+        self._path_check = path_check
         self.rules = rules
         self.results: Counter[str] = Counter()
 
@@ -170,17 +173,39 @@ class WebhookReceiver:
 
     async def receive(self, request: web.Request) -> web.StreamResponse:
         """Store the delivery and respond 200. Raises RefusedError for one that is not accepted."""
+        if CHECK_HEADER in request.headers and self._path_check.is_expected(request.headers):
+            return await self._receive_check(request)
         try:
             with self._budget.reserve(lambda: self._client(request)) as reservation:
                 body = await self._signed_body(request, reservation)
-                self._check_room()
-                return await self._store(request, body)
+                if not body.startswith(MARK):
+                    self._check_room()
+                    return await self._store(request, body)
         except RefusedError as refused:
             self._refuse(request, refused.slug)
             raise
         except UnavailableError as error:
             self.count_unavailable(error)
             raise
+        return self._answer_check(body)  # a proxy removed the header of the check, or it is an old one
+
+    async def _receive_check(self, request: web.Request) -> web.StreamResponse:
+        """Receive our own check, from any network. Nothing is stored or counted. Raises RefusedError."""
+        with self._budget.reserve(lambda: self._client(request)) as reservation:
+            check = self.rules.verifier.begin(request.headers)
+            if check.problem == "missing":
+                raise RefusedError(401, "signature-missing", f"The delivery has no {SHA256_HEADER} header.")
+            self._check_signature(check)
+            pieces = await reservation.read(request, MAX_CHECK_BODY, check.update)
+            if not check.matches():
+                raise RefusedError(401, "signature-invalid", "The signature does not match the body.")
+            return self._answer_check(b"".join(pieces))
+
+    def _answer_check(self, body: bytes) -> web.StreamResponse:
+        """The response to a marked body with a valid signature. Raises RefusedError for one that is not expected."""
+        if not self._path_check.accept(body):
+            raise RefusedError(409, "conflict", "This path check is from another flexportd, or has expired.")
+        return PreparedStreamResponse(PreparedResponse(200, b'{"status":"check"}'))
 
     def count_unavailable(self, error: UnavailableError) -> None:
         """Count a delivery that was refused because the disk cannot be written."""
@@ -194,6 +219,8 @@ class WebhookReceiver:
         """
         rules = self.rules
         if len(body) > min(MAX_SMALL, rules.max_body) or rules.allowed_networks or not rules.has_secrets:
+            return None
+        if body.startswith(MARK):
             return None
         try:
             self._check_type(headers)
@@ -237,7 +264,8 @@ class WebhookReceiver:
             return False
         if not check.matches():
             return False
-        self._refuse(request, "wrong-path")
+        if not self._path_check.is_expected(headers):
+            self._refuse(request, "wrong-path")
         return True
 
     def _refuse(self, request: web.Request, reason: str) -> None:

@@ -120,9 +120,11 @@ def _with_label(spec: KeySpec, given: SourcedValue | None, text: str) -> str:
 
 
 def _find_mentioned(section: str, given: Mapping[str, SourcedValue], text: str) -> SourcedValue | None:
-    """The first key of the section that is set and that the sentence mentions."""
+    """The first key of the section that is set and that the sentence mentions; else one named with its section."""
     keys = [key for key in given if key.startswith(f"{section}.") and given[key].source != DEFAULT]
-    return next((given[key] for key in keys if re.search(rf"\b{key.partition('.')[2]}\b", text)), None)
+    named = (given[key] for key in keys if re.search(rf"\b{key.partition('.')[2]}\b", text))
+    elsewhere = (given[".".join(found)] for found in re.findall(r"\[(\w+)\] (\w+)", text) if ".".join(found) in given)
+    return next(named, None) or next(elsewhere, None)
 
 
 def _expected(spec: KeySpec, kind: str, value: object) -> str:

@@ -14,7 +14,7 @@ from flexportd.settings.value_types import ValueType
 
 # The keys that can change while flexportd runs.
 _RELOADABLE = {
-    "webhook": ("secrets", "allow_sha1", "allowed_networks", "max_pending"),
+    "webhook": ("secrets", "allow_sha1", "allowed_networks", "max_pending", "self_check"),
     "server": ("public_url", "trusted_proxies"),
     "storage": ("event_retention", "history_retention"),
     "queue": ("max_attempts", "base_delay", "max_delay"),

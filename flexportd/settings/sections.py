@@ -18,6 +18,7 @@ from flexportd.settings.section_model import SectionModel, TimeZone, require_bot
 from flexportd.settings.value_types import (
     Duration,
     FilePath,
+    Interval,
     Line,
     Number,
     RateLimit,
@@ -132,6 +133,18 @@ class WebhookSettings(SectionModel):
     max_pending: Whole = key(
         100_000, "When this many items are waiting, answer webhooks with 503 and Retry-After.", ge=1
     )
+    self_check: Interval = key(
+        "off",
+        "How often to send a signed test event to public_url and back, to find out which step of the path from the "
+        "internet fails: DNS, TLS, proxy or secret. The event is not stored.",
+    )
+
+    @field_validator("self_check")
+    @classmethod
+    def _signed(cls, value: timedelta | None, info: ValidationInfo) -> timedelta | None:
+        if value is not None and info.data.get("secrets") == ():
+            raise RuleError("requires [webhook] secrets, which is missing: the test event must be signed")
+        return value
 
 
 class ServerSettings(SectionModel):
@@ -398,6 +411,13 @@ class Settings(SectionModel):
     exceptions: ExceptionsSettings = Field(default_factory=ExceptionsSettings)
     notify: NotifySettings = Field(default_factory=NotifySettings)
     log: LogSettings = Field(default_factory=LogSettings)
+
+    @field_validator("server")
+    @classmethod
+    def _address_to_check(cls, value: ServerSettings, info: ValidationInfo) -> ServerSettings:
+        if "webhook" in info.data and info.data["webhook"].self_check is not None and value.public_url is None:
+            raise RuleError("public_url is missing, but [webhook] self_check requires it: it is the address to check")
+        return value
 
     @field_validator("api")
     @classmethod

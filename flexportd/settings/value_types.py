@@ -215,6 +215,15 @@ def _parse_retention(value: object) -> timedelta | None:
     return span
 
 
+def _parse_interval(value: object) -> timedelta | None:
+    if value is None or value == "off":
+        return None
+    span = parse_duration(value)
+    if span < timedelta(minutes=1):
+        raise ValueError('expected a duration of at least 1m, or "off"')
+    return span
+
+
 class Rate(NamedTuple):
     """A number of requests in `seconds`; 0 requests mean no limit."""
 
@@ -284,6 +293,15 @@ Retention = Annotated[
         'duration above 0s, or "forever"',
         show=lambda value: format_duration(value) if value else "forever",
         missing="forever",
+    ),
+]
+Interval = Annotated[
+    timedelta | None,
+    BeforeValidator(_parse_interval),
+    ValueType(
+        'duration of at least 1m, or "off"',
+        show=lambda value: format_duration(value) if value else "off",
+        missing="off",
     ),
 ]
 Size = Annotated[int, BeforeValidator(parse_size), ValueType("size", show=format_size)]

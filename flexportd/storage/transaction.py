@@ -8,6 +8,7 @@ from flexportd.storage.repositories.access import Keys, Shares
 from flexportd.storage.repositories.audiences import Audiences
 from flexportd.storage.repositories.calendar import CalendarEntries
 from flexportd.storage.repositories.changes import Changes
+from flexportd.storage.repositories.conditions import Conditions
 from flexportd.storage.repositories.counters import ApiUsage, WebhookRefusals
 from flexportd.storage.repositories.deliveries import Deliveries
 from flexportd.storage.repositories.document_files import DocumentFiles
@@ -44,6 +45,7 @@ class Transaction:
         self.deliveries = Deliveries(raw)
         self.notifications = Notifications(raw)
         self.carbon = CarbonFigures(raw)
+        self.conditions = Conditions(raw)
         self.meta = Meta(raw)
         self.jobs = Jobs(raw)
         self.journal = Journal(raw)

@@ -472,6 +472,18 @@ def test_a_problem_is_one_sentence_with_the_found_and_the_right(home, text, prob
         ("[server]\ntls_cert = '/c'", ":2: [server] tls_key: missing, but tls_cert requires it"),
         ("[server]\ntls_key = '/c'", ":2: [server] tls_key: requires tls_cert, which is missing"),
         ("[flexport]\nclient_id = 'x'", ":2: [flexport] client_secret: missing, but client_id requires it"),
+        (
+            "[webhook]\nself_check = '5m'\n[server]\npublic_url = 'https://x.example'",
+            ":2: [webhook] self_check: requires [webhook] secrets, which is missing: the test event must be signed",
+        ),
+        (
+            f"[webhook]\nself_check = '5m'\nsecrets = ['{SECRET}']",
+            ":2: [server] public_url is missing, but [webhook] self_check requires it: it is the address to check",
+        ),
+        (
+            f"[webhook]\nself_check = '59s'\nsecrets = ['{SECRET}']",
+            ':2: [webhook] self_check: found "59s"; expected a duration of at least 1m, or "off"',
+        ),
         ("[flexport]\nclient_secret = 'x'", ":2: [flexport] client_secret: requires client_id, which is missing"),
         (
             "[flexport]\napi_key = 'x'\nclient_id = 'x'\nclient_secret = 'x'",

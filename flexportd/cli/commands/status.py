@@ -31,6 +31,7 @@ def _show(out: Output, found: dict[str, Any]) -> None:
             ("webhooks", found["event_delivery"]["summary"]),
             ("received", _received(out, found["webhook"])),
             ("refused", _refused(out, found["webhook"])),
+            ("path check", _path_check(out, found["webhook_check"])),
             ("queue", _queue(found["queue"])),
             ("events", tally(found["events"]["by_state"])),
             ("shipments", _shipments(out, found["shipments"])),
@@ -88,6 +89,14 @@ def _refused(out: Output, webhook: dict[str, Any]) -> str | None:
         for one in webhook.get("rejected", ())
     ]
     return ", ".join(found) or None
+
+
+def _path_check(out: Output, check: dict[str, Any]) -> str | None:
+    if check["state"] == "off":
+        return None
+    when = f" ({ago(check['checked_at'], out.now())})" if check["checked_at"] else ""
+    failed = f"FAILED at {check['step']}: " if check["state"] == "failed" else ""
+    return f"{failed}{check['detail']}{when}"
 
 
 def _shipments(out: Output, shipments: dict[str, Any]) -> str:

@@ -49,7 +49,8 @@ class StreamMessage(TypedDict):
     """The `data` of a stream event. `at` is on the daemon's clock, `as_of` on Flexport's.
 
     `days_later` is present with `shipment.eta_changed`; `type`, `title` and `occurred_at` with milestones; `kind` and
-    `detail` with `system.*`, `dead_letter_id`, `link` (where the API shows it) and `state` with one of them;
+    `detail` with `system.*`, `dead_letter_id`, `link` (where the API shows it) and `state` with one of them, `since`
+    with the conditions of the daemon (when the fault began; `kind` is the condition, also when it ended);
     `exception_id`, `kind`, `severity` and `evidence` with `exception.*`, `evidence` also with `invoice.due` and
     `invoice.overdue`.
     """
@@ -74,6 +75,7 @@ class StreamMessage(TypedDict):
     dead_letter_id: NotRequired[str]
     link: NotRequired[str]
     state: NotRequired[str]
+    since: NotRequired[str]
     exception_id: NotRequired[str]
     severity: NotRequired[str]
     evidence: NotRequired[dict[str, Any]]

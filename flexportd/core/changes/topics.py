@@ -18,6 +18,7 @@ from flexportd.flexport.milestones import CATALOGUE
 MAX_PATTERNS = 50
 MAX_NAME_LENGTH = 100  # characters of a milestone's name
 MILESTONE = "milestone."
+RECOVERED = "system.recovered"
 _CACHE_SIZE = 2000  # cached results of one set of patterns
 
 
@@ -78,7 +79,12 @@ FIELD_TOPICS = (
 
 SYSTEM_TOPICS = (
     Topic("system.dead_letter", "Queued work failed permanently and is now a dead letter."),
-    Topic("system.sync_failed", "A sync run ended, and some lists are incomplete."),
+    Topic("system.sync_failed", "Flexport's lists cannot be read, or some cannot; sent once, when this begins."),
+    Topic("system.review_needed", "Objects are missing from Flexport's lists; someone must confirm their removal."),
+    Topic("system.webhook_silent", "Webhooks do not arrive although they should."),
+    Topic("system.webhook_check_failed", "The path check of webhooks fails; `detail` names the step."),
+    Topic("system.disk_low", "Little disk space is free."),
+    Topic(RECOVERED, "A condition ended: `kind` names it, such as `sync_failed`."),
 )
 
 EXCEPTION_TOPICS = (

@@ -13,12 +13,14 @@ from flexportd.core.events.applier import is_known_type
 from flexportd.core.json_types import Stamp, doc
 from flexportd.core.outages import DeliveryHealth, health
 from flexportd.core.resources import shipments
+from flexportd.core.system_conditions import PathCheckStep
 from flexportd.expose.api.events import EventDelivery, delivery_document
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import (
     BODIES,
     CACHE,
     CLOCK,
+    CONDITIONS,
     CONNECTIONS,
     DB,
     DISPLAY,
@@ -26,6 +28,7 @@ from flexportd.expose.context import (
     FILES,
     INDEXER,
     JOBS,
+    PATH_CHECK,
     QUEUE,
     SERVER_INFO,
     TRUSTED_TIME,
@@ -37,6 +40,7 @@ from flexportd.expose.context import (
 )
 from flexportd.expose.openapi.router import route
 from flexportd.expose.security.authentication import AUTHENTICATOR, PROXY_UNKNOWN
+from flexportd.expose.serialize import json_document
 from flexportd.expose.streaming.broadcaster import BROADCASTER
 from flexportd.expose.webhook_refusals import current_refusals, hint, sentence
 from flexportd.http.problems import problem
@@ -47,7 +51,6 @@ from flexportd.storage.repositories.events import EventVersion
 from flexportd.storage.transaction import Transaction
 
 _ALIVE = PreparedResponse(200, b'{"status":"alive"}')
-_READY = PreparedResponse(200, b'{"status":"ready"}')
 
 
 class Liveness(TypedDict):
@@ -57,9 +60,10 @@ class Liveness(TypedDict):
 
 
 class Readiness(TypedDict):
-    """Webhooks can be stored and applied."""
+    """Webhooks can be stored and applied. `warnings`: conditions that an operator should act on."""
 
     status: Literal["ready"]
+    warnings: list[str]
 
 
 @route("GET", "/healthz", prefix="", returns=Liveness, scope=None)
@@ -73,7 +77,7 @@ async def get_readiness(request: web.Request) -> web.StreamResponse:
     """Check readiness: webhooks can be stored and are applied."""
     reasons = not_ready_reasons(request.app)
     if not reasons:
-        return PreparedStreamResponse(_READY)
+        return json_document({"status": "ready", "warnings": readiness_warnings(request.app)})
     return PreparedStreamResponse(problem(503, "not-ready", "; ".join(reasons), retry_after="5"))
 
 
@@ -98,6 +102,20 @@ def not_ready_reasons(app: web.Application) -> list[str]:
     return reasons
 
 
+def readiness_warnings(app: web.Application) -> list[str]:
+    """The open conditions of the daemon itself, one sentence each; none of them keeps it from storing webhooks."""
+    others = [one.detail for one in app[CONDITIONS].open_conditions if one.kind != "webhook_check_failed"]
+    problem_ = app[PATH_CHECK].result.problem
+    return others if problem_ is None else [*others, problem_]
+
+
+def condition_warnings(app: web.Application) -> list[str]:
+    """Those of the daemon's own conditions that nothing else of its status reports."""
+    low = [one.detail for one in app[CONDITIONS].open_conditions if one.kind == "disk_low"]
+    path = app[PATH_CHECK].result.problem
+    return low if path is None else [*low, path]
+
+
 def warnings(app: web.Application) -> list[str]:
     """Conditions that an operator should act on, one sentence each."""
     messages = []
@@ -113,7 +131,7 @@ def warnings(app: web.Application) -> list[str]:
         )
     if trusted_time is not None and trusted_time.problem:
         messages.append(trusted_time.problem)
-    return messages + _consumer_warnings(app) + app[JOBS].problems()
+    return messages + condition_warnings(app) + _consumer_warnings(app) + app[JOBS].problems()
 
 
 def _consumer_warnings(app: web.Application) -> list[str]:
@@ -180,6 +198,15 @@ class WebhookStatus(TypedDict):
     last_created_at: Annotated[Stamp | None, doc("When Flexport recorded the last event received.")]
     deliveries: Annotated[dict[str, int], doc("Deliveries by outcome.")]
     rejected: Annotated[list[RejectedWebhooks], doc("Rejected deliveries by reason, latest first; kept permanently.")]
+
+
+class WebhookCheck(TypedDict):
+    """The path check of webhooks (`[webhook] self_check`)."""
+
+    state: Literal["off", "pending", "ok", "failed"]
+    step: Annotated[PathCheckStep | None, doc("The step that fails; `accepted` if the event came back.")]
+    detail: str
+    checked_at: Stamp | None
 
 
 class EventCounts(TypedDict):
@@ -271,6 +298,7 @@ class DaemonStatus(TypedDict):
     warnings: list[str]
     queue: QueueState
     webhook: WebhookStatus
+    webhook_check: WebhookCheck
     events: EventCounts
     shipments: ShipmentCounts
     storage: StorageStatus
@@ -362,6 +390,7 @@ async def document(app: web.Application) -> dict[str, Any]:
                 for refusal in app[WEBHOOK_REFUSALS]()
             ],
         },
+        "webhook_check": app[PATH_CHECK].result._asdict(),
         "events": {**_events(counts), "other_versions": {one.version: one.count for one in versions}},
         "shipments": shipment_count,
         "storage": {"wal_bytes": writer.wal_bytes(), "error": writer.fault.reason if writer.fault else None},

@@ -23,7 +23,6 @@ log = structlog.get_logger(__name__)
 
 _MAX_DETAILED = 3  # lists whose reasons are all given
 _MAX_HELD = 1_000_000
-SYNC_FAILED = "system.sync_failed"  # the topic of a notice in the journal
 
 
 T = TypeVar("T")
@@ -51,6 +50,8 @@ class SyncDeps:
     importer: Importer
     clock: Clock
     options: SyncOptions
+    after_run: Callable[[], None] = lambda: None
+    """Called on the event loop after a run was closed."""
 
     async def write(self, work: Callable[[Transaction, str], T]) -> T:
         """Run a unit of work, which is given the present time."""
@@ -87,12 +88,10 @@ async def finish(deps: SyncDeps, run: Run) -> str:
     def work(tx: Transaction, at: str) -> tuple[str, str]:
         state, sentence = summarise(tx.sync.receipts(run.id))
         tx.sync.end_run(run.id, state, at, sentence)
-        if state != "complete":
-            notice = {"topic": SYNC_FAILED, "run_id": str(run.id), "kind": run.kind, "state": state}
-            tx.journal.add(at, notices=[{**notice, "detail": sentence}])
         return state, sentence
 
     state, sentence = await deps.write(work)
+    deps.after_run()
     log.info("sync_finished", run_id=run.id, kind=run.kind, state=state)
     if state != "complete":
         raise SyncFailedError(sentence)

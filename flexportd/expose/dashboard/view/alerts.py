@@ -17,7 +17,7 @@ from flexportd.core.exceptions.sentences import title
 from flexportd.core.resources.resource_type import MAX_ID_LENGTH, ResourceType
 from flexportd.core.resources.shipments import TABLE
 from flexportd.escape import escape_control
-from flexportd.expose.api.status import not_ready_reasons
+from flexportd.expose.api.status import condition_warnings, not_ready_reasons
 from flexportd.expose.context import DB, DISPLAY, JOBS, QUEUE, REGISTRY, UPSTREAM, WEBHOOK_REFUSALS, DisplaySettings
 from flexportd.expose.dashboard.view.dates import ViewContext, count
 from flexportd.expose.dashboard.view.labels import Text, missing_objects_text, sentence, short_text, text
@@ -59,6 +59,7 @@ class RuntimeStatus:
     failing_jobs: Sequence[str] = ()
     refusals: Sequence[WebhookRefusal] = ()  # all refused webhooks, the most recent first
     fault: str | None = None  # why the database is not writable
+    conditions: Sequence[str] = ()  # of the daemon itself, such as low disk space, one sentence each
     is_paused: bool = False  # whether the queue is paused
     display: DisplaySettings = field(default_factory=DisplaySettings)
     resources: Iterable[ResourceType] = ()
@@ -106,6 +107,7 @@ def runtime_status(app: web.Application) -> RuntimeStatus:
         failing_jobs=app[JOBS].problems(),
         refusals=app[WEBHOOK_REFUSALS](),
         fault=fault.reason if fault else None,
+        conditions=condition_warnings(app),
         is_paused=app[QUEUE].paused,
         display=app[DISPLAY],
         resources=registry,
@@ -124,6 +126,7 @@ def current_alerts(runtime: RuntimeStatus, stored: StoredStatus | None, view: Vi
     if not runtime.display.has_secrets:
         words = "No webhook secret is configured, so every webhook is refused. Set secrets in the section [webhook]."
         active.append(Alert("No webhook secret", words, "bad", "/system", "System"))
+    active += [Alert("System fault", sentence(one), "bad", "/system", "System") for one in runtime.conditions]
     if stored is not None:
         active += _refused_alerts(runtime, stored, view)
     if runtime.flexport is not None:
