@@ -180,11 +180,7 @@ class Daemon:
         changed, needs_restart = changed_keys(self.settings, settings)
         for part in (
             self.receiver, self.queue, self.retention, self.flexport, self.display, self.documents,
-<<<<<<< HEAD
-            self.consumers, self.security, self.notify,
-=======
-            self.consumers, self.security, self.path_check, self.conditions,
->>>>>>> h2
+            self.consumers, self.security, self.path_check, self.conditions, self.notify,
         ):  # fmt: skip
             if part is not None:
                 part.reload(settings)
