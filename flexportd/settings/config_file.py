@@ -33,20 +33,37 @@ _TOO_DEEP = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PART}[ \t]{{0,8}}\.[ \t]{{0,8}}
 
 
 @dataclass(frozen=True, slots=True)
+class KeyLines:
+    """The lines of the keys of a file; `label` is its name in messages.
+
+    In a path, an element of a list of tables is written with its place from 0, as in `("notify", "rules[0]", "name")`.
+    """
+
+    label: str
+    lines: Mapping[tuple[str, ...], int]
+
+    def source(self, path: tuple[str, ...]) -> tuple[str, int]:
+        """The file with the line of a key, or else of its table; and the line."""
+        parents = (path[:end] for end in range(len(path), 0, -1))
+        # A list of inline tables has only the line of its key.
+        known = (parent for each in parents for parent in (each, (*each[:-1], each[-1].partition("[")[0])))
+        line = next((self.lines[parent] for parent in known if parent in self.lines), 1)
+        return f"{self.label}:{line}", line
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigFile:
     """A configuration file that is valid TOML; `label` is its name in messages."""
 
     path: Path
     label: str
     tables: Mapping[str, Any]
-    lines: Mapping[tuple[str, ...], int]
+    lines: KeyLines
     readable_by_others: bool
 
-    def sourced(self, section: str, name: tuple[str, ...], value: object) -> SourcedValue:
+    def sourced(self, path: tuple[str, ...], value: object) -> SourcedValue:
         """A value with the line of its key, or else of its table."""
-        path = (section, *name)
-        line = next((self.lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.lines), 1)
-        return SourcedValue(value, f"{self.label}:{line}", line)
+        return SourcedValue(value, *self.lines.source(path))
 
 
 def find_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -74,7 +91,8 @@ def read_file(path: Path) -> ConfigFile:
         raise ConfigError(f"{label}:1: the file begins with a byte order mark; save it as UTF-8 without one")
     text = decode_utf8(content, label)
     tables = _parse(text, label)
-    return ConfigFile(path.absolute(), label, tables, key_lines(text.replace("\r\n", "\n")), bool(mode & 0o044))
+    lines = KeyLines(label, key_lines(text.replace("\r\n", "\n")))
+    return ConfigFile(path.absolute(), label, tables, lines, bool(mode & 0o044))
 
 
 def read_bytes(path: Path, limit: int) -> tuple[bytes, int]:
@@ -158,6 +176,7 @@ def nests_too_deep(text: str) -> bool:
 def key_lines(text: str) -> Mapping[tuple[str, ...], int]:
     """The line (from 1) of each table and key of a text that tomllib can read, without those of inline tables."""
     lines: dict[tuple[str, ...], int] = {}
+    elements: dict[tuple[str, ...], int] = {}  # of lists of tables, each by its path so far
     table: tuple[str, ...] = ()
     value = _Value()
     for number, line in enumerate(text.split("\n"), 1):
@@ -166,12 +185,24 @@ def key_lines(text: str) -> Mapping[tuple[str, ...], int]:
             continue
         header, assignment = _HEADER.match(line), _ASSIGNMENT.match(line)
         if header:
-            table = _parts(header[1])
+            table = _table_path(_parts(header[1]), elements, is_element=header[0].lstrip().startswith("[["))
             _add_line(lines, table, number)
         elif assignment:
             _add_line(lines, table + _parts(assignment[1]), number)
             value.feed(line[assignment.end() :])
     return lines
+
+
+def _table_path(parts: tuple[str, ...], elements: dict[tuple[str, ...], int], *, is_element: bool) -> tuple[str, ...]:
+    """The path of a table from its header: a list of tables stands for its last element."""
+    path: tuple[str, ...] = ()
+    for place, part in enumerate(parts):
+        path = (*path, part)
+        if is_element and place == len(parts) - 1:
+            elements[path] = elements.get(path, 0) + 1
+        if path in elements:
+            path = (*path[:-1], f"{part}[{elements[path] - 1}]")
+    return path
 
 
 class _Value:
@@ -212,3 +243,5 @@ def _parts(path: str) -> tuple[str, ...]:
 def _add_line(lines: dict[tuple[str, ...], int], path: tuple[str, ...], number: int) -> None:
     for length in range(1, len(path) + 1):
         lines.setdefault(path[:length], number)
+        if path[length - 1].endswith("]"):
+            lines.setdefault((*path[: length - 1], path[length - 1].partition("[")[0]), number)

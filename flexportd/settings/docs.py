@@ -6,10 +6,11 @@ from importlib import resources
 
 from flexportd.errors import ConfigError
 from flexportd.settings.defaults import profile, profile_names
-from flexportd.settings.errors import Problems, SourcedValue
+from flexportd.settings.entries import variable
+from flexportd.settings.errors import GivenValues, Problems, SourcedValue
 from flexportd.settings.loader import validate
 from flexportd.settings.schema import KeySpec, key_specs, secret_files, section_models
-from flexportd.settings.sources import parse_variable, variable
+from flexportd.settings.sources import parse_variable
 from flexportd.settings.value_types import suggest, toml_value
 
 _EXAMPLE_HEAD = """\
@@ -57,7 +58,7 @@ def render_initial(values: Mapping[str, str]) -> str:
         for dotted, text in values.items()
     }
     given = {dotted: SourcedValue(value, dotted) for dotted, value in typed.items() if dotted in key_specs()}
-    validate(given, Problems())
+    validate(GivenValues(given, key_specs()), Problems())
     return _render_toml(typed)
 
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from flexportd.settings.addresses import HostName, check_target_url, is_private_host
 from flexportd.settings.defaults import default_rules
@@ -29,6 +29,7 @@ from flexportd.settings.value_types import (
     ensure,
     key,
     show_list,
+    toml_value,
 )
 
 MAX_CHANNELS = 50
@@ -117,7 +118,7 @@ SigningSecrets = Annotated[
     BeforeValidator(_as_list),
     ensure(lambda value: 1 <= len(value) <= MAX_SECRETS, f"expected from 1 to {MAX_SECRETS} secrets"),
     ValueType(
-        f'text "{_SECRET_PREFIX}..." or list of at most {MAX_SECRETS}, of which the first signs first',
+        f'text "{_SECRET_PREFIX}..." or list of at most {MAX_SECRETS}',
         kind="list",
         secret=True,
     ),
@@ -132,7 +133,7 @@ Texts = Annotated[
     tuple[Line, ...],
     BeforeValidator(_as_list),
     ensure(lambda value: len(value) <= 50, "expected at most 50 texts"),
-    ValueType("text or list of texts", kind="list", show=show_list),
+    ValueType("text or list of texts", kind="list", show=show_list, missing="all"),
 ]
 Template = Annotated[
     str,
@@ -141,11 +142,9 @@ Template = Annotated[
 ]
 
 
-def _show_conditions(value: Mapping[str, Any]) -> str:
-    return ", ".join(value)
-
-
-Conditions = Annotated[Mapping[str, Any], ValueType("table of conditions", kind="table", show=_show_conditions)]
+Conditions = Annotated[
+    Mapping[str, Any], ValueType("table of conditions", kind="table", show=toml_value, missing="none")
+]
 
 
 class EmailChannelSettings(SectionModel):
@@ -244,7 +243,7 @@ class WebhookChannelSettings(SectionModel):
     url: TargetUrl = key(..., "The URL that receives the messages.", sample="https://erp.example.com/hooks")
     secret: SigningSecrets = key(
         ...,
-        "The secrets that sign the messages. Give the old and the new one while you replace a secret.",
+        "The secret that signs the messages. To replace it, give the new one and the old one; each signs.",
         sample="whsec_...",
     )
 
@@ -354,14 +353,6 @@ class NotifySettings(SectionModel):
     )
     channels: Mapping[str, Annotated[ChannelSettings, Field(discriminator="type")]] = Field(default_factory=dict)
     rules: tuple[RuleSettings, ...] = ()
-
-    @model_validator(mode="after")
-    def _limits(self) -> "NotifySettings":
-        if len(self.channels) > MAX_CHANNELS:
-            raise RuleError(f"channels: found {len(self.channels)}; at most {MAX_CHANNELS} are allowed")
-        if len(self.rules) > MAX_RULES:
-            raise RuleError(f"rules: found {len(self.rules)}; at most {MAX_RULES} are allowed")
-        return self
 
     @property
     def active_rules(self) -> tuple[RuleSettings, ...]:

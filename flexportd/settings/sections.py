@@ -463,12 +463,19 @@ class Settings(SectionModel):
 
 
 def nest(values: dict[str, object]) -> dict[str, Any]:
-    """Dotted keys as nested tables."""
+    """Dotted keys as nested tables; `rules[0].name` is a key of the first table in a list."""
     root: dict[str, Any] = {}
     for dotted, value in values.items():
         *tables, name = dotted.split(".")
         table = root
         for part in tables:
-            table = table.setdefault(part, {})
+            key_name, is_element, place = part.partition("[")
+            if is_element:
+                elements = table.setdefault(key_name, [])
+                number = int(place.removesuffix("]"))
+                elements.extend({} for _ in range(len(elements), number + 1))
+                table = elements[number]
+            else:
+                table = table.setdefault(part, {})
         table[name] = value
     return root

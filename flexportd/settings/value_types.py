@@ -7,7 +7,7 @@ seconds and milliseconds to people.
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import combinations
@@ -87,11 +87,14 @@ def suggest(name: str, known: Iterable[str], *, knows: str = "known names are") 
 
 
 def toml_value(value: object) -> str:
-    """A plain value (text, number, switch, list of these) as TOML."""
+    """A plain value (text, number, switch, list or table of these) as TOML."""
     if isinstance(value, bool):
         return _show_switch(value)
     if isinstance(value, str):
         return quote(value)
+    if isinstance(value, Mapping):
+        pairs = ", ".join(f"{quote_key(name)} = {toml_value(item)}" for name, item in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
     if isinstance(value, Sequence):
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
     return str(value)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from flexportd.cli.main import run
 from flexportd.daemon.sockets import tls_context
 from flexportd.errors import ConfigError
+from flexportd.settings.entries import variable
 from flexportd.settings.schema import key_specs, secret_files
-from flexportd.settings.sources import variable
 from flexportd.settings.value_types import quote
 
 EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "60"))
