@@ -333,7 +333,7 @@ class EmailChannel(Channel[EmailSettings]):
             sentence = f"{self._server} did not answer within {self.connect_timeout:g} seconds{hint}"
         elif isinstance(error, TimeoutError):
             sentence = f"{self._server} did not take the message within {self.total_timeout:g} seconds"
-        elif isinstance(error, aiosmtplib.SMTPConnectError) and isinstance(cause, OSError) and cause is not error:
+        elif isinstance(error, aiosmtplib.SMTPConnectError) and not isinstance(cause, aiosmtplib.SMTPException):
             sentence = f"{self._server} cannot be reached: {_system_message(cause)}"
         elif isinstance(error, ConnectionError):
             sentence = f"{self._server} closed the connection before it accepted the message"
@@ -360,7 +360,7 @@ def _list_answers(answers: Mapping[str, str]) -> str:
     return "; ".join(f"{', '.join(addresses)} ({answer})" for answer, addresses in by_answer.items())
 
 
-def _system_message(error: OSError) -> str:
+def _system_message(error: BaseException) -> str:
     """`Connection refused`; asyncio joins the errors of several addresses into one text."""
     numbers = {*map(int, re.findall(r"\[Errno (\d+)\]", str(error)))}
     return os.strerror(numbers.pop()) if len(numbers) == 1 else clean_line(str(error), _MAX_ANSWER)

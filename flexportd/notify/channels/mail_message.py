@@ -21,8 +21,9 @@ _LINE_END = "\r\n"
 _MAX_NAME = 100  # characters of a display name
 _MAX_RULE = 40  # characters of a rule's name in List-Unsubscribe, where a line cannot be folded
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
-# Not folded at a blank, or read as an encoded word although it is none.
-_NEEDS_ENCODING = re.compile(r"[^\x20-\x7e]|=\?|[^ ]{60}")
+# Outside ASCII, or read as an encoded word although it is none.
+_NEEDS_ENCODING = re.compile(r"[^\x20-\x7e]|=\?")
+_NO_FOLD = re.compile(r"[^ ]{60}")  # no blank to fold a line at
 _MOSTLY_ASCII = 1.2  # octets for each character, up to which quoted-printable is shorter than base64
 
 
@@ -71,7 +72,7 @@ def build_mail(
     title = clean_line(origin.title, _MAX_NAME) or "flexportd"
     subject = clean_line(content.title, MAX_SUBJECT) or title
     for name, value in (
-        ("From", _mailbox("From", sender.name or title, sender.address)),
+        ("From", _mailbox("From", clean_line(sender.name, _MAX_NAME) or title, sender.address)),
         ("To", f",{_LINE_END} ".join(_mailbox("To", each.name, each.address) for each in recipients)),
         ("Subject", _words("Subject", subject)),
         ("Date", format_datetime(message.created_at)),
@@ -100,7 +101,7 @@ def _domain(sender: Mailbox) -> str:
 
 def _words(header: str, text: str) -> str:
     """Unstructured text: as it is where a header can hold it, otherwise as encoded words (RFC 2047)."""
-    charset = "utf-8" if _NEEDS_ENCODING.search(text) else "us-ascii"
+    charset = "utf-8" if _NEEDS_ENCODING.search(text) or _NO_FOLD.search(text) else "us-ascii"
     return Header(text, charset, maxlinelen=_LINE_LENGTH, header_name=header).encode(linesep=_LINE_END)
 
 
