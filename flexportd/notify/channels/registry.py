@@ -4,5 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from flexportd.notify.channels.base import Channel
+from flexportd.notify.channels.webhook import WebhookChannel
 
-CHANNEL_TYPES: Mapping[str, type[Channel[Any]]] = {}
+CHANNEL_TYPES: Mapping[str, type[Channel[Any]]] = {
+    "webhook": WebhookChannel,
+}
