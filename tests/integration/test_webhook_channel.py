@@ -207,10 +207,12 @@ async def test_a_target_that_closes_or_speaks_no_http_is_a_temporary_failure(tar
     port, name = target.port, "closed.invalid"
     with pytest.raises(ChannelError, match=r"closed\.invalid cannot be resolved"):
         await channel(f"http://{name}/").send(message())
+    assert error.may_have_arrived
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        with pytest.raises(ChannelError, match="refuses the connection"):
+        with pytest.raises(ChannelError, match="refuses the connection") as caught:
             await channel(f"http://127.0.0.1:{taken.getsockname()[1]}/").send(message())
+        assert not caught.value.may_have_arrived
     with pytest.raises(ChannelError, match=r"TLS"):
         await channel(f"https://127.0.0.1:{port}/").send(message())
 

@@ -19,6 +19,7 @@ from flexportd.notify.channels.base import ChannelContext, ChannelError
 MAX_BODY = 64 << 10  # bytes of a response that are read
 _MAX_EXCERPT = 200  # characters of a response in an error
 _CONNECT_TIMEOUT = 10.0  # seconds
+_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _BODY_TIMEOUT = 5.0  # seconds: the status is known by then, and often decides alone
 
 
@@ -133,7 +134,10 @@ class ChannelClient:
             return ChannelError(f"{self.clean(display_host(url))} is not a valid host name or address; correct the URL")
         is_timeout = classify_failure(error) is RequestFailure.TIMEOUT
         sentence = f"{{host}} did not answer within {seconds:g} seconds" if is_timeout else None
-        return ChannelError(self.clean(describe_failure(error, str(url), sentence)))
+        return ChannelError(
+            self.clean(describe_failure(error, str(url), sentence)),
+            may_have_arrived=not isinstance(error, _NOT_SENT),
+        )
 
 
 def display_host(url: URL) -> str:
