@@ -1,17 +1,19 @@
 """A message as plain text."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from flexportd.notify.channels.base import ChannelContext
 from flexportd.notify.content import Content
 
+Link = Callable[[str | None], str | None]
+"""Makes the absolute URL of a page of the dashboard (`ChannelContext.url`)."""
 
-def render_text(content: Content, context: ChannelContext) -> str:
+
+def render_text(content: Content, link: Link) -> str:
     """Everything that a message says but its title."""
-    return "\n".join(_lines(content, context)).strip()
+    return "\n".join(_lines(content, link)).strip()
 
 
-def _lines(content: Content, context: ChannelContext) -> Iterator[str]:
+def _lines(content: Content, link: Link) -> Iterator[str]:
     if content.summary:
         yield content.summary
     if content.body is not None:
@@ -24,6 +26,6 @@ def _lines(content: Content, context: ChannelContext) -> Iterator[str]:
             if section.note:
                 yield section.note
     yield from ("", *content.notes)
-    url = context.url(content.path)
+    url = link(content.path)
     if url:
         yield url

@@ -156,7 +156,7 @@ class SlackChannel(Channel[SlackSettings]):
 
     async def send(self, message: OutgoingMessage) -> Receipt:
         """Post or update one message. Raises ChannelError."""
-        plain = f"{message.content.title}\n{render_text(message.content, self.context)}"
+        plain = f"{message.content.title}\n{render_text(message.content, self.context.url)}"
         if self._webhook is not None:
             notes = [_AGAIN] if message.is_repeated else []
             return await self._send_to_webhook(slack_blocks.render(message.content, self.context, plain, notes))
