@@ -16,8 +16,8 @@ from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.lists import LISTS
 from flexportd.flexport.oauth.auth import ApiKeyAuth, Auth
 from flexportd.flexport.oauth.client_credentials import ClientCredentials, Credentials
-from flexportd.flexport.redaction import Secrets
 from flexportd.flexport.transport import Proxy
+from flexportd.http.redaction import Secrets
 from flexportd.ingest.carbon import CarbonCalculator
 from flexportd.ingest.event_poller import EventPoller, Window
 from flexportd.ingest.refetch import REFRESH, Refetcher, RefetchRequest, refetch_item, shipment_refetch

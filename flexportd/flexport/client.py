@@ -20,11 +20,12 @@ from flexportd.flexport.errors import FlexportError
 from flexportd.flexport.lists import page_number, page_query, path_template
 from flexportd.flexport.oauth.auth import Auth
 from flexportd.flexport.parse_response import parse_response, read_object, read_page
-from flexportd.flexport.redaction import Secrets
+from flexportd.flexport.redaction import clean_error
 from flexportd.flexport.retry import AttemptStats, OutgoingRequest, RetryingSender
 from flexportd.flexport.server_clock import ServerClock
 from flexportd.flexport.transport import HttpSession, Proxy, Reply, Request, exchange
 from flexportd.flexport.usage import Purpose, UsageRecorder
+from flexportd.http.redaction import Secrets
 from flexportd.tasks import Tasks
 
 T = TypeVar("T")
@@ -172,7 +173,7 @@ class Client:
             try:
                 return await attempt(bearer, stats)
             except FlexportError as error:
-                self.secrets.clean_error(error, bearer)
+                clean_error(self.secrets, error, bearer)
                 raise
 
         return await self._sender.send(order, clean_attempt)

@@ -12,21 +12,13 @@ A proxy resolves the name and connects itself, so the daemon cannot check the so
 are not public in any notation, names of local networks, and names that resolve here to an address that is not public;
 a name that does not resolve here is left to the proxy. The server must have a certificate for that name: TLS is between
 it and us, through the proxy.
-
-Sources: the IANA special-purpose address registries, https://www.iana.org/assignments/iana-ipv4-special-registry and
-https://www.iana.org/assignments/iana-ipv6-special-registry; RFC 6052 (NAT64), RFC 3056 (6to4), RFC 4380 (Teredo);
-names: RFC 6761 (localhost), RFC 6762 (local), RFC 8375 (home.arpa), ICANN's resolution 2024.07.29.06 (internal).
 """
 
-import asyncio
 import contextlib
-import re
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any
+from ipaddress import ip_address
 
 import aiohttp
 from yarl import URL
@@ -35,32 +27,13 @@ from flexportd.clock import Clock
 from flexportd.flexport import errors, transport
 from flexportd.flexport.parse_response import WEB_PAGES, error_for, parse_response, read_object
 from flexportd.flexport.retry import AttemptStats
+from flexportd.http.network_addresses import AddressFilter, address_kind, is_local_name, numeric_ipv4, resolve
 
 _MAX_REDIRECTS = 3
 _TIMEOUT_FACTOR = 10  # times the timeout of one request: a file is larger than a page
 _ANONYMOUS = {"Accept": "*/*", "Accept-Encoding": "identity"}
 _LOOKUP_TIMEOUT = 10.0  # seconds
 _PROXY_LOOKUP_TIMEOUT = 3.0  # seconds to resolve a name that the proxy resolves as well, perhaps as the only one
-_LOCAL_NAMES = ("localhost", "local", "internal", "home.arpa")
-
-# Checked in this order; other addresses that Python's ipaddress module counts as not global are "reserved".
-# 168.63.129.16 is public by its number, but is a service of each Azure host.
-_KINDS = {
-    kind: tuple(map(ip_network, networks.split()))
-    for kind, networks in {
-        "loopback": "127.0.0.0/8 ::1/128",
-        "link-local": "169.254.0.0/16 fe80::/10",
-        "private": "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fc00::/7 fec0::/10",
-        "shared": "100.64.0.0/10",
-        "multicast": "224.0.0.0/4 ff00::/8",
-        "reserved": "0.0.0.0/8 168.63.129.16/32 192.0.0.0/24 192.88.99.0/24 198.18.0.0/15 240.0.0.0/4 2001:db8::/32 "
-        "3fff::/20",
-    }.items()
-}
-_NAT64 = IPv6Network("64:ff9b::/96")
-_COMPATIBLE = IPv6Network("::/96")
-_GLOBAL_UNICAST = IPv6Network("2000::/3")
-_ISATAP = (0x00005EFE, 0x02005EFE)
 
 Sink = Callable[[bytes], Awaitable[None]]
 
@@ -202,40 +175,6 @@ def _store_error(reply: transport.Reply, name: str) -> errors.FlexportError:
     return kind(f"The file store that Flexport redirects to answers {reply.status}", reply.error_details(), detail=name)
 
 
-def address_kind(text: str) -> str | None:
-    """The kind of an address that is not public (`loopback`, `link-local`, `private`, …); None for a public one.
-
-    An IPv6 address that contains an IPv4 one is of the kind of that. Raises ValueError if it is not an address.
-    """
-    address = ip_address(text.partition("%")[0])
-    if isinstance(address, IPv4Address):
-        return _own_kind(address) or (None if address.is_global else "reserved")
-    embedded = _embedded_ipv4(address)
-    if embedded:
-        return next((kind for each in embedded if (kind := address_kind(str(each))) is not None), None)
-    own = _own_kind(address)
-    if own is None and int.from_bytes(address.packed[8:12]) in _ISATAP:
-        own = _own_kind(IPv4Address(address.packed[12:]))
-    return own or (None if address.is_global and address in _GLOBAL_UNICAST else "reserved")
-
-
-def _own_kind(address: IPv4Address | IPv6Address) -> str | None:
-    return next((kind for kind, networks in _KINDS.items() if any(address in network for network in networks)), None)
-
-
-def _embedded_ipv4(address: IPv6Address) -> tuple[IPv4Address, ...]:
-    """The IPv4 addresses that packets for this IPv6 address are forwarded to; none for an ordinary address."""
-    if address.ipv4_mapped is not None:
-        return (address.ipv4_mapped,)
-    if address.sixtofour is not None:
-        return (address.sixtofour,)
-    if address.teredo is not None:
-        return address.teredo
-    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
-        return (IPv4Address(address.packed[12:]),)
-    return ()
-
-
 class Redirects:
     """Decides which redirects of one download are followed. `home` is the URL of the first request."""
 
@@ -269,8 +208,8 @@ class Redirects:
         try:
             addresses = [str(ip_address(host))]
         except ValueError:
-            addresses = _numeric(host) or await _resolve(host, there.port, _PROXY_LOOKUP_TIMEOUT)
-            if _is_local_name(host) and not exempt and not _numeric(host):
+            addresses = numeric_ipv4(host) or await resolve(host, there.port, _PROXY_LOOKUP_TIMEOUT)
+            if is_local_name(host) and not exempt and not numeric_ipv4(host):
                 message = "The download redirects to a name of the local network; not followed"
                 raise RefusedRedirectError(message, detail=name) from None
         for address in addresses:
@@ -285,25 +224,15 @@ class Redirects:
 
         Raises RefusedRedirectError in place of the connection error.
         """
-        exempt, refused, allowed = await self._exempt(), list[str](), list[str]()
-
-        def checked(info: tuple[Any, ...]) -> socket.socket:
-            family, socket_type, proto, _, address = info
-            kind = address_kind(str(address[0]))
-            if kind is not None and kind not in exempt:
-                refused.append(f"{address[0]}, a {kind} address")
-                raise OSError(f"{address[0]} is a {kind} address")
-            allowed.append(str(address[0]))
-            return socket.socket(family=family, type=socket_type, proto=proto)
-
-        factory = checked if self._proxy is None else None
+        addresses = AddressFilter(await self._exempt())
+        factory = addresses.create_socket if self._proxy is None else None
         connector = aiohttp.TCPConnector(limit=1, use_dns_cache=False, socket_factory=factory)
         session = transport.HttpSession.open(connector, user_agent, self._proxy)
         try:
             yield session
         except errors.FlexportUnavailableError as error:
-            if refused and not allowed:
-                message = f"The download redirects to {refused[0]}; not followed"
+            if addresses.refused is not None:
+                message = f"The download redirects to {addresses.refused}; not followed"
                 raise RefusedRedirectError(message, detail=name) from error
             raise
         finally:
@@ -311,32 +240,6 @@ class Redirects:
 
     async def _exempt(self) -> frozenset[str]:
         if self._kinds is None:
-            addresses = await _resolve(self._home.host or "", self._home.port, _LOOKUP_TIMEOUT)
+            addresses = await resolve(self._home.host or "", self._home.port, _LOOKUP_TIMEOUT)
             self._kinds = frozenset(filter(None, map(address_kind, addresses)))
         return self._kinds
-
-
-def _is_local_name(host: str) -> bool:
-    """Whether a name belongs to a local network, or is so unusual that a proxy may interpret it as another."""
-    return (
-        "." not in host
-        or any(host.endswith(f".{ending}") for ending in _LOCAL_NAMES)
-        or re.fullmatch(r"[a-z0-9._-]+", host) is None
-    )
-
-
-async def _resolve(host: str, port: int | None, seconds: float) -> list[str]:
-    try:
-        async with asyncio.timeout(seconds):
-            infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, ValueError):
-        return []
-    return [str(address[0]) for *_, address in infos]
-
-
-def _numeric(host: str) -> list[str]:
-    """The IPv4 address of a host such as `127.1`, `0x7f000001` or `2130706433`, as some programs read it; else none."""
-    try:
-        return [socket.inet_ntoa(socket.inet_aton(host))]
-    except (OSError, ValueError):
-        return []

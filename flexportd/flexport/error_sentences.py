@@ -3,28 +3,26 @@
 The message of the library, the operating system or the protocol is the `detail` of the error.
 """
 
-import errno
-import socket
-import ssl
 from enum import StrEnum
 from pathlib import Path
 
-import aiohttp
 import msgspec
-from yarl import URL
+
+from flexportd.http import request_failures
+from flexportd.http.request_failures import RequestFailure
 
 
 class FailureKind(StrEnum):
     """One way in which a request fails without a usable response; the value is its sentence."""
 
-    DNS = "Flexport cannot be reached: the host name {host} cannot be resolved"
-    REFUSED = "Flexport cannot be reached: {host} refuses the connection"
-    UNREACHABLE = "Flexport cannot be reached: there is no network route to {host}"
-    CERTIFICATE = "Flexport cannot be reached: the TLS certificate of {host} is not valid"
-    TLS = "Flexport cannot be reached: no secure (TLS) connection to {host} can be set up"
-    PROXY = "Flexport cannot be reached: the proxy does not pass the request on"
-    CONNECT_TIMEOUT = "Flexport cannot be reached: connecting to {host} takes too long"
-    NETWORK = "Flexport cannot be reached: the connection to {host} fails"
+    DNS = f"Flexport cannot be reached: {RequestFailure.DNS}"
+    REFUSED = f"Flexport cannot be reached: {RequestFailure.REFUSED}"
+    UNREACHABLE = f"Flexport cannot be reached: {RequestFailure.UNREACHABLE}"
+    CERTIFICATE = f"Flexport cannot be reached: {RequestFailure.CERTIFICATE}"
+    TLS = f"Flexport cannot be reached: {RequestFailure.TLS}"
+    PROXY = f"Flexport cannot be reached: {RequestFailure.PROXY}"
+    CONNECT_TIMEOUT = f"Flexport cannot be reached: {RequestFailure.CONNECT_TIMEOUT}"
+    NETWORK = f"Flexport cannot be reached: {RequestFailure.NETWORK}"
     TIMEOUT = "Flexport did not answer in time"
     CLOSED = "The connection to Flexport was closed before the answer was complete"
     BROKEN = "Flexport's answer is incomplete or is not valid HTTP"
@@ -34,52 +32,19 @@ class FailureKind(StrEnum):
     REDIRECT = "Flexport answered with a redirect, which is not followed"
 
 
-_TEXTS = msgspec.json.decode(
-    Path(__file__).with_name("error_sentences.json").read_bytes(), type=dict[str, dict[int, str]]
-)
-_STATUS_MESSAGES = _TEXTS["statuses"]
-_CERTIFICATE_HINTS = _TEXTS["certificates"]  # by OpenSSL's codes (X509_V_ERR_*): what can be done about each differs
-_UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH}
-_CONNECTING = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-# The first that matches; proxy errors are a kind of connector errors, and so on.
-_KINDS: tuple[tuple[FailureKind, type[BaseException] | tuple[type[BaseException], ...]], ...] = (
-    (FailureKind.PROXY, (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError)),
-    (FailureKind.DNS, (socket.gaierror, aiohttp.ClientConnectorDNSError)),
-    (FailureKind.CERTIFICATE, (ssl.SSLCertVerificationError, ssl.CertificateError)),
-    (FailureKind.TLS, ssl.SSLError),
-    (FailureKind.CONNECT_TIMEOUT, aiohttp.ConnectionTimeoutError),
-    (FailureKind.TIMEOUT, TimeoutError),
-    (FailureKind.BROKEN, (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, aiohttp.InvalidURL)),
-    (FailureKind.CLOSED, (aiohttp.ServerDisconnectedError, ConnectionError)),
+_STATUS_MESSAGES = msgspec.json.decode(
+    Path(__file__).with_name("error_sentences.json").read_bytes(), type=dict[int, str]
 )
 
 
 def classify_failure(error: BaseException) -> FailureKind:
     """The kind of failure of an exception from aiohttp or the operating system."""
-    cause = getattr(error, "os_error", None) or error
-    known = next((kind for kind, classes in _KINDS if isinstance(error, classes) or isinstance(cause, classes)), None)
-    if known is FailureKind.CLOSED and isinstance(error, _CONNECTING):
-        return FailureKind.REFUSED if isinstance(cause, ConnectionRefusedError) else FailureKind.NETWORK
-    if known is not None:
-        return known
-    if not isinstance(error, aiohttp.ClientError | OSError):
-        return FailureKind.BROKEN
-    if isinstance(cause, OSError) and cause.errno in _UNREACHABLE:
-        return FailureKind.UNREACHABLE
-    return FailureKind.NETWORK if isinstance(error, _CONNECTING) else FailureKind.CLOSED
+    return FailureKind[request_failures.classify_failure(error).name]
 
 
 def exception_message(error: BaseException, url: str) -> str:
     """The sentence for an exception that ended a request to this URL."""
-    kind = classify_failure(error)
-    address = URL(url, encoded=True)
-    host = f"{address.host}:{address.port}" if address.port not in (None, 80, 443) else str(address.host)
-    sentence = kind.format(host=host)
-    if kind is not FailureKind.CERTIFICATE:
-        return sentence
-    cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
-    hint = _CERTIFICATE_HINTS.get(getattr(cause, "verify_code", 0))
-    return f"{sentence}: {hint}" if hint else sentence
+    return request_failures.describe_failure(error, url, classify_failure(error))
 
 
 def status_message(status: int, message: str | None = None) -> str:

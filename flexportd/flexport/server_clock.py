@@ -12,7 +12,7 @@ from typing import Any
 
 from flexportd.clock import stamp
 from flexportd.escape import escape_control
-from flexportd.flexport.transport import http_date
+from flexportd.http.retry_after import http_date
 
 _MIN_SAMPLES, _MAX_SAMPLES = 50, 1000  # responses
 _SAMPLE_AGE = timedelta(minutes=1)  # older ones count too: fifty in the second half of one second say less

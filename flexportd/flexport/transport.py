@@ -4,12 +4,10 @@ aiohttp's errors are caught only here. `sent` of the errors raised is False if t
 connection was made.
 """
 
-import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from http import HTTPStatus
 from types import SimpleNamespace
 from typing import Any
@@ -21,11 +19,10 @@ from flexportd.clock import Clock
 from flexportd.escape import escape_control
 from flexportd.flexport import errors
 from flexportd.flexport.error_sentences import FailureKind, classify_failure, exception_message
+from flexportd.http.retry_after import http_date, retry_after
 
 CONNECT_TIMEOUT = 10.0  # seconds
 MAX_ERROR_BODY = 64 << 10  # bytes of a failure's body that are read: enough to parse its message
-_MAX_RETRY_AFTER = 86_400.0  # seconds
-_SECONDS = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 _REQUEST_IDS = ("X-Request-Id", "CF-Ray")
 _NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 
@@ -65,28 +62,6 @@ class Reply:
     def media_type(self) -> str:
         """Content-Type without parameters, in lower case; empty if there is none."""
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-
-
-def http_date(text: str) -> datetime | None:
-    """An HTTP date, aware; None for anything else."""
-    try:
-        moment = parsedate_to_datetime(text.strip())
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-
-
-def retry_after(text: str | None, now: datetime) -> float | None:
-    """The seconds of a Retry-After header (a number or an HTTP date), at most a day; None if it is not valid.
-
-    `now` is the time on the sender's clock.
-    """
-    if text is None:
-        return None
-    if _SECONDS.fullmatch(text.strip()):
-        return min(float(text.strip()), _MAX_RETRY_AFTER)
-    moment = http_date(text)
-    return None if moment is None else min(max(0.0, (moment - now) / timedelta(seconds=1)), _MAX_RETRY_AFTER)
 
 
 @dataclass(frozen=True, slots=True)

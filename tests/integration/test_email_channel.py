@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from flexportd.clock import Clock
 from flexportd.notify.channels import email as email_channel
-from flexportd.notify.channels.base import ChannelContext, ChannelError, OutgoingMessage
+from flexportd.notify.channels.channel import ChannelContext, ChannelError, OutgoingMessage
 from flexportd.notify.channels.email import CONFIGURATION_DELAY, DEFERRED_DELAY, EmailChannel
 from flexportd.notify.channels.registry import CHANNEL_TYPES
 from flexportd.notify.content import Content, Line, Section

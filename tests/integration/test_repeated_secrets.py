@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.errors import EchoedSecretError, FlexportError
 from flexportd.flexport.oauth.auth import ApiKeyAuth
-from flexportd.flexport.redaction import Secrets
+from flexportd.http.redaction import Secrets
 from flexportd.settings import Settings
 from tests.flexport_double import FlexportDouble, HurriedClock, answer, envelope, listing
 from tests.small_flexport import SmallFlexport, one_of_each

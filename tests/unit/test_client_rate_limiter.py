@@ -13,8 +13,8 @@ from flexportd.flexport.circuit_breaker import Breaker
 from flexportd.flexport.errors import ErrorDetails, FlexportUnavailableError, RateLimitedError
 from flexportd.flexport.rate_limiter import RateLimiter
 from flexportd.flexport.retry import Deadline, backoff
-from flexportd.flexport.transport import http_date, retry_after
 from flexportd.flexport.usage import PURPOSES, Call, UsageRecorder
+from flexportd.http.retry_after import http_date, retry_after
 from tests.flexport_double import StillClock
 
 NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flexportd.notify.channels.base import OutgoingMessage
+from flexportd.notify.channels.channel import OutgoingMessage
 from flexportd.notify.channels.mail_message import MAX_SUBJECT, build_mail
 from flexportd.notify.content import MAX_LINES, Content, Line, Section
 from flexportd.notify.render import Origin, clean_line, clean_text, render_html, render_text
@@ -35,7 +35,10 @@ NOWHERE = Origin("flexportd", "team")
 def build(content, title="flexportd", name=""):
     return build_mail(
         OutgoingMessage(
-            key="msg_1", content=content, created_at=datetime(2026, 1, 1, tzinfo=UTC), thread=f"shipment:{content.title}"
+            key="msg_1",
+            content=content,
+            created_at=datetime(2026, 1, 1, tzinfo=UTC),
+            thread=f"shipment:{content.title}",
         ),
         sender=Mailbox("flexportd@example.com", name),
         recipients=[Mailbox("a@example.org", name), Mailbox("b@example.org")],

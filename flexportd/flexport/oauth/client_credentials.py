@@ -25,8 +25,9 @@ from flexportd.flexport.error_sentences import status_message
 from flexportd.flexport.oauth import token_store
 from flexportd.flexport.oauth.auth import Auth
 from flexportd.flexport.parse_response import message_of
-from flexportd.flexport.redaction import Secrets
+from flexportd.flexport.redaction import clean_error
 from flexportd.flexport.transport import HttpSession, Reply, Request, exchange
+from flexportd.http.redaction import Secrets
 from flexportd.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -239,7 +240,7 @@ async def request_token(
     try:
         reply = await exchange(session, request, clock, seconds=seconds, max_size=_MAX_BYTES)
     except errors.MalformedResponseError as error:
-        Secrets((credentials.client_secret,)).clean_error(error)
+        clean_error(Secrets((credentials.client_secret,)), error)
         raise errors.FlexportUnavailableError(f"No token. {error}", error.response, detail=error.detail) from error
     if not 200 <= reply.status < 300:
         raise _error(reply, credentials)

@@ -71,7 +71,7 @@ class ChannelError(FlexportdError):
 
     `permanent`: repeating it cannot help. `retry_after` (seconds) is a minimum. `is_gone`: the channel refuses
     everything from now on (410, a revoked token) and is to be switched off. `progress` is given to the next attempt.
-    `may_have_arrived`: it is not known whether the message was accepted, so the next attempt may be the second one.
+    `may_have_arrived`: it is not known whether the message was accepted, as when a connection broke before the answer.
     """
 
     slug = "channel"
