@@ -4,6 +4,7 @@ Before a notification becomes part of a message, it is checked again: an excepti
 back and an invoice that was paid are not sent. What shares a cause becomes one message.
 """
 
+import functools
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from flexportd.clock import parse, stamp
 from flexportd.core.labels import count_of
 from flexportd.core.resources.invoices import due_status
 from flexportd.core.resources.registry import Registry
+from flexportd.core.system_conditions import HOLDING_KINDS, lists_complete_since
 from flexportd.notify.content import Content
 from flexportd.notify.incidents import (
     Cluster,
@@ -35,7 +37,7 @@ from flexportd.notify.subjects import DATE_TOPICS, MessageSubject, load_subjects
 from flexportd.notify.wording import describe, label_of, path_of
 from flexportd.queue.handlers import EVENTS
 from flexportd.storage.repositories.deliveries import Delivery, Kind, NewDelivery
-from flexportd.storage.repositories.exceptions import ExceptionRow
+from flexportd.storage.repositories.exceptions import ExceptionRow, is_snoozed
 from flexportd.storage.repositories.items import NewItem
 from flexportd.storage.repositories.notifications import DateKey, Hold, Notification
 from flexportd.storage.statements import json_text
@@ -214,7 +216,7 @@ class Composition:
         reason = "its rule was removed or switched off" if rule is None else self._obsolete(row, subject)
         if rule is None or reason is not None:
             return Drop([row.id], reason or "")
-        if not row.topic.startswith("system.") and self._is_blind():
+        if _is_inferred(row) and self._is_blind:
             return Postpone([row.id], "outage", self._now + _OUTAGE_CHECK)
         quiet_end = rule.quiet.ends_at(self._now, rule.zone) if rule.quiet else None
         if quiet_end is not None and row.hold != "digest":
@@ -257,9 +259,13 @@ class Composition:
         )
         return about_channel and message.get("channel") == self.channel.name
 
+    @functools.cached_property
     def _is_blind(self) -> bool:
         """Whether Flexport or our webhooks are down, or the lists are not complete since."""
-        return False
+        if any(condition.kind in HOLDING_KINDS for condition in self._tx.conditions.open()):
+            return True
+        ended = self._tx.conditions.recovered_at(HOLDING_KINDS)
+        return ended is not None and not lists_complete_since(self._tx, ended)
 
     def _exception(self, number: int) -> ExceptionRow | None:
         if number not in self._exceptions:
@@ -287,6 +293,10 @@ class Composition:
             return "the exception no longer exists"
         if found.closed_at is not None and found.closed_at <= stamp(self._now):
             return "the exception closed before it was sent"
+        if is_snoozed(found, self._now):
+            return "the exception is snoozed"
+        if found.acknowledged_at is not None and row.topic == "exception.opened":
+            return f"it was acknowledged by {found.acknowledged_by} before it was sent"
         return None
 
     def _date_change(
@@ -440,6 +450,16 @@ class Composition:
             note = f"The template of rule {content.rules[0]} failed, so this is the standard text: {error}"
             return msgspec.structs.replace(content, notes=(*content.notes, note))
         return msgspec.structs.replace(content, title=title or content.title, body=body)
+
+
+_REPORTED_KINDS = frozenset({"customs_hold", "eta_slipped", "flexport_reported"})
+
+
+def _is_inferred(row: Notification) -> bool:
+    """Whether a notification follows from what was not reported, or not yet: during an outage that proves nothing."""
+    if row.topic.startswith("exception."):
+        return row.topic != "exception.closed" and row.message.get("kind") not in _REPORTED_KINDS
+    return row.topic in ("invoice.due", "invoice.overdue")
 
 
 def combine(actions: Sequence[Action]) -> list[Action]:
