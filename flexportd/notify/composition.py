@@ -45,8 +45,10 @@ from flexportd.storage.transaction import Transaction
 
 MAX_DUE = 20_000  # notifications of a channel for people that are composed at once
 MAX_PROGRAM = 500  # the same for a program, where each is a message
-MAX_REPEATS = 2  # messages about one subject within a day
-_DAY = timedelta(days=1)
+MAX_REPEATS = 2  # messages about one subject within REPEAT_WINDOW, after which it waits longer and longer
+REPEAT_WINDOW = timedelta(days=30)
+REPEAT_DELAYS = tuple(timedelta(days=days) for days in (1, 2, 4))  # after the second, third and later messages
+BIG_MOVE = 7  # days from the date last told: such a message does not wait
 _ACTIVE = timedelta(hours=48)  # after which a cause that returns is a new incident
 _INCIDENT_PAUSE = timedelta(hours=1)  # between messages about a cause, where the first cannot be edited
 _MAX_GATHER = 6  # times `gather` that a message waits at most while others join it
@@ -249,6 +251,7 @@ class Composition:
                 fields.get("port_of_unloading_code") or fields.get("port_of_unloading"),
             ),
             date=told,
+            is_urgent=row.topic == "exception.closed" or abs(message.get("days_later") or 0) >= BIG_MOVE,
             template=(rule.template, rule.subject),
         )
 
@@ -320,14 +323,14 @@ class Composition:
     def _messages(self, pieces: Sequence[Piece]) -> list[Action]:
         """The messages for these pieces, or what waits on."""
         actions: list[Action] = []
-        since = stamp(self._now - _DAY)
+        since = stamp(self._now - REPEAT_WINDOW)
         subjects = [piece.subject for piece in pieces if not piece.topic.startswith("system.")]
         recent = self._tx.notifications.recently_sent(self.channel.name, subjects, since)
         ready: list[Piece] = []
         for piece in pieces:
-            times = recent.get(piece.subject, ())
-            if len(times) >= MAX_REPEATS and piece.topic != "exception.closed":
-                actions.append(Postpone(piece.ids, "repeat", parse(times[-MAX_REPEATS]) + _DAY))
+            wait = None if piece.is_urgent else _repeat_until(recent.get(piece.subject, ()))
+            if wait is not None and wait > self._now:
+                actions.append(Postpone(piece.ids, "repeat", wait))
             elif (held := self._rate_limit(piece)) is not None:
                 actions.append(held)
             else:
@@ -342,7 +345,7 @@ class Composition:
         ids = [number for piece in one.pieces for number in piece.ids]
         last = self._last_of_cause(one.cause) if one.cause and one.thread == one.cause else None
         if last is not None and not self.channel.can_edit and parse(last.created_at) + _INCIDENT_PAUSE > self._now:
-            return Postpone(ids, "gather", parse(last.created_at) + _INCIDENT_PAUSE)
+            return Postpone(ids, "repeat", parse(last.created_at) + _INCIDENT_PAUSE)
         held = next((held for piece in one.pieces if (held := self._rate_limit(piece))), None)
         if held is not None:
             return Postpone(ids, held.hold, held.due_at)
@@ -450,6 +453,13 @@ class Composition:
             note = f"The template of rule {content.rules[0]} failed, so this is the standard text: {error}"
             return msgspec.structs.replace(content, notes=(*content.notes, note))
         return msgspec.structs.replace(content, title=title or content.title, body=body)
+
+
+def _repeat_until(times: Sequence[str]) -> datetime | None:
+    """Until when a subject waits that was reported at these times; None if it does not wait."""
+    if len(times) < MAX_REPEATS:
+        return None
+    return parse(times[-1]) + REPEAT_DELAYS[min(len(times) - MAX_REPEATS, len(REPEAT_DELAYS) - 1)]
 
 
 _REPORTED_KINDS = frozenset({"customs_hold", "eta_slipped", "flexport_reported"})

@@ -43,6 +43,8 @@ class Piece(msgspec.Struct, frozen=True):
     shipment_id: int | None = None
     cause: str | None = None
     date: tuple[DateKey, str | None] | None = None
+    is_urgent: bool = False
+    """Whether it is sent although its subject was reported often lately."""
     template: tuple[str | None, str | None] = (None, None)
 
 

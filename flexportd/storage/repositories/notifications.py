@@ -15,8 +15,8 @@ Hold = Literal["gather", "quiet", "rate", "repeat", "outage", "digest"]
 """Why a notification waits.
 
 `gather`: for others that belong to it. `quiet`: for the end of quiet hours. `rate`: the rule has sent as many as it may
-in an hour. `repeat`: the subject was reported twice within a day. `outage`: Flexport or our webhooks are down.
-`digest`: for the next digest of its rule.
+in an hour. `repeat`: the subject was reported several times lately. `outage`: Flexport or our webhooks are
+down. `digest`: for the next digest of its rule.
 """
 
 HOLDS: tuple[Hold, ...] = ("gather", "quiet", "rate", "repeat", "outage", "digest")
@@ -122,7 +122,10 @@ class Notifications(ListRepository):
         bulk_insert(self._raw, self._sql["add"], values)
 
     def due(self, channel: str, now: str, limit: int) -> list[Notification]:
-        """The waiting ones of a channel that are due, without those for digests; the first that happened first."""
+        """The waiting ones of a channel that are due, and those that gather with them; the first that happened first.
+
+        Those for digests are left out.
+        """
         return self._all(_notification, "due", channel, now, limit)
 
     def channels_due(self, now: str) -> list[str]:

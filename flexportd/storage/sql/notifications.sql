@@ -3,9 +3,9 @@ INSERT OR IGNORE INTO notifications (occurrence, rule, channel, topic, subject, 
     exception_id, message, created_at, hold, due_at, state)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting');
 
--- due: the waiting ones of a channel that are due
+-- due: the waiting ones of a channel that are due, and those that gather with them
 SELECT {columns} FROM notifications
-WHERE state = 'waiting' AND channel = ? AND due_at <= ? AND hold <> 'digest' ORDER BY due_at, id LIMIT ?;
+WHERE state = 'waiting' AND channel = ? AND (due_at <= ? AND hold <> 'digest' OR hold = 'gather') ORDER BY id LIMIT ?;
 
 -- channels_due: the channels with waiting ones that are due
 SELECT DISTINCT channel FROM notifications WHERE state = 'waiting' AND due_at <= ? AND hold <> 'digest' ORDER BY channel;

@@ -1,0 +1,473 @@
+"""What is sent of what happened: rules, folding, last-told dates, quiet hours, caps and digests, with a clock that stands."""
+
+import json
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from flexportd.clock import stamp
+from flexportd.notify.composer import Composer
+from flexportd.notify.composition import BIG_MOVE, ChannelInfo, NotifyConfig
+from flexportd.notify.content import Content
+from flexportd.notify.notifier import Notifier, RuleMatcher
+from flexportd.notify.rule_template import render_template
+from flexportd.notify.rules import compile_rules
+from flexportd.settings import Settings
+from flexportd.storage.database import Database
+from flexportd.storage.repositories.conditions import Condition
+from flexportd.storage.repositories.exceptions import ExceptionFields
+from flexportd.type_lock import decode_as
+from tests.integration.test_exceptions import StoodClock
+from tests.stored import REGISTRY, put, record
+
+NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
+SLIPS = {"name": "ETA slips", "on": "shipment.eta_changed", "when": {"days_later": 2}}
+EXCEPTIONS = {"name": "Exceptions", "on": "exception.*"}
+ON_BOARD = {"mode": "ocean", "vessel": "EVER GIVEN", "voyage": "012W", "port_of_unloading_code": "USLAX"}
+
+MAIL = {"type": "email", "to": ["a@example.com"], "from": "b@example.com", "smtp_host": "127.0.0.1"}
+
+
+class Notified:
+    """A store with what notifies of it, and one channel for people unless others are named."""
+
+    def __init__(self, db, folder, rules, channels=None, **fields):
+        self.db, self.clock = db, StoodClock(NOW)
+        self.channels = channels or {"team": ChannelInfo("team", "email")}
+        named = {f"notify.channels.{name}": MAIL for name in self.channels}
+        compiled = compile_rules(Settings.for_tests(folder, **{"notify.rules": rules, **named}))
+        self.config = NotifyConfig(REGISTRY, compiled, render_template, self.channels, **fields)
+        matcher = RuleMatcher(REGISTRY, compiled, self.config.gather_of)
+        self.notifier = Notifier(db, self.clock, matcher)
+        self.composer = Composer(db, self.clock, self.config)
+
+    async def put(self, *records):
+        await self.db.write(put(*records))
+        await self.notifier.process()
+
+    async def eta(self, number, day, **fields):
+        at = None if day is None else f"{day}T12:00:00-07:00"
+        await self.put(record("shipments", number, name=f"PO {number}", estimated_arrival=at, **{**ON_BOARD, **fields}))
+
+    async def open(self, kind, number, severity="warning", topic="exception.opened", **evidence):
+        """An exception of a shipment that opens; its id."""
+        fields = ExceptionFields(kind, severity, "shipments", str(number), number, evidence, None, 0)
+
+        def work(tx):
+            row = tx.exceptions.open(fields, stamp(self.clock.now()))
+            self._notice(tx, topic, row, fields)
+            return row
+
+        row = await self.db.write(work)
+        await self.notifier.process()
+        return row
+
+    def _notice(self, tx, topic, row, fields):
+        names = ("kind", "severity", "resource", "resource_id", "shipment_id", "evidence")
+        notice = {name: getattr(fields, name) for name in names}
+        tx.journal.add(stamp(self.clock.now()), notices=[{"topic": topic, "exception_id": str(row), **notice}])
+
+    async def close(self, row):
+        def work(tx):
+            found = tx.exceptions.by_id(row)
+            tx.exceptions.close(row, stamp(self.clock.now()))
+            self._notice(tx, "exception.closed", row, found)
+
+        await self.db.write(work)
+        await self.notifier.process()
+
+    async def system(self, topic, **fields):
+        at = stamp(self.clock.now())
+        await self.db.write(lambda tx: tx.journal.add(at, notices=[{"topic": topic, "detail": "It fails", **fields}]))
+        await self.notifier.process()
+
+    async def pass_time(self, **by):
+        self.clock.turn(**by)
+        await self.composer.compose_due()
+
+    async def deliveries(self):
+        def work(tx):
+            rows = tx.raw.execute("SELECT id FROM deliveries ORDER BY id").fetchall()
+            return [tx.deliveries.by_id(number) for (number,) in rows]
+
+        return await self.db.read(work)
+
+    async def titles(self):
+        return [one.title for one in await self.deliveries()]
+
+    async def contents(self):
+        return [decode_as(one.content, Content) for one in await self.deliveries()]
+
+    async def rows(self, columns="state, hold, reason"):
+        return await self.db.read(
+            lambda tx: tx.raw.execute(f"SELECT {columns} FROM notifications ORDER BY id").fetchall()
+        )
+
+
+@pytest.fixture
+def notified(tmp_path):
+    opened = []
+
+    async def make(*rules, **fields):
+        context = Database.open(tmp_path / f"data{len(opened)}")
+        opened.append(context)
+        db = await context.__aenter__()
+        found = Notified(db, tmp_path, list(rules), **fields)
+        await found.notifier.process()
+        return found
+
+    make.opened = opened
+    return make
+
+
+@pytest.fixture(autouse=True)
+async def closed(notified):
+    yield
+    for context in notified.opened:
+        await context.__aexit__(None, None, None)
+
+
+# --- folding ---
+
+
+async def test_a_vessel_with_fourteen_shipments_slips_and_one_message_has_fourteen_lines(notified):
+    one = await notified(SLIPS, EXCEPTIONS)
+    for number in range(1, 15):
+        await one.eta(number, "2026-03-20")
+    for number in range(1, 15):
+        await one.eta(number, "2026-03-25")
+        await one.open("eta_slipped", number, estimated_arrival="2026-03-25", first_estimate="2026-03-20", days=5)
+    await one.pass_time(seconds=11)
+    (content,) = await one.contents()
+    assert content.title == "EVER GIVEN 012W · 14 shipments: ETA 5 days later and 1 more"
+    assert len(content.sections[0].lines) == 14
+    assert {len(line.texts) for line in content.sections[0].lines} == {2}
+    assert list(content.rules) == ["ETA slips", "Exceptions"]
+
+
+async def test_what_joins_an_incident_later_edits_the_message_where_the_channel_can(notified):
+    one = await notified(SLIPS, channels={"ops": ChannelInfo("ops", "slack", can_edit=True)})
+    for number in (1, 2, 3):
+        await one.eta(number, "2026-03-20")
+    for number in (1, 2):
+        await one.eta(number, "2026-03-25")
+    await one.pass_time(seconds=11)
+    await one.eta(3, "2026-03-25")
+    await one.pass_time(seconds=11)
+    first, second = await one.deliveries()
+    assert (second.edits, second.cause) == (first.id, first.cause)
+    new, before = decode_as(second.content, Content).sections
+    assert ([line.shipment_id for line in new.lines], len(before.lines)) == ([3], 2)
+
+
+async def test_where_a_message_cannot_be_edited_what_joins_an_incident_waits_an_hour_and_comes_in_its_thread(notified):
+    one = await notified(SLIPS)
+    for number in (1, 2, 3):
+        await one.eta(number, "2026-03-20")
+    for number in (1, 2):
+        await one.eta(number, "2026-03-25")
+    await one.pass_time(seconds=11)
+    await one.eta(3, "2026-03-25")
+    await one.pass_time(minutes=5)
+    assert len(await one.deliveries()) == 1
+    await one.pass_time(hours=1)
+    first, second = await one.deliveries()
+    assert (second.edits, second.thread) == (None, first.thread)
+
+
+async def test_several_exceptions_of_one_shipment_are_one_message(notified):
+    one = await notified(EXCEPTIONS)
+    await one.eta(1, "2026-03-20")
+    await one.open("customs_hold", 1, "critical", entry_number="E-1")
+    await one.open("missing_documents", 1, missing=["packing_list"])
+    await one.pass_time(seconds=11)
+    (content,) = await one.contents()
+    assert content.title == "FLEX-1 · PO 1: Customs hold and 1 more"
+    assert content.severity == "critical"
+    (line,) = content.sections[0].lines
+    assert len(line.texts) == 2
+
+
+async def test_more_than_five_shipments_at_once_are_one_message(notified):
+    one = await notified({"name": "Customs", "on": "exception.opened"})
+    for number in range(1, 8):
+        await one.eta(number, "2026-03-20")
+        await one.open("missing_documents", number, missing=["packing_list"])
+    await one.pass_time(seconds=70)
+    assert await one.titles() == ["7 shipments: Missing documents"]
+
+
+async def test_a_program_gets_each_message_by_itself_and_at_once(notified):
+    one = await notified(SLIPS, channels={"erp": ChannelInfo("erp", "webhook", folds=False)})
+    for number in (1, 2):
+        await one.eta(number, "2026-03-20")
+        await one.eta(number, "2026-03-25")
+    await one.pass_time(seconds=0)
+    contents = await one.contents()
+    assert [content.topic for content in contents] == ["shipment.eta_changed"] * 2
+    assert {content.data["days_later"] for content in contents} == {5}
+
+
+async def test_a_message_waits_while_others_keep_joining_it_but_not_for_ever(notified):
+    one = await notified(EXCEPTIONS)
+    for number in range(1, 20):
+        await one.eta(number, "2026-03-20")
+        await one.open("customs_hold", number)
+        await one.pass_time(seconds=5)
+    first = (await one.contents())[0]
+    assert first.title == "USLAX · 12 shipments: Customs hold"
+
+
+# --- what is no longer true ---
+
+
+async def test_an_exception_that_closes_before_it_is_sent_is_not_sent_and_its_end_neither(notified):
+    one = await notified(EXCEPTIONS)
+    await one.eta(1, "2026-03-20")
+    row = await one.open("customs_hold", 1)
+    await one.close(row)
+    await one.pass_time(seconds=11)
+    assert await one.deliveries() == []
+    assert {state for state, *_ in await one.rows()} == {"dropped"}
+
+
+async def test_the_end_of_an_exception_is_sent_where_it_was_reported_in_the_same_thread(notified):
+    one = await notified(EXCEPTIONS)
+    await one.eta(1, "2026-03-20")
+    row = await one.open("missing_documents", 1, missing=["packing_list"])
+    await one.pass_time(seconds=11)
+    await one.close(row)
+    await one.pass_time(seconds=11)
+    first, second = await one.deliveries()
+    assert second.title == "FLEX-1 · PO 1: Missing documents: resolved"
+    assert second.thread == first.thread == "shipment:1"
+
+
+async def test_what_is_acknowledged_or_snoozed_before_it_is_sent_is_not_sent(notified):
+    one = await notified(EXCEPTIONS)
+    await one.eta(1, "2026-03-20")
+    await one.open("customs_hold", 1)
+    await one.db.write(
+        lambda tx: tx.raw.execute("UPDATE exceptions SET acknowledged_at = opened_at, acknowledged_by = 'Ana'")
+    )
+    await one.pass_time(seconds=11)
+    ((_, _, reason),) = await one.rows()
+    assert reason == "it was acknowledged by Ana before it was sent"
+
+
+# --- dates that were told ---
+
+
+async def test_eleven_small_slips_are_one_message(notified):
+    one = await notified(SLIPS)
+    await one.eta(1, "2026-03-20")
+    for hours in range(1, 12):
+        at = (datetime(2026, 3, 20, 12) + timedelta(hours=5 * hours)).isoformat()
+        await one.put(record("shipments", 1, name="PO 1", estimated_arrival=f"{at}-07:00", **ON_BOARD))
+        await one.pass_time(minutes=30)
+    assert await one.titles() == ["FLEX-1 · PO 1: ETA 2 days later"]
+
+
+async def test_two_slips_of_a_day_are_a_slip_of_two_days(notified):
+    one = await notified(SLIPS)
+    await one.eta(1, "2026-03-20")
+    await one.eta(1, "2026-03-21")
+    await one.pass_time(hours=1)
+    assert await one.deliveries() == []
+    await one.eta(1, "2026-03-22")
+    await one.pass_time(hours=1)
+    assert await one.titles() == ["FLEX-1 · PO 1: ETA 2 days later"]
+
+
+async def test_a_date_that_moves_back_before_it_is_told_is_not_told(notified):
+    one = await notified(SLIPS)
+    await one.eta(1, "2026-03-20")
+    await one.eta(1, "2026-03-25")
+    await one.eta(1, "2026-03-20")
+    await one.pass_time(hours=1)
+    assert await one.deliveries() == []
+
+
+async def test_a_date_that_moves_back_after_it_was_told_is_corrected(notified):
+    one = await notified(SLIPS)
+    await one.eta(1, "2026-03-20")
+    await one.eta(1, "2026-03-25")
+    await one.pass_time(hours=1)
+    await one.eta(1, "2026-03-20")
+    await one.pass_time(hours=1)
+    assert await one.titles() == ["FLEX-1 · PO 1: ETA 5 days later", "FLEX-1 · PO 1: ETA 5 days earlier"]
+
+
+async def test_two_hundred_changes_of_a_date_are_a_handful_of_messages(notified):
+    one = await notified(SLIPS)
+    for change in range(225):
+        await one.eta(1, ("2026-03-20", "2026-03-23", "2026-03-21", "2026-03-26")[change % 4])
+        await one.pass_time(hours=3)
+    assert 1 <= len(await one.deliveries()) <= 10
+
+
+async def test_each_channel_is_told_by_itself(notified):
+    both = {name: ChannelInfo(name, "email") for name in ("team", "boss")}
+    strict = {**SLIPS, "name": "For the boss", "when": {"days_later": 6}, "channels": ["boss"]}
+    one = await notified({**SLIPS, "channels": ["team"]}, strict, channels=both)
+    await one.eta(1, "2026-03-20")
+    for day in ("2026-03-23", "2026-03-26"):
+        await one.eta(1, day)
+        await one.pass_time(hours=1)
+    found = [(delivery.channel, delivery.title) for delivery in await one.deliveries()]
+    assert found == [
+        ("team", "FLEX-1 · PO 1: ETA 3 days later"),
+        ("boss", "FLEX-1 · PO 1: ETA 6 days later"),
+        ("team", "FLEX-1 · PO 1: ETA 3 days later"),
+    ]
+
+
+@hypothesis_settings(max_examples=25)
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 40)), min_size=1, max_size=12))
+async def test_what_a_channel_was_told_is_near_the_truth_or_a_message_is_due(tmp_path_factory, moves):
+    folder = tmp_path_factory.mktemp("told")
+    async with Database.open(folder / "data") as db:
+        one = Notified(db, folder, [SLIPS])
+        await one.notifier.process()
+        start = date(2026, 3, 20)
+        await one.eta(1, start)
+        for days, hours in moves:
+            day = start + timedelta(days=days)
+            await one.eta(1, day)
+            await one.pass_time(hours=hours)
+            key = ("team", "shipments", "1", "estimated_arrival")
+            found = (await db.read(lambda tx: tx.notifications.told_dates([key]))).get(key)  # noqa: B023
+            told = start if found is None else date.fromisoformat(found.day)
+            is_due = any(state == "waiting" for state, *_ in await one.rows())
+            later = (day - told).days
+            assert is_due or later < 2, (told, day)
+            assert is_due or later > -2 or found.delivery_id is None, (told, day)
+            assert not (is_due and later >= BIG_MOVE and hours), (told, day)
+
+
+# --- when ---
+
+
+async def test_quiet_hours_hold_messages_and_end_with_one_summary(notified):
+    one = await notified({**EXCEPTIONS, "quiet": "22:00-07:00", "timezone": "Europe/Berlin"})
+    await one.pass_time(hours=10)  # 23:00 in Berlin
+    for number in (1, 2, 3):
+        await one.eta(number, "2026-03-20")
+        await one.open("customs_hold", number, "critical")
+    await one.pass_time(hours=7)
+    assert await one.deliveries() == []
+    await one.pass_time(hours=1)
+    (delivery,) = await one.deliveries()
+    assert (delivery.kind, delivery.title) == ("summary", "Summary: 3 updates held back during quiet hours")
+
+
+async def test_a_rule_sends_as_many_an_hour_as_it_may_and_then_a_summary(notified):
+    one = await notified({**EXCEPTIONS, "max_per_hour": 2})
+    for number in range(1, 6):
+        await one.eta(number, "2026-03-20")
+        await one.open("missing_documents", number, missing=["packing_list"])
+        await one.pass_time(minutes=2)
+    assert [delivery.kind for delivery in await one.deliveries()] == ["message", "message"]
+    await one.pass_time(hours=1)
+    summary = (await one.deliveries())[2]
+    assert (summary.kind, summary.notifications) == ("summary", 3)
+    assert "held back by the limit" in summary.title
+
+
+async def test_a_digest_says_what_is_wrong_first_then_what_changed_and_what_arrives(notified):
+    rule = {**EXCEPTIONS, "on": ["exception.*", "shipment.arrived"], "digest": "daily 07:30"}
+    one = await notified(rule)
+    await one.pass_time(seconds=0)
+    await one.eta(1, "2026-03-13")
+    await one.open("customs_hold", 1, "critical", entry_number="E-1")
+    await one.eta(2, "2026-03-12", actual_arrival="2026-03-11T12:00:00-07:00")
+    await one.eta(2, "2026-03-12")
+    await one.eta(2, "2026-03-12", actual_arrival="2026-03-11T12:00:00-07:00")
+    await one.pass_time(hours=12)
+    assert await one.deliveries() == []
+    await one.pass_time(hours=8)
+    (delivery,) = await one.deliveries()
+    content = decode_as(delivery.content, Content)
+    assert [section.title for section in content.sections] == ["Wrong now", "Changed", "Arriving within 7 days"]
+    assert delivery.title == "Daily digest, 11 Mar: 1 open, 1 changed, 1 arriving"
+    await one.pass_time(hours=24)
+    assert len(await one.deliveries()) == 2  # the hold is still open
+
+
+async def test_a_digest_without_anything_to_say_is_not_sent(notified):
+    one = await notified({**EXCEPTIONS, "digest": "daily 07:30"})
+    for _ in range(3):
+        await one.pass_time(hours=24)
+    assert await one.deliveries() == []
+
+
+# --- faults of our own ---
+
+
+async def test_an_outage_of_a_day_is_one_alarm_and_one_all_clear_and_no_alarm_about_shipments(notified):
+    one = await notified(EXCEPTIONS, {"name": "System", "on": "system.*"})
+    for number in range(1, 9):
+        await one.eta(number, "2026-03-20")
+    await one.db.write(lambda tx: tx.conditions.begin(Condition("sync_failed", stamp(NOW), "Flexport is down")))
+    await one.system("system.sync_failed", kind="sync_failed")
+    rows = [await one.open("late_departure", number, "critical") for number in range(1, 9)]
+    for _ in range(24):
+        await one.pass_time(hours=1)
+    assert await one.titles() == ["flexportd: Syncs with Flexport fail"]
+    at = stamp(one.clock.now())
+    await one.db.write(lambda tx: tx.conditions.end("sync_failed", at))
+    await one.system("system.recovered", kind="sync_failed", detail="Data is read from Flexport again")
+    for row in rows:
+        await one.close(row)  # the departures were reported in the meantime
+    await one.pass_time(hours=2)
+    assert await one.titles() == [
+        "flexportd: Syncs with Flexport fail",
+        "flexportd: Resolved: syncs with Flexport fail",
+    ]
+
+
+async def test_a_failing_channel_is_reported_on_the_others_only(notified):
+    both = {name: ChannelInfo(name, "email") for name in ("team", "ops")}
+    one = await notified({"name": "System", "on": "system.*"}, channels=both)
+    await one.system("system.channel_failed", kind="channel_failed", channel="team")
+    await one.pass_time(seconds=11)
+    assert [delivery.channel for delivery in await one.deliveries()] == ["ops"]
+
+
+# --- templates ---
+
+
+async def test_a_template_makes_the_text_and_one_that_fails_leaves_the_standard_text_and_says_so(notified):
+    good = {
+        **SLIPS,
+        "template": "{% for line in lines %}{{ line.label }}: late{% endfor %}",
+        "subject": "Slip: {{ title }}",
+    }
+    bad = {**EXCEPTIONS, "template": "{{ lines[99].label }}"}
+    one = await notified(good, bad)
+    await one.eta(1, "2026-03-20")
+    await one.eta(1, "2026-03-25")
+    await one.open("missing_documents", 1, missing=["packing_list"])
+    await one.pass_time(seconds=11)
+    by_rule = {content.rules[0]: content for content in await one.contents()}
+    assert by_rule["ETA slips"].title == "Slip: FLEX-1 · PO 1: ETA 5 days later"
+    assert by_rule["ETA slips"].body == "FLEX-1 · PO 1: late"
+    failed = by_rule["Exceptions"]
+    assert failed.body is None
+    assert failed.notes[0].startswith("The template of rule Exceptions failed, so this is the standard text: ")
+
+
+async def test_occurrences_that_are_read_again_are_notified_once(notified):
+    one = await notified(SLIPS)
+    await one.eta(1, "2026-03-20")
+    await one.eta(1, "2026-03-25")
+    await one.db.write(
+        lambda tx: tx.raw.execute("UPDATE meta SET value = json_set(value, '$.journal', 0) WHERE name = 'notifier'")
+    )
+    one.notifier.reset()
+    await one.notifier.process()
+    assert len(await one.rows()) == 1
+    assert json.loads((await one.rows("message"))[0][0])["days_later"] == 5
