@@ -272,7 +272,7 @@ async def test_each_fault_of_a_certificate_is_named(tmp_path, monkeypatch):
     async with mail_server(Handler(), ssl_context=certificate(tmp_path)) as port:
         made = channel(port, starttls=True)
         made.connect_timeout = 0.2
-        assert "set tls = true if this is the port for TLS" in str(await refusal(made))
+        assert "set tls = true and starttls = false if this is the port for TLS" in str(await refusal(made))
 
 
 async def test_a_bad_recipient_keeps_the_mail_from_nobody_else():

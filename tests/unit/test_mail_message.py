@@ -35,7 +35,10 @@ NOWHERE = Origin("flexportd", "team")
 def build(content, title="flexportd", name=""):
     return build_mail(
         OutgoingMessage(
-            key="msg_1", content=content, created_at=datetime(2026, 1, 1, tzinfo=UTC), thread=f"shipment:{content.title}"
+            key="msg_1",
+            content=content,
+            created_at=datetime(2026, 1, 1, tzinfo=UTC),
+            thread=f"shipment:{content.title}",
         ),
         sender=Mailbox("flexportd@example.com", name),
         recipients=[Mailbox("a@example.org", name), Mailbox("b@example.org")],

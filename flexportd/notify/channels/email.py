@@ -328,11 +328,13 @@ class EmailChannel(Channel[EmailSettings]):
             sentence = f"no TLS connection to {self._server} can be set up: {clean_line(reason, _MAX_ANSWER)}{hint}"
         elif isinstance(cause, socket.gaierror | UnicodeError):
             sentence = f"the host name {self.settings.smtp_host} cannot be resolved"
-        elif isinstance(error, aiosmtplib.SMTPConnectTimeoutError):
-            hint = "; set tls = true if this is the port for TLS" if not self.settings.tls else ""
-            sentence = f"{self._server} did not answer within {self.connect_timeout:g} seconds{hint}"
+        elif isinstance(error, aiosmtplib.SMTPConnectTimeoutError) and not isinstance(cause, aiosmtplib.SMTPException):
+            sentence = f"{self._server} cannot be reached: no connection within {self.connect_timeout:g} seconds"
+        elif isinstance(error, aiosmtplib.SMTPConnectTimeoutError):  # a server that waits for the client to start TLS
+            hint = "" if self.settings.tls else "; set tls = true and starttls = false if this is the port for TLS"
+            sentence = f"{self._server} did not send a greeting within {self.connect_timeout:g} seconds{hint}"
         elif isinstance(error, TimeoutError):
-            sentence = f"{self._server} did not take the message within {self.total_timeout:g} seconds"
+            sentence = f"{self._server} did not answer in time"
         elif isinstance(error, aiosmtplib.SMTPConnectError) and not isinstance(cause, aiosmtplib.SMTPException):
             sentence = f"{self._server} cannot be reached: {_system_message(cause)}"
         elif isinstance(error, ConnectionError):
