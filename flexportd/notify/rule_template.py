@@ -110,7 +110,7 @@ def _compile(environment: "_TemplateEnvironment", source: str) -> jinja2.Templat
 def _sentence(error: Exception) -> str:
     """The error of Jinja, or of Python in a template, with the line of the template."""
     if isinstance(error, RecursionError | MemoryError):
-        return "the template is nested too deeply"
+        return "the template is nested too deeply or needs too much memory"
     line = error.lineno if isinstance(error, jinja2.TemplateSyntaxError) else None
     trace = error.__traceback__
     while trace is not None and line is None:

@@ -126,6 +126,8 @@ class EmailChannel(Channel[EmailSettings]):
         except ChannelError as error:
             error.progress = recipients.progress()
             raise
+        except aiosmtplib.SMTPResponseException as error:
+            raise self._refusal(error, recipients) from None  # the cause may repeat the password
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:  # ValueError: a name that DNS cannot look up
             raise self._failure(error, recipients) from None  # an answer may repeat the password
         finally:
@@ -255,6 +257,8 @@ class EmailChannel(Channel[EmailSettings]):
         except aiosmtplib.SMTPRecipientRefused as error:
             if error.code == 421:  # the server ends the connection
                 raise
+            if 200 <= error.code < 300:  # 252: not verified, but taken
+                return True
             # 552 for one recipient means too many of them (RFC 5321, 4.5.3.1.10).
             self._record(recipients, [address], 452 if error.code == 552 else error.code, error.message)
             return False
@@ -290,7 +294,8 @@ class EmailChannel(Channel[EmailSettings]):
 
     @property
     def _server(self) -> str:
-        return f"{self.settings.smtp_host}:{self.settings.smtp_port}"
+        host = self.settings.smtp_host
+        return f"[{host}]:{self.settings.smtp_port}" if ":" in host else f"{host}:{self.settings.smtp_port}"
 
     def _answer(self, code: int, message: str) -> str:
         """What the server answered, without the password, should it repeat what it received."""
@@ -307,16 +312,18 @@ class EmailChannel(Channel[EmailSettings]):
         """A refusal that only a change of the configuration ends, here or on the server."""
         return ChannelError(sentence, retry_after=CONFIGURATION_DELAY, progress={})
 
+    def _refusal(self, error: aiosmtplib.SMTPResponseException, recipients: _Recipients) -> ChannelError:
+        """An answer that ended the session before the recipients were decided."""
+        answer = self._answer(error.code, error.message)
+        what, hint = next(words for kind, words in _REFUSALS.items() if isinstance(error, kind))
+        delay = CONFIGURATION_DELAY if 500 <= error.code < 600 else 0.0
+        sentence = f"{self._server} {what}: {answer}{f'; {hint}' if hint and delay else ''}"
+        if error.code < 200:
+            sentence = f"{self._server} does not answer as an SMTP server does"
+        return ChannelError(sentence, retry_after=delay, progress=recipients.progress())
+
     def _failure(self, error: Exception, recipients: _Recipients) -> ChannelError:
-        """What ended a connection before the transaction was complete."""
-        if isinstance(error, aiosmtplib.SMTPResponseException):
-            answer = self._answer(error.code, error.message)
-            what, hint = next(words for kind, words in _REFUSALS.items() if isinstance(error, kind))
-            delay = CONFIGURATION_DELAY if 500 <= error.code < 600 else 0.0
-            sentence = f"{self._server} {what}: {answer}{f'; {hint}' if hint and delay else ''}"
-            if error.code < 200:
-                sentence = f"{self._server} does not answer as an SMTP server does"
-            return ChannelError(sentence, retry_after=delay, progress=recipients.progress())
+        """What ended a connection before the recipients were decided."""
         delay = 0.0
         cause = error.__cause__ if isinstance(error, aiosmtplib.SMTPConnectError) and error.__cause__ else error
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -349,7 +356,7 @@ _REFUSALS: Mapping[type[Exception], tuple[str, str]] = {
     aiosmtplib.SMTPHeloError: ("refuses the greeting", "check the host name of this machine"),
     aiosmtplib.SMTPAuthenticationError: ("refuses to sign in", "check smtp_user and smtp_password"),
     aiosmtplib.SMTPSenderRefused: ("refuses the sender", "check from, smtp_user and smtp_password"),
-    aiosmtplib.SMTPResponseException: ("refuses the mail", ""),
+    aiosmtplib.SMTPResponseException: ("refuses to continue", ""),
 }
 """What each class of a refusal means, and what the admin can do about one that is permanent."""
 
