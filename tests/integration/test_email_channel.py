@@ -293,6 +293,7 @@ async def test_a_deferred_recipient_gets_the_same_mail_later_and_the_others_do_n
         error = await refusal(made)
         assert (error.permanent, error.retry_after) == (False, DEFERRED_DELAY)
         assert "b@example.org (451 4.7.1 greylisted)" in str(error)
+        assert error.is_channel_working
         handler.answers.pop("b@example.org")
         receipt = await made.send(message(progress=error.progress, is_repeated=True))
     assert [recipients for recipients, _, _ in handler.mails] == [["a@example.org"], ["b@example.org"]]
@@ -334,6 +335,8 @@ async def test_each_answer_of_a_server_has_its_consequence(answers, permanent, d
     assert sentence in str(error)
     assert error.progress is not None
     assert not error.progress.get("accepted")
+    assert error.may_have_arrived is (answers == {"end": None})
+    assert not error.is_channel_working
 
 
 @pytest.mark.parametrize("step", ["banner", "EHLO", "RCPT", "end"])
@@ -344,6 +347,7 @@ async def test_a_silent_server_is_given_up(step):
         error = await refusal(made)
     assert not error.permanent
     assert "did not" in str(error)
+    assert error.may_have_arrived is (step == "end")
 
 
 async def test_an_accepted_mail_counts_although_the_server_never_says_goodbye(monkeypatch):

@@ -85,10 +85,16 @@ class _Recipients:
     deferred: dict[str, str] = field(default_factory=dict)
     is_policy: bool = True
     """Whether every refusal is one of policy, such as a relay that wants authentication."""
+    is_transmitted: bool = False
+    """Whether the message itself was sent: without an answer to it, it may have been accepted."""
 
     def progress(self) -> dict[str, Any]:
         """For the next attempt, which goes to the others only."""
         return {"accepted": self.accepted, "refused": self.refused}
+
+    def error(self, sentence: str, delay: float) -> ChannelError:
+        """The error that ended the session before all of them were decided."""
+        return ChannelError(sentence, retry_after=delay, progress=self.progress(), may_have_arrived=self.is_transmitted)
 
 
 class EmailChannel(Channel[EmailSettings]):
@@ -145,6 +151,7 @@ class EmailChannel(Channel[EmailSettings]):
                 f"{self._server} does not accept the message yet: {_list_answers(recipients.deferred)}",
                 retry_after=DEFERRED_DELAY,
                 progress=recipients.progress(),
+                is_channel_working=bool(recipients.accepted or recipients.refused),
             )
         if not recipients.accepted:
             # A later attempt, which a person asks for, goes to all of them again.
@@ -233,6 +240,7 @@ class EmailChannel(Channel[EmailSettings]):
         named = [address for address in pending if await self._name(smtp, address, encoding, recipients)]
         if not named:
             return
+        recipients.is_transmitted = True
         try:
             await smtp.data(mail)
         except aiosmtplib.SMTPDataError as error:
@@ -320,7 +328,7 @@ class EmailChannel(Channel[EmailSettings]):
         sentence = f"{self._server} {what}: {answer}{f'; {hint}' if hint and delay else ''}"
         if error.code < 200:
             sentence = f"{self._server} does not answer as an SMTP server does"
-        return ChannelError(sentence, retry_after=delay, progress=recipients.progress())
+        return recipients.error(sentence, delay)
 
     def _failure(self, error: Exception, recipients: _Recipients) -> ChannelError:
         """What ended a connection before the recipients were decided."""
@@ -348,7 +356,7 @@ class EmailChannel(Channel[EmailSettings]):
             sentence = f"{self._server} closed the connection before it accepted the message"
         else:
             sentence = f"the mail to {self._server} failed: {clean_line(str(error), _MAX_ANSWER)}"
-        return ChannelError(sentence, retry_after=delay, progress=recipients.progress())
+        return recipients.error(sentence, delay)
 
 
 _REFUSALS: Mapping[type[Exception], tuple[str, str]] = {
