@@ -72,7 +72,7 @@ class ChannelError(FlexportdError):
     `permanent`: repeating it cannot help. `retry_after` (seconds) is a minimum. `is_gone`: the channel refuses
     everything from now on (410, a revoked token) and is to be switched off. `progress` is given to the next attempt.
     `may_have_arrived`: it is not known whether the message was accepted, as when a connection broke before the answer.
-    `is_channel_working`: only this message has to wait, such as one that a mail server defers for one recipient of three.
+    `is_channel_working`: only this message has to wait, as when a mail server defers one recipient of three.
     """
 
     slug = "channel"
