@@ -33,7 +33,7 @@ MAX_OUTPUT = 64 * 1024
 """Bytes of a rendered text."""
 
 _MAX_SOURCE = 20_000  # characters
-_BUDGET = 200_000  # elements and characters
+_BUDGET = 100_000  # elements and characters
 _MAX_RANGE = 1000
 _MAX_NUMBER = 10**18  # of a factor; more than any id or amount
 _MAX_PRECISION = 10  # decimal places
