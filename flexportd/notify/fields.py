@@ -81,11 +81,17 @@ _WITH_EVIDENCE = ("exception.", "invoice.due", "invoice.overdue")
 
 def rule_fields(patterns: Patterns) -> Mapping[str, RuleField]:
     """Every field that messages of these topics can have, by name."""
+    return _rule_fields(patterns.patterns)
+
+
+@functools.lru_cache(maxsize=256)
+def _rule_fields(patterns: tuple[str, ...]) -> Mapping[str, RuleField]:
     fields: dict[str, RuleField] = {}
+    selection = Patterns(patterns)
     for topic in (*TOPICS, *MILESTONES):
-        if patterns.match(topic.name):
+        if selection.match(topic.name):
             _merge(fields, _fields_of_topic(topic.name))
-    if any(pattern.startswith(MILESTONE) for pattern in patterns.patterns):  # one that Flexport has not documented yet
+    if any(pattern.startswith(MILESTONE) for pattern in patterns):  # one that Flexport has not documented yet
         _merge(fields, _fields_of_topic(MILESTONE))
     return fields
 
