@@ -71,8 +71,11 @@ _OF_TOPICS: Mapping[str, Sequence[RuleField]] = {
         *_fields("id", "exception_id"),
     ),
     "system.": (*_fields("text", "kind", "detail", "state"), *_fields("id", "dead_letter_id")),
-    "invoice.total_changed": tuple(
-        RuleField(name, "money", currency="total_currency") for name in ("old_total", "new_total")
+    "invoice.total_changed": (
+        RuleField("old_total", "money", currency="old_currency"),
+        RuleField("new_total", "money", currency="currency"),
+        RuleField("difference", "money", currency="currency"),
+        *_fields("text", "old_currency", "currency"),
     ),
 }
 """The beginning of topics -> the fields of their messages."""

@@ -111,7 +111,7 @@ class _Compiler:
             self._templates.from_string(text)
         except TemplateSyntaxError as error:
             problems.add(key, f"line {error.lineno} of the template: {error.message}")
-        except (TemplateError, RecursionError, MemoryError, ValueError, OverflowError) as error:
+        except (TemplateError, RecursionError, MemoryError, ValueError, OverflowError, SyntaxError) as error:
             problems.add(key, f"the template cannot be used: {error}")
         return text
 
@@ -159,7 +159,7 @@ def _patterns(rule: RuleSettings, problems: _RuleProblems) -> Patterns:
         except InvalidError as error:
             found, _, topics = str(error).partition("; there are ")
             hint = "" if "did you mean" in found else f"; there are {topics}"
-            problems.add("on", f"{found.removeprefix('on holds ')}{hint}".replace("on has", "found", 1))
+            problems.add("on", f"found {found.removeprefix('on holds ').removeprefix('on has ')}{hint}")
     return Patterns(tuple(dict.fromkeys(parsed)))
 
 

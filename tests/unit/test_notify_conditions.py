@@ -123,7 +123,7 @@ def test_conditions_match_or_say_why_not(when, matched, reason):
         ("shipment_ids = 2", DUE, INVOICE, True),
         ("shipment.status = 'departure_port'\nmode = 'ocean'", DUE, INVOICE, True),
         ("new_total = { above = 100, currency = 'USD' }",
-         {"topic": "invoice.total_changed", "old_total": "90", "new_total": "101"}, INVOICE, True),
+         {"topic": "invoice.total_changed", "old_total": "90", "new_total": "101", "currency": "USD"}, INVOICE, True),
         ("type = '/shipment*'\ntitle = '*'", {"topic": "milestone.departed", "type": "/shipment_leg#departed", "title": "D"},
          None, True),
         ("kind = 'sync_failed'\ndetail = { contains = 'shipments' }",
