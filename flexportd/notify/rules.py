@@ -11,7 +11,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from flexportd.core.changes.topics import ALL_TOPICS, Patterns, parse_patterns
 from flexportd.errors import ConfigError, InvalidError
-from flexportd.notify.conditions import Condition, ConditionParser, Path
+from flexportd.notify.conditions import ConditionParser, ConditionPath, RuleCondition
 from flexportd.notify.fields import rule_fields
 from flexportd.notify.quiet_hours import DigestSchedule, QuietHours
 from flexportd.settings import RuleSettings, Settings, format_value, suggest
@@ -20,7 +20,7 @@ _LAST = 10**9  # the place of problems without a line
 
 T = TypeVar("T")
 
-Locate = Callable[[str, Path], tuple[str, int] | None]
+Locate = Callable[[str, ConditionPath], tuple[str, int] | None]
 """The dotted key of a rule, and a path within its value -> the source of the value and its line; None if unknown."""
 
 
@@ -30,7 +30,7 @@ class Rule:
 
     name: str
     patterns: Patterns
-    condition: Condition
+    condition: RuleCondition
     channels: tuple[str, ...]
     zone: ZoneInfo
     digest: DigestSchedule | None = None
@@ -115,7 +115,7 @@ class _Compiler:
             problems.add(key, f"the template cannot be used: {error}")
         return text
 
-    def add(self, key: str, path: Path, sentence: str) -> None:
+    def add(self, key: str, path: ConditionPath, sentence: str) -> None:
         """Add a problem at a key of a rule."""
         source, line = self._locate(key, path) or ("", _LAST)
         self._problems.append((line, f"{source}: {sentence}" if source else sentence))
@@ -135,7 +135,7 @@ class _RuleProblems:
     dotted: str
     label: str
 
-    def add(self, key: str, text: str, path: Path = ()) -> None:
+    def add(self, key: str, text: str, path: ConditionPath = ()) -> None:
         """Add a problem of a key; `path` leads to a part of its value."""
         place = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in path)
         self.compiler.add(f"{self.dotted}.{key}", path, f"{self.label} {key}{place}: {text}")
@@ -163,7 +163,7 @@ def _patterns(rule: RuleSettings, problems: _RuleProblems) -> Patterns:
     return Patterns(tuple(dict.fromkeys(parsed)))
 
 
-def _condition(rule: RuleSettings, patterns: Patterns, problems: _RuleProblems) -> Condition:
+def _condition(rule: RuleSettings, patterns: Patterns, problems: _RuleProblems) -> RuleCondition:
     # Without a valid pattern, no field would be known: each would be a problem of its own.
     parser = ConditionParser(rule_fields(patterns if patterns.patterns else ALL_TOPICS))
     condition = parser.parse(rule.when)

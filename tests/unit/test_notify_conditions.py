@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from flexportd.core.changes.topics import ALL_TOPICS, TOPICS, Patterns
 from flexportd.core.resources.registry import REGISTRY
-from flexportd.notify.conditions import MAX_CONDITIONS, AllOf, Condition, ConditionParser, Verdict
+from flexportd.notify.conditions import MAX_CONDITIONS, AllOf, ConditionParser, RuleCondition, Verdict
 from flexportd.notify.fields import Facts, lane, rule_fields
 
 TODAY = date(2026, 3, 10)
@@ -29,7 +29,7 @@ OPENED = {"topic": "exception.opened", "kind": "customs_hold", "severity": "crit
 DUE = {"topic": "invoice.due", "evidence": {"name": "FLEX-1", "due_date": "2026-03-12", "status": "outstanding"}}
 
 
-def parse(when: str | dict, on: str = "*") -> tuple[Condition, ConditionParser]:
+def parse(when: str | dict, on: str = "*") -> tuple[RuleCondition, ConditionParser]:
     parser = ConditionParser(rule_fields(Patterns([on])))
     return parser.parse(tomllib.loads(when) if isinstance(when, str) else when), parser
 
