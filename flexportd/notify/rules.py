@@ -14,7 +14,7 @@ from flexportd.errors import ConfigError, InvalidError
 from flexportd.notify.conditions import ConditionParser, ConditionPath, RuleCondition
 from flexportd.notify.fields import rule_fields
 from flexportd.notify.quiet_hours import DigestSchedule, QuietHours
-from flexportd.settings import RuleSettings, Settings, format_value, suggest
+from flexportd.settings import LoadedConfig, RuleSettings, Settings, format_value, suggest
 
 _LAST = 10**9  # the place of problems without a line
 
@@ -71,6 +71,12 @@ def compile_rules(settings: Settings, locate: Locate = lambda _, __: None) -> Ru
     return Rules(rules)
 
 
+def check_rules(loaded: LoadedConfig) -> None:
+    """Raise ConfigError with every problem of the rules, if notifications are configured."""
+    if loaded.settings.notify.channels or loaded.settings.notify.rules:
+        compile_rules(loaded.settings, loaded.locate)
+
+
 class _Compiler:
     """Compiles rules and collects their problems."""
 
@@ -84,7 +90,10 @@ class _Compiler:
     def compile(self, number: int, rule: RuleSettings) -> Rule:
         """Compile one rule. What cannot be used is left out, and reported by `check`."""
         notify = self._settings.notify
-        problems = _RuleProblems(self, f"notify.rules[{number}]", f'[[notify.rules]] "{rule.name}"')
+        is_shipped = number >= len(notify.rules)
+        problems = _RuleProblems(
+            self, "" if is_shipped else f"notify.rules[{number}]", f"[[notify.rules]] {format_value(rule.name)}"
+        )
         if rule.name.casefold() in self._names:
             problems.add("name", "another rule has the same name")
         self._names.add(rule.name.casefold())
@@ -101,7 +110,7 @@ class _Compiler:
             template=self._template("template", rule.template, problems),
             subject=self._template("subject", rule.subject, problems),
             is_enabled=rule.enabled,
-            is_shipped=number >= len(notify.rules),
+            is_shipped=is_shipped,
         )
 
     def _template(self, key: str, text: str | None, problems: "_RuleProblems") -> str | None:
@@ -117,7 +126,7 @@ class _Compiler:
 
     def add(self, key: str, path: ConditionPath, sentence: str) -> None:
         """Add a problem at a key of a rule."""
-        source, line = self._locate(key, path) or ("", _LAST)
+        source, line = (self._locate(key, path) if key else None) or ("", _LAST)
         self._problems.append((line, f"{source}: {sentence}" if source else sentence))
 
     def check(self) -> None:
@@ -129,7 +138,7 @@ class _Compiler:
 
 @dataclass(frozen=True)
 class _RuleProblems:
-    """Adds the problems of one rule."""
+    """Adds the problems of one rule; `dotted` is empty for a shipped one, which is in no file of the user."""
 
     compiler: _Compiler
     dotted: str
@@ -138,7 +147,8 @@ class _RuleProblems:
     def add(self, key: str, text: str, path: ConditionPath = ()) -> None:
         """Add a problem of a key; `path` leads to a part of its value."""
         place = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in path)
-        self.compiler.add(f"{self.dotted}.{key}", path, f"{self.label} {key}{place}: {text}")
+        dotted = f"{self.dotted}.{key}" if self.dotted else ""
+        self.compiler.add(dotted, path, f"{self.label} {key}{place}: {text}")
 
     def parse(self, key: str, text: str | None, parse: Callable[[str], T]) -> T | None:
         """A parsed value; None if it is not set, or invalid."""

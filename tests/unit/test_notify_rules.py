@@ -1,5 +1,6 @@
 """Rules are compiled from the settings; every mistake is a sentence with the file, the line and the rule."""
 
+import os
 import re
 from datetime import date
 from pathlib import Path
@@ -7,11 +8,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from flexportd.core.changes.topics import ALL_TOPICS
+from flexportd.cli.main import run
+from flexportd.core.changes.topics import ALL_TOPICS, TOPICS
 from flexportd.errors import ConfigError
 from flexportd.notify.conditions import ConditionParser
 from flexportd.notify.fields import Facts, rule_fields
-from flexportd.notify.rules import Rules, compile_rules
+from flexportd.notify.rules import Rules, check_rules, compile_rules
 from flexportd.settings import Settings
 from tests.unit.test_settings import Home
 
@@ -162,6 +164,31 @@ def test_a_template_with_an_endless_nesting_is_a_problem_and_no_traceback(home):
 def test_a_rule_about_a_channel_that_no_file_has_says_so(home):
     (only,) = problems(home, '[[notify.rules]]\nname = "R"\non = "*"\nchannels = "ops"\n')
     assert only.endswith('channels: unknown channel "ops"; no channel is configured')
+
+
+def test_config_check_refuses_a_rule_that_cannot_work_and_accepts_one_that_can(home, capsys, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("FLEXPORTD_")]:
+        monkeypatch.delenv(name)
+    storage = f'[storage]\ndata_dir = "{home.folder / "data"}"\ncache_dir = "{home.folder / "cache"}"\n{CHANNELS}'
+    rule = '[[notify.rules]]\nname = "Slips"\non = "shipment.eta_changed"\nwhen = { days_latr = 2 }\n'
+    home.file.write_text(storage + rule)
+    assert run(["--config", str(home.file), "config", "check"]) == 2
+    line = (storage + rule).count("\n")
+    assert f'{home.file}:{line}: [[notify.rules]] "Slips" when.days_latr: unknown field; did you mean days_later?' in (
+        capsys.readouterr().err
+    )
+    home.file.write_text(storage + rule.replace("days_latr", "days_later"))
+    assert run(["--config", str(home.file), "config", "check"]) == 0
+    assert "OK: " in capsys.readouterr().out
+
+
+@pytest.mark.skipif("invoice.voided" not in {topic.name for topic in TOPICS}, reason="its topics do not exist yet")
+def test_the_shipped_rules_can_be_used(home):
+    loaded = home.load(CHANNELS)
+    check_rules(loaded)
+    rules = compile_rules(loaded.settings, loaded.locate).rules
+    assert len(rules) == 7
+    assert all(rule.is_shipped and rule.is_enabled and rule.channels == ("ops", "team") for rule in rules)
 
 
 def test_without_rules_nothing_matches(tmp_path):
