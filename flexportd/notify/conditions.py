@@ -23,6 +23,7 @@ _MAX_DEPTH = 8  # tables inside tables
 _MAX_DAYS = 3650
 _MAX_TEXT = 80  # characters of a value in a sentence
 _MAX_REASON = 500  # characters
+_MAX_HINTS = 20  # problems of one rule with a suggestion, which takes a millisecond
 _MAX_NAMES = 20  # fields that a problem lists
 _CURRENCY = re.compile(r"[A-Za-z]{3}")
 
@@ -289,7 +290,8 @@ class ConditionParser:
                 if self._has_room((*place, inner)):
                     yield from self._named(f"{name}.{inner}", one, (*place, inner))
         else:
-            self._add(place, f"unknown field; {_nearest(name, self.fields)}")
+            hint = f"; {_nearest(name, self.fields)}" if len(self.problems) < _MAX_HINTS else ""
+            self._add(place, f"unknown field{hint}")
 
     def _of_field(self, known: RuleField, value: Any, place: ConditionPath) -> Iterator[RuleCondition]:
         if isinstance(value, Mapping):

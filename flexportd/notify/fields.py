@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from flexportd.core.changes.topics import MILESTONE, MILESTONES, TOPICS, Patterns, topic_prefix
+from flexportd.core.changes.topics import MILESTONE, TOPICS, Patterns, topic_prefix
 from flexportd.core.exceptions.model import KINDS, SEVERITIES
 from flexportd.core.resources.registry import REGISTRY
 from flexportd.core.resources.resource_type import ResourceType
@@ -91,10 +91,11 @@ def rule_fields(patterns: Patterns) -> Mapping[str, RuleField]:
 def _rule_fields(patterns: tuple[str, ...]) -> Mapping[str, RuleField]:
     fields: dict[str, RuleField] = {}
     selection = Patterns(patterns)
-    for topic in (*TOPICS, *MILESTONES):
+    for topic in TOPICS:
         if selection.match(topic.name):
             _merge(fields, _fields_of_topic(topic.name))
-    if any(pattern.startswith(MILESTONE) for pattern in patterns):  # one that Flexport has not documented yet
+    # All milestones have the same fields, also those that Flexport has not documented yet.
+    if any(pattern == "*" or pattern.startswith(MILESTONE) for pattern in patterns):
         _merge(fields, _fields_of_topic(MILESTONE))
     return fields
 
@@ -135,7 +136,12 @@ def _domain(topic: str) -> ResourceType | None:
     return _domains().get(topic.partition(".")[0])
 
 
-def _of_resource(domain: ResourceType) -> Iterator[RuleField]:
+@functools.cache
+def _of_resource(domain: ResourceType) -> Sequence[RuleField]:
+    return tuple(_resource_fields(domain))
+
+
+def _resource_fields(domain: ResourceType) -> Iterator[RuleField]:
     names = domain.table.names
     for field in domain.table.public:
         name, currency = field.name, f"{field.name.removesuffix('_amount')}_currency"

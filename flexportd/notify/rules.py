@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from jinja2 import TemplateError, TemplateSyntaxError
+from jinja2 import TemplateSyntaxError, nodes
 from jinja2.sandbox import SandboxedEnvironment
 
 from flexportd.core.changes.topics import ALL_TOPICS, Patterns, parse_patterns
@@ -16,6 +16,7 @@ from flexportd.notify.fields import rule_fields
 from flexportd.notify.quiet_hours import DigestSchedule, QuietHours
 from flexportd.settings import LoadedConfig, RuleSettings, Settings, format_value, suggest
 
+_MAX_PROBLEMS = 100  # further problems are only counted
 _LAST = 10**9  # the place of problems without a line
 
 T = TypeVar("T")
@@ -117,11 +118,18 @@ class _Compiler:
         if text is None:
             return None
         try:
-            self._templates.from_string(text)
+            # Parsed only: a compiler would compute constants such as 9**9**9.
+            tree = self._templates.parse(text)
         except TemplateSyntaxError as error:
             problems.add(key, f"line {error.lineno} of the template: {error.message}")
-        except (TemplateError, RecursionError, MemoryError, ValueError, OverflowError, SyntaxError) as error:
-            problems.add(key, f"the template cannot be used: {error}")
+        except RecursionError:
+            problems.add(key, "the template is nested too deeply")
+        else:
+            for node in tree.find_all((nodes.Filter, nodes.Test)):
+                known = self._templates.filters if isinstance(node, nodes.Filter) else self._templates.tests
+                if node.name not in known:
+                    what = f"there is no {type(node).__name__.lower()} {format_value(node.name)}"
+                    problems.add(key, f"line {node.lineno} of the template: {what}")
         return text
 
     def add(self, key: str, path: ConditionPath, sentence: str) -> None:
@@ -133,7 +141,9 @@ class _Compiler:
         """Raise ConfigError with the problems by line, if any."""
         if self._problems:
             ordered = sorted(self._problems, key=lambda problem: problem[0])
-            raise ConfigError(list(dict.fromkeys(sentence for _, sentence in ordered)))
+            sentences = list(dict.fromkeys(sentence for _, sentence in ordered))
+            more = len(sentences) - _MAX_PROBLEMS
+            raise ConfigError(sentences[:_MAX_PROBLEMS] + ([f"and {more} more problems"] if more > 0 else []))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from flexportd.notify.conditions import ConditionParser
 from flexportd.notify.fields import Facts, rule_fields
 from flexportd.notify.rules import Rules, check_rules, compile_rules
 from flexportd.settings import Settings
+from flexportd.settings.value_types import quote
 from tests.unit.test_settings import Home
 
 ROOT = Path(__file__).parents[2]
@@ -115,7 +116,7 @@ enabled = false
         '"22:00-07:00"'),
         ("flexportd.toml:14: [[notify.rules]] \"Slips\" template: line 2 of the template: Expected an expression, got 'end "
         "of statement block'"),
-        "flexportd.toml:18: [[notify.rules]] \"Slips\" subject: line 1 of the template: No filter named 'uper'.",
+        'flexportd.toml:18: [[notify.rules]] "Slips" subject: line 1 of the template: there is no filter "uper"',
         'flexportd.toml:20: [[notify.rules]] "slips" name: another rule has the same name',
         'flexportd.toml:23: [[notify.rules]] "slips" when.days_latr: unknown field; did you mean days_later?',
         ('flexportd.toml:27: [[notify.rules]] "slips" when.any[2].mode: found "sea"; expected one of air, barge, ocean, '
@@ -154,11 +155,33 @@ def test_each_key_of_a_rule_is_checked(home, keys, problem):
     assert problem in str(caught.value)
 
 
-def test_a_template_with_an_endless_nesting_is_a_problem_and_no_traceback(home):
-    deep = "{% if a %}" * 300 + "{% endif %}" * 300
-    text = f'{CHANNELS}[[notify.rules]]\nname = "R"\non = "*"\ntemplate = "{deep}"\n'
-    (only,) = problems(home, text)
-    assert '"R" template: ' in only
+@pytest.mark.parametrize(
+    ("template", "problem"),
+    [
+        ("{{ 9 ** 9 ** 9 ** 9 }}{{ 'a' * 999999999999 }}", None),
+        ("{{ a | upper | nosuch }}", 'there is no filter "nosuch"'),
+        ("{% if a is nosuch %}{% endif %}", 'there is no test "nosuch"'),
+        ("{{ " + "(" * 5000 + "a" + ")" * 5000 + " }}", "nested too deeply"),
+        ("{% include 'x' %}", None),
+    ],
+)
+def test_a_template_is_checked_without_computing_it(home, template, problem):
+    text = f'{CHANNELS}[[notify.rules]]\nname = "R"\non = "*"\ntemplate = {quote(template)}\n'
+    if problem is None:
+        assert compiled(home, text).get("R").template == template
+    else:
+        (only,) = problems(home, text)
+        assert problem in only
+
+
+def test_thousands_of_problems_are_counted_and_take_no_minute(home):
+    rules = "".join(
+        f'[[notify.rules]]\nname = "R{number}"\non = "shipment.*"\n[notify.rules.when]\n'
+        + "".join(f"days_latr{each} = 1\n" for each in range(100))
+        for number in range(200)
+    )
+    found = problems(home, CHANNELS + rules)
+    assert (len(found), found[-1]) == (101, "and 19900 more problems")
 
 
 def test_a_rule_about_a_channel_that_no_file_has_says_so(home):
