@@ -64,6 +64,10 @@ def _fit(body, label):
                 return
         body.clear()
         body["all"] = True
+    if label.startswith("POST /api/v1/exceptions/"):
+        body.pop("by", None)  # only without a key
+    if label.endswith("/snooze") and (body.get("until") is not None or not body.get("until_worse")):
+        body["until"] = "3d"
     for name, value in (("expires", "30d"), ("rate_limit", "60/1m")):
         if body.get(name) is not None:
             body[name] = value

@@ -110,7 +110,7 @@ class ExceptionFields(NamedTuple):
     shipment_id: int | None
     evidence: Mapping[str, Any]
     since: str | None
-    degree: int
+    degree: int = 0
 
 
 class EvaluationState(ConsumerState, frozen=True, kw_only=True):
