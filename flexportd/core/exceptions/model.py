@@ -46,7 +46,7 @@ RISES: Mapping[Kind, Sequence[tuple[int, Severity]]] = {
     "eta_slipped": ((7, "critical"),),  # days of slip: a week off plan
     "free_time_expiring": ((0, "critical"),),  # no day is left after today
     "empty_return": ((7, "critical"),),  # detention has been charged for a week
-    "silent": ((7, "warning"), (21, "critical")),  # longer than usual at sea; then longer than most voyages
+    "silent": ((7, "warning"), (21, "critical")),  # longer than updates take; nobody knows where the cargo is
     "invoice_overdue": ((14, "critical"),),  # two weeks: credit may be stopped
     "booking_unanswered": ((3, "warning"),),  # the space may be gone
 }
