@@ -9,6 +9,7 @@ import structlog
 
 from flexportd.core.changes.consumer import IdleWait, run_consumer
 from flexportd.core.resources.registry import Registry
+from flexportd.daemon.notify_tools import NotifyTools
 from flexportd.daemon.restore_check import RestoreCheck
 from flexportd.errors import UnavailableError
 from flexportd.notify.channels.channel import Channel, ChannelContext
@@ -60,6 +61,7 @@ class NotifyService:
         )  # fmt: skip
         self.composer = Composer(queue.db, queue.clock, config, lambda count: queue.added(DELIVERY, count))
         self.handler = DeliveryHandler(queue.db, queue.clock, self.channels)
+        self.tools = NotifyTools(queue, self.handler, lambda: self.composer.config)
         self._item_handler = ItemHandler(name=DELIVERY, handle=self.handler.handle, on_dead=self.handler.on_dead)
         self._restore_check = RestoreCheck(queue.db)
         queue.add(self._item_handler)

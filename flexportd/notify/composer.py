@@ -112,7 +112,14 @@ def due_actions(tx: Transaction, config: NotifyConfig, now: datetime) -> list[Ac
 
 
 def perform(tx: Transaction, actions: Sequence[Action], at: str) -> int:
-    """Write what was composed; how many messages are to be sent."""
+    """Write what was composed, with the items that send it; how many messages are to be sent."""
+    items = store(tx, actions, at)
+    tx.items.add(at, items)
+    return len(items)
+
+
+def store(tx: Transaction, actions: Sequence[Action], at: str) -> list[NewItem]:
+    """Write what was composed; the items that send it."""
     items: list[NewItem] = []
     for action in actions:
         if isinstance(action, Drop):
@@ -126,5 +133,4 @@ def perform(tx: Transaction, actions: Sequence[Action], at: str) -> int:
             tx.notifications.mark_sent(action.ids, number, at)
             tx.notifications.save_told_dates(action.dates, at, number)
             items.append(delivery_item(number, action.lane))
-    tx.items.add(at, items)
-    return len(items)
+    return items

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -33,7 +33,7 @@ from flexportd.notify.incidents import (
 from flexportd.notify.notifier import DELIVERY, DateChange, day_of, days_between, matches
 from flexportd.notify.rule_template import TemplateError
 from flexportd.notify.rules import Rule, Rules
-from flexportd.notify.subjects import DATE_TOPICS, MessageSubject, load_subjects
+from flexportd.notify.subjects import DATE_TOPICS, MessageSubject, load_subjects, plain_fields
 from flexportd.notify.wording import describe, label_of, path_of
 from flexportd.queue.handlers import EVENTS
 from flexportd.storage.repositories.deliveries import Delivery, Kind, NewDelivery
@@ -79,6 +79,8 @@ class NotifyConfig:
     channels: Mapping[str, ChannelInfo] = field(default_factory=dict)
     gather: timedelta = timedelta(seconds=10)
     zone: tzinfo = UTC
+    is_preview: bool = False
+    """Whether the past is tried out: dates are those of that time, and what ended since is not left out."""
 
     def gather_of(self, channel: str) -> timedelta:
         """How long a message to a channel waits for others."""
@@ -228,7 +230,7 @@ class Composition:
             change = self._date_change(row, subject)
             if change is None or not matches(rule, message, subject, change[0], self._now):
                 return Drop([row.id], "the date is as it was last told, or nearly so")
-            message, told = {**message, **change[0].fields}, change[1]
+            message, told = {**message, **change[0].fields, "new": change[1][1]}, change[1]
         words, shipment = describe(message, subject, self._today), subject.shipment
         kind = message.get("kind") if row.topic.startswith("exception.") else row.topic
         fields = shipment.fields if shipment else {}
@@ -253,7 +255,17 @@ class Composition:
             date=told,
             is_urgent=row.topic == "exception.closed" or abs(message.get("days_later") or 0) >= BIG_MOVE,
             template=(rule.template, rule.subject),
+            variables=self._variables(row, subject) if rule.template or rule.subject else {},
         )
+
+    def _variables(self, row: Notification, subject: MessageSubject) -> Mapping[str, Any]:
+        """What a template can use of one notification; see `rule_template.VARIABLES`."""
+        found = None if row.exception_id is None else self._exception(row.exception_id)
+        return {
+            "message": row.message,
+            "shipment": None if subject.shipment is None else plain_fields(subject.shipment),
+            "exception": None if found is None else msgspec.to_builtins(found),
+        }
 
     def _is_own_channel(self, row: Notification) -> bool:
         message = row.message
@@ -265,6 +277,8 @@ class Composition:
     @functools.cached_property
     def _is_blind(self) -> bool:
         """Whether Flexport or our webhooks are down, or the lists are not complete since."""
+        if self._config.is_preview:
+            return False
         if any(condition.kind in HOLDING_KINDS for condition in self._tx.conditions.open()):
             return True
         ended = self._tx.conditions.recovered_at(HOLDING_KINDS)
@@ -281,6 +295,8 @@ class Composition:
             return "it is about this channel"
         if row.exception_id is not None:
             return self._obsolete_exception(row, row.exception_id)
+        if self._config.is_preview:
+            return None
         if row.topic in DATE_TOPICS and subject.shipment is not None and subject.shipment.fields["actual_arrival"]:
             return "the shipment has arrived"
         if row.topic in ("invoice.due", "invoice.overdue") and subject.record is not None:
@@ -296,6 +312,10 @@ class Composition:
             return "the exception no longer exists"
         if found.closed_at is not None and found.closed_at <= stamp(self._now):
             return "the exception closed before it was sent"
+        return None if self._config.is_preview else self._unwanted(row, found)
+
+    def _unwanted(self, row: Notification, found: ExceptionRow) -> str | None:
+        """Why nobody needs to be told of an open exception."""
         if is_snoozed(found, self._now):
             return "the exception is snoozed"
         if found.acknowledged_at is not None and row.topic == "exception.opened":
@@ -311,9 +331,11 @@ class Composition:
             return None
         key = (self.channel.name, row.resource, row.resource_id, name)
         told = self._tx.notifications.told_dates([key]).get(key)
-        new = day_of(record.fields[name])
         if told is None:
             return None
+        new = day_of(record.fields[name])
+        if self._config.is_preview:
+            new = day_of(self._tx.changes.value_at((row.resource, row.resource_id, name), stamp(self._now)))
         days = days_between(told.day, new)
         change = DateChange(
             {"days_later": days, "told": told.day}, told.delivery_id is not None, is_same=told.day == new
@@ -440,12 +462,7 @@ class Composition:
         template, subject = pieces[0].template if pieces else (None, None)
         if template is None and subject is None:
             return content
-        lines = [
-            {"label": line.label, "texts": list(line.texts), "severity": line.severity, "shipment_id": line.shipment_id}
-            for section in content.sections
-            for line in section.lines
-        ]
-        variables = {"title": content.title, "severity": content.severity, "lines": lines, "rules": list(content.rules)}
+        variables = {**pieces[0].variables, "title": content.title, "lines": template_lines(content)}
         try:
             title = " ".join(self._config.render_template(subject, variables).split()) if subject is not None else ""
             body = self._config.render_template(template, variables) if template is not None else None
@@ -488,6 +505,21 @@ def combine(actions: Sequence[Action]) -> list[Action]:
         *(Drop(ids, reason) for reason, ids in drops.items()),
         *(Postpone(ids, hold, due_at) for (hold, due_at), ids in waits.items()),
         *sends,
+    ]
+
+
+def template_lines(content: Content) -> list[dict[str, Any]]:
+    """The lines of a message for a template."""
+    return [
+        {
+            "label": line.label,
+            "texts": list(line.texts),
+            "severity": line.severity,
+            "path": line.path,
+            "shipment_id": line.shipment_id,
+        }
+        for section in content.sections
+        for line in section.lines
     ]
 
 

@@ -84,6 +84,14 @@ class DeliveryHandler:
         await asyncio.shield(self._db.write(lambda tx: self._record_success(tx, found, receipt)))
         return Applied()
 
+    async def send_now(self, channel: Channel[Any], message: OutgoingMessage, number: int) -> str | None:
+        """Send a delivery now, whatever the state of its channel; the note of the channel. Raises ChannelError."""
+        receipt = await self._send(channel, message)
+        found = await self._db.read(lambda tx: tx.deliveries.by_id(number))
+        if found is not None:
+            await asyncio.shield(self._db.write(lambda tx: self._record_success(tx, found, receipt)))
+        return receipt.note
+
     @staticmethod
     async def _send(channel: Channel[Any], message: OutgoingMessage) -> SendReceipt:
         """Send within the channel's timeout. Raises ChannelError."""

@@ -4,8 +4,8 @@ A cause is a vessel and voyage, a port, or a fault of flexportd or Flexport. Sev
 line in any case.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -46,6 +46,8 @@ class Piece(msgspec.Struct, frozen=True):
     is_urgent: bool = False
     """Whether it is sent although its subject was reported often lately."""
     template: tuple[str | None, str | None] = (None, None)
+    """The templates of its rule for text and subject; `variables` are what these can use of it."""
+    variables: Mapping[str, Any] = {}
 
 
 class Cluster(NamedTuple):

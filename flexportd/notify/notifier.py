@@ -269,7 +269,7 @@ def _notification(
     """`target` is a rule and a channel; `due` is why and until when it waits."""
     number = message.get("exception_id")
     return NewNotification(
-        occurrence=_occurrence(entry, message),
+        occurrence=occurrence_of(entry, message),
         rule=target[0],
         channel=target[1],
         topic=message["topic"],
@@ -285,7 +285,7 @@ def _notification(
     )
 
 
-def _occurrence(entry: JournalEntry, message: Message) -> str:
+def occurrence_of(entry: JournalEntry, message: Message) -> str:
     """Identifies what happened; for a milestone its event, which may be applied again."""
     if message["topic"].startswith(MILESTONE):
         return f"{message['topic']}:{message['event_id']}"

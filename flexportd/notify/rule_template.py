@@ -22,10 +22,10 @@ from flexportd.escape import closest_match, escape_control
 
 VARIABLES: Mapping[str, str] = {
     "title": "the title that the message has without a template",
-    "lines": "the lines: label, texts (a list), severity, url, shipment_id",
-    "message": "the message as a webhook receives it",
-    "shipment": "the shipment as the API serves it, or none",
-    "exception": "the exception as the API serves it, or none",
+    "lines": "the lines: label, texts (a list), severity, path (of its page), shipment_id",
+    "message": "the message of the stream, as a webhook receives it in `data`",
+    "shipment": "the fields of the shipment, or none",
+    "exception": "the exception with its evidence, or none",
 }
 """What a template can use. In a message about several shipments, `shipment` and `exception` are those of the first."""
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from flexportd.core.changes.topics import FIELD_TOPICS
 from flexportd.core.resources import shipments
 from flexportd.core.resources.registry import Registry
@@ -10,6 +12,8 @@ from flexportd.notify.fields import Facts
 from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
+
+_decode = msgspec.json.Decoder().decode
 
 Message = Mapping[str, Any]
 """A stream message, decoded."""
@@ -66,3 +70,12 @@ def subject_key(message: Message) -> str:
     if topic.startswith("system."):
         return f"{topic}:{message.get('kind') or ''}:{message.get('channel') or message.get('dead_letter_id') or ''}"
     return f"{topic}:{resource}:{number}"
+
+
+def plain_fields(record: Record) -> dict[str, Any]:
+    """The fields of an object as plain data: lists and tables are decoded."""
+    return {"id": record.id, **{name: _plain(value) for name, value in record.fields.items()}}
+
+
+def _plain(value: Any) -> Any:
+    return _decode(value) if isinstance(value, str) and value[:1] in ("[", "{") else value

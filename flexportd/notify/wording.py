@@ -106,7 +106,7 @@ def _change(message: Message, field: str) -> tuple[Any, Any]:
 def _eta(message: Message, subject: MessageSubject, today: date) -> Wording:
     """The date that is stored now, compared with the one that the reader was told."""
     shipment = subject.shipment
-    new = shipment.fields["estimated_arrival"] if shipment else _change(message, "estimated_arrival")[1]
+    new = message.get("new") or (shipment and shipment.fields["estimated_arrival"])
     told, days = message.get("told") or _change(message, "estimated_arrival")[0], message.get("days_later")
     place = shipment.fields["port_of_unloading"] if shipment else None
     where = f" at {place}" if place else ""

@@ -190,6 +190,16 @@ class Journal(Repository):
         """The entries after one, oldest first. Consumers that read the same ones share what is decoded."""
         return [_entry(row) for row in self._run("after", number, limit)]
 
+    def entry_before(self, at: str) -> int:
+        """The newest entry from before a time on our clock; 0 for none."""
+        return int(self._text("last_before", at) or 0)
+
+    def of_event(self, seq: int, since: str, changes: Sequence[int]) -> list[JournalEntry]:
+        """The entries since a time that completed an event or wrote these rows of the history, in order."""
+        found = [_entry(row) for row in self._run("of_event", since, seq)]
+        found += [_entry(row) for number in changes for row in self._run("of_change", since, number)]
+        return sorted({entry.id: entry for entry in found}.values(), key=lambda entry: entry.id)
+
     def history_before(self, number: int) -> int:
         """The last row of the history that was written before an entry which wrote none; 0 for none."""
         return self._count("last_change_before", number)

@@ -75,6 +75,14 @@ def open_reader(path: Path) -> sqlite3.Connection:
     return raw
 
 
+def open_scratch(path: Path) -> sqlite3.Connection:
+    """A connection that can write temporary tables only."""
+    raw = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    raw.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+    raw.execute("PRAGMA temp_store=MEMORY")
+    return raw
+
+
 def _open(path: Path) -> sqlite3.Connection:
     raw = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
     raw.execute(f"PRAGMA busy_timeout={_BUSY_MS}")

@@ -112,6 +112,11 @@ class Changes(ListRepository):
         """The last change of one object up to this time on our clock."""
         return self._one(ChangeWithEvent, "last_until", resource, resource_id, at)
 
+    def value_at(self, named: tuple[str, str, str], at: str) -> Any:
+        """The value that a field (resource, id, field) had at a time on our clock; None if its history does not say."""
+        text = self._text("value_at", *named, at)
+        return None if text is None else msgspec.json.decode(text)
+
     def history_start(self) -> str | None:
         """Our time before which history was deleted; None if it is complete. See `HISTORY_FROM`."""
         return self._text("deleted_until", HISTORY_FROM)

@@ -182,6 +182,14 @@ class Deliveries(ListRepository):
         """How many have failed."""
         return self._count("count_failed")
 
+    def count(self) -> int:
+        """How many there are."""
+        return self._count("count")
+
+    def first(self, limit: int) -> list[Delivery]:
+        """The first ones."""
+        return self._all(_delivery, "first", limit)
+
     def channel_state(self, channel: str) -> ChannelState:
         """The state of one channel."""
         return self._one(ChannelState, "channel_state", channel) or ChannelState(channel)

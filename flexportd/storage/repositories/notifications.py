@@ -187,6 +187,14 @@ class Notifications(ListRepository):
         """By rule: how many matched since a time, were sent, were dropped; and when it last matched at all."""
         return {rule: (*counts, last) for rule, *counts, last in self._run("rule_counts", since_at)}
 
+    def outcomes(self) -> list[tuple[str, str | None, int]]:
+        """(state, reason, how many) of all notifications."""
+        return self._run("outcomes").fetchall()
+
+    def of_occurrence(self, occurrence: str, rule: str) -> list[Notification]:
+        """What a rule made of an occurrence, one for each channel."""
+        return self._all(_notification, "of_occurrence", occurrence, rule)
+
     def told_dates(self, keys: Sequence[DateKey]) -> dict[DateKey, ToldDate]:
         """The dates that were last told, as far as they are known."""
         rows = self._run("told_dates", json_text(keys))

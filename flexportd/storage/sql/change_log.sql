@@ -44,3 +44,14 @@ SELECT coalesce(
     (SELECT first_change - 1 FROM journal WHERE id > ?1 AND first_change IS NOT NULL ORDER BY id LIMIT 1),
     (SELECT max(id) FROM changes),
     0);
+
+-- last_before: the newest entry from before a time
+SELECT id FROM journal WHERE at < ? ORDER BY at DESC, id DESC LIMIT 1;
+
+-- of_event: the entry that completed an event
+SELECT {columns} FROM journal WHERE at >= ?1 AND events IS NOT NULL
+    AND EXISTS (SELECT 1 FROM json_each(events) AS done WHERE done.value = ?2)
+ORDER BY at, id LIMIT 1;
+
+-- of_change: the entry that wrote a row of the history
+SELECT {columns} FROM journal WHERE at >= ?1 AND last_change >= ?2 ORDER BY at, id LIMIT 1;

@@ -37,3 +37,6 @@ WHERE resource = ? AND resource_id = ? AND changed_at <= ? ORDER BY id DESC LIMI
 
 -- deleted_until: until when history was deleted
 SELECT value FROM meta WHERE name = ?;
+
+-- value_at: the value that a field had at a time
+SELECT new FROM changes WHERE resource = ? AND resource_id = ? AND field = ? AND changed_at <= ? ORDER BY id DESC LIMIT 1;

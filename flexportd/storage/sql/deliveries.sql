@@ -82,3 +82,9 @@ UPDATE deliveries SET edits = NULL WHERE edits IN (SELECT value FROM json_each(?
 
 -- delete: delete deliveries
 DELETE FROM deliveries WHERE id IN (SELECT value FROM json_each(?));
+
+-- count: how many there are
+SELECT count(*) FROM deliveries;
+
+-- first: the first ones
+SELECT {columns} FROM deliveries ORDER BY id LIMIT ?;

@@ -83,3 +83,9 @@ INSERT OR REPLACE INTO digest_runs (rule, channel, due_at) VALUES (?, ?, ?);
 -- delete_old: delete ended ones
 DELETE FROM notifications WHERE id IN (
     SELECT id FROM notifications WHERE state <> 'waiting' AND created_at < ? ORDER BY id LIMIT ?);
+
+-- outcomes: how many by state and reason
+SELECT state, reason, count(*) FROM notifications GROUP BY state, reason;
+
+-- of_occurrence: what a rule made of an occurrence
+SELECT {columns} FROM notifications WHERE occurrence = ? AND rule = ? ORDER BY channel;

@@ -1,0 +1,305 @@
+"""What rules would have done, or did: a preview over the recorded history, and the explanation of one event.
+
+A preview runs the same code as the daemon on temporary tables, with the clock of the past. What the history does not
+have, such as who acknowledged an exception when, counts as it is now.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple, NotRequired, TypedDict
+
+from flexportd.clock import parse, stamp
+from flexportd.core.changes.stream_messages import matching_messages
+from flexportd.core.changes.topics import ALL_TOPICS, TopicNeeds
+from flexportd.errors import ConflictError, InvalidError, NotFoundError
+from flexportd.escape import closest_match
+from flexportd.notify.composer import due_actions, next_due, store
+from flexportd.notify.composition import ChannelInfo, Composition, NotifyConfig, Send
+from flexportd.notify.content import Content
+from flexportd.notify.digests import compose_digest
+from flexportd.notify.notifier import DateComparison, DateStart, RuleMatcher, Write, is_news, occurrence_of
+from flexportd.notify.rules import Rule, Rules
+from flexportd.notify.subjects import DATE_TOPICS, Message, MessageSubject, facts_of, load_subjects
+from flexportd.storage.change_log import JournalEntry
+from flexportd.storage.repositories.notifications import Hold, NewNotification, Notification
+from flexportd.storage.transaction import Transaction
+from flexportd.type_lock import decode_as
+
+DAYS = 30  # for which the change log is kept
+MAX_MESSAGES = 50  # with their texts
+_ENTRIES = 50
+_MAX_COMPOSITIONS = 5000
+_MAX_CHANGES = 200  # of one event
+_PREVIEW = "preview"
+
+
+class PreviewMessage(TypedDict):
+    """A message that a rule would have sent."""
+
+    at: str
+    channel: str
+    kind: str
+    title: str
+    text: str
+    notifications: int
+
+
+class RulePreview(TypedDict):
+    """What a rule would have done since a time.
+
+    `matched` occurrences became `sent` messages; `held` are those that are no message of their own: `merged` into
+    another one, `waiting`, or `dropped` by reason. The first messages are listed.
+    """
+
+    rule: str
+    since: str
+    until: str
+    matched: int
+    sent: int
+    held: int
+    merged: int
+    waiting: int
+    dropped: dict[str, int]
+    messages: list[PreviewMessage]
+    is_complete: bool
+
+
+def find_rule(rules: Rules, name: str) -> Rule:
+    """A rule by its name. Raises NotFoundError with the nearest name."""
+    found = rules.get(name)
+    if found is None:
+        names = [rule.name for rule in rules.rules]
+        near = closest_match(name, names)
+        hint = f"did you mean {near!r}?" if near else f"there are {', '.join(names) or 'no rules'}"
+        raise NotFoundError(f"there is no rule {name[:100]!r}; {hint}")
+    return found
+
+
+class Period(NamedTuple):
+    """The time of a preview."""
+
+    since: datetime
+    until: datetime
+
+
+def preview(tx: Transaction, config: NotifyConfig, rule: Rule, period: Period, render: "RenderText") -> RulePreview:
+    """Try a rule on the history of a time; `tx` has temporary tables of notifications. In a thread."""
+    channels = {name: config.channels[name] for name in rule.channels if name in config.channels}
+    if not channels:
+        channels = {_PREVIEW: ChannelInfo(_PREVIEW, "email")}
+    only = replace(rule, channels=tuple(channels), is_enabled=True)
+    tried = replace(config, rules=Rules([only]), channels=channels, is_preview=True)
+    run = _PreviewRun(tx, tried, RuleMatcher(tried.registry, tried.rules, tried.gather_of))
+    run.go_through(*period)
+    result = _result(tx, rule, period, render)
+    return {**result, "is_complete": run.is_complete}
+
+
+RenderText = Callable[[Content], str]
+"""Renders a message as plain text."""
+
+
+class _PreviewRun:
+    """Goes through the change log, and composes what is due in between."""
+
+    def __init__(self, tx: Transaction, config: NotifyConfig, matcher: RuleMatcher) -> None:
+        self._tx = tx
+        self._config = config
+        self._matcher = matcher
+        self._compositions = 0
+        self.is_complete = True
+
+    def go_through(self, since: datetime, now: datetime) -> None:
+        """From a time to the present."""
+        journal = self._tx.journal
+        position, begin = max(journal.entry_before(stamp(since)), journal.first() - 1), stamp(since)
+        self._compose_until(since)
+        while entries := journal.after(position, _ENTRIES):
+            for entry in entries:
+                position = entry.id
+                if entry.at < begin:
+                    continue
+                at = parse(entry.at)
+                self._compose_until(at)
+                self._add(entry, at)
+            if not self.is_complete:
+                return
+        self._compose_until(now)
+
+    def _add(self, entry: JournalEntry, at: datetime) -> None:
+        writes: list[Write] = list(self._matcher.notifications(self._tx, entry, at))
+        starts = [(one.key, one.day) for one in writes if isinstance(one, DateStart)]
+        self._tx.notifications.begin_dates(starts, stamp(at))
+        self._tx.notifications.add([one for one in writes if isinstance(one, NewNotification)])
+
+    def _compose_until(self, until: datetime) -> None:
+        last = None
+        while self.is_complete:
+            due = next_due(self._tx, self._config)
+            if last is not None and (due is None or due > stamp(until)):
+                return
+            at = until if due is None or due > stamp(until) else parse(due)
+            actions = due_actions(self._tx, self._config, at)
+            store(self._tx, actions, stamp(at))
+            self._compositions += 1
+            self.is_complete = self._compositions < _MAX_COMPOSITIONS
+            if due == last and not actions:
+                return
+            last = due or ""
+
+
+def _result(tx: Transaction, rule: Rule, period: Period, render: RenderText) -> RulePreview:
+    counts = tx.notifications.outcomes()
+    dropped = Counter({reason or "": count for state, reason, count in counts if state == "dropped"})
+    matched = sum(count for *_, count in counts)
+    in_messages = sum(count for state, _, count in counts if state == "sent")
+    sent = tx.deliveries.count()
+    return RulePreview(
+        rule=rule.name,
+        since=stamp(period.since),
+        until=stamp(period.until),
+        matched=matched,
+        sent=sent,
+        held=max(matched - sent, 0),
+        merged=max(in_messages - sent, 0),
+        waiting=sum(count for state, _, count in counts if state == "waiting"),
+        dropped=dict(dropped.most_common()),
+        messages=[
+            PreviewMessage(
+                at=one.created_at,
+                channel=one.channel,
+                kind=one.kind,
+                title=one.title,
+                text=render(decode_as(one.content, Content)),
+                notifications=one.notifications,
+            )
+            for one in tx.deliveries.first(MAX_MESSAGES)
+        ],
+        is_complete=True,
+    )
+
+
+class RuleVerdict(TypedDict):
+    """What a rule says of a message: whether it matches, and why or why not; what became of it on each channel."""
+
+    rule: str
+    matched: bool
+    reason: str
+    channels: NotRequired[dict[str, str]]
+
+
+class ExplainedMessage(TypedDict):
+    """A message that an event caused, with the verdict of each rule."""
+
+    topic: str
+    resource: str | None
+    resource_id: str | None
+    shipment_id: int | None
+    at: str
+    is_news: bool
+    rules: list[RuleVerdict]
+
+
+class EventExplanation(TypedDict):
+    """The messages that an event caused, as far as the change log still has them."""
+
+    event_id: str
+    messages: list[ExplainedMessage]
+
+
+def explain(tx: Transaction, config: NotifyConfig, event_id: str, now: datetime) -> EventExplanation:
+    """Which rules matched the messages of an event, which did not, and why. Raises NotFoundError, ConflictError."""
+    event = tx.events.by_id(event_id)
+    if event is None:
+        raise NotFoundError(f"there is no event {event_id[:50]!r}")
+    changes = [change.id for change in tx.changes.of_event(event_id, _MAX_CHANGES)]
+    entries = tx.journal.of_event(event["seq"], event["received_at"], changes)
+    if not entries:
+        state = event["state"]
+        why = "it is not applied yet" if state in ("ready", "leased") else f"the change log is kept for {DAYS} days"
+        raise ConflictError(f"event {event_id} caused no message that is still known: its state is {state}; {why}")
+    needs = TopicNeeds.of(ALL_TOPICS)
+    found: list[ExplainedMessage] = []
+    for entry in entries:
+        messages = [
+            message
+            for message in matching_messages(tx, config.registry, entry, ALL_TOPICS, needs)
+            if message.get("event_id") == event_id
+        ]
+        for message, subject in zip(messages, load_subjects(tx, config.registry, messages), strict=True):
+            rules = [_verdict(tx, (rule, entry), message, subject, now) for rule in config.rules.rules]
+            found.append(_explained(message, rules, now))
+    return EventExplanation(event_id=event_id, messages=found)
+
+
+def _explained(message: Message, rules: list[RuleVerdict], now: datetime) -> ExplainedMessage:
+    return ExplainedMessage(
+        topic=message["topic"],
+        resource=message.get("resource"),
+        resource_id=message.get("resource_id"),
+        shipment_id=message.get("shipment_id"),
+        at=message["at"],
+        is_news=is_news(message, now),
+        rules=rules,
+    )
+
+
+def _verdict(
+    tx: Transaction,
+    place: tuple[Rule, JournalEntry],
+    message: Message,
+    subject: MessageSubject,
+    now: datetime,
+) -> RuleVerdict:
+    rule, entry = place
+    if not rule.is_enabled:
+        return RuleVerdict(rule=rule.name, matched=False, reason="the rule is switched off")
+    if not rule.patterns.match(message["topic"]):
+        wanted = ", ".join(rule.patterns.patterns)
+        return RuleVerdict(rule=rule.name, matched=False, reason=f"the topic is not one of {wanted}")
+    stored = {
+        row.channel: _outcome(row) for row in tx.notifications.of_occurrence(occurrence_of(entry, message), rule.name)
+    }
+    verdict = rule.condition.evaluate(facts_of(message, subject), now.astimezone(rule.zone).date())
+    dates, channels = DateComparison(tx), dict[str, str]()
+    for channel in rule.channels:
+        if channel in stored:
+            channels[channel] = stored[channel]
+        elif message["topic"] in DATE_TOPICS:
+            told = dates.compare(channel, message).fields
+            channels[channel] = f"not notified: last told {told['told']}, {told['days_later']} days from the new date"
+        elif verdict.matched:
+            channels[channel] = "not notified: the rule or the channel is newer, or the event was no news"
+    if not verdict.matched and not stored:
+        return RuleVerdict(rule=rule.name, matched=False, reason=verdict.reason)
+    return RuleVerdict(rule=rule.name, matched=True, reason=verdict.reason, channels=channels)
+
+
+def _outcome(row: Notification) -> str:
+    if row.state == "sent":
+        return f"in delivery {row.delivery_id}"
+    if row.state == "dropped":
+        return f"not sent: {row.reason}"
+    return f"waits until {row.due_at} ({_HOLDS[row.hold]})"
+
+
+_HOLDS: Mapping[Hold, str] = {
+    "gather": "for others that belong to it",
+    "quiet": "quiet hours",
+    "rate": "the limit of messages per hour",
+    "repeat": "it was reported several times lately",
+    "outage": "an outage",
+    "digest": "its digest",
+}
+
+
+def digest_preview(
+    tx: Transaction, config: NotifyConfig, rule: Rule, channel: ChannelInfo, now: datetime
+) -> list[Send]:
+    """The digest that would be sent now: none or one. Raises InvalidError for a rule without digest."""
+    if rule.digest is None:
+        raise InvalidError(f"rule {rule.name!r} has no digest", "rule")
+    actions = compose_digest(Composition(tx, config, channel, now), tx, config.registry, rule, now)
+    return [action for action in actions if isinstance(action, Send)]
