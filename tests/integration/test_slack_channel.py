@@ -118,6 +118,12 @@ async def test_each_answer_to_a_webhook_says_what_to_do(slack, status, text, is_
     assert says in str(error)
 
 
+async def test_a_webhook_that_repeats_its_path_does_not_reveal_it(slack):
+    for text in (f"no route {slack.url}{PATH}", f"no route {PATH}", "no route ThisPartIsSecret"):
+        error = await refusal(webhook(slack), slack, reply(text, 500))
+        assert str(error).endswith("no route ***, which is not an answer of Slack")
+
+
 async def test_json_that_reports_a_failure_is_not_a_success(slack):
     error = await refusal(webhook(slack), slack, failed("no_service"))
     assert error.is_gone

@@ -12,8 +12,10 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
+from yarl import URL
 
 from flexportd.notify.channels.base import ChannelError
+from flexportd.notify.channels.http import MAX_BODY, ChannelClient
 from flexportd.notify.channels.registry import CHANNEL_TYPES
 from flexportd.notify.channels.webhook import WebhookChannel, payload, signatures
 from flexportd.notify.content import Content
@@ -175,6 +177,10 @@ async def test_an_endless_answer_is_not_read_to_its_end(target):
     error = await refusal(target, endless(500))
     assert "500" in str(error)
     assert len(str(error)) < 400
+    target.script.append(endless())
+    client = ChannelClient(context(), ())
+    response = await client.request("POST", URL(target.url), headers={}, body=b"{}", seconds=20)
+    assert len(response.body) == MAX_BODY
 
 
 async def test_an_answer_is_quoted_in_part_escaped_and_without_secrets(target):

@@ -12,7 +12,6 @@ import importlib.util
 import logging
 import re
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -98,7 +97,10 @@ class AppriseChannel(Channel[AppriseSettings]):
         super().__init__(name, settings, context)
         self._urls = [secret.get_secret_value() for secret in settings.url]
         self._secrets = Secrets(sorted({part for url in self._urls for part in _secret_parts(url)}, key=len)[::-1])
-        self._thread: threading.Thread | None = None
+        self._ended = threading.Event()  # the thread of the last attempt
+        self._ended.set()
+        self._last: tuple[str, _Outcomes] = "", {}
+        self._lock = asyncio.Lock()
 
     @property
     def destination(self) -> str:
@@ -107,18 +109,25 @@ class AppriseChannel(Channel[AppriseSettings]):
 
     async def send(self, message: OutgoingMessage) -> Receipt:
         """Send one message to each URL that has not accepted it yet. Raises ChannelError."""
+        async with self._lock:
+            return await self._send(message)
+
+    async def _send(self, message: OutgoingMessage) -> Receipt:
         problem = next(filter(None, map(url_problem, self._urls)), None)
         if problem is not None:
             raise ChannelError(problem)
-        if self._thread is not None and self._thread.is_alive():
+        if not self._ended.is_set():
             raise ChannelError("the last attempt has not ended yet: the service does not answer")
         content = message.content
         text = render_text(content, self.context.url)
         if message.is_repeated:
             text += "\n\nSent again after an interruption"
         accepted = {str(digest) for digest in message.progress.get("accepted", ())}
+        if self._last[0] == message.key:  # a service may have accepted it after the attempt had ended
+            accepted |= {digest for digest, failure in self._last[1].items() if failure is None}
         waiting = {digest: url for url in self._urls if (digest := _digest(url)) not in accepted}
         outcomes: _Outcomes = {}
+        self._last = message.key, outcomes
         kind = _TYPES.get(content.severity or "", "info")
         with contextlib.suppress(TimeoutError):  # those without an outcome have not answered
             async with asyncio.timeout(self.attempt_timeout):
@@ -139,19 +148,23 @@ class AppriseChannel(Channel[AppriseSettings]):
     async def _run(self, urls: dict[str, str], message: tuple[str, str, str], outcomes: _Outcomes) -> None:
         """Send in a thread, and wait for it. The thread starts nothing when the attempt has ended."""
         loop = asyncio.get_running_loop()
-        done, deadline = asyncio.Event(), time.monotonic() + self.attempt_timeout
+        done, is_over = asyncio.Event(), threading.Event()
+        self._ended = ended = threading.Event()
 
         def run() -> None:
             for digest, url in urls.items():
-                if time.monotonic() >= deadline:
+                if is_over.is_set():
                     break
                 outcomes[digest] = self._notify(url, *message)
+            ended.set()
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(done.set)
 
-        self._thread = threading.Thread(target=run, name=f"apprise-{self.name}", daemon=True)
-        self._thread.start()
-        await done.wait()
+        threading.Thread(target=run, name=f"apprise-{self.name}", daemon=True).start()
+        try:
+            await done.wait()
+        finally:
+            is_over.set()
 
     def _notify(self, url: str, title: str, text: str, kind: str) -> _Failure | None:
         """Why a service did not accept the message; None if it did. Blocks."""
