@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import socket
+import ssl
 from dataclasses import dataclass
 
 import pytest
@@ -20,6 +21,7 @@ from flexportd.notify.channels.registry import CHANNEL_TYPES
 from flexportd.notify.channels.webhook import WebhookChannel, payload, signatures
 from flexportd.notify.content import Content
 from tests.http_target import HttpTarget, context, endless, message, reply, silent
+from tests.nginx import certificate
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 NEXT = "whsec_" + base64.b64encode(b"n" * 32).decode()
@@ -221,6 +223,18 @@ async def test_a_target_that_closes_or_speaks_no_http_is_a_temporary_failure(tar
         assert not caught.value.may_have_arrived
     with pytest.raises(ChannelError, match=r"TLS"):
         await channel(f"https://127.0.0.1:{port}/").send(message())
+
+
+async def test_a_certificate_that_nobody_signed_is_refused(tmp_path):
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*certificate(tmp_path))
+    async with HttpTarget().running(tls) as target:
+        with pytest.raises(
+            ChannelError, match=r"TLS certificate of localhost:\d+ is not valid: it is self-signed"
+        ) as caught:
+            await channel(f"https://localhost:{target.port}/").send(message())
+        assert not caught.value.may_have_arrived
+        assert target.requests == []
 
 
 @pytest.mark.parametrize(

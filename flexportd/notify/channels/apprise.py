@@ -152,13 +152,15 @@ class AppriseChannel(Channel[AppriseSettings]):
         self._ended = ended = threading.Event()
 
         def run() -> None:
-            for digest, url in urls.items():
-                if is_over.is_set():
-                    break
-                outcomes[digest] = self._notify(url, *message)
-            ended.set()
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(done.set)
+            try:
+                for digest, url in urls.items():
+                    if is_over.is_set():
+                        break
+                    outcomes[digest] = self._notify(url, *message)
+            finally:
+                ended.set()
+                with contextlib.suppress(RuntimeError):  # the loop has ended
+                    loop.call_soon_threadsafe(done.set)
 
         threading.Thread(target=run, name=f"apprise-{self.name}", daemon=True).start()
         try:
