@@ -108,12 +108,14 @@ async def test_a_repeated_message_to_a_webhook_says_so(slack):
         (404, "<html>not here</html>", False, False, "a web page"),
         (200, "<html>log in</html>", False, False, "not an answer of Slack"),
         (400, "something_new", False, False, "something_new"),
-        (302, "", False, False, "redirects to"),
+        (302, "", False, False, "redirects to slack.com (302)"),
         (429, "", False, False, "429 Too Many Requests"),
     ],
 )
 async def test_each_answer_to_a_webhook_says_what_to_do(slack, status, text, is_gone, permanent, says):
-    error = await refusal(webhook(slack), slack, reply(text, status, Retry_After="30"))
+    error = await refusal(
+        webhook(slack), slack, reply(text, status, Retry_After="30", Location="https://slack.com/x?y")
+    )
     assert (error.is_gone, error.permanent, error.retry_after) == (is_gone, permanent, 30)
     assert says in str(error)
 

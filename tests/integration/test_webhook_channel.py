@@ -195,6 +195,12 @@ async def test_an_answer_is_quoted_in_part_escaped_and_without_secrets(target):
     assert len(str(error)) < 300
     error = await refusal(target, reply("<html><body>Bad gateway", 502))
     assert str(error).endswith("502 Bad Gateway: a web page")
+    error = await refusal(
+        target, lambda _: web.Response(status=500, body=b"\x1f\x8b\x08", headers={"Content-Encoding": "gzip"})
+    )
+    assert str(error).endswith("500 Internal Server Error")
+    error = await refusal(target, reply("", 304))
+    assert str(error).endswith("answered 304 Not Modified")
 
 
 async def test_a_slow_target_ends_the_attempt_in_time(target, monkeypatch):

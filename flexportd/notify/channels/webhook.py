@@ -97,7 +97,11 @@ class WebhookChannel(Channel[WebhookSettings]):
         if response.status == 410:
             return ChannelError(f"{sentence}: it accepts no more messages", permanent=True, is_gone=True)
         parts = filter(None, (_HINTS.get(response.status), self._client.excerpt(response)))
-        return ChannelError(": ".join((sentence, *parts)), retry_after=response.retry_after)
+        return ChannelError(
+            ": ".join((sentence, *parts)),
+            retry_after=response.retry_after,
+            may_have_arrived=response.status >= 500,
+        )
 
 
 def payload(message: OutgoingMessage) -> bytes:
