@@ -118,7 +118,7 @@ def _summary(content: Content, context: ChannelContext) -> str:
 
 
 def _context_block(notes: Sequence[str], rules: Sequence[str]) -> dict[str, Any]:
-    texts = [escape(note) for note in notes[:_MAX_NOTES] if note.strip()]
+    texts = [text for note in notes[:_MAX_NOTES] if (text := escape(note).strip())]
     if rules:
         names = ", ".join(rules[:5]) + (f" and {len(rules) - 5} more" if len(rules) > 5 else "")
         texts.append(escape(f"{'Rule' if len(rules) == 1 else 'Rules'}: {names}"))
@@ -160,15 +160,17 @@ class _Entry:
 
 def _line_entries(content: Content, context: ChannelContext) -> Iterator[_Entry]:
     for section in content.sections:
-        heading = f"*{escape(section.title.strip(), _MAX_LABEL)}*" if section.title else ""
+        title = escape((section.title or "").strip(), _MAX_LABEL)
+        heading = f"*{title}*" if title else ""
         for line in section.lines:
             yield _Entry(f"{heading}\n{_line_text(line, context)}".strip(), begins_block=line is section.lines[0])
             heading = ""
         if heading:
             yield _Entry(heading, 0, begins_block=True)
-        if section.note:
-            match = _MORE.search(section.note)
-            yield _Entry(escape(section.note), int(match[1]) if match else 0)
+        note = escape(section.note or "").strip()
+        if note:
+            match = _MORE.search(note)
+            yield _Entry(note, int(match[1]) if match else 0)
 
 
 def _body_entries(body: str) -> Iterator[_Entry]:
