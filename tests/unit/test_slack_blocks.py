@@ -128,6 +128,11 @@ def test_a_message_has_header_summary_lines_and_footer():
     assert [each["text"] for each in blocks[3]["elements"]] == ["The template of the rule failed", "Rule: ETA slips"]
 
 
+def test_lines_of_one_severity_do_not_repeat_it():
+    content = Content("x", severity="critical", sections=[Section([Line("a", severity="critical")] * 2)])
+    assert list(texts_of(render(content, context(), "x").blocks)) == ["🔴 Critical · x", "• *a*\n• *a*"]
+
+
 def test_without_a_dashboard_there_are_no_links():
     texts = "".join(texts_of(render(delay(), context(), "plain").blocks))
     assert "<" not in texts

@@ -136,10 +136,10 @@ def _link_target(url: str | None) -> str | None:
     return escape_control(url, _MAX_URL).replace("&", "&amp;")
 
 
-def _line_text(line: Line, context: ChannelContext) -> str:
+def _line_text(line: Line, severity: Severity | None, context: ChannelContext) -> str:
     """One line with a bullet, its link, and as many of its texts as fit."""
     label, url = escape(line.label.strip(), _MAX_LABEL) or "-", _link_target(context.url(line.path))
-    text = "• " + (f"{MARKS[line.severity]} · " if line.severity else "") + f"*{f'<{url}|{label}>' if url else label}*"
+    text = "• " + (f"{MARKS[severity]} · " if severity else "") + f"*{f'<{url}|{label}>' if url else label}*"
     separator = ": "
     for each in line.texts:
         addition = separator + escape(each)
@@ -159,11 +159,14 @@ class _Entry:
 
 
 def _line_entries(content: Content, context: ChannelContext) -> Iterator[_Entry]:
+    """Lines that all share the severity of the message do not repeat it."""
+    is_mixed = {line.severity for section in content.sections for line in section.lines} != {content.severity}
     for section in content.sections:
         title = escape((section.title or "").strip(), _MAX_LABEL)
         heading = f"*{title}*" if title else ""
-        for line in section.lines:
-            yield _Entry(f"{heading}\n{_line_text(line, context)}".strip(), begins_block=line is section.lines[0])
+        for index, line in enumerate(section.lines):
+            text = _line_text(line, line.severity if is_mixed else None, context)
+            yield _Entry(f"{heading}\n{text}".strip(), begins_block=index == 0)
             heading = ""
         if heading:
             yield _Entry(heading, 0, begins_block=True)
