@@ -27,7 +27,7 @@ _HINTS = {
 }
 
 
-class WebhookSettings(Protocol):
+class OutgoingWebhookSettings(Protocol):
     """The settings of a channel of type `webhook`. The first secret signs first; all of them sign."""
 
     @property
@@ -44,7 +44,7 @@ class _Payload(msgspec.Struct, frozen=True):
     data: dict[str, Any]
 
 
-class WebhookChannel(Channel[WebhookSettings]):
+class WebhookChannel(Channel[OutgoingWebhookSettings]):
     """Sends each message to one URL, signed with every secret.
 
     Any status but 2xx is a failure. 410 switches the channel off; after every other one the message is sent again,
@@ -55,7 +55,7 @@ class WebhookChannel(Channel[WebhookSettings]):
     request_timeout: float = 20.0
     """Seconds that one request may take."""
 
-    def __init__(self, name: str, settings: WebhookSettings, context: ChannelContext) -> None:
+    def __init__(self, name: str, settings: OutgoingWebhookSettings, context: ChannelContext) -> None:
         super().__init__(name, settings, context)
         secrets = [secret.get_secret_value() for secret in settings.secret]
         self._keys = [_key(secret) for secret in secrets]
