@@ -128,6 +128,7 @@ class SlackError(ChannelError):
     """Slack refused a request; `code` is its own name for the reason, None if it named none."""
 
     code: str | None = None
+    status: int = 0
 
 
 class SlackChannel(Channel[SlackSettings]):
@@ -238,9 +239,10 @@ class SlackChannel(Channel[SlackSettings]):
             try:
                 answer = await self._call("conversations.history" if root is None else "conversations.replies", query)
             except SlackError as error:
-                if error.is_gone or error.code is None or error.code in _BUSY:
+                if error.is_gone or error.code in _BUSY or (error.status >= 500 and error.status != 501):
                     raise
-                return None, f"{_MAYBE_TWICE}: the bot cannot read the channel's history ({error.code})"
+                reason = error.code or f"HTTP status {error.status}"
+                return None, f"{_MAYBE_TWICE}: the bot cannot read the channel's history ({self._client.clean(reason)})"
             for each in _dicts(answer.get("messages")):
                 if _key_of(each) == message.key:
                     return self._remote_id({"channel": channel, "ts": each.get("ts")}), None
@@ -276,6 +278,7 @@ class SlackChannel(Channel[SlackSettings]):
         )
 
     def _error(self, response: ChannelResponse, code: str, gone: Mapping[str, str]) -> SlackError:
+        code = code or ("ratelimited" if response.status == 429 else "")
         meaning = gone.get(code) or _GONE.get(code)
         is_gone = meaning is not None
         meaning = meaning or _TEMPORARY.get(code) or _PERMANENT.get(code)
@@ -288,8 +291,11 @@ class SlackChannel(Channel[SlackSettings]):
         elif response.status == 410:
             message, is_gone = f"{response.host} answered 410 Gone: it accepts no more messages", True
         else:
-            excerpt = self._client.excerpt(response) or "an empty response"
-            message = f"{response.host} answered {response.status_text}: {excerpt}, which is not an answer of Slack"
+            message = ": ".join(
+                filter(None, (f"{response.host} answered {response.status_text}", self._client.excerpt(response)))
+            )
+            if response.is_success:
+                message += ", which is not an answer of Slack"
         error = SlackError(
             message,
             permanent=is_gone or code in _PERMANENT,
@@ -297,7 +303,7 @@ class SlackChannel(Channel[SlackSettings]):
             is_gone=is_gone,
             may_have_arrived=code in _UNCERTAIN or (not code and (response.is_success or response.status >= 500)),
         )
-        error.code = code or None
+        error.code, error.status = code or None, response.status
         return error
 
     def _place(self, remote_id: str | None) -> "_Place | None":
