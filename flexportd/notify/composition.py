@@ -30,11 +30,11 @@ from flexportd.notify.incidents import (
     severity_of,
     title_of,
 )
+from flexportd.notify.message_texts import describe, label_of, path_of
 from flexportd.notify.notifier import DELIVERY, DateChange, day_of, days_between, matches
 from flexportd.notify.rule_template import TemplateError
 from flexportd.notify.rules import Rule, Rules
 from flexportd.notify.subjects import DATE_TOPICS, MessageSubject, load_subjects, plain_fields
-from flexportd.notify.wording import describe, label_of, path_of
 from flexportd.queue.handlers import EVENTS
 from flexportd.storage.repositories.deliveries import Delivery, Kind, NewDelivery
 from flexportd.storage.repositories.exceptions import ExceptionRow, is_snoozed

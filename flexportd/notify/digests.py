@@ -22,9 +22,9 @@ from flexportd.notify.composition import (
 )
 from flexportd.notify.content import Content, Line, Section
 from flexportd.notify.incidents import Piece, lines_of, merge, section_of, severity_of
+from flexportd.notify.message_texts import describe, label_of
 from flexportd.notify.rules import Rule
 from flexportd.notify.subjects import Message, facts_of, load_subjects
-from flexportd.notify.wording import describe, label_of
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.exceptions import ExceptionRow
 from flexportd.storage.transaction import Transaction

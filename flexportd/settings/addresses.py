@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
 from yarl import URL
 
+from flexportd.http.network_addresses import address_kind
 from flexportd.settings.value_types import ValueType, ensure, show_list
 
 ANY_ORIGIN = "*"
@@ -31,7 +32,6 @@ _ORIGIN_HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?|\[[0-9a-f:
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_URL = 2000  # characters
 _PRIVATE_DOMAINS = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test")  # RFC 6761, 6762, 8375
-_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052
 _NUMERIC_HOST = re.compile(r"(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)\.?$")  # as browsers recognize IPv4 addresses
 _RESERVED = ("/healthz", "/readyz", "/metrics", "/api", "/static")
 _PROXY_SCHEMES = ("https", "socks", "socks4", "socks4a", "socks5", "socks5h")  # not supported
@@ -148,21 +148,10 @@ def is_private_host(host: str) -> bool:
     A name under a public domain is not, whatever it resolves to.
     """
     try:
-        return not is_public_address(ip_address(host))
+        return address_kind(host) is not None
     except ValueError:
         name = host.lower().removesuffix(".")
         return "." not in name or name.endswith(_PRIVATE_DOMAINS)
-
-
-def is_public_address(address: IPv4Address | IPv6Address) -> bool:
-    """Whether an address belongs to the public Internet. An IPv6 address that contains an IPv4 one counts as that."""
-    if isinstance(address, IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if address in _NAT64:
-            inner = IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public_address(inner)
-    return address.is_global and not address.is_multicast
 
 
 def check_target_url(value: str) -> str:

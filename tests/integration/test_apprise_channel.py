@@ -121,9 +121,11 @@ async def test_a_service_that_does_not_answer_holds_no_second_attempt(target, mo
     assert entered.is_set()
     assert "has not ended yet" in str(await refusal(phone))
     gate.set()
-    phone._thread.join(5)
-    assert target.requests == []
+    assert phone._ended.wait(5)
     await phone.close()
+    monkeypatch.undo()
+    await phone.send(message())  # the first has accepted it meanwhile, the second was not tried
+    assert [request.path for request in target.requests] == ["/b"]
 
 
 async def test_a_long_text_is_cut_after_a_line(target, monkeypatch):

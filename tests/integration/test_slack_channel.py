@@ -108,14 +108,23 @@ async def test_a_repeated_message_to_a_webhook_says_so(slack):
         (404, "<html>not here</html>", False, False, "a web page"),
         (200, "<html>log in</html>", False, False, "not an answer of Slack"),
         (400, "something_new", False, False, "something_new"),
-        (302, "", False, False, "redirects to"),
-        (429, "", False, False, "429 Too Many Requests"),
+        (302, "", False, False, "redirects to slack.com (302)"),
+        (429, "", False, False, "too many messages"),
+        (429, "Too many requests", False, False, "too many messages"),
     ],
 )
 async def test_each_answer_to_a_webhook_says_what_to_do(slack, status, text, is_gone, permanent, says):
-    error = await refusal(webhook(slack), slack, reply(text, status, Retry_After="30"))
+    error = await refusal(
+        webhook(slack), slack, reply(text, status, Retry_After="30", Location="https://slack.com/x?y")
+    )
     assert (error.is_gone, error.permanent, error.retry_after) == (is_gone, permanent, 30)
     assert says in str(error)
+
+
+async def test_a_webhook_that_repeats_its_path_does_not_reveal_it(slack):
+    for text in (f"no route {slack.url}{PATH}", f"no route {PATH}", "no route ThisPartIsSecret"):
+        error = await refusal(webhook(slack), slack, reply(text, 500))
+        assert str(error).endswith("500 Internal Server Error: no route ***")
 
 
 async def test_json_that_reports_a_failure_is_not_a_success(slack):
@@ -290,9 +299,16 @@ async def test_a_reply_is_looked_for_in_its_thread(slack):
     assert slack.requests[0].query["ts"] == "1.5"
 
 
-@pytest.mark.parametrize("error", ["missing_scope", "channel_not_found", "not_in_channel", "unknown_method"])
-async def test_without_the_history_a_message_may_be_posted_twice_and_says_so(slack, error):
-    slack.script.append(failed(error))
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *map(failed, ["missing_scope", "channel_not_found", "not_in_channel", "unknown_method"]),
+        *(reply("no such page", status) for status in (200, 404, 405, 501)),
+        endless(),
+    ],
+)
+async def test_without_the_history_a_message_may_be_posted_twice_and_says_so(slack, answer):
+    slack.script.append(answer)
     receipt = await bot(slack).send(message(is_repeated=True))
     assert calls(slack) == ["conversations.history", "chat.postMessage"]
     assert receipt.note.startswith("This message may have been posted twice")

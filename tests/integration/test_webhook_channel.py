@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import socket
+import ssl
 from dataclasses import dataclass
 
 import pytest
@@ -12,12 +13,15 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
+from yarl import URL
 
 from flexportd.notify.channels.channel import ChannelError
+from flexportd.notify.channels.http import MAX_BODY, ChannelClient
 from flexportd.notify.channels.registry import CHANNEL_TYPES
 from flexportd.notify.channels.webhook import WebhookChannel, payload, signatures
 from flexportd.notify.content import Content
 from tests.http_target import HttpTarget, context, endless, message, reply, silent
+from tests.nginx import certificate
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 NEXT = "whsec_" + base64.b64encode(b"n" * 32).decode()
@@ -175,6 +179,10 @@ async def test_an_endless_answer_is_not_read_to_its_end(target):
     error = await refusal(target, endless(500))
     assert "500" in str(error)
     assert len(str(error)) < 400
+    target.script.append(endless())
+    client = ChannelClient(context(), ())
+    response = await client.request("POST", URL(target.url), headers={}, body=b"{}", seconds=20)
+    assert len(response.body) == MAX_BODY
 
 
 async def test_an_answer_is_quoted_in_part_escaped_and_without_secrets(target):
@@ -187,6 +195,12 @@ async def test_an_answer_is_quoted_in_part_escaped_and_without_secrets(target):
     assert len(str(error)) < 300
     error = await refusal(target, reply("<html><body>Bad gateway", 502))
     assert str(error).endswith("502 Bad Gateway: a web page")
+    error = await refusal(
+        target, lambda _: web.Response(status=500, body=b"\x1f\x8b\x08", headers={"Content-Encoding": "gzip"})
+    )
+    assert str(error).endswith("500 Internal Server Error")
+    error = await refusal(target, reply("", 304))
+    assert str(error).endswith("answered 304 Not Modified")
 
 
 async def test_a_slow_target_ends_the_attempt_in_time(target, monkeypatch):
@@ -215,6 +229,18 @@ async def test_a_target_that_closes_or_speaks_no_http_is_a_temporary_failure(tar
         assert not caught.value.may_have_arrived
     with pytest.raises(ChannelError, match=r"TLS"):
         await channel(f"https://127.0.0.1:{port}/").send(message())
+
+
+async def test_a_certificate_that_nobody_signed_is_refused(tmp_path):
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*certificate(tmp_path))
+    async with HttpTarget().running(tls) as target:
+        with pytest.raises(
+            ChannelError, match=r"TLS certificate of localhost:\d+ is not valid: it is self-signed"
+        ) as caught:
+            await channel(f"https://localhost:{target.port}/").send(message())
+        assert not caught.value.may_have_arrived
+        assert target.requests == []
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.escape import escape_control
 from flexportd.notify.channels.slack_blocks import (
     MAX_BLOCKS,
     MAX_HEADER,
@@ -22,6 +21,7 @@ from flexportd.notify.channels.slack_blocks import (
     units,
 )
 from flexportd.notify.content import Content, Line, Section
+from flexportd.notify.render import clean_line
 from tests.http_target import context, delay
 
 NASTY = st.text(alphabet=st.sampled_from("ab1 <>&@!#|*_~`:;.-＞＊\n\u202e漢🚢"), max_size=40) | st.text(max_size=60)
@@ -43,7 +43,7 @@ def test_an_escaped_text_is_shown_as_it_is(text):
     assert not MENTIONS.search(shown)
     assert not EMOJI.search(shown)
     assert not shown.startswith((">", "＞"))
-    plain = escape_control(text, 400)
+    plain = clean_line(text, 400)
     assert shown.translate(BACK).replace("`", "｀") == plain.translate(BACK).replace("`", "｀")
 
 
@@ -58,7 +58,7 @@ def test_an_escaped_text_is_shown_as_it_is(text):
         ("PO_2024_11 4*5", "PO_2024_11 4*5"),
         (":fire: 10:30:45", ":\u2060fire: 10:30:45"),
         ("> quoted", "\u00ad&gt; quoted"),
-        ("a\nb\u202ec", "a\\u000ab\\u202ec"),
+        ("a\nb\u202ec", "a bc"),
     ],
 )
 def test_texts_that_slack_would_interpret(text, escaped):
@@ -126,6 +126,11 @@ def test_a_message_has_header_summary_lines_and_footer():
         "and 12 more",
     ]
     assert [each["text"] for each in blocks[3]["elements"]] == ["The template of the rule failed", "Rule: ETA slips"]
+
+
+def test_lines_of_one_severity_do_not_repeat_it():
+    content = Content("x", severity="critical", sections=[Section([Line("a", severity="critical")] * 2)])
+    assert list(texts_of(render(content, context(), "x").blocks)) == ["🔴 Critical · x", "• *a*\n• *a*"]
 
 
 def test_without_a_dashboard_there_are_no_links():

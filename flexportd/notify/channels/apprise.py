@@ -12,18 +12,16 @@ import importlib.util
 import logging
 import re
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
-
-from pydantic import SecretStr
 
 from flexportd.escape import escape_control
 from flexportd.http.redaction import Secrets
 from flexportd.notify.channels.channel import Channel, ChannelContext, ChannelError, OutgoingMessage, SendReceipt
-from flexportd.notify.channels.plain_text import render_text
+from flexportd.notify.render import render_text
+from flexportd.settings.notify import AppriseChannelSettings
 
 if TYPE_CHECKING:
     from apprise import NotifyBase
@@ -49,13 +47,6 @@ _MENTION = re.compile(r"@(?=(?:everyone|here|channel|all)\b)|<(?=[@!#&])")
 _ANSWERED = re.compile(r"\berror=\d{3}\b")  # in what Apprise says of a service that answered and refused
 _WORD_JOINER = "\u2060"
 _TYPES = {"critical": "failure", "warning": "warning", "good": "success"}
-
-
-class AppriseSettings(Protocol):
-    """The settings of a channel of type `apprise`."""
-
-    @property
-    def url(self) -> tuple[SecretStr, ...]: ...
 
 
 def missing_package() -> str | None:
@@ -87,18 +78,21 @@ _Outcomes = dict[str, _Failure | None]
 """What became of a message, for each URL by its digest: None for success."""
 
 
-class AppriseChannel(Channel[AppriseSettings]):
+class AppriseChannel(Channel[AppriseChannelSettings]):
     """Sends title and text to each URL. After a failure, only the URLs that failed get the message again."""
 
     timeout: float = 60.0
     attempt_timeout: float = 50.0
     """Seconds that one attempt may take."""
 
-    def __init__(self, name: str, settings: AppriseSettings, context: ChannelContext) -> None:
+    def __init__(self, name: str, settings: AppriseChannelSettings, context: ChannelContext) -> None:
         super().__init__(name, settings, context)
         self._urls = [secret.get_secret_value() for secret in settings.url]
         self._secrets = Secrets(sorted({part for url in self._urls for part in _secret_parts(url)}, key=len)[::-1])
-        self._thread: threading.Thread | None = None
+        self._ended = threading.Event()  # the thread of the last attempt
+        self._ended.set()
+        self._last: tuple[str, _Outcomes] = "", {}
+        self._lock = asyncio.Lock()
 
     @property
     def destination(self) -> str:
@@ -107,18 +101,25 @@ class AppriseChannel(Channel[AppriseSettings]):
 
     async def send(self, message: OutgoingMessage) -> SendReceipt:
         """Send one message to each URL that has not accepted it yet. Raises ChannelError."""
+        async with self._lock:
+            return await self._send(message)
+
+    async def _send(self, message: OutgoingMessage) -> SendReceipt:
         problem = next(filter(None, map(url_problem, self._urls)), None)
         if problem is not None:
             raise ChannelError(problem)
-        if self._thread is not None and self._thread.is_alive():
+        if not self._ended.is_set():
             raise ChannelError("the last attempt has not ended yet: the service does not answer")
         content = message.content
         text = render_text(content, self.context.url)
         if message.is_repeated:
             text += "\n\nSent again after an interruption"
         accepted = {str(digest) for digest in message.progress.get("accepted", ())}
+        if self._last[0] == message.key:  # a service may have accepted it after the attempt had ended
+            accepted |= {digest for digest, failure in self._last[1].items() if failure is None}
         waiting = {digest: url for url in self._urls if (digest := _digest(url)) not in accepted}
         outcomes: _Outcomes = {}
+        self._last = message.key, outcomes
         kind = _TYPES.get(content.severity or "", "info")
         with contextlib.suppress(TimeoutError):  # those without an outcome have not answered
             async with asyncio.timeout(self.attempt_timeout):
@@ -139,19 +140,25 @@ class AppriseChannel(Channel[AppriseSettings]):
     async def _run(self, urls: dict[str, str], message: tuple[str, str, str], outcomes: _Outcomes) -> None:
         """Send in a thread, and wait for it. The thread starts nothing when the attempt has ended."""
         loop = asyncio.get_running_loop()
-        done, deadline = asyncio.Event(), time.monotonic() + self.attempt_timeout
+        done, is_over = asyncio.Event(), threading.Event()
+        self._ended = ended = threading.Event()
 
         def run() -> None:
-            for digest, url in urls.items():
-                if time.monotonic() >= deadline:
-                    break
-                outcomes[digest] = self._notify(url, *message)
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(done.set)
+            try:
+                for digest, url in urls.items():
+                    if is_over.is_set():
+                        break
+                    outcomes[digest] = self._notify(url, *message)
+            finally:
+                ended.set()
+                with contextlib.suppress(RuntimeError):  # the loop has ended
+                    loop.call_soon_threadsafe(done.set)
 
-        self._thread = threading.Thread(target=run, name=f"apprise-{self.name}", daemon=True)
-        self._thread.start()
-        await done.wait()
+        threading.Thread(target=run, name=f"apprise-{self.name}", daemon=True).start()
+        try:
+            await done.wait()
+        finally:
+            is_over.set()
 
     def _notify(self, url: str, title: str, text: str, kind: str) -> _Failure | None:
         """Why a service did not accept the message; None if it did. Blocks."""

@@ -43,8 +43,8 @@ class ChannelResponse:
 
     @property
     def is_redirect(self) -> bool:
-        """Whether the status is 3xx."""
-        return 300 <= self.status < 400
+        """Whether it refers to another URL."""
+        return 300 <= self.status < 400 and "Location" in self.headers
 
     @property
     def status_text(self) -> str:
@@ -78,6 +78,8 @@ class ChannelClient:
 
     def excerpt(self, response: ChannelResponse) -> str:
         """The beginning of a response's body as one line, escaped and without secrets; empty if there is none."""
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            return ""  # compressed although we did not ask for it
         text = " ".join(self._secrets.clean_text(response.body.decode("utf-8", "replace")).split())
         return "a web page" if text.startswith("<") else escape_control(text, _MAX_EXCERPT)
 

@@ -7,17 +7,17 @@ chat.update, conversations.history and conversations.replies in https://docs.sla
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
-from pydantic import SecretStr
 from yarl import URL
 
 from flexportd.notify.channels import slack_blocks
 from flexportd.notify.channels.channel import Channel, ChannelContext, ChannelError, OutgoingMessage, SendReceipt
 from flexportd.notify.channels.http import MAX_BODY, ChannelClient, ChannelResponse, display_host
-from flexportd.notify.channels.plain_text import render_text
 from flexportd.notify.channels.slack_blocks import SlackMessage
+from flexportd.notify.render import render_text
+from flexportd.settings.notify import SlackChannelSettings
 
 EVENT_TYPE = "flexportd_message"
 """The type of the metadata by which a posted message is found again."""
@@ -111,33 +111,21 @@ _BUSY = frozenset(
 )
 
 
-class SlackSettings(Protocol):
-    """The settings of a channel of type `slack`: either `webhook_url`, or `bot_token` and `channel`."""
-
-    @property
-    def webhook_url(self) -> SecretStr | None: ...
-    @property
-    def bot_token(self) -> SecretStr | None: ...
-    @property
-    def channel(self) -> str | None: ...
-    @property
-    def api_url(self) -> str: ...
-
-
 class SlackError(ChannelError):
     """Slack refused a request; `code` is its own name for the reason, None if it named none."""
 
     code: str | None = None
+    status: int = 0
 
 
-class SlackChannel(Channel[SlackSettings]):
+class SlackChannel(Channel[SlackChannelSettings]):
     """Posts messages to one channel of Slack."""
 
     timeout: float = 60.0
     request_timeout: float = 15.0
     """Seconds that one request may take; an attempt may need several."""
 
-    def __init__(self, name: str, settings: SlackSettings, context: ChannelContext) -> None:
+    def __init__(self, name: str, settings: SlackChannelSettings, context: ChannelContext) -> None:
         super().__init__(name, settings, context)
         self._token = settings.bot_token.get_secret_value() if settings.bot_token is not None else None
         self._webhook = URL(settings.webhook_url.get_secret_value()) if settings.webhook_url is not None else None
@@ -238,9 +226,10 @@ class SlackChannel(Channel[SlackSettings]):
             try:
                 answer = await self._call("conversations.history" if root is None else "conversations.replies", query)
             except SlackError as error:
-                if error.is_gone or error.code is None or error.code in _BUSY:
+                if error.is_gone or error.code in _BUSY or (error.status >= 500 and error.status != 501):
                     raise
-                return None, f"{_MAYBE_TWICE}: the bot cannot read the channel's history ({error.code})"
+                reason = error.code or f"HTTP status {error.status}"
+                return None, f"{_MAYBE_TWICE}: the bot cannot read the channel's history ({self._client.clean(reason)})"
             for each in _dicts(answer.get("messages")):
                 if _key_of(each) == message.key:
                     return self._remote_id({"channel": channel, "ts": each.get("ts")}), None
@@ -276,6 +265,7 @@ class SlackChannel(Channel[SlackSettings]):
         )
 
     def _error(self, response: ChannelResponse, code: str, gone: Mapping[str, str]) -> SlackError:
+        code = code or ("ratelimited" if response.status == 429 else "")
         meaning = gone.get(code) or _GONE.get(code)
         is_gone = meaning is not None
         meaning = meaning or _TEMPORARY.get(code) or _PERMANENT.get(code)
@@ -288,8 +278,11 @@ class SlackChannel(Channel[SlackSettings]):
         elif response.status == 410:
             message, is_gone = f"{response.host} answered 410 Gone: it accepts no more messages", True
         else:
-            excerpt = self._client.excerpt(response) or "an empty response"
-            message = f"{response.host} answered {response.status_text}: {excerpt}, which is not an answer of Slack"
+            message = ": ".join(
+                filter(None, (f"{response.host} answered {response.status_text}", self._client.excerpt(response)))
+            )
+            if response.is_success:
+                message += ", which is not an answer of Slack"
         error = SlackError(
             message,
             permanent=is_gone or code in _PERMANENT,
@@ -297,7 +290,7 @@ class SlackChannel(Channel[SlackSettings]):
             is_gone=is_gone,
             may_have_arrived=code in _UNCERTAIN or (not code and (response.is_success or response.status >= 500)),
         )
-        error.code = code or None
+        error.code, error.status = code or None, response.status
         return error
 
     def _place(self, remote_id: str | None) -> "_Place | None":

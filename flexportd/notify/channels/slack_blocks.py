@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flexportd.escape import escape_control
 from flexportd.notify.channels.channel import ChannelContext
 from flexportd.notify.content import Content, Line, Severity
+from flexportd.notify.render import SEVERITY_LABELS, clean_line
 
 MAX_BLOCKS = 50
 MAX_HEADER = 150
@@ -28,12 +28,8 @@ _MAX_NOTES = 8  # a context block has at most ten elements
 _MAX_SECTIONS = MAX_BLOCKS - 4  # without header, summary and notes
 _RESERVED = 200  # units for the line that counts what was left out
 
-MARKS: dict[Severity, str] = {
-    "critical": "🔴 Critical",
-    "warning": "🟠 Warning",
-    "notice": "🔵 Notice",
-    "good": "🟢 Good news",
-}
+_EMOJI_OF: dict[Severity, str] = {"critical": "🔴", "warning": "🟠", "notice": "🔵", "good": "🟢"}
+MARKS = {severity: f"{_EMOJI_OF[severity]} {label}" for severity, label in SEVERITY_LABELS.items()}
 
 # Slack has no escape for its formatting characters, and a zero-width space beside one makes it format. So those that
 # may format are replaced by characters that look like them; between two letters or digits they never format.
@@ -58,7 +54,7 @@ class SlackMessage:
 
 def escape(text: str, limit: int = _MAX_SENTENCE) -> str:
     """Text as it is, on one line, in mrkdwn: it formats nothing, mentions nobody, links nowhere."""
-    text = escape_control(text, limit)
+    text = clean_line(text, limit)
     text = _FORMATTING.sub(lambda match: match[0].translate(_LOOKALIKES), text)
     text = _EMOJI.sub(f":{_WORD_JOINER}", _MENTION.sub(f"@{_WORD_JOINER}", text))
     return (_SOFT_HYPHEN if text.startswith((">", "＞")) else "") + text.translate(_ENTITIES)  # noqa: RUF001
@@ -71,7 +67,7 @@ def units(text: str) -> int:
 
 def render(content: Content, context: ChannelContext, plain: str, notes: Sequence[str] = ()) -> SlackMessage:
     """The message for Slack. `plain` is the content as plain text; `notes` come before those of the content."""
-    title = escape_control(content.title.strip(), 300) or "flexportd"
+    title = clean_line(content.title, 300) or "flexportd"
     if content.severity is not None:
         title = f"{MARKS[content.severity]} · {title}"
     header = _fit_title(title)
@@ -100,7 +96,7 @@ def _section(text: str) -> dict[str, Any]:
 def _fit_title(title: str) -> str:
     """A title within the limit of a header, escaped."""
     size = len(title)
-    while units(text := _neutral(escape_control(title, size))) > MAX_HEADER:
+    while units(text := _neutral(clean_line(title, size))) > MAX_HEADER:
         size -= 1
     return text
 
@@ -118,7 +114,7 @@ def _summary(content: Content, context: ChannelContext) -> str:
 
 
 def _context_block(notes: Sequence[str], rules: Sequence[str]) -> dict[str, Any]:
-    texts = [escape(note) for note in notes[:_MAX_NOTES] if note.strip()]
+    texts = [text for note in notes[:_MAX_NOTES] if (text := escape(note).strip())]
     if rules:
         names = ", ".join(rules[:5]) + (f" and {len(rules) - 5} more" if len(rules) > 5 else "")
         texts.append(escape(f"{'Rule' if len(rules) == 1 else 'Rules'}: {names}"))
@@ -133,13 +129,13 @@ def _link_target(url: str | None) -> str | None:
         return None
     for char, code in ((" ", "%20"), ("|", "%7C"), ("<", "%3C"), (">", "%3E")):
         url = url.replace(char, code)
-    return escape_control(url, _MAX_URL).replace("&", "&amp;")
+    return clean_line(url, _MAX_URL).replace("&", "&amp;")
 
 
-def _line_text(line: Line, context: ChannelContext) -> str:
+def _line_text(line: Line, severity: Severity | None, context: ChannelContext) -> str:
     """One line with a bullet, its link, and as many of its texts as fit."""
     label, url = escape(line.label.strip(), _MAX_LABEL) or "-", _link_target(context.url(line.path))
-    text = "• " + (f"{MARKS[line.severity]} · " if line.severity else "") + f"*{f'<{url}|{label}>' if url else label}*"
+    text = "• " + (f"{MARKS[severity]} · " if severity else "") + f"*{f'<{url}|{label}>' if url else label}*"
     separator = ": "
     for each in line.texts:
         addition = separator + escape(each)
@@ -159,16 +155,21 @@ class _Entry:
 
 
 def _line_entries(content: Content, context: ChannelContext) -> Iterator[_Entry]:
+    """Lines that all share the severity of the message do not repeat it."""
+    is_mixed = {line.severity for section in content.sections for line in section.lines} != {content.severity}
     for section in content.sections:
-        heading = f"*{escape(section.title.strip(), _MAX_LABEL)}*" if section.title else ""
-        for line in section.lines:
-            yield _Entry(f"{heading}\n{_line_text(line, context)}".strip(), begins_block=line is section.lines[0])
+        title = escape((section.title or "").strip(), _MAX_LABEL)
+        heading = f"*{title}*" if title else ""
+        for index, line in enumerate(section.lines):
+            text = _line_text(line, line.severity if is_mixed else None, context)
+            yield _Entry(f"{heading}\n{text}".strip(), begins_block=index == 0)
             heading = ""
         if heading:
             yield _Entry(heading, 0, begins_block=True)
-        if section.note:
-            match = _MORE.search(section.note)
-            yield _Entry(escape(section.note), int(match[1]) if match else 0)
+        note = escape(section.note or "").strip()
+        if note:
+            match = _MORE.search(note)
+            yield _Entry(note, int(match[1]) if match else 0)
 
 
 def _body_entries(body: str) -> Iterator[_Entry]:
@@ -195,7 +196,7 @@ def _pack(entries: Sequence[_Entry], limit: int, unit: str = "") -> list[str]:
 
 def _cut_plain(plain: str) -> str:
     """Plain text, escaped, cut after a line."""
-    lines = [_neutral(escape_control(line, 500)) for line in plain.strip().splitlines()]
+    lines = [_neutral(clean_line(line, 500)) for line in plain.strip().splitlines()]
     kept, size = list[str](), 0
     for line in lines:
         size += units(line) + 1

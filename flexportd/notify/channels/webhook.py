@@ -8,15 +8,15 @@ import base64
 import binascii
 import hmac
 from collections.abc import Iterable
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import msgspec
-from pydantic import SecretStr
 from yarl import URL
 
 from flexportd.clock import stamp
 from flexportd.notify.channels.channel import Channel, ChannelContext, ChannelError, OutgoingMessage, SendReceipt
 from flexportd.notify.channels.http import ChannelClient, ChannelResponse, display_url
+from flexportd.settings.notify import WebhookChannelSettings
 
 _PREFIX = "whsec_"
 _HINTS = {
@@ -27,24 +27,13 @@ _HINTS = {
 }
 
 
-class WebhookSettings(Protocol):
-    """The settings of a channel of type `webhook`. The first secret signs first; all of them sign."""
-
-    @property
-    def url(self) -> str: ...
-    @property
-    def secret(self) -> tuple[SecretStr, ...]: ...
-    @property
-    def allow_private(self) -> bool: ...
-
-
 class _Payload(msgspec.Struct, frozen=True):
     type: str
     timestamp: str
     data: dict[str, Any]
 
 
-class WebhookChannel(Channel[WebhookSettings]):
+class WebhookChannel(Channel[WebhookChannelSettings]):
     """Sends each message to one URL, signed with every secret.
 
     Any status but 2xx is a failure. 410 switches the channel off; after every other one the message is sent again,
@@ -55,7 +44,7 @@ class WebhookChannel(Channel[WebhookSettings]):
     request_timeout: float = 20.0
     """Seconds that one request may take."""
 
-    def __init__(self, name: str, settings: WebhookSettings, context: ChannelContext) -> None:
+    def __init__(self, name: str, settings: WebhookChannelSettings, context: ChannelContext) -> None:
         super().__init__(name, settings, context)
         secrets = [secret.get_secret_value() for secret in settings.secret]
         self._keys = [_key(secret) for secret in secrets]
@@ -97,7 +86,11 @@ class WebhookChannel(Channel[WebhookSettings]):
         if response.status == 410:
             return ChannelError(f"{sentence}: it accepts no more messages", permanent=True, is_gone=True)
         parts = filter(None, (_HINTS.get(response.status), self._client.excerpt(response)))
-        return ChannelError(": ".join((sentence, *parts)), retry_after=response.retry_after)
+        return ChannelError(
+            ": ".join((sentence, *parts)),
+            retry_after=response.retry_after,
+            may_have_arrived=response.status >= 500,
+        )
 
 
 def payload(message: OutgoingMessage) -> bytes:
