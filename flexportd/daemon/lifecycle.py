@@ -17,7 +17,7 @@ from flexportd.daemon.app import Daemon, open_daemon
 from flexportd.daemon.systemd import sd_notify
 from flexportd.errors import ConfigError
 from flexportd.escape import escape_control
-from flexportd.notify.rules import check_rules
+from flexportd.notify.rules import check_notifications
 from flexportd.settings import LoadedConfig, Settings, load
 
 _SWITCH_INTERVAL = 0.0002  # seconds that a thread may keep the interpreter while others wait
@@ -33,7 +33,7 @@ def run(loaded: LoadedConfig, named: Path | None, ready: Callable[[Daemon], None
     """
     # SIGHUP stays pending until it can be handled. Threads inherit the mask, so it is blocked before any is started.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
-    check_rules(loaded)
+    check_notifications(loaded)
     malloc.use_single_arena()
     configure_logs(loaded.settings)
     before, limit, hard = file_limit.raise_limit()
@@ -134,7 +134,7 @@ class Reloader:
 
     def _load(self) -> LoadedConfig:
         loaded = load(self._named)
-        check_rules(loaded)
+        check_notifications(loaded)
         return loaded
 
     async def _reload(self) -> str:

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from jinja2 import TemplateSyntaxError, nodes
-from jinja2.sandbox import SandboxedEnvironment
-
 from flexportd.core.changes.topics import ALL_TOPICS, Patterns, parse_patterns
 from flexportd.errors import ConfigError, InvalidError
+from flexportd.notify.channels.registry import CHANNEL_TYPES
 from flexportd.notify.conditions import ConditionParser, ConditionPath, RuleCondition
 from flexportd.notify.fields import rule_fields
 from flexportd.notify.quiet_hours import DigestSchedule, QuietHours
+from flexportd.notify.rule_template import TemplateError, check_template
 from flexportd.settings import LoadedConfig, RuleSettings, Settings, format_value, suggest
 
 _MAX_PROBLEMS = 100  # further problems are only counted
@@ -72,10 +71,21 @@ def compile_rules(settings: Settings, locate: Locate = lambda _, __: None) -> Ru
     return Rules(rules)
 
 
-def check_rules(loaded: LoadedConfig) -> None:
-    """Raise ConfigError with every problem of the rules, if notifications are configured."""
-    if loaded.settings.notify.channels or loaded.settings.notify.rules:
-        compile_rules(loaded.settings, loaded.locate)
+def check_notifications(loaded: LoadedConfig) -> None:
+    """Raise ConfigError with every problem of rules and channels, if notifications are configured."""
+    notify, problems = loaded.settings.notify, list[str]()
+    if notify.channels or notify.rules:
+        try:
+            compile_rules(loaded.settings, loaded.locate)
+        except ConfigError as error:
+            problems += error.problems
+    for name, channel in notify.channels.items():
+        for text in CHANNEL_TYPES[channel.type].problems(channel):
+            source = loaded.locate(f"notify.channels.{name}.url") or loaded.locate(f"notify.channels.{name}.type")
+            where = f"{source[0]}: " if source else ""
+            problems.append(f"{where}[notify.channels.{name}] {text}")
+    if problems:
+        raise ConfigError(problems)
 
 
 class _Compiler:
@@ -84,7 +94,6 @@ class _Compiler:
     def __init__(self, settings: Settings, locate: Locate) -> None:
         self._settings = settings
         self._locate = locate
-        self._templates = SandboxedEnvironment()
         self._problems: list[tuple[int, str]] = []
         self._names: set[str] = set()
 
@@ -118,18 +127,9 @@ class _Compiler:
         if text is None:
             return None
         try:
-            # Parsed only: a compiler would compute constants such as 9**9**9.
-            tree = self._templates.parse(text)
-        except TemplateSyntaxError as error:
-            problems.add(key, f"line {error.lineno} of the template: {error.message}")
-        except RecursionError:
-            problems.add(key, "the template is nested too deeply")
-        else:
-            for node in tree.find_all((nodes.Filter, nodes.Test)):
-                known = self._templates.filters if isinstance(node, nodes.Filter) else self._templates.tests
-                if node.name not in known:
-                    what = f"there is no {type(node).__name__.lower()} {format_value(node.name)}"
-                    problems.add(key, f"line {node.lineno} of the template: {what}")
+            check_template(text)
+        except TemplateError as error:
+            problems.add(key, str(error))
         return text
 
     def add(self, key: str, path: ConditionPath, sentence: str) -> None:

@@ -13,7 +13,7 @@ from flexportd.core.changes.topics import ALL_TOPICS, TOPICS
 from flexportd.errors import ConfigError
 from flexportd.notify.conditions import ConditionParser
 from flexportd.notify.fields import Facts, rule_fields
-from flexportd.notify.rules import Rules, check_rules, compile_rules
+from flexportd.notify.rules import Rules, check_notifications, compile_rules
 from flexportd.settings import Settings
 from flexportd.settings.value_types import quote
 from tests.unit.test_settings import Home
@@ -208,7 +208,7 @@ def test_config_check_refuses_a_rule_that_cannot_work_and_accepts_one_that_can(h
 @pytest.mark.skipif("invoice.voided" not in {topic.name for topic in TOPICS}, reason="its topics do not exist yet")
 def test_the_shipped_rules_can_be_used(home):
     loaded = home.load(CHANNELS)
-    check_rules(loaded)
+    check_notifications(loaded)
     rules = compile_rules(loaded.settings, loaded.locate).rules
     assert len(rules) == 7
     assert all(rule.is_shipped and rule.is_enabled and rule.channels == ("ops", "team") for rule in rules)

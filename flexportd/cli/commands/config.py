@@ -29,7 +29,7 @@ def check(invocation: Invocation) -> None:
     This includes its rules, directories, TLS files and sockets. Nothing is created or changed.
     """
     loaded, out = invocation.loaded, Output.standard()
-    if errors := [*_rule_problems(loaded), *_problems(loaded.settings)]:
+    if errors := [*_notify_problems(loaded), *_problems(loaded.settings)]:
         raise ConfigError(errors)
     out.line(f"OK: {loaded.path}" if loaded.path else "OK: no configuration file found; defaults apply")
     for note in (*loaded.notes, *_missing_addresses(loaded.settings.server.listen)):
@@ -92,11 +92,11 @@ def _problems(settings: "Settings") -> Iterator[str]:
         yield from _tls(server.tls_cert, server.tls_key)
 
 
-def _rule_problems(loaded: "LoadedConfig") -> Sequence[str]:
-    from flexportd.notify.rules import check_rules
+def _notify_problems(loaded: "LoadedConfig") -> Sequence[str]:
+    from flexportd.notify.rules import check_notifications
 
     try:
-        check_rules(loaded)
+        check_notifications(loaded)
     except ConfigError as error:
         return error.problems
     return ()

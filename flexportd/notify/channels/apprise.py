@@ -85,6 +85,12 @@ class AppriseChannel(Channel[AppriseChannelSettings]):
     attempt_timeout: float = 50.0
     """Seconds that one attempt may take."""
 
+    @classmethod
+    def problems(cls, settings: AppriseChannelSettings) -> Iterable[str]:
+        """A missing package, and URLs that act on this machine only."""
+        found = (missing_package(), *(url_problem(url.get_secret_value()) for url in settings.url))
+        return filter(None, found)
+
     def __init__(self, name: str, settings: AppriseChannelSettings, context: ChannelContext) -> None:
         super().__init__(name, settings, context)
         self._urls = [secret.get_secret_value() for secret in settings.url]

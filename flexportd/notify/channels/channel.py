@@ -5,7 +5,7 @@ A new channel is one module with a subclass of `Channel`, one entry in `registry
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
@@ -111,6 +111,11 @@ class Channel(ABC, Generic[S]):
         self.name = name
         self.settings = settings
         self.context = context
+
+    @classmethod
+    def problems(cls, settings: S) -> Iterable[str]:  # noqa: ARG003 (for subclasses)
+        """Why these settings cannot be used, beyond what their types say."""
+        return ()
 
     @property
     @abstractmethod
