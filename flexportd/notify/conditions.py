@@ -201,7 +201,8 @@ def _shown(value: Any) -> str:
         text = format_number(value)
     else:
         text = str(value).lower() if isinstance(value, bool) else str(value)
-    text = "".join(char if char.isprintable() else " " for char in text[: _MAX_TEXT + 1])
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text[: _MAX_TEXT + 1])
     return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 3]}..."
 
 

@@ -344,6 +344,12 @@ def test_the_secret_of_a_channel_can_be_a_file_or_a_credential(home):
     )
 
 
+def test_a_url_instead_of_the_path_of_its_file_is_not_shown(home):
+    found = home.problem(f'[notify.channels.ops]\ntype = "slack"\nwebhook_url_file = "{SLACK}"\n')
+    assert "flexportd.toml:3: [notify.channels.ops] webhook_url_file: expected the path of a file, found a URL" in found
+    assert "s3cretpart" not in found
+
+
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
