@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 from flexportd.core.changes.topics import Patterns
 from flexportd.core.resources.money import amount, format_number
-from flexportd.notify.fields import FieldKind, RuleField, as_list
+from flexportd.notify.fields import FieldKind, RuleField
 from flexportd.settings import format_value, suggest
 
 MAX_CONDITIONS = 200
@@ -108,7 +108,7 @@ class IsSet:
     def evaluate(self, values: Values, _: date) -> Verdict:
         """Whether it is as wanted."""
         value = values.get(self.name)
-        is_set = value not in (None, "", [], (), "[]", "{}")
+        is_set = value not in (None, "", [], (), {}, "[]", "{}")
         return Verdict(is_set == self.wanted, f"{self.name} is {'' if is_set else 'not '}set")
 
 
@@ -156,7 +156,12 @@ def _typed(field: RuleField, values: Values) -> Any:
 
 
 def _number_of(value: Any, _: Any = None) -> Decimal | None:
-    return None if isinstance(value, bool) else amount(value)
+    return None if isinstance(value, bool) or _is_huge(value) else amount(value)
+
+
+def _is_huge(value: Any) -> bool:
+    """Whether a whole number is too long: Python refuses to write thousands of digits."""
+    return isinstance(value, int) and value.bit_length() > 128
 
 
 def _money_of(value: Any, currency: Any) -> Amount | None:
@@ -167,14 +172,15 @@ def _money_of(value: Any, currency: Any) -> Amount | None:
 def _day_of(value: Any, _: Any = None) -> date | None:
     """The day of a date or moment, at its own place."""
     try:
-        return date.fromisoformat(str(value)[:10])
+        return date.fromisoformat(value[:10]) if isinstance(value, str) else None
     except ValueError:
         return None
 
 
 def _texts_of(value: Any, _: Any = None) -> list[str] | None:
-    texts = [str(one) for one in as_list(value) if isinstance(one, str | int | float) and not isinstance(one, bool)]
-    return [text for text in texts if text.strip()] or None
+    items = value if isinstance(value, list | tuple) else [value]
+    plain = (one for one in items if isinstance(one, str | int | float) and not isinstance(one, bool))
+    return [text for one in plain if not _is_huge(one) and (text := str(one)).strip()] or None
 
 
 def _switch_of(value: Any, _: Any = None) -> bool | None:

@@ -216,6 +216,31 @@ def test_conditions_are_bounded():
     assert set(problems(many)) == {f"any: a rule may have at most {MAX_CONDITIONS} conditions"}
 
 
+@pytest.mark.parametrize(
+    ("when", "fields", "matched"),
+    [
+        ("name = '[URGENT] *'", {"name": "[URGENT] jackets"}, True),
+        ("name = '[\"a\"]'", {"name": '["a"]'}, True),
+        ("name = 'a'", {"name": '["a"]'}, False),
+        ("name = '*'", {"name": "[" * 100_000}, True),
+        ("skus = '*'", {"skus": "[" * 100_000}, True),
+        ("skus = { is_set = true }", {"skus": "[]"}, False),
+        ("pieces = 1", {"pieces": 10**5000}, False),
+        ("booking_id = 1", {"booking_id": 10**5000}, False),
+        ("estimated_arrival = { is_set = true }", {"estimated_arrival": 20260301}, True),
+        ("estimated_arrival = { days_ago = 0 }", {"estimated_arrival": 20260301}, False),
+    ],
+)
+def test_odd_values_are_taken_for_what_they_are(when, fields, matched):
+    assert verdict(when, ETA, fields).matched == matched
+
+
+def test_the_consignee_of_a_shipment_stands_for_that_of_its_booking_if_it_has_none():
+    booking = {"topic": "booking.status_changed"}
+    for fields, name in (({"consignee": "Own"}, "own"), ({"consignee": None}, "acme*")):
+        assert verdict({"consignee": name}, booking, fields, SHIPMENT).matched
+
+
 def test_a_lane_by_road_is_that_of_the_first_and_last_place():
     assert lane({"origin_code": "DEHAM", "destination_code": "DEMUC"}) == "DEHAM-DEMUC"
     assert lane({"port_of_loading_code": "CNSHA"}) is None
