@@ -192,6 +192,7 @@ _CONVERSIONS: Mapping[FieldKind, Callable[[Any, Any], Any]] = {
     "money": _money_of,
     "day": _day_of,
     "text": _texts_of,
+    "rank": _texts_of,
     "list": _texts_of,
     "id": _texts_of,
     "boolean": _switch_of,
@@ -221,12 +222,14 @@ _ORDER: Mapping[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "above": ("above", lambda value, limit: value > limit),
     "below": ("below", lambda value, limit: value < limit),
 }
+_TEXTS = frozenset({"text", "rank", "list", "id"})  # the kinds whose values are texts
 _COMBINED = ("equals", "not", "any", "all", "is_set")
 _OPERATORS: Mapping[FieldKind, tuple[str, ...]] = {
     "number": (*_ORDER, *_COMBINED),
     "money": (*_ORDER, "currency", *_COMBINED),
     "day": (*_ORDER, "within_days", "days_ago", *_COMBINED),
     "text": ("contains", *_COMBINED),
+    "rank": (*_ORDER, *_COMBINED),
     "list": ("contains", *_COMBINED),
     "id": _COMBINED,
     "boolean": _COMBINED,
@@ -237,6 +240,7 @@ _EXPECTED: Mapping[FieldKind, str] = {
     "money": 'an amount, such as 1000 or "1000.00"',
     "day": 'a day such as "2026-03-01"',
     "text": "a text",
+    "rank": "a text",
     "list": "a text",
     "id": "an ID",
     "boolean": "true or false",
@@ -378,7 +382,7 @@ class ConditionParser:
     def _any_of(self, known: RuleField, values: Any, place: ConditionPath) -> Iterator[RuleCondition]:
         if not self._is_list(values, place):
             return
-        if any(isinstance(one, Mapping | list) for one in values) or known.kind not in ("text", "list", "id"):
+        if any(isinstance(one, Mapping | list) for one in values) or known.kind not in _TEXTS:
             parts = [AllOf(tuple(self._value(known, one, (*place, at)))) for at, one in enumerate(values)]
             yield AnyOf(tuple(parts))
             return
@@ -395,9 +399,23 @@ class ConditionParser:
 
     def _order(self, known: RuleField, name: str, value: Any, place: ConditionPath) -> Iterator[RuleCondition]:
         limit = self._operand(known, value, place)
-        if limit is not None:
-            words, compare = _ORDER[name]
+        if limit is None:
+            return
+        words, compare = _ORDER[name]
+        if known.kind != "rank":
             yield ValueTest(known, f"{words} {_shown(limit)}", lambda found, _: compare(_comparable(found), limit))
+            return
+        ranks = {text.casefold(): -number for number, text in enumerate(known.values)}
+        least = ranks.get(limit.casefold())
+        if least is None:  # a text with a star
+            self._add(place, f"found {format_value(value)}; expected one of {', '.join(known.values)}")
+            return
+
+        def check(found: Sequence[str], _: date) -> bool:
+            rank = ranks.get(found[0].casefold())
+            return rank is not None and compare(rank, least)
+
+        yield ValueTest(known, f"{words} {limit}", check)
 
     def _equality(self, known: RuleField, value: Any, place: ConditionPath) -> Iterator[RuleCondition]:
         check = self._equal_check(known, value, place)
@@ -408,7 +426,7 @@ class ConditionParser:
         operand = self._operand(known, value, place)
         if operand is None:
             return None
-        if known.kind in ("text", "list", "id"):
+        if known.kind in _TEXTS:
             pattern = Patterns([operand.casefold()])
             return lambda texts: any(pattern.match(text.strip().casefold()) for text in texts)
         return lambda found: bool(_comparable(found) == operand)
@@ -447,7 +465,7 @@ def _operand_of(kind: FieldKind, value: Any) -> Any:
         operand = value if is_day else _day_of(value) if isinstance(value, str) and len(value) == 10 else None
     elif kind == "id":
         operand = str(value) if isinstance(value, int) or (isinstance(value, str) and value.strip()) else None
-    elif kind in ("text", "list"):
+    elif kind in _TEXTS:
         operand = value.strip() or None if isinstance(value, str) else None
     return operand
 

@@ -17,7 +17,7 @@ from flexportd.core.resources.registry import REGISTRY
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.storage.queries.table import DATES
 
-FieldKind = Literal["number", "money", "day", "text", "list", "id", "boolean", "json"]
+FieldKind = Literal["number", "money", "day", "text", "rank", "list", "id", "boolean", "json"]
 
 EVIDENCE, SHIPMENT = "evidence.", "shipment."
 _SHIPMENTS = "shipments"
@@ -31,7 +31,10 @@ _decode = msgspec.json.Decoder().decode
 
 @dataclass(frozen=True, slots=True)
 class RuleField:
-    """A field that conditions can test. `values` are the only ones that it can have, if these are known."""
+    """A field that conditions can test. `values` are the only ones that it can have, if these are known.
+
+    Those of a `rank` are in order, the highest first.
+    """
 
     name: str
     kind: FieldKind
@@ -67,7 +70,7 @@ _OF_TOPICS: Mapping[str, Sequence[RuleField]] = {
     "milestone.": (*_fields("text", "type", "title"), *_fields("day", "occurred_at")),
     "exception.": (
         RuleField("kind", "text", KINDS, is_open=False),
-        RuleField("severity", "text", SEVERITIES, is_open=False),
+        RuleField("severity", "rank", SEVERITIES, is_open=False),
         *_fields("id", "exception_id"),
     ),
     "system.": (*_fields("text", "kind", "detail", "state"), *_fields("id", "dead_letter_id")),

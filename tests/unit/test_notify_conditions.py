@@ -111,6 +111,11 @@ def test_conditions_match_or_say_why_not(when, matched, reason):
     [
         ("severity = 'critical'\nkind = ['customs_hold', 'silent']", OPENED, None, True),
         ("kind = { not = 'customs_hold' }", OPENED, None, False),
+        ("severity = { at_least = 'warning' }", OPENED, None, True),
+        ("severity = { at_most = 'Warning' }", OPENED, None, False),
+        ("severity = { below = 'critical' }", {**OPENED, "severity": "notice"}, None, True),
+        ("severity = { at_most = 'critical' }", {**OPENED, "severity": "good"}, None, False),
+        ("severity = { any = ['notice', { above = 'warning' }] }", OPENED, None, True),
         ("days = 4\nevidence.days = 4\nplace = 'Oak*'", OPENED, None, True),
         ("evidence.missing = 'packing_list'\nmode = 'ocean'\nlane = 'CN*'", OPENED, None, True),
         ("total_amount = { at_least = '1000.00', currency = 'usd' }", DUE, INVOICE, True),
@@ -185,6 +190,8 @@ def test_what_cannot_be_tested_is_a_problem_with_its_place(when, problem):
     [
         ("severity = 'crtical'", 'severity: found "crtical"; did you mean critical?'),
         ("kind = 'delayed'", 'kind: found "delayed"; expected one of late_pickup'),
+        ("severity = 2", "severity: found 2; expected a text"),
+        ("severity = { at_least = 'crit*' }", 'at_least: found "crit*"; expected one of critical, warning, notice'),
         ("total_amount = { currency = 'dollars' }", "total_amount: unknown field"),
     ],
 )
