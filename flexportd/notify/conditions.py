@@ -427,8 +427,9 @@ class ConditionParser:
         if operand is None:
             return None
         if known.kind in _TEXTS:
-            pattern = Patterns([operand.casefold()])
-            return lambda texts: any(pattern.match(text.strip().casefold()) for text in texts)
+            wanted = operand.casefold()
+            is_match = Patterns([wanted]).match if "*" in wanted else wanted.__eq__
+            return lambda texts: any(is_match(text.strip().casefold()) for text in texts)
         return lambda found: bool(_comparable(found) == operand)
 
     def _operand(self, known: RuleField, value: Any, place: ConditionPath) -> Any:
