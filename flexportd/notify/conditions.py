@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 from flexportd.core.changes.topics import Patterns
 from flexportd.core.resources.money import amount, format_number
-from flexportd.notify.fields import FieldKind, RuleField, as_list
+from flexportd.notify.fields import FieldKind, RuleField
 from flexportd.settings import format_value, suggest
 
 MAX_CONDITIONS = 200
@@ -108,7 +108,7 @@ class IsSet:
     def evaluate(self, values: Values, _: date) -> Verdict:
         """Whether it is as wanted."""
         value = values.get(self.name)
-        is_set = value not in (None, "", [], (), "[]", "{}")
+        is_set = value not in (None, "", [], (), {}, "[]", "{}")
         return Verdict(is_set == self.wanted, f"{self.name} is {'' if is_set else 'not '}set")
 
 
@@ -156,7 +156,12 @@ def _typed(field: RuleField, values: Values) -> Any:
 
 
 def _number_of(value: Any, _: Any = None) -> Decimal | None:
-    return None if isinstance(value, bool) else amount(value)
+    return None if isinstance(value, bool) or _is_huge(value) else amount(value)
+
+
+def _is_huge(value: Any) -> bool:
+    """Whether a whole number is too long: Python refuses to write thousands of digits."""
+    return isinstance(value, int) and value.bit_length() > 128
 
 
 def _money_of(value: Any, currency: Any) -> Amount | None:
@@ -167,14 +172,15 @@ def _money_of(value: Any, currency: Any) -> Amount | None:
 def _day_of(value: Any, _: Any = None) -> date | None:
     """The day of a date or moment, at its own place."""
     try:
-        return date.fromisoformat(str(value)[:10])
+        return date.fromisoformat(value[:10]) if isinstance(value, str) else None
     except ValueError:
         return None
 
 
 def _texts_of(value: Any, _: Any = None) -> list[str] | None:
-    texts = [str(one) for one in as_list(value) if isinstance(one, str | int | float) and not isinstance(one, bool)]
-    return [text for text in texts if text.strip()] or None
+    items = value if isinstance(value, list | tuple) else [value]
+    plain = (one for one in items if isinstance(one, str | int | float) and not isinstance(one, bool))
+    return [text for one in plain if not _is_huge(one) and (text := str(one)).strip()] or None
 
 
 def _switch_of(value: Any, _: Any = None) -> bool | None:
@@ -186,6 +192,7 @@ _CONVERSIONS: Mapping[FieldKind, Callable[[Any, Any], Any]] = {
     "money": _money_of,
     "day": _day_of,
     "text": _texts_of,
+    "rank": _texts_of,
     "list": _texts_of,
     "id": _texts_of,
     "boolean": _switch_of,
@@ -201,7 +208,8 @@ def _shown(value: Any) -> str:
         text = format_number(value)
     else:
         text = str(value).lower() if isinstance(value, bool) else str(value)
-    text = "".join(char if char.isprintable() else " " for char in text[: _MAX_TEXT + 1])
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text[: _MAX_TEXT + 1])
     return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 3]}..."
 
 
@@ -214,12 +222,14 @@ _ORDER: Mapping[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "above": ("above", lambda value, limit: value > limit),
     "below": ("below", lambda value, limit: value < limit),
 }
+_TEXTS = frozenset({"text", "rank", "list", "id"})  # the kinds whose values are texts
 _COMBINED = ("equals", "not", "any", "all", "is_set")
 _OPERATORS: Mapping[FieldKind, tuple[str, ...]] = {
     "number": (*_ORDER, *_COMBINED),
     "money": (*_ORDER, "currency", *_COMBINED),
     "day": (*_ORDER, "within_days", "days_ago", *_COMBINED),
     "text": ("contains", *_COMBINED),
+    "rank": (*_ORDER, *_COMBINED),
     "list": ("contains", *_COMBINED),
     "id": _COMBINED,
     "boolean": _COMBINED,
@@ -230,6 +240,7 @@ _EXPECTED: Mapping[FieldKind, str] = {
     "money": 'an amount, such as 1000 or "1000.00"',
     "day": 'a day such as "2026-03-01"',
     "text": "a text",
+    "rank": "a text",
     "list": "a text",
     "id": "an ID",
     "boolean": "true or false",
@@ -371,7 +382,7 @@ class ConditionParser:
     def _any_of(self, known: RuleField, values: Any, place: ConditionPath) -> Iterator[RuleCondition]:
         if not self._is_list(values, place):
             return
-        if any(isinstance(one, Mapping | list) for one in values) or known.kind not in ("text", "list", "id"):
+        if any(isinstance(one, Mapping | list) for one in values) or known.kind not in _TEXTS:
             parts = [AllOf(tuple(self._value(known, one, (*place, at)))) for at, one in enumerate(values)]
             yield AnyOf(tuple(parts))
             return
@@ -388,9 +399,23 @@ class ConditionParser:
 
     def _order(self, known: RuleField, name: str, value: Any, place: ConditionPath) -> Iterator[RuleCondition]:
         limit = self._operand(known, value, place)
-        if limit is not None:
-            words, compare = _ORDER[name]
+        if limit is None:
+            return
+        words, compare = _ORDER[name]
+        if known.kind != "rank":
             yield ValueTest(known, f"{words} {_shown(limit)}", lambda found, _: compare(_comparable(found), limit))
+            return
+        ranks = {text.casefold(): -number for number, text in enumerate(known.values)}
+        least = ranks.get(limit.casefold())
+        if least is None:  # a text with a star
+            self._add(place, f"found {format_value(value)}; expected one of {', '.join(known.values)}")
+            return
+
+        def check(found: Sequence[str], _: date) -> bool:
+            rank = ranks.get(found[0].casefold())
+            return rank is not None and compare(rank, least)
+
+        yield ValueTest(known, f"{words} {limit}", check)
 
     def _equality(self, known: RuleField, value: Any, place: ConditionPath) -> Iterator[RuleCondition]:
         check = self._equal_check(known, value, place)
@@ -401,9 +426,10 @@ class ConditionParser:
         operand = self._operand(known, value, place)
         if operand is None:
             return None
-        if known.kind in ("text", "list", "id"):
-            pattern = Patterns([operand.casefold()])
-            return lambda texts: any(pattern.match(text.strip().casefold()) for text in texts)
+        if known.kind in _TEXTS:
+            wanted = operand.casefold()
+            is_match = Patterns([wanted]).match if "*" in wanted else wanted.__eq__
+            return lambda texts: any(is_match(text.strip().casefold()) for text in texts)
         return lambda found: bool(_comparable(found) == operand)
 
     def _operand(self, known: RuleField, value: Any, place: ConditionPath) -> Any:
@@ -440,7 +466,7 @@ def _operand_of(kind: FieldKind, value: Any) -> Any:
         operand = value if is_day else _day_of(value) if isinstance(value, str) and len(value) == 10 else None
     elif kind == "id":
         operand = str(value) if isinstance(value, int) or (isinstance(value, str) and value.strip()) else None
-    elif kind in ("text", "list"):
+    elif kind in _TEXTS:
         operand = value.strip() or None if isinstance(value, str) else None
     return operand
 

@@ -17,7 +17,7 @@ from flexportd.core.resources.registry import REGISTRY
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.storage.queries.table import DATES
 
-FieldKind = Literal["number", "money", "day", "text", "list", "id", "boolean", "json"]
+FieldKind = Literal["number", "money", "day", "text", "rank", "list", "id", "boolean", "json"]
 
 EVIDENCE, SHIPMENT = "evidence.", "shipment."
 _SHIPMENTS = "shipments"
@@ -31,7 +31,10 @@ _decode = msgspec.json.Decoder().decode
 
 @dataclass(frozen=True, slots=True)
 class RuleField:
-    """A field that conditions can test. `values` are the only ones that it can have, if these are known."""
+    """A field that conditions can test. `values` are the only ones that it can have, if these are known.
+
+    Those of a `rank` are in order, the highest first.
+    """
 
     name: str
     kind: FieldKind
@@ -67,7 +70,7 @@ _OF_TOPICS: Mapping[str, Sequence[RuleField]] = {
     "milestone.": (*_fields("text", "type", "title"), *_fields("day", "occurred_at")),
     "exception.": (
         RuleField("kind", "text", KINDS, is_open=False),
-        RuleField("severity", "text", SEVERITIES, is_open=False),
+        RuleField("severity", "rank", SEVERITIES, is_open=False),
         *_fields("id", "exception_id"),
     ),
     "system.": (*_fields("text", "kind", "detail", "state"), *_fields("id", "dead_letter_id")),
@@ -182,10 +185,10 @@ class Facts:
         self._message = message
         self._fields: Mapping[str, Any] = {}
         self._shipment = shipment or {}
-        domain = _domain(str(message.get("topic", "")))
-        if domain is not None:
+        self._domain = _domain(str(message.get("topic", "")))
+        if self._domain is not None:
             self._fields = fields or {}
-            if domain.name == _SHIPMENTS:
+            if self._domain.name == _SHIPMENTS:
                 self._shipment = self._fields or self._shipment
 
     def get(self, name: str) -> Any:
@@ -197,8 +200,7 @@ class Facts:
         if name == "changed":
             changes = self._message.get("changes")
             return [one["field"] for one in changes if isinstance(one, Mapping) and "field" in one] if changes else None
-        for source in (self._message, self._evidence, self._fields):
-            value = source.get(name)
+        for value in (self._message.get(name), self._evidence.get(name), self._of_object(name)):
             if value is not None:
                 return value
         return self._of_shipment(name)
@@ -208,10 +210,13 @@ class Facts:
         evidence = self._message.get("evidence")
         return evidence if isinstance(evidence, Mapping) else {}
 
+    def _of_object(self, name: str) -> Any:
+        return None if self._domain is None else _stored_value(self._domain, self._fields, name)
+
     def _of_shipment(self, name: str) -> Any:
         if name == "lane":
             return lane(self._shipment)
-        return self._shipment.get(_PARTIES.get(name, name))
+        return _stored_value(REGISTRY[_SHIPMENTS], self._shipment, _PARTIES.get(name, name))
 
 
 def lane(shipment: Mapping[str, Any]) -> str | None:
@@ -225,11 +230,12 @@ def lane(shipment: Mapping[str, Any]) -> str | None:
     return None
 
 
-def as_list(value: Any) -> Sequence[Any]:
-    """The elements of a list, which may be JSON text as stored; one element for any other value."""
-    if isinstance(value, str) and value.startswith("["):
+def _stored_value(domain: ResourceType, fields: Mapping[str, Any], name: str) -> Any:
+    """A field as stored; lists are JSON texts."""
+    value = fields.get(name)
+    if isinstance(value, str) and name in domain.table.lists:
         try:
-            value = _decode(value.encode())
-        except (msgspec.DecodeError, UnicodeEncodeError):
-            return [value]
-    return value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else [value]
+            return _decode(value.encode())
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+            return value
+    return value

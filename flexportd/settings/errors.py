@@ -100,7 +100,9 @@ def explain(error: ValidationError, given: GivenValues, problems: Problems) -> N
             continue
         spec, inner = _spec_at(detail["loc"], given.specs)
         is_entry = not spec.section.startswith(f"{RULES}[") or spec.section in given.entries
-        if not is_entry or (detail["type"] == "missing" and spec.dotted in given.failed):
+        has_failed = any(dotted.startswith(f"{spec.section}.") for dotted in given.failed)
+        follows = has_failed and (isinstance(reason, RuleError) or spec.dotted in given.failed)
+        if not is_entry or follows:
             continue  # reported before: a rule that is no table, or a secret that could not be read
         sourced = given.values.get(spec.dotted)
         text = str(reason) if isinstance(reason, ValueError) else _expected(spec, detail["type"], detail["input"])

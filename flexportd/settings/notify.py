@@ -39,6 +39,7 @@ MAX_SECRETS = 5
 _SECRET_BYTES = (24, 64)  # https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 _SECRET_PREFIX = "whsec_"  # noqa: S105 (what each secret begins with)
 _MAX_TEMPLATE = 20_000  # characters
+_MIN_TOKEN = 12  # characters of a part of a URL that is probably a token
 _ZERO = timedelta(0)
 
 CHANNEL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -97,6 +98,12 @@ def _show_target(url: str) -> str:
     """A URL for people, without its query, which often contains a token."""
     bare, query, _ = url.partition("?")
     return f"{bare}?***" if query else bare
+
+
+def _secret_parts(url: str) -> tuple[str, ...]:
+    """A secret URL, and the tokens in it, which may appear alone in the error of a library or a server."""
+    parts = re.split(r"[/:@?&=]", url.partition("://")[2])
+    return (url, *(part for part in parts if len(part) >= _MIN_TOKEN and "." not in part))
 
 
 SecretText = Annotated[SecretStr, AfterValidator(_check_secret_text), ValueType("text", article="", secret=True)]
@@ -235,8 +242,8 @@ class SlackChannelSettings(SectionModel):
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every secret of the channel."""
-        given = (self.webhook_url, self.bot_token)
-        return tuple(secret.get_secret_value() for secret in given if secret is not None)
+        token = () if self.bot_token is None else (self.bot_token.get_secret_value(),)
+        return token if self.webhook_url is None else (*token, *_secret_parts(self.webhook_url.get_secret_value()))
 
 
 class WebhookChannelSettings(SectionModel):
@@ -285,7 +292,7 @@ class AppriseChannelSettings(SectionModel):
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every secret of the channel."""
-        return tuple(secret.get_secret_value() for secret in self.url)
+        return tuple(part for secret in self.url for part in _secret_parts(secret.get_secret_value()))
 
 
 ChannelSettings = EmailChannelSettings | SlackChannelSettings | WebhookChannelSettings | AppriseChannelSettings

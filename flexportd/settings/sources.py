@@ -174,6 +174,11 @@ class Sources:
         if not isinstance(given.value, str) or not given.value.strip():
             self.problems.add(given, f"{label}: expected the path of a file")
             return None
+        if "://" in given.value:  # shown as a path, it would reveal the secret
+            self.problems.add(
+                given, f"{label}: expected the path of a file, found a URL; {entry.name} is for the URL itself"
+            )
+            return None
         if given.stray:
             text = f"found {format_value(given.value)}, which {given.stray}; expected only the path"
             self.problems.add(given, f"{label}: {text}")

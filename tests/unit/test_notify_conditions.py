@@ -111,6 +111,11 @@ def test_conditions_match_or_say_why_not(when, matched, reason):
     [
         ("severity = 'critical'\nkind = ['customs_hold', 'silent']", OPENED, None, True),
         ("kind = { not = 'customs_hold' }", OPENED, None, False),
+        ("severity = { at_least = 'warning' }", OPENED, None, True),
+        ("severity = { at_most = 'Warning' }", OPENED, None, False),
+        ("severity = { below = 'critical' }", {**OPENED, "severity": "notice"}, None, True),
+        ("severity = { at_most = 'critical' }", {**OPENED, "severity": "good"}, None, False),
+        ("severity = { any = ['notice', { above = 'warning' }] }", OPENED, None, True),
         ("days = 4\nevidence.days = 4\nplace = 'Oak*'", OPENED, None, True),
         ("evidence.missing = 'packing_list'\nmode = 'ocean'\nlane = 'CN*'", OPENED, None, True),
         ("total_amount = { at_least = '1000.00', currency = 'usd' }", DUE, INVOICE, True),
@@ -185,6 +190,8 @@ def test_what_cannot_be_tested_is_a_problem_with_its_place(when, problem):
     [
         ("severity = 'crtical'", 'severity: found "crtical"; did you mean critical?'),
         ("kind = 'delayed'", 'kind: found "delayed"; expected one of late_pickup'),
+        ("severity = 2", "severity: found 2; expected a text"),
+        ("severity = { at_least = 'crit*' }", 'at_least: found "crit*"; expected one of critical, warning, notice'),
         ("total_amount = { currency = 'dollars' }", "total_amount: unknown field"),
     ],
 )
@@ -214,6 +221,31 @@ def test_conditions_are_bounded():
     assert any("nested at most" in text for text in problems(deep))
     many = {"any": [{"mode": "air"}] * (MAX_CONDITIONS + 50)}
     assert set(problems(many)) == {f"any: a rule may have at most {MAX_CONDITIONS} conditions"}
+
+
+@pytest.mark.parametrize(
+    ("when", "fields", "matched"),
+    [
+        ("name = '[URGENT] *'", {"name": "[URGENT] jackets"}, True),
+        ("name = '[\"a\"]'", {"name": '["a"]'}, True),
+        ("name = 'a'", {"name": '["a"]'}, False),
+        ("name = '*'", {"name": "[" * 100_000}, True),
+        ("skus = '*'", {"skus": "[" * 100_000}, True),
+        ("skus = { is_set = true }", {"skus": "[]"}, False),
+        ("pieces = 1", {"pieces": 10**5000}, False),
+        ("booking_id = 1", {"booking_id": 10**5000}, False),
+        ("estimated_arrival = { is_set = true }", {"estimated_arrival": 20260301}, True),
+        ("estimated_arrival = { days_ago = 0 }", {"estimated_arrival": 20260301}, False),
+    ],
+)
+def test_odd_values_are_taken_for_what_they_are(when, fields, matched):
+    assert verdict(when, ETA, fields).matched == matched
+
+
+def test_the_consignee_of_a_shipment_stands_for_that_of_its_booking_if_it_has_none():
+    booking = {"topic": "booking.status_changed"}
+    for fields, name in (({"consignee": "Own"}, "own"), ({"consignee": None}, "acme*")):
+        assert verdict({"consignee": name}, booking, fields, SHIPMENT).matched
 
 
 def test_a_lane_by_road_is_that_of_the_first_and_last_place():

@@ -244,6 +244,16 @@ def test_any_text_is_an_address_without_control_characters_or_a_value_error(text
         assert not {" ", "<", ">", ","} & set(found.address)
 
 
+def test_the_tokens_of_secret_urls_are_redacted_alone_too(home):
+    token = "aB3dE5fG7hJ9kL1mN3pQ5rS7"
+    loaded = home.load(
+        f'[notify.channels.ops]\ntype = "slack"\nwebhook_url = "https://hooks.slack.com/services/T0/B0/{token}"\n'
+        f'[notify.channels.phone]\ntype = "apprise"\nurl = "tgram://1234:{token[::-1]}/chat"\n'
+    )
+    assert {token, token[::-1]} <= set(loaded.settings.secrets)
+    assert not {"hooks.slack.com", "services", "https", "chat"} & set(loaded.settings.secrets)
+
+
 def test_there_are_at_most_fifty_recipients(home):
     many = [f"a{number}@example.com" for number in range(51)]
     assert "to: found a list; expected from 1 to 50 mail addresses" in home.problem(
@@ -342,6 +352,12 @@ def test_the_secret_of_a_channel_can_be_a_file_or_a_credential(home):
     assert "[notify.channels.erp] set either secret or secret_file, not both" in home.problem(
         f'[notify.channels.erp]\ntype = "webhook"\nurl = "https://example.com"\nsecret_file = "erp"\nsecret = "{SECRET}"'
     )
+
+
+def test_a_url_instead_of_the_path_of_its_file_is_not_shown(home):
+    found = home.problem(f'[notify.channels.ops]\ntype = "slack"\nwebhook_url_file = "{SLACK}"\n')
+    assert "flexportd.toml:3: [notify.channels.ops] webhook_url_file: expected the path of a file, found a URL" in found
+    assert "s3cretpart" not in found
 
 
 @pytest.mark.parametrize(
