@@ -87,6 +87,11 @@ def check_template(source: str, names: Sequence[str] = tuple(VARIABLES)) -> None
     """Check syntax, filters and the names of variables. Raises TemplateError."""
     environment = _TemplateEnvironment()
     _compile(environment, source)
+    # Jinja reports these in a branch only when that is rendered.
+    for node in environment.parse(source).find_all((nodes.Filter, nodes.Test)):
+        kind = "filter" if isinstance(node, nodes.Filter) else "test"
+        if node.name not in (environment.filters if kind == "filter" else environment.tests):
+            raise TemplateError(f"line {node.lineno} of the template: there is no {kind} {node.name[:50]!r}")
     unknown = sorted(meta.find_undeclared_variables(environment.parse(source)) - {*names, *environment.globals})
     if unknown:
         near = closest_match(unknown[0], names)
@@ -117,7 +122,7 @@ def _sentence(error: Exception) -> str:
         line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == "<template>" else None
         trace = trace.tb_next
     text = (error.message if isinstance(error, jinja2.TemplateError) else None) or str(error) or type(error).__name__
-    return f"{f'line {line}: ' if line else ''}{escape_control(text)}"
+    return f"{f'line {line} of the template: ' if line else ''}{escape_control(text)}"
 
 
 class _TemplateEnvironment(ImmutableSandboxedEnvironment):

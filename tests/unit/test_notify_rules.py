@@ -116,7 +116,7 @@ enabled = false
         '"22:00-07:00"'),
         ("flexportd.toml:14: [[notify.rules]] \"Slips\" template: line 2 of the template: Expected an expression, got 'end "
         "of statement block'"),
-        'flexportd.toml:18: [[notify.rules]] "Slips" subject: line 1 of the template: there is no filter "uper"',
+        'flexportd.toml:18: [[notify.rules]] "Slips" subject: line 1 of the template: No filter named \'uper\'.',
         'flexportd.toml:20: [[notify.rules]] "slips" name: another rule has the same name',
         'flexportd.toml:23: [[notify.rules]] "slips" when.days_latr: unknown field; did you mean days_later?',
         ('flexportd.toml:27: [[notify.rules]] "slips" when.any[2].mode: found "sea"; expected one of air, barge, ocean, '
@@ -159,9 +159,10 @@ def test_each_key_of_a_rule_is_checked(home, keys, problem):
     ("template", "problem"),
     [
         ("{{ 9 ** 9 ** 9 ** 9 }}{{ 'a' * 999999999999 }}", None),
-        ("{{ a | upper | nosuch }}", 'there is no filter "nosuch"'),
-        ("{% if a is nosuch %}{% endif %}", 'there is no test "nosuch"'),
-        ("{{ " + "(" * 5000 + "a" + ")" * 5000 + " }}", "nested too deeply"),
+        ("{{ title | upper | nosuch }}", "line 1 of the template: No filter named 'nosuch'."),
+        ("{% if title is nosuch %}{% endif %}", "line 1 of the template: there is no test 'nosuch'"),
+        ("{{ titel }}", "there is no variable 'titel'; did you mean 'title'?"),
+        ("{{ " + "(" * 5000 + "title" + ")" * 5000 + " }}", "nested too deeply"),
         ("{% include 'x' %}", None),
     ],
 )

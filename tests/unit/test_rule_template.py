@@ -95,7 +95,7 @@ def test_a_text_as_long_as_allowed_is_rendered():
 
 
 def test_an_error_names_the_line_and_the_nearest_variable():
-    with pytest.raises(TemplateError, match="line 3: 'dict object' has no attribute 'nmae'"):
+    with pytest.raises(TemplateError, match="line 3 of the template: 'dict object' has no attribute 'nmae'"):
         render_template("a\n\n{{ shipment.nmae }}", VARIABLES)
     with pytest.raises(TemplateError, match="there is no variable 'shipmnt'; did you mean 'shipment'"):
         check_template("{{ shipmnt.name }}")
