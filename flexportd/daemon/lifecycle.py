@@ -17,6 +17,7 @@ from flexportd.daemon.app import Daemon, open_daemon
 from flexportd.daemon.systemd import sd_notify
 from flexportd.errors import ConfigError
 from flexportd.escape import escape_control
+from flexportd.notify.rules import check_rules
 from flexportd.settings import LoadedConfig, Settings, load
 
 _SWITCH_INTERVAL = 0.0002  # seconds that a thread may keep the interpreter while others wait
@@ -32,6 +33,7 @@ def run(loaded: LoadedConfig, named: Path | None, ready: Callable[[Daemon], None
     """
     # SIGHUP stays pending until it can be handled. Threads inherit the mask, so it is blocked before any is started.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+    check_rules(loaded)
     malloc.use_single_arena()
     configure_logs(loaded.settings)
     before, limit, hard = file_limit.raise_limit()
@@ -130,10 +132,15 @@ class Reloader:
                 result = "The reload failed, see the log"
             await asyncio.to_thread(sd_notify, f"READY=1\nSTATUS={escape_control(result, _MAX_STATUS)}")
 
+    def _load(self) -> LoadedConfig:
+        loaded = load(self._named)
+        check_rules(loaded)
+        return loaded
+
     async def _reload(self) -> str:
         """Apply the configuration, or keep the current one; the result, in one line."""
         try:
-            loaded = await asyncio.to_thread(load, self._named)
+            loaded = await asyncio.to_thread(self._load)
         except ConfigError as error:
             log.error("configuration_reload_rejected", errors=error.problems)  # noqa: TRY400 (a user's mistake needs no traceback)
             more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""

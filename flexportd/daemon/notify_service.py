@@ -87,6 +87,7 @@ class NotifyService:
                 "notifications_begin_again", dropped=dropped, discarded=discarded,
                 reason="the database was restored or copied; changes count from the next complete sync on",
             )  # fmt: skip
+        await db.read(self._restore_check.save)  # before anything happens that it would have to vouch for
 
     def start(self) -> None:
         """Start the loops in the background."""

@@ -23,10 +23,11 @@ _MAX_DEPTH = 8  # tables inside tables
 _MAX_DAYS = 3650
 _MAX_TEXT = 80  # characters of a value in a sentence
 _MAX_REASON = 500  # characters
+_MAX_HINTS = 20  # problems of one rule with a suggestion, which takes a millisecond
 _MAX_NAMES = 20  # fields that a problem lists
 _CURRENCY = re.compile(r"[A-Za-z]{3}")
 
-Path = tuple[str | int, ...]
+ConditionPath = tuple[str | int, ...]
 
 
 class Verdict(NamedTuple):
@@ -43,17 +44,17 @@ class Values(Protocol):
         """The value of a field."""
 
 
-class Condition(Protocol):
+class RuleCondition(Protocol):
     """A parsed condition."""
 
     def evaluate(self, values: Values, today: date) -> Verdict:
         """Whether the values match. `today` is the day in the time zone of the rule. Never raises."""
 
 
-class Problem(NamedTuple):
+class ConditionProblem(NamedTuple):
     """A part of `when` that cannot be used: its place, and a sentence."""
 
-    path: Path
+    path: ConditionPath
     text: str
 
 
@@ -61,7 +62,7 @@ class Problem(NamedTuple):
 class AllOf:
     """All parts match."""
 
-    parts: Sequence[Condition]
+    parts: Sequence[RuleCondition]
 
     def evaluate(self, values: Values, today: date) -> Verdict:
         """Whether all parts match; the reason names those that do not."""
@@ -76,7 +77,7 @@ class AllOf:
 class AnyOf:
     """At least one part matches."""
 
-    parts: Sequence[Condition]
+    parts: Sequence[RuleCondition]
 
     def evaluate(self, values: Values, today: date) -> Verdict:
         """Whether one part matches; the reason names the first one that does."""
@@ -89,7 +90,7 @@ class AnyOf:
 class Not:
     """The part does not match."""
 
-    part: Condition
+    part: RuleCondition
 
     def evaluate(self, values: Values, today: date) -> Verdict:
         """Whether the part does not match."""
@@ -112,7 +113,7 @@ class IsSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class ValueTest:
     """One comparison. `words` complete `mode is not ...`; an equality needs no words if it holds."""
 
     field: RuleField
@@ -241,14 +242,14 @@ class ConditionParser:
     """Parses the conditions of one rule, and collects their problems."""
 
     fields: Mapping[str, RuleField]
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[ConditionProblem] = field(default_factory=list)
     _count: int = 0
 
-    def parse(self, when: Mapping[str, Any], path: Path = ()) -> Condition:
+    def parse(self, when: Mapping[str, Any], path: ConditionPath = ()) -> RuleCondition:
         """The condition that a table states. What cannot be used is in `problems`."""
         return AllOf(tuple(self._entries(when, path)))
 
-    def _entries(self, table: Mapping[str, Any], path: Path) -> Iterator[Condition]:
+    def _entries(self, table: Mapping[str, Any], path: ConditionPath) -> Iterator[RuleCondition]:
         for name, value in table.items():
             place = (*path, name)
             if self._has_room(place):
@@ -262,7 +263,7 @@ class ConditionParser:
                 else:
                     yield from self._named(name, value, place)
 
-    def _has_room(self, place: Path) -> bool:
+    def _has_room(self, place: ConditionPath) -> bool:
         self._count += 1
         if len(place) > _MAX_DEPTH:
             self._add(place, f"conditions may be nested at most {_MAX_DEPTH} deep")
@@ -272,14 +273,14 @@ class ConditionParser:
             return False
         return True
 
-    def _combined(self, name: str, value: Any, place: Path) -> Iterator[Condition]:
+    def _combined(self, name: str, value: Any, place: ConditionPath) -> Iterator[RuleCondition]:
         if not isinstance(value, list) or not value or not all(isinstance(one, Mapping) for one in value):
             self._add(place, f"found {format_value(value)}; expected a list of tables of conditions")
             return
         parts = tuple(self.parse(one, (*place, number)) for number, one in enumerate(value))
         yield AnyOf(parts) if name == "any" else AllOf(parts)
 
-    def _named(self, name: str, value: Any, place: Path) -> Iterator[Condition]:
+    def _named(self, name: str, value: Any, place: ConditionPath) -> Iterator[RuleCondition]:
         known = self.fields.get(name)
         if known is not None:
             yield from self._of_field(known, value, place)
@@ -289,9 +290,10 @@ class ConditionParser:
                 if self._has_room((*place, inner)):
                     yield from self._named(f"{name}.{inner}", one, (*place, inner))
         else:
-            self._add(place, f"unknown field; {_nearest(name, self.fields)}")
+            hint = f"; {_nearest(name, self.fields)}" if len(self.problems) < _MAX_HINTS else ""
+            self._add(place, f"unknown field{hint}")
 
-    def _of_field(self, known: RuleField, value: Any, place: Path) -> Iterator[Condition]:
+    def _of_field(self, known: RuleField, value: Any, place: ConditionPath) -> Iterator[RuleCondition]:
         if isinstance(value, Mapping):
             yield from self._operators(known, value, place)
         elif isinstance(value, list):
@@ -301,7 +303,7 @@ class ConditionParser:
         else:
             yield from self._equality(known, value, place)
 
-    def _operators(self, known: RuleField, table: Mapping[str, Any], place: Path) -> Iterator[Condition]:
+    def _operators(self, known: RuleField, table: Mapping[str, Any], place: ConditionPath) -> Iterator[RuleCondition]:
         allowed = _OPERATORS[known.kind]
         if not table:
             self._add(place, f"found an empty table; expected {', '.join(allowed)}")
@@ -312,7 +314,7 @@ class ConditionParser:
             elif self._has_room(inner):
                 yield from self._operator(known, name, value, inner)
 
-    def _operator(self, known: RuleField, name: str, value: Any, place: Path) -> Iterator[Condition]:
+    def _operator(self, known: RuleField, name: str, value: Any, place: ConditionPath) -> Iterator[RuleCondition]:
         if name in _ORDER:
             yield from self._order(known, name, value, place)
         elif name == "equals":
@@ -333,29 +335,31 @@ class ConditionParser:
         else:
             yield from self._special(known, name, value, place)
 
-    def _special(self, known: RuleField, name: str, value: Any, place: Path) -> Iterator[Condition]:
+    def _special(self, known: RuleField, name: str, value: Any, place: ConditionPath) -> Iterator[RuleCondition]:
         if name == "contains":
             if isinstance(value, str) and value.strip():
                 part = value.casefold()
                 check = lambda texts, _: any(part in text.casefold() for text in texts)  # noqa: E731 (it is a value)
-                yield Test(known, f"containing {_shown(value)}", check)
+                yield ValueTest(known, f"containing {_shown(value)}", check)
             else:
                 self._add(place, f"found {format_value(value)}; expected a text")
         elif name == "currency":
             if isinstance(value, str) and _CURRENCY.fullmatch(value):
                 code = value.upper()
-                yield Test(known, f"in {code}", lambda found, _: found.currency == code)
+                yield ValueTest(known, f"in {code}", lambda found, _: found.currency == code)
             else:
                 self._add(place, f'found {format_value(value)}; expected a currency code such as "USD"')
         elif not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX_DAYS:
             self._add(place, f"found {format_value(value)}; expected a whole number from 0 to {_MAX_DAYS}")
         elif name == "within_days":
             words = f"within {_days(value)} from today"
-            yield Test(known, words, lambda day, today: timedelta(0) <= day - today <= timedelta(days=value))
+            yield ValueTest(known, words, lambda day, today: timedelta(0) <= day - today <= timedelta(days=value))
         else:
-            yield Test(known, f"{_days(value)} ago or more", lambda day, today: today - day >= timedelta(days=value))
+            yield ValueTest(
+                known, f"{_days(value)} ago or more", lambda day, today: today - day >= timedelta(days=value)
+            )
 
-    def _value(self, known: RuleField, value: Any, place: Path) -> Iterator[Condition]:
+    def _value(self, known: RuleField, value: Any, place: ConditionPath) -> Iterator[RuleCondition]:
         """An element of `any` or `all`, or what `not` excludes: a number means equality here."""
         if isinstance(value, Mapping):
             yield AllOf(tuple(self._operators(known, value, place)))
@@ -364,7 +368,7 @@ class ConditionParser:
         else:
             yield from self._equality(known, value, place)
 
-    def _any_of(self, known: RuleField, values: Any, place: Path) -> Iterator[Condition]:
+    def _any_of(self, known: RuleField, values: Any, place: ConditionPath) -> Iterator[RuleCondition]:
         if not self._is_list(values, place):
             return
         if any(isinstance(one, Mapping | list) for one in values) or known.kind not in ("text", "list", "id"):
@@ -373,27 +377,27 @@ class ConditionParser:
             return
         checks = [check for at, one in enumerate(values) if (check := self._equal_check(known, one, (*place, at)))]
         words = f"one of {', '.join(map(_shown, values))}" if len(values) > 1 else _shown(values[0])
-        yield Test(known, words, lambda found, _: any(check(found) for check in checks), is_equality=True)
+        yield ValueTest(known, words, lambda found, _: any(check(found) for check in checks), is_equality=True)
 
-    def _is_list(self, value: Any, place: Path) -> bool:
+    def _is_list(self, value: Any, place: ConditionPath) -> bool:
         if isinstance(value, list) and 0 < len(value) <= MAX_CONDITIONS:
             return True
         what = f"a list of {len(value)}" if isinstance(value, list) else format_value(value)
         self._add(place, f"found {what}; expected a list of 1 to {MAX_CONDITIONS}")
         return False
 
-    def _order(self, known: RuleField, name: str, value: Any, place: Path) -> Iterator[Condition]:
+    def _order(self, known: RuleField, name: str, value: Any, place: ConditionPath) -> Iterator[RuleCondition]:
         limit = self._operand(known, value, place)
         if limit is not None:
             words, compare = _ORDER[name]
-            yield Test(known, f"{words} {_shown(limit)}", lambda found, _: compare(_comparable(found), limit))
+            yield ValueTest(known, f"{words} {_shown(limit)}", lambda found, _: compare(_comparable(found), limit))
 
-    def _equality(self, known: RuleField, value: Any, place: Path) -> Iterator[Condition]:
+    def _equality(self, known: RuleField, value: Any, place: ConditionPath) -> Iterator[RuleCondition]:
         check = self._equal_check(known, value, place)
         if check is not None:
-            yield Test(known, _shown(value), lambda found, _: check(found), is_equality=True)
+            yield ValueTest(known, _shown(value), lambda found, _: check(found), is_equality=True)
 
-    def _equal_check(self, known: RuleField, value: Any, place: Path) -> Callable[[Any], bool] | None:
+    def _equal_check(self, known: RuleField, value: Any, place: ConditionPath) -> Callable[[Any], bool] | None:
         operand = self._operand(known, value, place)
         if operand is None:
             return None
@@ -402,7 +406,7 @@ class ConditionParser:
             return lambda texts: any(pattern.match(text.strip().casefold()) for text in texts)
         return lambda found: bool(_comparable(found) == operand)
 
-    def _operand(self, known: RuleField, value: Any, place: Path) -> Any:
+    def _operand(self, known: RuleField, value: Any, place: ConditionPath) -> Any:
         """A plain value of a rule in the type of its field; None, with a problem, for one of another type."""
         operand = _operand_of(known.kind, value)
         if operand is None:
@@ -415,8 +419,8 @@ class ConditionParser:
             return None
         return operand
 
-    def _add(self, place: Path, text: str) -> None:
-        self.problems.append(Problem(place, text))
+    def _add(self, place: ConditionPath, text: str) -> None:
+        self.problems.append(ConditionProblem(place, text))
 
 
 def _comparable(value: Any) -> Any:

@@ -139,9 +139,9 @@ class DeliveryHandler:
         return Snooze(max(delay, error.retry_after, until_probe), str(error))
 
     def _count_failure(self, tx: Transaction, channel: str, error: ChannelError, now: datetime) -> ChannelState:
-        """Count a failure of a channel. A message that it refuses for good says nothing about other messages."""
+        """Count a failure of a channel. A message that it refuses or defers alone says nothing of others."""
         before = tx.deliveries.channel_state(channel)
-        if error.permanent and not error.is_gone:
+        if error.is_channel_working or (error.permanent and not error.is_gone):
             return before
         failures, since = before.failures + 1, before.failing_since or stamp(now)
         is_off = error.is_gone or (age(since, now) or 0.0) > OFF_AFTER.total_seconds()

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from flexportd.core.changes.topics import MILESTONE, MILESTONES, TOPICS, Patterns, topic_prefix
+from flexportd.core.changes.topics import MILESTONE, TOPICS, Patterns, topic_prefix
 from flexportd.core.exceptions.model import KINDS, SEVERITIES
 from flexportd.core.resources.registry import REGISTRY
 from flexportd.core.resources.resource_type import ResourceType
@@ -71,8 +71,11 @@ _OF_TOPICS: Mapping[str, Sequence[RuleField]] = {
         *_fields("id", "exception_id"),
     ),
     "system.": (*_fields("text", "kind", "detail", "state"), *_fields("id", "dead_letter_id")),
-    "invoice.total_changed": tuple(
-        RuleField(name, "money", currency="total_currency") for name in ("old_total", "new_total")
+    "invoice.total_changed": (
+        RuleField("old_total", "money", currency="old_currency"),
+        RuleField("new_total", "money", currency="currency"),
+        RuleField("difference", "money", currency="currency"),
+        *_fields("text", "old_currency", "currency"),
     ),
 }
 """The beginning of topics -> the fields of their messages."""
@@ -81,11 +84,18 @@ _WITH_EVIDENCE = ("exception.", "invoice.due", "invoice.overdue")
 
 def rule_fields(patterns: Patterns) -> Mapping[str, RuleField]:
     """Every field that messages of these topics can have, by name."""
+    return _rule_fields(patterns.patterns)
+
+
+@functools.lru_cache(maxsize=256)
+def _rule_fields(patterns: tuple[str, ...]) -> Mapping[str, RuleField]:
     fields: dict[str, RuleField] = {}
-    for topic in (*TOPICS, *MILESTONES):
-        if patterns.match(topic.name):
+    selection = Patterns(patterns)
+    for topic in TOPICS:
+        if selection.match(topic.name):
             _merge(fields, _fields_of_topic(topic.name))
-    if any(pattern.startswith(MILESTONE) for pattern in patterns.patterns):  # one that Flexport has not documented yet
+    # All milestones have the same fields, also those that Flexport has not documented yet.
+    if any(pattern == "*" or pattern.startswith(MILESTONE) for pattern in patterns):
         _merge(fields, _fields_of_topic(MILESTONE))
     return fields
 
@@ -126,7 +136,12 @@ def _domain(topic: str) -> ResourceType | None:
     return _domains().get(topic.partition(".")[0])
 
 
-def _of_resource(domain: ResourceType) -> Iterator[RuleField]:
+@functools.cache
+def _of_resource(domain: ResourceType) -> Sequence[RuleField]:
+    return tuple(_resource_fields(domain))
+
+
+def _resource_fields(domain: ResourceType) -> Iterator[RuleField]:
     names = domain.table.names
     for field in domain.table.public:
         name, currency = field.name, f"{field.name.removesuffix('_amount')}_currency"

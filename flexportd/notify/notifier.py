@@ -46,7 +46,11 @@ class DateStart(NamedTuple):
     day: str | None
 
 
-Write = NewNotification | DateStart
+class Baseline(NamedTuple):
+    """Nothing to write but the state: what was before it is no news."""
+
+
+Write = NewNotification | DateStart | Baseline
 
 Gather = Callable[[str], timedelta]
 """How long a message to a channel waits for others; nothing for programs."""
@@ -117,12 +121,21 @@ class Notifier(ChangeLogConsumer[NotifierState, Write]):
         """Everything so far is known already."""
         before = tx.meta.load(self.name, NotifierState)
         since = before.baseline_since if before is not None else ""
-        is_loud = not self._reads_lists or lists_complete(tx, since)
+        is_loud = self._knows_everything(tx, since)
         return NotifierState(version=_VERSION, journal=tx.journal.last(), is_loud=is_loud, baseline_since=since)
+
+    async def load_state(self) -> NotifierState:
+        """The stored state. The first one is stored at once: after a crash, what came since would not be news."""
+        state = await super().load_state()
+        await self._save_state(state)
+        return state
 
     def must_restart(self, tx: Transaction, state: NotifierState) -> bool:
         """When the lists were read completely for the first time."""
-        return state.version != _VERSION or (not state.is_loud and lists_complete(tx, state.baseline_since))
+        return state.version != _VERSION or (not state.is_loud and self._knows_everything(tx, state.baseline_since))
+
+    def _knows_everything(self, tx: Transaction, since: str) -> bool:
+        return not self._reads_lists or lists_complete(tx, since)
 
     @classmethod
     def begin_again(cls, tx: Transaction, at: str) -> None:
@@ -139,7 +152,7 @@ class Notifier(ChangeLogConsumer[NotifierState, Write]):
         """The notifications of some new entries."""
         newest = self._newest = tx.journal.last()
         if not tx.journal.first() - 1 <= state.journal <= newest or self.must_restart(tx, state):
-            return Step(self.restart(tx), last=True)
+            return Step(self.restart(tx), (Baseline(),), last=True)
         if not state.is_loud or not self.matcher.patterns.patterns:
             return Step(msgspec.structs.replace(state, journal=newest), last=True)
         writes: list[Write] = []

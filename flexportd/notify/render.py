@@ -25,6 +25,7 @@ _MAX_TEXT = 500
 _MAX_TEXTS = 20  # of one line
 _MAX_PREVIEW = 140
 _MAX_RULES = 5
+_CONSIDERED = 10  # times the limit of a text: the rest is not read
 
 _BREAKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _BREAKS_IN_LINE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]+")
@@ -36,7 +37,8 @@ _SURROGATES = re.compile(r"[\ud800-\udfff]")
 
 def clean_line(text: str, limit: int = _MAX_TEXT) -> str:
     """External text as one line of at most `limit` characters, without control and invisible characters."""
-    line = _BREAKS.sub(" ", _INVISIBLE.sub("", _SURROGATES.sub("\ufffd", text))).strip()
+    shown = text[: _CONSIDERED * limit]
+    line = _BREAKS.sub(" ", _INVISIBLE.sub("", _SURROGATES.sub("\ufffd", shown))).strip()
     return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
 
 

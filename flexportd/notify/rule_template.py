@@ -33,7 +33,7 @@ MAX_OUTPUT = 64 * 1024
 """Bytes of a rendered text."""
 
 _MAX_SOURCE = 20_000  # characters
-_BUDGET = 200_000  # elements and characters
+_BUDGET = 100_000  # elements and characters
 _MAX_RANGE = 1000
 _MAX_NUMBER = 10**18  # of a factor; more than any id or amount
 _MAX_PRECISION = 10  # decimal places
@@ -110,7 +110,7 @@ def _compile(environment: "_TemplateEnvironment", source: str) -> jinja2.Templat
 def _sentence(error: Exception) -> str:
     """The error of Jinja, or of Python in a template, with the line of the template."""
     if isinstance(error, RecursionError | MemoryError):
-        return "the template is nested too deeply"
+        return "the template is nested too deeply or needs too much memory"
     line = error.lineno if isinstance(error, jinja2.TemplateSyntaxError) else None
     trace = error.__traceback__
     while trace is not None and line is None:

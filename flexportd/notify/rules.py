@@ -6,21 +6,22 @@ from dataclasses import dataclass
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from jinja2 import TemplateError, TemplateSyntaxError
+from jinja2 import TemplateSyntaxError, nodes
 from jinja2.sandbox import SandboxedEnvironment
 
 from flexportd.core.changes.topics import ALL_TOPICS, Patterns, parse_patterns
 from flexportd.errors import ConfigError, InvalidError
-from flexportd.notify.conditions import Condition, ConditionParser, Path
+from flexportd.notify.conditions import ConditionParser, ConditionPath, RuleCondition
 from flexportd.notify.fields import rule_fields
 from flexportd.notify.quiet_hours import DigestSchedule, QuietHours
-from flexportd.settings import RuleSettings, Settings, format_value, suggest
+from flexportd.settings import LoadedConfig, RuleSettings, Settings, format_value, suggest
 
+_MAX_PROBLEMS = 100  # further problems are only counted
 _LAST = 10**9  # the place of problems without a line
 
 T = TypeVar("T")
 
-Locate = Callable[[str, Path], tuple[str, int] | None]
+Locate = Callable[[str, ConditionPath], tuple[str, int] | None]
 """The dotted key of a rule, and a path within its value -> the source of the value and its line; None if unknown."""
 
 
@@ -30,7 +31,7 @@ class Rule:
 
     name: str
     patterns: Patterns
-    condition: Condition
+    condition: RuleCondition
     channels: tuple[str, ...]
     zone: ZoneInfo
     digest: DigestSchedule | None = None
@@ -71,6 +72,12 @@ def compile_rules(settings: Settings, locate: Locate = lambda _, __: None) -> Ru
     return Rules(rules)
 
 
+def check_rules(loaded: LoadedConfig) -> None:
+    """Raise ConfigError with every problem of the rules, if notifications are configured."""
+    if loaded.settings.notify.channels or loaded.settings.notify.rules:
+        compile_rules(loaded.settings, loaded.locate)
+
+
 class _Compiler:
     """Compiles rules and collects their problems."""
 
@@ -84,7 +91,10 @@ class _Compiler:
     def compile(self, number: int, rule: RuleSettings) -> Rule:
         """Compile one rule. What cannot be used is left out, and reported by `check`."""
         notify = self._settings.notify
-        problems = _RuleProblems(self, f"notify.rules[{number}]", f'[[notify.rules]] "{rule.name}"')
+        is_shipped = number >= len(notify.rules)
+        problems = _RuleProblems(
+            self, "" if is_shipped else f"notify.rules[{number}]", f"[[notify.rules]] {format_value(rule.name)}"
+        )
         if rule.name.casefold() in self._names:
             problems.add("name", "another rule has the same name")
         self._names.add(rule.name.casefold())
@@ -101,44 +111,54 @@ class _Compiler:
             template=self._template("template", rule.template, problems),
             subject=self._template("subject", rule.subject, problems),
             is_enabled=rule.enabled,
-            is_shipped=number >= len(notify.rules),
+            is_shipped=is_shipped,
         )
 
     def _template(self, key: str, text: str | None, problems: "_RuleProblems") -> str | None:
         if text is None:
             return None
         try:
-            self._templates.from_string(text)
+            # Parsed only: a compiler would compute constants such as 9**9**9.
+            tree = self._templates.parse(text)
         except TemplateSyntaxError as error:
             problems.add(key, f"line {error.lineno} of the template: {error.message}")
-        except (TemplateError, RecursionError, MemoryError, ValueError, OverflowError) as error:
-            problems.add(key, f"the template cannot be used: {error}")
+        except RecursionError:
+            problems.add(key, "the template is nested too deeply")
+        else:
+            for node in tree.find_all((nodes.Filter, nodes.Test)):
+                known = self._templates.filters if isinstance(node, nodes.Filter) else self._templates.tests
+                if node.name not in known:
+                    what = f"there is no {type(node).__name__.lower()} {format_value(node.name)}"
+                    problems.add(key, f"line {node.lineno} of the template: {what}")
         return text
 
-    def add(self, key: str, path: Path, sentence: str) -> None:
+    def add(self, key: str, path: ConditionPath, sentence: str) -> None:
         """Add a problem at a key of a rule."""
-        source, line = self._locate(key, path) or ("", _LAST)
+        source, line = (self._locate(key, path) if key else None) or ("", _LAST)
         self._problems.append((line, f"{source}: {sentence}" if source else sentence))
 
     def check(self) -> None:
         """Raise ConfigError with the problems by line, if any."""
         if self._problems:
             ordered = sorted(self._problems, key=lambda problem: problem[0])
-            raise ConfigError(list(dict.fromkeys(sentence for _, sentence in ordered)))
+            sentences = list(dict.fromkeys(sentence for _, sentence in ordered))
+            more = len(sentences) - _MAX_PROBLEMS
+            raise ConfigError(sentences[:_MAX_PROBLEMS] + ([f"and {more} more problems"] if more > 0 else []))
 
 
 @dataclass(frozen=True)
 class _RuleProblems:
-    """Adds the problems of one rule."""
+    """Adds the problems of one rule; `dotted` is empty for a shipped one, which is in no file of the user."""
 
     compiler: _Compiler
     dotted: str
     label: str
 
-    def add(self, key: str, text: str, path: Path = ()) -> None:
+    def add(self, key: str, text: str, path: ConditionPath = ()) -> None:
         """Add a problem of a key; `path` leads to a part of its value."""
         place = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in path)
-        self.compiler.add(f"{self.dotted}.{key}", path, f"{self.label} {key}{place}: {text}")
+        dotted = f"{self.dotted}.{key}" if self.dotted else ""
+        self.compiler.add(dotted, path, f"{self.label} {key}{place}: {text}")
 
     def parse(self, key: str, text: str | None, parse: Callable[[str], T]) -> T | None:
         """A parsed value; None if it is not set, or invalid."""
@@ -159,11 +179,11 @@ def _patterns(rule: RuleSettings, problems: _RuleProblems) -> Patterns:
         except InvalidError as error:
             found, _, topics = str(error).partition("; there are ")
             hint = "" if "did you mean" in found else f"; there are {topics}"
-            problems.add("on", f"{found.removeprefix('on holds ')}{hint}".replace("on has", "found", 1))
+            problems.add("on", f"found {found.removeprefix('on holds ').removeprefix('on has ')}{hint}")
     return Patterns(tuple(dict.fromkeys(parsed)))
 
 
-def _condition(rule: RuleSettings, patterns: Patterns, problems: _RuleProblems) -> Condition:
+def _condition(rule: RuleSettings, patterns: Patterns, problems: _RuleProblems) -> RuleCondition:
     # Without a valid pattern, no field would be known: each would be a problem of its own.
     parser = ConditionParser(rule_fields(patterns if patterns.patterns else ALL_TOPICS))
     condition = parser.parse(rule.when)

@@ -14,7 +14,7 @@ from flexportd.settings.config_file import ConfigFile, KeyLines, find_file, read
 from flexportd.settings.errors import DEFAULT, GivenValues, Problems, SourcedValue, explain, refuse_stray_path
 from flexportd.settings.guessable import weakness
 from flexportd.settings.notify import EmailChannelSettings, WebhookChannelSettings
-from flexportd.settings.schema import CHANNELS, RULES, Schema, key_specs, value_of
+from flexportd.settings.schema import CHANNELS, RULES, ConfigSchema, key_specs, value_of
 from flexportd.settings.sections import Settings, nest
 from flexportd.settings.sources import Sources
 from flexportd.settings.stray_characters import stray_characters
@@ -100,7 +100,7 @@ def describe_values(loaded: LoadedConfig) -> list[tuple[str, str, str]]:
     """Every key with its value for people and its origin; secrets are `***`."""
     return [
         (dotted, spec.display(value_of(loaded.settings, spec)), loaded.origins[dotted])
-        for dotted, spec in Schema.of(loaded.settings).specs.items()
+        for dotted, spec in ConfigSchema.of(loaded.settings).specs.items()
     ]
 
 

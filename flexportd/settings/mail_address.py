@@ -56,6 +56,9 @@ def parse_mail_address(value: object) -> MailAddress:
 
 def _ascii_domain(domain: str) -> str:
     try:
-        return idna.encode(domain.lower(), uts46=True, std3_rules=True).decode()
+        encoded = idna.encode(domain.lower(), uts46=True, std3_rules=True).decode()
     except (idna.IDNAError, UnicodeError):
         raise ValueError(_EXPECTED) from None
+    if encoded.endswith("."):
+        raise ValueError(_EXPECTED)
+    return encoded

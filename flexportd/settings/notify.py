@@ -147,6 +147,10 @@ Conditions = Annotated[
 ]
 
 
+Schedule = Annotated[Line, ValueType('"daily HH:MM" or "weekly DAY HH:MM"', article="")]
+Window = Annotated[Line, ValueType('two times "HH:MM-HH:MM"', article="")]
+
+
 class EmailChannelSettings(SectionModel):
     """Mail through an SMTP server."""
 
@@ -296,7 +300,7 @@ CHANNEL_MODELS: Mapping[str, type[ChannelSettings]] = {
 
 
 class RuleSettings(SectionModel):
-    """A rule: which messages are sent, to which channels, and when."""
+    """Which messages are sent, to which channels, and when."""
 
     name: Annotated[Line, AfterValidator(str.strip)] = key(
         ..., "The name of the rule, different from that of every other rule.", sample="ETA slips", max_length=100
@@ -306,10 +310,12 @@ class RuleSettings(SectionModel):
     )
     when: Conditions = key({}, "The conditions; all of them must hold.", shown="none", sample={"days_later": 2})
     channels: Texts = key((), "The channels that the messages are sent to.", shown="all channels", sample=["ops"])
-    digest: Line | None = key(
+    digest: Schedule | None = key(
         None, "Send one digest at this time instead of single messages.", shown="none", sample="daily 07:30"
     )
-    quiet: Line | None = key(None, "Hold messages back between these times.", shown="none", sample="22:00-07:00")
+    quiet: Window | None = key(
+        None, "Hold messages back between these times of day.", shown="none", sample="22:00-07:00"
+    )
     timezone: TimeZone | None = key(
         None, "The IANA time zone of digest and quiet.", shown="timezone of [notify]", sample="Europe/Berlin"
     )
@@ -321,11 +327,9 @@ class RuleSettings(SectionModel):
         ge=1,
         le=1000,
     )
-    template: Template | None = key(
-        None, "The text of a message, as a Jinja2 template.", shown="the standard text", sample="{{ title }}"
-    )
+    template: Template | None = key(None, "The text of a message.", shown="the standard text", sample="{{ title }}")
     subject: Template | None = key(
-        None, "The subject or title, as a Jinja2 template.", shown="the standard subject", sample="{{ title }}"
+        None, "The subject or title of a message.", shown="the standard subject", sample="{{ title }}"
     )
     enabled: Switch = key(True, "Apply the rule.")
 

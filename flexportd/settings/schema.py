@@ -144,14 +144,14 @@ def rule_specs() -> Mapping[str, KeySpec]:
 
 
 @dataclass(frozen=True)
-class Schema:
+class ConfigSchema:
     """The keys of one configuration: the fixed ones, and those of its channels (name -> type) and rules (names)."""
 
     channels: Mapping[str, str] = field(default_factory=dict)
     rules: Sequence[str] = ()
 
     @classmethod
-    def of(cls, settings: Settings) -> "Schema":
+    def of(cls, settings: Settings) -> "ConfigSchema":
         """The schema of settings."""
         notify = settings.notify
         return cls({name: one.type for name, one in notify.channels.items()}, [rule.name for rule in notify.rules])
@@ -203,7 +203,7 @@ def _secret_files(specs: Mapping[str, KeySpec]) -> dict[str, str]:
 
 def changed_keys(old: Settings, new: Settings) -> tuple[list[str], list[str]]:
     """The keys that differ: those that can change while running, and those that need a restart."""
-    specs = {**Schema.of(old).specs, **Schema.of(new).specs}
+    specs = {**ConfigSchema.of(old).specs, **ConfigSchema.of(new).specs}
     changed = [spec for spec in specs.values() if value_of(old, spec) != value_of(new, spec)]
     reloadable = [spec.dotted for spec in changed if spec.reloadable]
     return reloadable, [spec.dotted for spec in changed if not spec.reloadable]

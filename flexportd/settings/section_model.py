@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from flexportd.settings.value_types import Line, RuleError
+from flexportd.settings.value_types import Line, RuleError, ValueType
 
 
 class SectionModel(BaseModel):
@@ -29,4 +29,4 @@ def _check_timezone(value: str) -> str:
     return value
 
 
-TimeZone = Annotated[Line, AfterValidator(_check_timezone)]
+TimeZone = Annotated[Line, AfterValidator(_check_timezone), ValueType("IANA time zone", article="an ")]

@@ -17,8 +17,8 @@ from flexportd.settings.notify import CHANNEL_MODELS
 from flexportd.settings.schema import (
     CHANNELS,
     RULES,
+    ConfigSchema,
     KeySpec,
-    Schema,
     channel_specs,
     key_specs,
     rule_section,
@@ -39,7 +39,7 @@ class Sources:
     environ: Mapping[str, str]
     document: ConfigFile | None
     problems: Problems
-    schema: Schema = field(default_factory=Schema)
+    schema: ConfigSchema = field(default_factory=ConfigSchema)
     entries: dict[str, SourcedValue] = field(default_factory=dict)
     """Where each channel and rule begins, by its dotted name."""
     from_file: dict[str, SourcedValue] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Sources:
     def collect(self) -> dict[str, SourcedValue]:
         """All values, each from the source with the highest priority."""
         finder = EntryFinder(self.environ, self.document, self.problems, self.entries)
-        self.schema = Schema(finder.channels(), finder.rules())
+        self.schema = ConfigSchema(finder.channels(), finder.rules())
         if self.document:
             self._read_document(self.document)
         self._read_environ(finder.refused)

@@ -90,6 +90,7 @@ class Handler:
         return answer
 
     async def handle_DATA(self, server, session, envelope):  # noqa: N802
+        assert envelope.smtp_utf8 is not envelope.content.isascii()
         self.mails.append((envelope.rcpt_tos, envelope.content, session.ssl is not None))
         return "250 queued"
 
@@ -272,7 +273,7 @@ async def test_each_fault_of_a_certificate_is_named(tmp_path, monkeypatch):
     async with mail_server(Handler(), ssl_context=certificate(tmp_path)) as port:
         made = channel(port, starttls=True)
         made.connect_timeout = 0.2
-        assert "set tls = true if this is the port for TLS" in str(await refusal(made))
+        assert "set tls = true and starttls = false if this is the port for TLS" in str(await refusal(made))
 
 
 async def test_a_bad_recipient_keeps_the_mail_from_nobody_else():
@@ -292,6 +293,7 @@ async def test_a_deferred_recipient_gets_the_same_mail_later_and_the_others_do_n
         error = await refusal(made)
         assert (error.permanent, error.retry_after) == (False, DEFERRED_DELAY)
         assert "b@example.org (451 4.7.1 greylisted)" in str(error)
+        assert error.is_channel_working
         handler.answers.pop("b@example.org")
         receipt = await made.send(message(progress=error.progress, is_repeated=True))
     assert [recipients for recipients, _, _ in handler.mails] == [["a@example.org"], ["b@example.org"]]
@@ -316,6 +318,7 @@ async def test_a_deferred_recipient_gets_the_same_mail_later_and_the_others_do_n
         ({"RCPT": "451 greylisted"}, False, DEFERRED_DELAY, "451 greylisted"),
         ({"RCPT": "552 too many"}, False, DEFERRED_DELAY, "452 too many"),
         ({"RCPT": "421 shutting down"}, False, 0, "421 shutting down"),
+        ({"EHLO": "250-mail.test\r\n250 STARTTLS", "STARTTLS": "454 no TLS now"}, False, 0, "454 no TLS now"),
         ({"DATA": "451 later"}, False, DEFERRED_DELAY, "451 later"),
         ({"end": "554 5.7.1 this is spam"}, True, 0, "this is spam"),
         ({"end": "500 5.6.0 line too long"}, True, 0, "line too long"),
@@ -327,11 +330,13 @@ async def test_a_deferred_recipient_gets_the_same_mail_later_and_the_others_do_n
 )
 async def test_each_answer_of_a_server_has_its_consequence(answers, permanent, delay, sentence):
     async with scripted(**answers) as (port, _):
-        error = await refusal(channel(port))
+        error = await refusal(channel(port, starttls="STARTTLS" in answers))
     assert (error.permanent, error.retry_after) == (permanent, delay)
     assert sentence in str(error)
     assert error.progress is not None
     assert not error.progress.get("accepted")
+    assert error.may_have_arrived is (answers == {"end": None})
+    assert not error.is_channel_working
 
 
 @pytest.mark.parametrize("step", ["banner", "EHLO", "RCPT", "end"])
@@ -342,6 +347,7 @@ async def test_a_silent_server_is_given_up(step):
         error = await refusal(made)
     assert not error.permanent
     assert "did not" in str(error)
+    assert error.may_have_arrived is (step == "end")
 
 
 async def test_an_accepted_mail_counts_although_the_server_never_says_goodbye(monkeypatch):
@@ -351,6 +357,16 @@ async def test_an_accepted_mail_counts_although_the_server_never_says_goodbye(mo
             receipt = await channel(port).send(message())
         assert receipt.note is None
         assert len(script.mails) == 1
+
+
+async def test_unusual_answers_that_mean_yes_are_understood():
+    async with scripted(banner="220-mail.test\r\n220 ready", RCPT="252 not verified", EHLO="502 what") as (
+        port,
+        script,
+    ):
+        receipt = await channel(port).send(message())
+    assert receipt.note is None
+    assert len(script.mails) == 1
 
 
 async def test_the_password_is_tried_once_and_never_shown_even_if_the_server_repeats_it(tls):

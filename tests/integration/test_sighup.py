@@ -132,12 +132,20 @@ def test_a_daemon_that_is_hung_up_all_its_life_starts_reloads_and_stops_in_order
     assert "Traceback" not in log
 
 
-def test_a_start_that_fails_while_it_is_hung_up_reports_why(config, manager):
-    config.write_text(config.read_text() + "[queue]\nworkers = 0\n")
+BAD_RULE = '[[notify.rules]]\nname = "Slips"\non = "shipment.eta_chnged"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("[queue]\nworkers = 0\n", "workers"), (BAD_RULE, "[[notify.rules]] \"Slips\" on: found 'shipment.eta_chnged'")],
+    ids=["a key", "a rule"],
+)
+def test_a_start_that_fails_while_it_is_hung_up_reports_why(config, manager, text, reason):
+    config.write_text(config.read_text() + text)
     with serving(config, manager) as process, hung_up_all_the_time(process):
         assert process.wait(20) == 2
     (line,) = (config.parent / "log").read_text().splitlines()
-    assert "workers" in line
+    assert reason in line
 
 
 def test_a_reload_that_is_refused_ends_too_and_says_why(config, manager):
@@ -146,6 +154,7 @@ def test_a_reload_that_is_refused_ends_too_and_says_why(config, manager):
         assert manager.receive() == {"READY": "1"}
         for text, status in (
             (good + "[queue]\nworkers = 0\n", "Reload refused, the previous configuration remains in force: "),
+            (good + BAD_RULE, f"Reload refused, the previous configuration remains in force: {config}:"),
             (good + "[queue]\nworkers = 7\n", "Configuration reloaded; a restart is needed for: queue.workers"),
         ):
             config.write_text(text)

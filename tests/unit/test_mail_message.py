@@ -49,6 +49,7 @@ def build(content, title="flexportd", name=""):
 
 @given(TEXTS, TEXTS, TEXTS, TEXTS)
 @example("a\r\nBcc: x@example.org", "b\n.\n", "=?utf-8?q?a?=", 'quote "\\')
+@example("=?utf-8?q?a?=", "a", "b", "=?utf-8?q?a?=")
 @example("W" * 500, "貨" * 500, "x" * 59 + " " + "y" * 60, "a" * 76 + ".")
 @settings(max_examples=80)
 def test_texts_survive_a_round_trip_and_never_add_a_header(title, label, text, name):
@@ -114,6 +115,11 @@ def test_links_need_the_url_of_the_dashboard():
     html = render_html(content, lambda path: path and f"https://freight.example.com{path}", NOWHERE)
     assert html.count('href="https://freight.example.com/shipments/1"') == 2
     assert html.count('href="https://freight.example.com/shipments/2"') == 1
+
+
+def test_a_single_line_does_not_repeat_the_link_of_the_message():
+    content = Content(title="x", path="/shipments/1", sections=(Section((Line("FLEX-1", path="/shipments/1"),)),))
+    assert render_text(content, str) == "* FLEX-1\n\n/shipments/1\n"
 
 
 def test_severity_is_a_word_and_stands_where_it_differs():

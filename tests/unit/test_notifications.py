@@ -265,7 +265,7 @@ async def test_eleven_small_slips_are_one_message(notified):
     one = await notified(SLIPS)
     await one.eta(1, "2026-03-20")
     for hours in range(1, 12):
-        at = (datetime(2026, 3, 20, 12) + timedelta(hours=5 * hours)).isoformat()
+        at = f"{datetime(2026, 3, 20, 12, tzinfo=UTC) + timedelta(hours=5 * hours):%Y-%m-%dT%H:%M:%S}"
         await one.put(record("shipments", 1, name="PO 1", estimated_arrival=f"{at}-07:00", **ON_BOARD))
         await one.pass_time(minutes=30)
     assert await one.titles() == ["FLEX-1 · PO 1: ETA 2 days later"]

@@ -224,7 +224,7 @@ def test_a_mail_address_is_read(given, address, name):
     ["", "team", "@example.com", "team@", "a b@example.com", "team@example.com\r\nBcc: x@example.com", "a..b@example.com",
      ".a@example.com", "a@exa mple.com", "a" * 65 + "@example.com", "\u00f6" * 33 + "@example.com", "a@" + "b" * 64 + ".com",
      "a@" + ".".join(["b" * 60] * 5), "<a@example.com", "A <a@example.com> B", "N\nx <a@example.com>", "a@b@c.example",
-     "N" * 201 + " <a@example.com>", "a@\u202eexample.com", "a\u00a0b@example.com", "a@-.com", 7, None],
+     "N" * 201 + " <a@example.com>", "a@\u202eexample.com", "a\u00a0b@example.com", "a@-.com", "a@example.com.", 7, None],
 )  # fmt: skip
 def test_other_things_are_no_mail_address(given):
     with pytest.raises(ValueError, match=r"mail address|RFC 5321|at most"):

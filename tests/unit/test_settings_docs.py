@@ -17,7 +17,8 @@ from flexportd.settings import (
     render_initial,
     schema,
 )
-from flexportd.settings.schema import KeySpec, key_specs, secret_files, section_models
+from flexportd.settings.notify import CHANNEL_MODELS
+from flexportd.settings.schema import KeySpec, channel_specs, key_specs, rule_specs, secret_files, section_models
 
 ROOT = Path(__file__).parents[2]
 SECRET = "0123456789abcdef-fresh"
@@ -151,6 +152,41 @@ def test_each_commented_default_is_the_default(dotted, tmp_path):
     environ = {"HOME": str(tmp_path)}
     (tmp_path / "empty.toml").touch()
     assert load(file, environ).settings == load(tmp_path / "empty.toml", environ).settings
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("email", "team"), ("slack", "ops"), ("webhook", "erp"), ("apprise", "phone")]
+)
+def test_each_sample_of_a_channel_loads_when_its_marks_are_removed(kind, name, tmp_path):
+    block = render_example().partition(f"\n#[notify.channels.{name}]\n")[2].partition("\n# A ")[0]
+    lines = {found[1]: found[0] for found in re.findall(r"^#(([a-z_]+) = .*)$", block, re.MULTILINE)}
+    secrets = [spec.name for spec in channel_specs(kind).values() if spec.value_type.secret]
+    assert set(lines) == {*channel_specs(kind), *(f"{key}_file" for key in secrets)}
+    lines = {key: line for key, line in lines.items() if not key.endswith("_file")}
+    if kind == "slack":
+        del lines["webhook_url"]
+    text = "\n".join(lines.values()).replace("whsec_...", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    file = tmp_path / "flexportd.toml"
+    file.write_text(f"[notify.channels.{name}]\n{text}\n")
+    assert load(file, {"HOME": str(tmp_path)}).settings.notify.channels[name].type == kind
+
+
+def test_the_sample_of_a_rule_loads_when_its_marks_are_removed(tmp_path):
+    block = render_example().partition("\n#[[notify.rules]]\n")[2].partition("\n[")[0]
+    lines = re.findall(r"^#([a-z_]+ = .*)$", block, re.MULTILINE)
+    assert [line.partition(" ")[0] for line in lines] == list(rule_specs())
+    file = tmp_path / "flexportd.toml"
+    file.write_text("\n".join(["[[notify.rules]]", *lines]))
+    assert load(file, {"HOME": str(tmp_path)}).settings.notify.rules[0].name == "ETA slips"
+
+
+@pytest.mark.parametrize("text", [render_example(), render_docs()], ids=["example", "docs"])
+def test_both_show_every_key_of_channels_and_rules(text):
+    flat = re.sub(r"\s*\n# ", " ", text)
+    for spec in (*(spec for kind in CHANNEL_MODELS for spec in channel_specs(kind).values()), *rule_specs().values()):
+        assert spec.description.endswith(".")
+        assert spec.name == "type" or spec.description in flat, spec.dotted
+        assert spec.default_text in flat, spec.dotted
 
 
 def test_an_initial_file_loads_with_the_values_it_was_given(tmp_path):

@@ -13,7 +13,7 @@ from flexportd.cli.output import Column, DaemonResponse, Output
 from flexportd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from flexportd.settings import ListenAddress, Settings
+    from flexportd.settings import ListenAddress, LoadedConfig, Settings
 
 
 @click.group()
@@ -26,10 +26,10 @@ def config() -> None:
 def check(invocation: Invocation) -> None:
     """Check the configuration and report every problem.
 
-    This includes its directories, TLS files and sockets. Nothing is created or changed.
+    This includes its rules, directories, TLS files and sockets. Nothing is created or changed.
     """
     loaded, out = invocation.loaded, Output.standard()
-    if errors := list(_problems(loaded.settings)):
+    if errors := [*_rule_problems(loaded), *_problems(loaded.settings)]:
         raise ConfigError(errors)
     out.line(f"OK: {loaded.path}" if loaded.path else "OK: no configuration file found; defaults apply")
     for note in (*loaded.notes, *_missing_addresses(loaded.settings.server.listen)):
@@ -90,6 +90,16 @@ def _problems(settings: "Settings") -> Iterator[str]:
         yield from missing
     if server.tls_cert is not None and server.tls_key is not None:
         yield from _tls(server.tls_cert, server.tls_key)
+
+
+def _rule_problems(loaded: "LoadedConfig") -> Sequence[str]:
+    from flexportd.notify.rules import check_rules
+
+    try:
+        check_rules(loaded)
+    except ConfigError as error:
+        return error.problems
+    return ()
 
 
 def _missing_addresses(listens: "Sequence[ListenAddress]") -> list[str]:

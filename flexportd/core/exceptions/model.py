@@ -46,14 +46,11 @@ RISES: Mapping[Kind, Sequence[tuple[int, Severity]]] = {
     "eta_slipped": ((7, "critical"),),  # days of slip: a week off plan
     "free_time_expiring": ((0, "critical"),),  # no day is left after today
     "empty_return": ((7, "critical"),),  # detention has been charged for a week
-    "silent": ((7, "warning"), (21, "critical")),  # longer than usual at sea; then longer than most voyages
+    "silent": ((7, "warning"), (21, "critical")),  # longer than updates take; nobody knows where the cargo is
     "invoice_overdue": ((14, "critical"),),  # two weeks: credit may be stopped
     "booking_unanswered": ((3, "warning"),),  # the space may be gone
 }
 """From which degree on a kind is more severe; see docs/exceptions.md."""
-
-STEPS = (3, 7)
-"""Days after which time alone makes an exception worse; then each further week."""
 
 HIDDEN_KINDS = frozenset({"booking_unanswered", "invoice_overdue", "missing_documents"})
 """Kinds hidden from customers: they concern bookings, freight costs and documents."""
@@ -135,17 +132,20 @@ class TimeTriggers:
         return False
 
     def days_since(self, since: datetime) -> int:
-        """The greatest of 0, `STEPS` and the multiples of 7 that is a whole number of days since a moment.
+        """The greatest of 0, 3, 7 and the further multiples of 7 that is a whole number of days since a moment.
 
         In days of the moment's own zone: from the beginning of a day there to the beginning of another.
         """
-        days, step = max(0, (self.now - since).days - 1), 0  # a day less: one with a change of the clock is shorter
+        days = (self.now - since).days - 1  # a day less: one on which the clocks change may be shorter
         step = days - days % 7 if days >= 7 else 0
-        while True:
-            following = next((one for one in STEPS if one > step), step + 7)
-            if not self.has_passed(_later(since, following)):
-                return step
+        while self.has_passed(_later(since, following := _next_step(step))):
             step = following
+        return step
+
+
+def _next_step(days: int) -> int:
+    """The number of days after which time alone makes an exception worse again."""
+    return days + 7 if days >= 7 else 7 if days >= 3 else 3
 
 
 class OneTimeNotice(msgspec.Struct, frozen=True):
@@ -360,8 +360,6 @@ def days_after(moment: str, days: int) -> datetime:
 def _later(moment: datetime, days: int) -> datetime:
     """The same time of day, in the zone of the moment, a number of days later."""
     try:
-        later = moment + timedelta(days=days)
-        later.astimezone(UTC)
+        return moment + timedelta(days=days)
     except OverflowError:
         return _NEVER
-    return later

@@ -58,9 +58,9 @@ def late_step(case: ShipmentFacts, _: ExceptionRules, watch: TimeTriggers) -> It
         if case.has_reached(stage) or (stage == CargoStage.AT_RAMP and not case.route.has_ramp):
             continue
         if (plan := case.planned_date(name)) is not None:
-            if watch.has_passed(plan.ends_at):
+            if watch.has_passed(over := plan.ends_at):
                 evidence = {date_name: plan.moment[:10], "place": plan.place.name}
-                yield case.make_finding(kind, evidence, plan.ends_at, degree=watch.days_since(plan.ends_at))
+                yield case.make_finding(kind, evidence, over, degree=watch.days_since(over))
             return
 
 

@@ -352,11 +352,14 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
         for resource in TABLES:
             own = [key for name, key in evaluations if name == resource]
             stored = tx.exceptions.scheduled(resource, own)
+            due: dict[Key, str | None] = {}
             for key in own:
-                due = evaluations[resource, key].next_check
-                at = None if due is None else stamp(due)
+                next_check = evaluations[resource, key].next_check
+                at = None if next_check is None else stamp(next_check)
                 if stored.get(key) != at:
-                    writes.append(partial(_schedule, resource, key, at))
+                    due[key] = at
+            if due:
+                writes.append(partial(_schedule, resource, due))
         return writes
 
     def write(self, tx: Transaction, writes: Sequence[Write]) -> None:
@@ -407,8 +410,8 @@ def _notify_once(notice: OneTimeNotice, key: Key, is_notified: bool, tx: Transac
     return msgspec.structs.asdict(notice) if is_notified else None
 
 
-def _schedule(resource: str, key: Key, due_at: str | None, tx: Transaction, _at: str) -> None:
-    tx.exceptions.schedule(resource, key, due_at)
+def _schedule(resource: str, due: Mapping[Key, str | None], tx: Transaction, _at: str) -> None:
+    tx.exceptions.schedule(resource, due)
 
 
 def _notice(topic: str, number: int, of: ExceptionFields | ExceptionRow) -> Notice:

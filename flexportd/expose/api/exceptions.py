@@ -246,7 +246,7 @@ class SnoozeRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Until when an exception is snoozed: `until`, `until_worse`, or whichever is first."""
 
     until: Annotated[
-        Annotated[str, Meta(min_length=1, max_length=40, examples=["2026-03-01"])] | None,
+        Annotated[str, Meta(min_length=1, max_length=40, examples=["3d"])] | None,
         doc("A duration from now (3d), a day (from its beginning it is no longer snoozed) or a time. A day, and a time "
             "without an offset, are in the time zone of the dashboard."),
     ] = None  # fmt: skip

@@ -72,6 +72,7 @@ class ChannelError(FlexportdError):
     `permanent`: repeating it cannot help. `retry_after` (seconds) is a minimum. `is_gone`: the channel refuses
     everything from now on (410, a revoked token) and is to be switched off. `progress` is given to the next attempt.
     `may_have_arrived`: it is not known whether the message was accepted, as when a connection broke before the answer.
+    `is_channel_working`: only this message has to wait, as when a mail server defers one recipient of three.
     """
 
     slug = "channel"
@@ -85,12 +86,14 @@ class ChannelError(FlexportdError):
         is_gone: bool = False,
         progress: Mapping[str, Any] | None = None,
         may_have_arrived: bool = False,
+        is_channel_working: bool = False,
     ) -> None:
         self.permanent = permanent
         self.retry_after = retry_after
         self.is_gone = is_gone
         self.progress = progress
         self.may_have_arrived = may_have_arrived
+        self.is_channel_working = is_channel_working
         super().__init__(message)
 
 

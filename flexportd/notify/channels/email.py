@@ -85,10 +85,16 @@ class _Recipients:
     deferred: dict[str, str] = field(default_factory=dict)
     is_policy: bool = True
     """Whether every refusal is one of policy, such as a relay that wants authentication."""
+    is_transmitted: bool = False
+    """Whether the message itself was sent: without an answer to it, it may have been accepted."""
 
     def progress(self) -> dict[str, Any]:
         """For the next attempt, which goes to the others only."""
         return {"accepted": self.accepted, "refused": self.refused}
+
+    def error(self, sentence: str, delay: float) -> ChannelError:
+        """The error that ended the session before all of them were decided."""
+        return ChannelError(sentence, retry_after=delay, progress=self.progress(), may_have_arrived=self.is_transmitted)
 
 
 class EmailChannel(Channel[EmailSettings]):
@@ -126,6 +132,8 @@ class EmailChannel(Channel[EmailSettings]):
         except ChannelError as error:
             error.progress = recipients.progress()
             raise
+        except aiosmtplib.SMTPResponseException as error:
+            raise self._refusal(error, recipients) from None  # the cause may repeat the password
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:  # ValueError: a name that DNS cannot look up
             raise self._failure(error, recipients) from None  # an answer may repeat the password
         finally:
@@ -143,6 +151,7 @@ class EmailChannel(Channel[EmailSettings]):
                 f"{self._server} does not accept the message yet: {_list_answers(recipients.deferred)}",
                 retry_after=DEFERRED_DELAY,
                 progress=recipients.progress(),
+                is_channel_working=bool(recipients.accepted or recipients.refused),
             )
         if not recipients.accepted:
             # A later attempt, which a person asks for, goes to all of them again.
@@ -231,6 +240,7 @@ class EmailChannel(Channel[EmailSettings]):
         named = [address for address in pending if await self._name(smtp, address, encoding, recipients)]
         if not named:
             return
+        recipients.is_transmitted = True
         try:
             await smtp.data(mail)
         except aiosmtplib.SMTPDataError as error:
@@ -255,6 +265,8 @@ class EmailChannel(Channel[EmailSettings]):
         except aiosmtplib.SMTPRecipientRefused as error:
             if error.code == 421:  # the server ends the connection
                 raise
+            if 200 <= error.code < 300:  # 252: not verified, but taken
+                return True
             # 552 for one recipient means too many of them (RFC 5321, 4.5.3.1.10).
             self._record(recipients, [address], 452 if error.code == 552 else error.code, error.message)
             return False
@@ -290,7 +302,8 @@ class EmailChannel(Channel[EmailSettings]):
 
     @property
     def _server(self) -> str:
-        return f"{self.settings.smtp_host}:{self.settings.smtp_port}"
+        host = self.settings.smtp_host
+        return f"[{host}]:{self.settings.smtp_port}" if ":" in host else f"{host}:{self.settings.smtp_port}"
 
     def _answer(self, code: int, message: str) -> str:
         """What the server answered, without the password, should it repeat what it received."""
@@ -307,16 +320,18 @@ class EmailChannel(Channel[EmailSettings]):
         """A refusal that only a change of the configuration ends, here or on the server."""
         return ChannelError(sentence, retry_after=CONFIGURATION_DELAY, progress={})
 
+    def _refusal(self, error: aiosmtplib.SMTPResponseException, recipients: _Recipients) -> ChannelError:
+        """An answer that ended the session before the recipients were decided."""
+        answer = self._answer(error.code, error.message)
+        what, hint = next(words for kind, words in _REFUSALS.items() if isinstance(error, kind))
+        delay = CONFIGURATION_DELAY if 500 <= error.code < 600 else 0.0
+        sentence = f"{self._server} {what}: {answer}{f'; {hint}' if hint and delay else ''}"
+        if error.code < 200:
+            sentence = f"{self._server} does not answer as an SMTP server does"
+        return recipients.error(sentence, delay)
+
     def _failure(self, error: Exception, recipients: _Recipients) -> ChannelError:
-        """What ended a connection before the transaction was complete."""
-        if isinstance(error, aiosmtplib.SMTPResponseException):
-            answer = self._answer(error.code, error.message)
-            what, hint = next(words for kind, words in _REFUSALS.items() if isinstance(error, kind))
-            delay = CONFIGURATION_DELAY if 500 <= error.code < 600 else 0.0
-            sentence = f"{self._server} {what}: {answer}{f'; {hint}' if hint and delay else ''}"
-            if error.code < 200:
-                sentence = f"{self._server} does not answer as an SMTP server does"
-            return ChannelError(sentence, retry_after=delay, progress=recipients.progress())
+        """What ended a connection before the recipients were decided."""
         delay = 0.0
         cause = error.__cause__ if isinstance(error, aiosmtplib.SMTPConnectError) and error.__cause__ else error
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -328,18 +343,20 @@ class EmailChannel(Channel[EmailSettings]):
             sentence = f"no TLS connection to {self._server} can be set up: {clean_line(reason, _MAX_ANSWER)}{hint}"
         elif isinstance(cause, socket.gaierror | UnicodeError):
             sentence = f"the host name {self.settings.smtp_host} cannot be resolved"
-        elif isinstance(error, aiosmtplib.SMTPConnectTimeoutError):
-            hint = "; set tls = true if this is the port for TLS" if not self.settings.tls else ""
-            sentence = f"{self._server} did not answer within {self.connect_timeout:g} seconds{hint}"
+        elif isinstance(error, aiosmtplib.SMTPConnectTimeoutError) and not isinstance(cause, aiosmtplib.SMTPException):
+            sentence = f"{self._server} cannot be reached: no connection within {self.connect_timeout:g} seconds"
+        elif isinstance(error, aiosmtplib.SMTPConnectTimeoutError):  # a server that waits for the client to start TLS
+            hint = "" if self.settings.tls else "; set tls = true and starttls = false if this is the port for TLS"
+            sentence = f"{self._server} did not send a greeting within {self.connect_timeout:g} seconds{hint}"
         elif isinstance(error, TimeoutError):
-            sentence = f"{self._server} did not take the message within {self.total_timeout:g} seconds"
+            sentence = f"{self._server} did not answer in time"
         elif isinstance(error, aiosmtplib.SMTPConnectError) and not isinstance(cause, aiosmtplib.SMTPException):
             sentence = f"{self._server} cannot be reached: {_system_message(cause)}"
         elif isinstance(error, ConnectionError):
             sentence = f"{self._server} closed the connection before it accepted the message"
         else:
             sentence = f"the mail to {self._server} failed: {clean_line(str(error), _MAX_ANSWER)}"
-        return ChannelError(sentence, retry_after=delay, progress=recipients.progress())
+        return recipients.error(sentence, delay)
 
 
 _REFUSALS: Mapping[type[Exception], tuple[str, str]] = {
@@ -347,7 +364,7 @@ _REFUSALS: Mapping[type[Exception], tuple[str, str]] = {
     aiosmtplib.SMTPHeloError: ("refuses the greeting", "check the host name of this machine"),
     aiosmtplib.SMTPAuthenticationError: ("refuses to sign in", "check smtp_user and smtp_password"),
     aiosmtplib.SMTPSenderRefused: ("refuses the sender", "check from, smtp_user and smtp_password"),
-    aiosmtplib.SMTPResponseException: ("refuses the mail", ""),
+    aiosmtplib.SMTPResponseException: ("refuses to continue", ""),
 }
 """What each class of a refusal means, and what the admin can do about one that is permanent."""
 

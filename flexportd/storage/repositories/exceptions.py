@@ -110,7 +110,7 @@ class ExceptionFields(NamedTuple):
     shipment_id: int | None
     evidence: Mapping[str, Any]
     since: str | None
-    degree: int
+    degree: int = 0
 
 
 class EvaluationState(ConsumerState, frozen=True, kw_only=True):
@@ -227,12 +227,13 @@ class Exceptions(ListRepository):
         """When the next object is due."""
         return self._text("next_due")
 
-    def schedule(self, resource: str, key: Key, due_at: str | None) -> None:
-        """Evaluate an object again at a time; never for None."""
-        if due_at is None:
-            self._run("unschedule", resource, key)
-        else:
-            self._run("schedule", resource, key, due_at)
+    def schedule(self, resource: str, due: Mapping[Key, str | None]) -> None:
+        """Evaluate each of these objects again at its time; never for None."""
+        times = [(key, at) for key, at in due.items() if at is not None]
+        if times:
+            self._run("schedule", resource, json_text(times))
+        if len(times) < len(due):
+            self._run("unschedule", resource, json_text([key for key, at in due.items() if at is None]))
 
     def was_notified(self, topic: str, key: Key) -> bool:
         """Whether a notice of a topic was sent for an object."""

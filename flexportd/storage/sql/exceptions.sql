@@ -74,12 +74,13 @@ SELECT resource, key, due_at FROM exception_checks WHERE due_at <= ? ORDER BY du
 -- next_due: when the next object is due
 SELECT min(due_at) FROM exception_checks;
 
--- schedule: set when an object is due
-INSERT INTO exception_checks (resource, key, due_at) VALUES (?, ?, ?)
+-- schedule: set when objects are due, as a JSON list of (id, time)
+INSERT INTO exception_checks (resource, key, due_at)
+SELECT ?, json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?) WHERE true
 ON CONFLICT (resource, key) DO UPDATE SET due_at = excluded.due_at;
 
--- unschedule: time alone changes nothing about an object
-DELETE FROM exception_checks WHERE resource = ? AND key = ?;
+-- unschedule: time alone changes nothing about these objects
+DELETE FROM exception_checks WHERE resource = ? AND key IN (SELECT value FROM json_each(?));
 
 -- was_notified: whether a notice of a topic was sent for an object
 SELECT 1 FROM exception_notices WHERE topic = ? AND key = ?;
