@@ -98,8 +98,9 @@ class Daemon:
             load=RequestLoad(lambda: connections.network.requests), reads_lists=flexport is not None,
         )  # fmt: skip
         self.notify = NotifyService(
-            settings, queue, tasks, REGISTRY, self.consumers.wait_for_idle_queue, reads_lists=flexport is not None
-        )
+            settings, queue, tasks, REGISTRY, self.consumers.wait_for_idle_queue,
+            reads_lists=flexport is not None, after_write=lambda: bus.after_commit(WriteSet()),
+        )  # fmt: skip
         self.consumers.add(self.notify.notifier)
         stack.push_async_callback(self.notify.close)
         bus.subscribe(cache_invalidation(self.cache), self.documents.after_commit, self.consumers.after_commit)
@@ -142,6 +143,7 @@ class Daemon:
         app[context.PATH_CHECK] = self.path_check
         app[context.CONDITIONS] = self.conditions
         app[context.JOBS] = self.scheduler
+        app[context.NOTIFICATIONS] = self.notify
         app[context.FILES] = self.documents.files
         app[context.UPSTREAM] = self.flexport
         app[context.EXCEPTION_WORKER] = self.consumers.examiner

@@ -1,7 +1,7 @@
 """Notifications as one part of the daemon: notifier, composer, deliveries and channels."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,21 +11,26 @@ from flexportd.core.changes.consumer import IdleWait, run_consumer
 from flexportd.core.resources.registry import Registry
 from flexportd.daemon.notify_tools import NotifyTools
 from flexportd.daemon.restore_check import RestoreCheck
-from flexportd.errors import UnavailableError
+from flexportd.errors import ConflictError, InvalidError, UnavailableError, not_found
+from flexportd.notify import delivery_actions
 from flexportd.notify.channels.channel import Channel, ChannelContext
 from flexportd.notify.channels.registry import CHANNEL_TYPES
 from flexportd.notify.composer import Composer
 from flexportd.notify.composition import ChannelInfo, NotifyConfig
+from flexportd.notify.content import Content, texts_about
 from flexportd.notify.deliveries import DeliveryHandler
 from flexportd.notify.notifier import DELIVERY, Notifier, RuleMatcher
+from flexportd.notify.render import render_text
 from flexportd.notify.rule_template import render_template
 from flexportd.notify.rules import Rules, compile_rules
 from flexportd.queue.handlers import ItemHandler
 from flexportd.queue.queue import Queue
 from flexportd.queue.workers import ItemWorker, LeaseLimits
-from flexportd.settings import Settings
+from flexportd.settings import Settings, suggest
+from flexportd.storage.repositories.deliveries import ChannelState, DeliverySelection
 from flexportd.storage.transaction import Transaction
 from flexportd.tasks import Tasks
+from flexportd.type_lock import decode_as
 
 log = structlog.get_logger(__name__)
 
@@ -46,12 +51,17 @@ class NotifyService:
         wait_for_idle: IdleWait,
         *,
         reads_lists: bool,
+        after_write: Callable[[], None] = lambda: None,
     ) -> None:
-        """`reads_lists`: whether Flexport's lists are read. Raises ConfigError for rules that cannot be used."""
+        """`reads_lists`: whether Flexport's lists are read. `after_write` is called after a delivery has changed.
+
+        Raises ConfigError for rules that cannot be used.
+        """
         self._queue = queue
         self._tasks = tasks
         self._registry = registry
         self._settings = settings
+        self._after_write = after_write
         self.channels = build_channels(settings, queue)
         config = notify_config(settings, registry, self.channels)
         self._limits = LeaseLimits(settings.queue.workers, _lease(self.channels))
@@ -59,16 +69,20 @@ class NotifyService:
             queue.db, queue.clock, RuleMatcher(registry, config.rules, config.gather_of), wait_for_idle,
             reads_lists=reads_lists, on_written=self._wake,
         )  # fmt: skip
-        self.composer = Composer(queue.db, queue.clock, config, lambda count: queue.added(DELIVERY, count))
+        self.composer = Composer(queue.db, queue.clock, config, self._added)
         self.handler = DeliveryHandler(queue.db, queue.clock, self.channels)
         self.tools = NotifyTools(queue, self.handler, lambda: self.composer.config)
-        self._item_handler = ItemHandler(name=DELIVERY, handle=self.handler.handle, on_dead=self.handler.on_dead)
+        self._item_handler = ItemHandler(
+            name=DELIVERY, handle=self.handler.handle, on_dead=self.handler.on_dead, on_retry=self.handler.on_retry,
+            on_discard=self.handler.on_discard, on_commit=after_write,
+        )  # fmt: skip
         self._restore_check = RestoreCheck(queue.db)
         queue.add(self._item_handler)
 
     async def open(self) -> None:
         """After a restore, drop what waits: it was sent already, or is no longer true. Before the queue is loaded."""
         db, at = self._queue.db, self._queue.clock.stamp()
+        self.handler.states = await db.read(lambda tx: tx.deliveries.channel_states())
         if await db.read(lambda tx: tx.meta.get(Notifier.name) is not None and self._restore_check.was_restored(tx)):
             dropped, discarded = await db.write(lambda tx: _begin_again(tx, at))
             log.warning(
@@ -101,6 +115,121 @@ class NotifyService:
         self._tasks.start("close_channels", lambda: self._close(old), vital=False)
         self._queue.gates[DELIVERY].wake()
 
+    def list_channels(self) -> list[dict[str, Any]]:
+        """Every channel: its name, type and destination."""
+        types = self._settings.notify.channels
+        return [
+            {"name": name, "type": types[name].type, "destination": channel.destination}
+            for name, channel in self.channels.items()
+        ]
+
+    def list_rules(self) -> list[dict[str, Any]]:
+        """Every rule as configured."""
+        notify = self._settings.notify
+        return [
+            {
+                "name": rule.name,
+                "on": list(rule.on),
+                "when": dict(rule.when),
+                "channels": list(rule.channels or self.channels),
+                "digest": rule.digest,
+                "quiet": rule.quiet,
+                "timezone": rule.timezone or self._settings.notify_timezone,
+                "max_per_hour": rule.max_per_hour,
+                "has_template": rule.template is not None or rule.subject is not None,
+                "enabled": rule.enabled,
+                "shipped": number >= len(notify.rules),
+            }
+            for number, rule in enumerate(notify.active_rules)
+        ]
+
+    def problems(self) -> list[str]:
+        """A sentence for each channel that fails or is switched off, and for each fault of notifications."""
+        causes = {
+            "Notifications may be late": self.notifier.error or self.composer.error,
+            "Notifications are incomplete": self.notifier.skipped_reason,
+        }
+        found = [f"{consequence}: {cause}" for consequence, cause in causes.items() if cause]
+        return found + [
+            channel_problem(state) for name, state in self.handler.states.items()
+            if state.state != "working" and name in self.channels
+        ]  # fmt: skip
+
+    def attempts(self) -> list[tuple[str, str, int]]:
+        """Attempts to send since the start: channel, outcome (`sent` or `failed`), number."""
+        counts = self.handler.attempts
+        return [(name, outcome, counts[name, outcome]) for name in self.channels for outcome in ("sent", "failed")]
+
+    def render_text(self, content: str) -> str:
+        """The stored content of a message as plain text."""
+        return render_text(decode_as(content, Content), _context(self._settings, self._queue).url)
+
+    def texts_about(self, content: str, shipment_id: int) -> list[str]:
+        """What the stored content of a message says about a shipment."""
+        return texts_about(decode_as(content, Content), shipment_id)
+
+    async def retry(self, number: int, *, again: bool = False) -> None:
+        """Send a message again; `again`: although it was sent. Raises NotFoundError, ConflictError."""
+        queue, at = self._queue, self._queue.clock.stamp()
+
+        def work(tx: Transaction) -> None:
+            found = tx.deliveries.by_id(number)
+            if found is not None and found.channel not in self.channels:
+                raise ConflictError(f"channel {found.channel} is no longer configured")
+            delivery_actions.retry(tx, queue, number, at, again=again)
+
+        await queue.change(work)
+        self._after_write()
+
+    async def count_matching(self, selection: DeliverySelection) -> int:
+        """How many messages of a channel would be sent again. Raises InvalidError, ConflictError."""
+        self._check_selection(selection)
+
+        def work(tx: Transaction) -> int:
+            delivery_actions.check_channel(tx, selection.channel or "")
+            return tx.deliveries.count_matching(selection)
+
+        return await self._queue.db.read(work)
+
+    async def retry_matching(self, selection: DeliverySelection, limit: int) -> Sequence[int]:
+        """Send messages of a channel again, the oldest first. Raises InvalidError, ConflictError."""
+        self._check_selection(selection)
+        queue, at = self._queue, self._queue.clock.stamp()
+        numbers = await queue.change(lambda tx: delivery_actions.retry_matching(tx, queue, selection, at, limit))
+        self._after_write()
+        return numbers
+
+    def _check_selection(self, selection: DeliverySelection) -> None:
+        name = selection.channel
+        if name is None or name not in self.channels:
+            known = suggest(name or "", self.channels, knows="channels are") if self.channels else "there is none"
+            raise InvalidError(f"channel is {(name or '')[:50]!r}, which is not configured; {known}", "channel")
+        kind = self._settings.notify.channels[name].type
+        if "sent" in selection.states and kind != "webhook":
+            raise InvalidError(
+                f"include_sent is true, but channel {name} is of type {kind}; only webhook channels are replayed",
+                "include_sent",
+            )
+
+    async def discard(self, number: int, who: str, why: str) -> None:
+        """Do not send a message. Raises NotFoundError, ConflictError."""
+        queue, at = self._queue, self._queue.clock.stamp()
+        await queue.change(lambda tx: delivery_actions.discard(tx, queue, number, at, who=who, why=why))
+        self._after_write()
+
+    async def resume_channel(self, name: str) -> None:
+        """Attempt the next message of a channel that fails or is switched off. Raises NotFoundError."""
+        if name not in self.channels:
+            raise not_found("channel", name)
+        queue, at = self._queue, self._queue.clock.stamp()
+        self.handler.states[name] = await queue.change(lambda tx: delivery_actions.resume_channel(tx, name, at))
+        log.info("channel_resumed", channel=name)
+        self._after_write()
+
+    def _added(self, count: int) -> None:
+        self._queue.added(DELIVERY, count)
+        self._after_write()
+
     def _wake(self) -> None:
         self.composer.wake.set()
 
@@ -120,14 +249,25 @@ class NotifyService:
 
 def build_channels(settings: Settings, queue: Queue) -> dict[str, Channel[Any]]:
     """The configured channels by name."""
-    context = ChannelContext(
+    context = _context(settings, queue)
+    return {
+        name: CHANNEL_TYPES[channel.type](name, channel, context) for name, channel in settings.notify.channels.items()
+    }
+
+
+def _context(settings: Settings, queue: Queue) -> ChannelContext:
+    return ChannelContext(
         clock=queue.clock.machine,
         title=settings.dashboard.title,
         public_url=settings.server.public_url.rstrip("/") if settings.server.public_url else None,
     )
-    return {
-        name: CHANNEL_TYPES[channel.type](name, channel, context) for name, channel in settings.notify.channels.items()
-    }
+
+
+def channel_problem(state: ChannelState) -> str:
+    """What is wrong with a channel, as a sentence."""
+    since = f" since {state.failing_since}" if state.failing_since else ""
+    what = "is switched off and gets no messages; it has failed" if state.state == "off" else "fails"
+    return f"Channel {state.channel} {what}{since}: {state.error or 'no error recorded'}"
 
 
 def notify_config(settings: Settings, registry: Registry, channels: Mapping[str, Channel[Any]]) -> NotifyConfig:

@@ -36,6 +36,7 @@ from flexportd.storage.file_store import Archive
 from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.conditions import Condition
 from flexportd.storage.repositories.counters import WebhookRefusal
+from flexportd.storage.repositories.deliveries import DeliverySelection
 from flexportd.storage.repositories.document_files import DocumentFile
 from flexportd.storage.repositories.resources import Record
 from flexportd.storage.repositories.sync import ListState
@@ -99,6 +100,43 @@ class JobControl(Protocol):
 
     def problems(self) -> list[str]:
         """A sentence for each job that keeps failing."""
+
+
+class NotificationControl(Protocol):
+    """Notifications: channels and rules as configured, and what people do about deliveries."""
+
+    def list_channels(self) -> list[dict[str, Any]]:
+        """Every channel: its name, type and destination."""
+
+    def list_rules(self) -> list[dict[str, Any]]:
+        """Every rule as configured."""
+
+    def problems(self) -> list[str]:
+        """A sentence for each channel that fails or is switched off, and for each fault of notifications."""
+
+    def attempts(self) -> list[tuple[str, str, int]]:
+        """Attempts to send since the start: channel, outcome (`sent` or `failed`), number."""
+
+    def render_text(self, content: str) -> str:
+        """The stored content of a message as plain text."""
+
+    def texts_about(self, content: str, shipment_id: int) -> list[str]:
+        """What the stored content of a message says about a shipment."""
+
+    async def retry(self, number: int, *, again: bool = False) -> None:
+        """Send a message again; `again`: although it was sent. Raises NotFoundError, ConflictError."""
+
+    async def count_matching(self, selection: DeliverySelection) -> int:
+        """How many messages of a channel would be sent again. Raises InvalidError, ConflictError."""
+
+    async def retry_matching(self, selection: DeliverySelection, limit: int) -> Sequence[int]:
+        """Send messages of a channel again, the oldest first. Raises InvalidError, ConflictError."""
+
+    async def discard(self, number: int, who: str, why: str) -> None:
+        """Do not send a message. Raises NotFoundError, ConflictError."""
+
+    async def resume_channel(self, name: str) -> None:
+        """Attempt the next message of a channel that fails or is switched off. Raises NotFoundError."""
 
 
 class FileRequester(Protocol):
@@ -293,6 +331,7 @@ WEBHOOK_REFUSALS: web.AppKey[Callable[[], Sequence[WebhookRefusal]]] = web.AppKe
 PATH_CHECK: web.AppKey[PathChecker] = web.AppKey("path_check")
 CONDITIONS: web.AppKey[SystemConditions] = web.AppKey("conditions")
 JOBS: web.AppKey[JobControl] = web.AppKey("jobs")
+NOTIFICATIONS: web.AppKey[NotificationControl] = web.AppKey("notifications")
 FILES = web.AppKey("files", FileServices)
 UPSTREAM: web.AppKey[Upstream | None] = web.AppKey("upstream")  # None without a key for Flexport
 EXCEPTION_WORKER = web.AppKey("exception_worker", ExceptionWorker)

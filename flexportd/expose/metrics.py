@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from flexportd import __version__
 from flexportd.clock import parse
 from flexportd.core.events.applier import by_milestone
+from flexportd.expose.api.deliveries import channel_documents
 from flexportd.expose.api.status import not_ready_reasons
 from flexportd.expose.context import (
     BODIES,
@@ -20,6 +21,7 @@ from flexportd.expose.context import (
     CONNECTIONS,
     DB,
     INDEXER,
+    NOTIFICATIONS,
     QUEUE,
     SERVER_INFO,
     UPSTREAM,
@@ -60,8 +62,14 @@ class _Snapshot(Collector):
 async def _values(app: web.Application) -> dict[str, Value]:
     stats: Mapping[str, Any] = await app[QUEUE].stats()
     counters, states = app[QUEUE].counters, ("ready", "leased", "dead")
-    counts, drift, pending = await app[DB].read(
-        lambda tx: (tx.events.counts(), tx.drift.sums(), tx.shipment_details.count_pending())
+    control = app[NOTIFICATIONS]
+    counts, drift, pending, channels = await app[DB].read(
+        lambda tx: (
+            tx.events.counts(),
+            tx.drift.sums(),
+            tx.shipment_details.count_pending(),
+            channel_documents(tx, control.list_channels()),
+        )
     )
     refused = {one.reason: one.count for one in app[WEBHOOK_REFUSALS]()}
     broadcaster, indexer, writer, cache = app[BROADCASTER], app[INDEXER], app[DB].writer, app[CACHE]
@@ -109,6 +117,11 @@ async def _values(app: web.Application) -> dict[str, Value]:
         "request_bodies_timed_out": bodies.evicted,
         "schema_drift": [(kind, count) for kind, _, count in drift],
         "schema_drift_findings": [(kind, count) for kind, count, _ in drift],
+        "notification_attempts": control.attempts(),
+        "notification_deliveries": [
+            (one["name"], state, one[state]) for one in channels for state in ("pending", "failed")
+        ],
+        "notification_channel_working": [(one["name"], one["state"] == "working") for one in channels],
     }
     if upstream is not None:
         state = upstream.state()

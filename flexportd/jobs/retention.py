@@ -52,6 +52,7 @@ class RetentionJob:
         await self._time.check()
         journal = self._window(JOURNAL_KEPT)
         events = await self._delete_events(job)
+        await self._delete_notifications(job)
         rows = await self._delete_history(job)
         await self._delete(
             job,
@@ -91,6 +92,22 @@ class RetentionJob:
             lambda tx, after: tx.retention.old_events(times, after, BATCH_SIZE),
             lambda tx, old: tx.retention.delete_events(old),
         )
+
+    async def _delete_notifications(self, job: JobRun) -> None:
+        """Delete old messages to channels, and what is not part of one."""
+        if self._keep.events is None:
+            return
+        before = self._window(self._keep.events).before
+        deletions: tuple[Callable[[Transaction], int], ...] = (
+            lambda tx: tx.notifications.delete_old(before, BATCH_SIZE),  # first: those of a large digest
+            lambda tx: tx.deliveries.delete_old(before, BATCH_SIZE),
+        )
+        for delete in deletions:
+            deleted = BATCH_SIZE
+            while deleted == BATCH_SIZE:
+                job.check_stop()
+                deleted = await self._db.write(delete)
+                await self._clock.sleep(_PAUSE)
 
     async def _delete_history(self, job: JobRun) -> int:
         if self._keep.history is None:

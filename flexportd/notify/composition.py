@@ -130,7 +130,12 @@ Action = Drop | Postpone | Send | SetDigestTime
 
 def delivery_item(number: int, lane: str, priority: int = EVENTS) -> NewItem:
     """The item of the queue that sends a message."""
-    return NewItem(DELIVERY, priority, lane=lane, payload=json_text({"delivery": number}))
+    return NewItem(DELIVERY, priority, lane=lane, merge_key=str(number), payload=json_text({"delivery": number}))
+
+
+def program_lane(row: Notification) -> str:
+    """The lane of a message to a program, which gets those about one object in order."""
+    return f"{row.channel}:{row.resource}:{row.resource_id}"
 
 
 def new_key() -> str:
@@ -210,8 +215,7 @@ class Composition:
                 data={**row.message, "rule": row.rule, "text": found.text},
                 rules=found.rules,
             )
-            lane = f"{self.channel.name}:{row.resource}:{row.resource_id}"
-            actions.append(self.send("message", content, [found], lane=lane))
+            actions.append(self.send("message", content, [found], lane=program_lane(row)))
         return combine(actions)
 
     def check(self, row: Notification, subject: MessageSubject) -> Piece | Drop | Postpone:

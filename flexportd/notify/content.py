@@ -54,6 +54,12 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True):
     rules: Sequence[str] = ()
 
 
+def texts_about(content: Content, shipment_id: int) -> list[str]:
+    """What a message says about a shipment."""
+    lines = (line for section in content.sections for line in section.lines)
+    return [text for line in lines if line.shipment_id == shipment_id for text in line.texts]
+
+
 def line_count(content: Content) -> int:
     """How many lines a message has."""
     return sum(len(section.lines) for section in content.sections)

@@ -6,6 +6,7 @@ A crash between the channel's answer and its storage is the only way to send a m
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -45,12 +46,15 @@ class DeliveryRequest(msgspec.Struct, frozen=True):
 
 
 class DeliveryHandler:
-    """Sends one delivery for each item. `channels` may be exchanged; `on_change` is called after each attempt."""
+    """Sends one delivery for each item. `channels` may be exchanged; `states` are those of channels as last stored."""
 
     def __init__(self, db: Database, clock: Clock, channels: Mapping[str, Channel[Any]]) -> None:
         self._db = db
         self._clock = clock
         self.channels = channels
+        self.states: dict[str, ChannelState] = {}
+        self.attempts: Counter[tuple[str, str]] = Counter()
+        """Attempts since the start by channel and outcome."""
 
     async def handle(self, item: Item) -> Outcome:
         """Send a message, unless its channel is off or has to wait."""
@@ -81,7 +85,9 @@ class DeliveryHandler:
             receipt = await self._send(channel, message)
         except ChannelError as error:
             return await asyncio.shield(self._record_failure(found, error))
-        await asyncio.shield(self._db.write(lambda tx: self._record_success(tx, found, receipt)))
+        after = await asyncio.shield(self._db.write(lambda tx: self._record_success(tx, found, receipt)))
+        self.states[found.channel] = after
+        self.attempts[found.channel, "sent"] += 1
         return Applied()
 
     async def send_now(self, channel: Channel[Any], message: OutgoingMessage, number: int) -> str | None:
@@ -106,20 +112,23 @@ class DeliveryHandler:
             log.exception("channel_failed", channel=channel.name)
             raise ChannelError(f"unexpected error: {type(error).__name__}", may_have_arrived=True) from error
 
-    def _record_success(self, tx: Transaction, found: Delivery, receipt: SendReceipt) -> None:
+    def _record_success(self, tx: Transaction, found: Delivery, receipt: SendReceipt) -> ChannelState:
         at = self._clock.stamp()
         tx.deliveries.mark_sent(found.id, at, receipt.remote_id, receipt.note)
         before = tx.deliveries.channel_state(found.channel)
-        tx.deliveries.save_channel_state(ChannelState(found.channel, last_sent_at=at))
+        after = ChannelState(found.channel, last_sent_at=at)
+        tx.deliveries.save_channel_state(after)
         if before.state != "working":
             since = f" since {before.failing_since}" if before.failing_since else ""
             detail = f"Channel {found.channel} accepts messages again; it had failed{since}"
             notice = {"topic": RECOVERED, "kind": _CONDITION, "channel": found.channel, "detail": detail}
             tx.journal.add(at, notices=[notice])
+        return after
 
     async def _record_failure(self, found: Delivery, error: ChannelError) -> Outcome:
         now = self._clock.now()
         is_too_old = (age(found.created_at, now) or 0.0) > MAX_AGE.total_seconds()
+        is_too_old = is_too_old and found.attempts >= len(RETRY_DELAYS)  # an old one that a person retried is not
         is_final = error.permanent or error.is_gone or is_too_old
 
         def record(tx: Transaction) -> ChannelState:
@@ -128,7 +137,8 @@ class DeliveryHandler:
                 tx.deliveries.mark_waiting(found.id, at, str(error), error.progress, may_repeat=error.may_have_arrived)
             return self._count_failure(tx, found.channel, error, now)
 
-        state = await self._db.write(record)
+        state = self.states[found.channel] = await self._db.write(record)
+        self.attempts[found.channel, "failed"] += 1
         log.warning("delivery_failed", delivery_id=found.id, channel=found.channel, error=str(error), final=is_final)
         if is_final:
             return Dead(str(error))
@@ -164,11 +174,36 @@ class DeliveryHandler:
     @staticmethod
     def on_dead(tx: Transaction, item: Item, error: str, at: str) -> None:
         """A message is not sent: it has failed."""
-        try:
-            number = decode_as(item.payload or "", DeliveryRequest).delivery
-        except (msgspec.DecodeError, MalformedError):
-            return
-        tx.deliveries.mark_failed(number, at, error)
+        number = _delivery_of(item)
+        if number is not None:
+            tx.deliveries.mark_failed(number, at, error)
+
+    @staticmethod
+    def on_retry(tx: Transaction, item: Item, at: str) -> None:
+        """Its dead letter is retried: the message waits again."""
+        number = _delivery_of(item)
+        if number is not None:
+            tx.deliveries.reopen(number, at)
+
+    @staticmethod
+    def on_discard(tx: Transaction, item: Item, at: str, who: str, why: str) -> None:
+        """Its dead letter is discarded: the message is not sent."""
+        number = _delivery_of(item)
+        if number is not None:
+            tx.deliveries.mark_discarded(number, at, discard_text(who, why))
+
+
+def discard_text(who: str, why: str) -> str:
+    """What a discarded delivery shows in place of an error."""
+    return f"Discarded by {who}: {why}"
+
+
+def _delivery_of(item: Item) -> int | None:
+    """The number of the delivery that an item sends; None if its payload is damaged."""
+    try:
+        return decode_as(item.payload or "", DeliveryRequest).delivery
+    except (msgspec.DecodeError, MalformedError):
+        return None
 
 
 def _load(tx: Transaction, number: int) -> tuple[Delivery | None, ChannelState, str | None, str | None]:

@@ -23,13 +23,14 @@ from flexportd.notify.subjects import DATE_TOPICS, Message, MessageSubject, fact
 from flexportd.queue.handlers import DEAD_LETTER
 from flexportd.storage.change_log import JournalEntry
 from flexportd.storage.database import Database
+from flexportd.storage.repositories.deliveries import ITEM_KIND
 from flexportd.storage.repositories.notifications import DateKey, Hold, NewNotification, NotifierState, ToldDate
 from flexportd.storage.statements import json_text
 from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 
-DELIVERY = "delivery"
+DELIVERY = ITEM_KIND
 """The kind of item that sends one message."""
 
 _VERSION = "1"

@@ -20,6 +20,13 @@ MAX_ERROR = 2000  # characters of an error that are stored
 DEAD_LETTER = "system.dead_letter"  # the topic of a notice in the change log
 
 OnDead = Callable[[Transaction, Item, str, str], None]
+"""(transaction, item, error, when)."""
+
+OnRetry = Callable[[Transaction, Item, str], None]
+"""(transaction, dead letter, when): it is retried."""
+
+OnDiscard = Callable[[Transaction, Item, str, str, str], None]
+"""(transaction, dead letter, when, by whom, why): it is discarded."""
 
 
 def _no_op(*_: object) -> None:
@@ -43,11 +50,18 @@ class BatchHandler:
 
 @dataclass(frozen=True, kw_only=True)
 class ItemHandler:
-    """Items with effects elsewhere, such as a request: leased one by one, run concurrently, in order within a lane."""
+    """Items with effects elsewhere, such as a request: leased one by one, run concurrently, in order within a lane.
+
+    `on_dead`, `on_retry` and `on_discard` keep what an item is about in the state of the item, in its transaction;
+    `on_commit` is called after the outcome of an item is stored.
+    """
 
     name: str
     handle: Callable[[Item], Awaitable[Outcome]]
     on_dead: OnDead = _no_op
+    on_retry: OnRetry = _no_op
+    on_discard: OnDiscard = _no_op
+    on_commit: Callable[[], None] = _no_op
 
 
 Handler = BatchHandler | ItemHandler

@@ -3,17 +3,17 @@
 import asyncio
 import contextlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 import structlog
 
 from flexportd.clock import Clock, age, stamp
 from flexportd.errors import ConflictError, NotFoundError, UnavailableError
 from flexportd.outcome import Dead
-from flexportd.queue.handlers import BatchHandler, Completion, Handler, PauseGate, Policy
+from flexportd.queue.handlers import BatchHandler, Completion, Handler, ItemHandler, PauseGate, Policy
 from flexportd.settings import Settings
 from flexportd.storage.database import Database
 from flexportd.storage.queries.list_query import PageRequest
@@ -21,6 +21,8 @@ from flexportd.storage.repositories.items import Item
 from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 _PAUSED = "queue_paused"
 _MAX_WAIT = timedelta(days=2)  # the longest wait of an item: Flexport may ask for a day
@@ -230,37 +232,43 @@ class Queue:
     async def retry(self, item_ids: Sequence[int]) -> list[int]:
         """Retry dead letters with all attempts; those that were requeued."""
         at = self.clock.stamp()
+        return await self.change(lambda tx: [number for number in item_ids if self.retry_dead(tx, number, at)])
 
-        def work(tx: Transaction) -> list[int]:
-            return [item_id for item_id in item_ids if _retry_dead(tx, item_id, at)]
-
-        revived = await self.db.write(work)
+    async def change(self, work: Callable[[Transaction], T]) -> T:
+        """Write something that makes items ready or removes them."""
+        result = await self.db.write(work)
         await self.recount()
         self.wake_all()
-        return revived
+        return result
 
     async def discard(self, item_id: int, who: str, why: str) -> None:
         """Close a dead letter; it is kept, with who and why. Raises NotFoundError or ConflictError."""
         at = self.clock.stamp()
+        await self.db.write(lambda tx: self.discard_dead(tx, item_id, at, who, why))
 
-        def work(tx: Transaction) -> None:
-            item = tx.items.by_id(item_id)
-            if item is None or item.state != "dead":
-                raise NotFoundError(f"there is no dead letter {item_id}")
-            if item.discarded_at:
-                raise ConflictError(f"dead letter {item_id} was discarded already, at {item.discarded_at}")
-            tx.items.discard(item_id, at, who, why)
+    def retry_dead(self, tx: Transaction, item_id: int, at: str) -> bool:
+        """Retry a dead letter, and what it is about; False if it is none."""
+        item = tx.items.by_id(item_id)
+        if item is None or not tx.items.retry_dead(item_id, at):
+            return False
+        if item.ref is not None:
+            tx.events.reopen(item.ref)
+        handler = self.handlers.get(item.kind)
+        if isinstance(handler, ItemHandler):
+            handler.on_retry(tx, item, at)
+        return True
 
-        await self.db.write(work)
-
-
-def _retry_dead(tx: Transaction, item_id: int, at: str) -> bool:
-    item = tx.items.by_id(item_id)
-    if item is None or not tx.items.retry_dead(item_id, at):
-        return False
-    if item.ref is not None:
-        tx.events.reopen(item.ref)
-    return True
+    def discard_dead(self, tx: Transaction, item_id: int, at: str, who: str, why: str) -> None:
+        """Close a dead letter, and what it is about. Raises NotFoundError or ConflictError."""
+        item = tx.items.by_id(item_id)
+        if item is None or item.state != "dead":
+            raise NotFoundError(f"there is no dead letter {item_id}")
+        if item.discarded_at:
+            raise ConflictError(f"dead letter {item_id} was discarded already, at {item.discarded_at}")
+        tx.items.discard(item_id, at, who, why)
+        handler = self.handlers.get(item.kind)
+        if isinstance(handler, ItemHandler):
+            handler.on_discard(tx, item, at, who, why)
 
 
 def _seconds(oldest: str | None, now: datetime) -> float | None:

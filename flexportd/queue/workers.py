@@ -310,6 +310,7 @@ class ItemWorker:
                 await queue.clock.sleep(_RETRY_DELAY)
             else:
                 _count(queue, self._handler.name, settled)
+                self._handler.on_commit()
                 return
 
     async def _release(self, item: Item) -> None:

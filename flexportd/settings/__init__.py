@@ -17,11 +17,20 @@ from flexportd.settings.notify import (
 )
 from flexportd.settings.schema import changed_keys
 from flexportd.settings.sections import Settings
-from flexportd.settings.value_types import UNLIMITED, Rate, format_duration, parse_duration, parse_rate, suggest
+from flexportd.settings.value_types import (
+    UNLIMITED,
+    Rate,
+    format_duration,
+    parse_duration,
+    parse_rate,
+    suggest,
+    toml_value,
+)
 
 __all__ = [
     "UNLIMITED", "AppriseChannelSettings", "ChannelSettings", "EmailChannelSettings", "ListenAddress", "LoadedConfig",
     "Rate", "RuleSettings", "Settings", "SlackChannelSettings", "WebhookChannelSettings", "changed_keys",
     "describe_values", "environment_note", "format_duration", "format_value", "load", "open_access_warning",
     "parse_duration", "parse_rate", "render_docs", "render_example", "render_initial", "suggest",
+    "toml_value",
 ]  # fmt: skip

@@ -99,5 +99,5 @@ def test_an_error_names_the_line_and_the_nearest_variable():
         render_template("a\n\n{{ shipment.nmae }}", VARIABLES)
     with pytest.raises(TemplateError, match="there is no variable 'shipmnt'; did you mean 'shipment'"):
         check_template("{{ shipmnt.name }}")
-    with pytest.raises(TemplateError, match="line 2: No filter named 'uper'"):
+    with pytest.raises(TemplateError, match="line 2 of the template: No filter named 'uper'"):
         check_template("\n{{ title|uper }}")

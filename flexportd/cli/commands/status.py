@@ -33,6 +33,7 @@ def _show(out: Output, found: dict[str, Any]) -> None:
             ("refused", _refused(out, found["webhook"])),
             ("path check", _path_check(out, found["webhook_check"])),
             ("queue", _queue(found["queue"])),
+            ("notifications", _notifications(found["notifications"])),
             ("events", tally(found["events"]["by_state"])),
             ("shipments", _shipments(out, found["shipments"])),
             ("by status", tally(found["shipments"]["by_status"])),
@@ -97,6 +98,14 @@ def _path_check(out: Output, check: dict[str, Any]) -> str | None:
     when = f" ({ago(check['checked_at'], out.now())})" if check["checked_at"] else ""
     failed = f"FAILED at {check['step']}: " if check["state"] == "failed" else ""
     return f"{failed}{check['detail']}{when}"
+
+
+def _notifications(notifications: dict[str, Any]) -> str:
+    channels = notifications["channels"]
+    if not channels:
+        return "off: no channel is configured"
+    states = ", ".join(f"{name} {state.upper() if state != 'working' else state}" for name, state in channels.items())
+    return f"{states}; {notifications['pending']} waiting, {notifications['failed']} failed"
 
 
 def _shipments(out: Output, shipments: dict[str, Any]) -> str:

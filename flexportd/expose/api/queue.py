@@ -21,6 +21,7 @@ from flexportd.expose.openapi.schemas import json_response, list_schema
 from flexportd.expose.serialize import json_document, serialize_fields
 from flexportd.queue.queue import QueueState
 from flexportd.storage.queries.list_query import PageRequest
+from flexportd.storage.repositories.deliveries import ITEM_KIND
 from flexportd.storage.repositories.items import DEAD_LETTERS, UNFINISHED
 from flexportd.storage.transaction import Transaction
 
@@ -33,7 +34,7 @@ class QueueItem(TypedDict):
     """A queued item: waiting (ready) or running (leased)."""
 
     id: str
-    kind: Annotated[str, doc("event: to apply; refresh or document_file: to fetch.")]
+    kind: Annotated[str, doc("event: to apply; delivery: to send; refresh or document_file: to fetch.")]
     state: Literal["ready", "leased"]
     priority: Priority
     attempts: Annotated[int, doc("Number of attempts.")]
@@ -91,9 +92,12 @@ class DeadLetter(TypedDict):
     """Queued work that failed permanently. Discarded dead letters are kept, with the person and the reason."""
 
     id: str
-    kind: Annotated[str, doc("event: could not be applied; other kinds: could not be fetched.")]
+    kind: Annotated[
+        str, doc("event: could not be applied; delivery: could not be sent; other kinds: could not be fetched.")
+    ]
     event_id: str | None
     event_type: str | None
+    delivery_id: Annotated[str | None, doc("The message to a channel that could not be sent.")]
     title: str
     shipment_id: int | None
     error: Annotated[str | None, doc("Error of the last attempt.")]
@@ -132,7 +136,9 @@ class DiscardRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 def dead_letter(row: Mapping[str, Any]) -> dict[str, Any]:
     """A dead letter as a document."""
-    return serialize_fields(DeadLetter, row, title=event_title(row["event_type"]))
+    is_delivery = row["kind"] == ITEM_KIND
+    title = f"Notification: {row['delivery_title'] or 'deleted'}" if is_delivery else event_title(row["event_type"])
+    return serialize_fields(DeadLetter, row, title=title, delivery_id=row["merge_key"] if is_delivery else None)
 
 
 LETTERS = ListEndpoint.of(

@@ -14,6 +14,7 @@ from flexportd.core.json_types import Stamp, doc
 from flexportd.core.outages import DeliveryHealth, health
 from flexportd.core.resources import shipments
 from flexportd.core.system_conditions import PathCheckStep
+from flexportd.expose.api.deliveries import channel_documents
 from flexportd.expose.api.events import EventDelivery, delivery_document
 from flexportd.expose.cached_response import respond
 from flexportd.expose.context import (
@@ -28,6 +29,7 @@ from flexportd.expose.context import (
     FILES,
     INDEXER,
     JOBS,
+    NOTIFICATIONS,
     PATH_CHECK,
     QUEUE,
     SERVER_INFO,
@@ -103,10 +105,13 @@ def not_ready_reasons(app: web.Application) -> list[str]:
 
 
 def readiness_warnings(app: web.Application) -> list[str]:
-    """The open conditions of the daemon itself, one sentence each; none of them keeps it from storing webhooks."""
+    """The open conditions of the daemon itself and of its channels, one sentence each.
+
+    None of them keeps it from storing webhooks.
+    """
     others = [one.detail for one in app[CONDITIONS].open_conditions if one.kind != "webhook_check_failed"]
     problem_ = app[PATH_CHECK].result.problem
-    return others if problem_ is None else [*others, problem_]
+    return [*others, *([] if problem_ is None else [problem_]), *app[NOTIFICATIONS].problems()]
 
 
 def condition_warnings(app: web.Application) -> list[str]:
@@ -131,7 +136,8 @@ def warnings(app: web.Application) -> list[str]:
         )
     if trusted_time is not None and trusted_time.problem:
         messages.append(trusted_time.problem)
-    return messages + condition_warnings(app) + _consumer_warnings(app) + app[JOBS].problems()
+    found = condition_warnings(app) + _consumer_warnings(app) + app[NOTIFICATIONS].problems()
+    return messages + found + app[JOBS].problems()
 
 
 def _consumer_warnings(app: web.Application) -> list[str]:
@@ -274,6 +280,14 @@ class StreamStatus(TypedDict):
     error: str | None
 
 
+class NotificationStatus(TypedDict):
+    """Channels by name with their state (working, failing, off), and the messages to them."""
+
+    channels: dict[str, str]
+    pending: Annotated[int, doc("Number of messages that are not sent yet.")]
+    failed: Annotated[int, doc("Number of messages that failed.")]
+
+
 class ConnectionStatus(TypedDict):
     """Network connections. Counters since the start."""
 
@@ -305,6 +319,7 @@ class DaemonStatus(TypedDict):
     flexport: FlexportState | None
     sync: SyncStatus
     event_delivery: EventDelivery
+    notifications: NotificationStatus
     cache: CacheStatus
     search: SearchStatus
     stream: StreamStatus
@@ -328,6 +343,14 @@ def _sync_warnings(app: web.Application, pending: dict[str, tuple[int, str]], de
     if delivery.needs_attention:
         messages.append(delivery.sentence)
     return messages
+
+
+def failed_warnings(failed: int) -> list[str]:
+    """A warning about messages that could not be sent."""
+    if not failed:
+        return []
+    what = "1 notification" if failed == 1 else f"{failed} notifications"
+    return [f"{what} could not be sent: flexportd deliveries list --state failed"]
 
 
 @route("GET", "/status", returns=DaemonStatus)
@@ -360,9 +383,13 @@ async def document(app: web.Application) -> dict[str, Any]:
             tx.sync.held_counts(),
             health(tx, now),
             tx.events.versions(),
+            channel_documents(tx, app[NOTIFICATIONS].list_channels()),
+            sum(tx.deliveries.failed().values()),
         )
 
-    counts, (_, created_at), shipment_count, lists, pending, delivery, versions = await app[DB].read(read)
+    counts, (_, created_at), shipment_count, lists, pending, delivery, versions, channels, failed = await app[DB].read(
+        read
+    )
     refused = current_refusals(app[WEBHOOK_REFUSALS](), delivery.signals.last_webhook_at, now)
     reasons, upstream, writer = not_ready_reasons(app), app[UPSTREAM], app[DB].writer
     indexer, pool, bodies = app[INDEXER], app[CONNECTIONS].network, app[BODIES]
@@ -377,6 +404,7 @@ async def document(app: web.Application) -> dict[str, Any]:
             *(sentence(one, app[DISPLAY]) for one in refused),
             *version_warnings(versions, now),
             *_sync_warnings(app, pending, delivery),
+            *failed_warnings(failed),
         ],
         "queue": await app[QUEUE].stats(),
         "webhook": {
@@ -403,6 +431,11 @@ async def document(app: web.Application) -> dict[str, Any]:
             "unavailable": {name: one.unavailable_reason for name, one in lists.items() if one.unavailable_at},
         },
         "event_delivery": delivery_document(delivery),
+        "notifications": {
+            "channels": {channel["name"]: channel["state"] for channel in channels},
+            "pending": sum(channel["pending"] for channel in channels),
+            "failed": failed,
+        },
         "cache": {"bytes": app[CACHE].size, "hits": app[CACHE].hits, "misses": app[CACHE].misses},
         "search": {
             "complete": indexer.is_complete,

@@ -77,14 +77,17 @@ SHARE_PREFIX = "/s/"
 
 _DEFAULT_TITLE = "Something went wrong"
 _NO_SHIPMENT = "A shipment appears here after its first webhook or the next sync."
-_SECTIONS = ("exceptions", "queue", "sync", "gaps", "system")
+_SECTIONS = {
+    "exceptions": "Exceptions", "deliveries": "Notifications", "queue": "Queue", "sync": "Sync", "gaps": "Gaps",
+    "system": "System",
+}  # fmt: skip
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 _LONGEST = 500  # characters of a detail
 
 
 def failure_page(status: int, detail: str, section: str, *, is_customer: bool = False) -> SimpleNamespace:
     """The error in a section of the dashboard; a customer's way back is always to the list of shipments."""
-    url, back = ("/", "Overview") if section not in _SECTIONS else (f"/{section}", section.capitalize())
+    url, back = ("/", "Overview") if section not in _SECTIONS else (f"/{section}", _SECTIONS[section])
     if is_customer or section == "shipments":
         url, back = "/shipments", "All shipments"
     is_shipment = status == 404 and section == "shipments" and not is_customer

@@ -5,10 +5,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from flexportd.storage.queries.filters import before, number, since, subquery, word
+from flexportd.storage.queries.filters import before, since, subquery, word
 from flexportd.storage.queries.list_query import ListQuery
 from flexportd.storage.repositories.repository import ListRepository
 from flexportd.storage.statements import json_text
+
+ITEM_KIND = "delivery"
+"""The kind of the queue's items that send messages; their merge key is the number of the message."""
 
 Kind = Literal["message", "summary", "digest", "test"]
 KINDS: tuple[Kind, ...] = ("message", "summary", "digest", "test")
@@ -60,6 +63,21 @@ class NewDelivery(msgspec.Struct, frozen=True, kw_only=True):
     notifications: int = 0
 
 
+class DeliverySelection(msgspec.Struct, frozen=True, kw_only=True):
+    """Messages to send again: those in one of these states, created in a time range, after one of them."""
+
+    states: Sequence[State]
+    channel: str | None = None
+    since: str = ""
+    until: str = "9999"
+    after: int = 0
+
+    @property
+    def parameters(self) -> tuple[str | int | None, ...]:
+        """Those of the SQL."""
+        return self.channel, self.since, self.until, json_text(self.states), self.after
+
+
 class ChannelState(msgspec.Struct, frozen=True):
     """Whether a channel accepts messages. `failures` since the last success; nothing is sent before `retry_at`."""
 
@@ -72,9 +90,11 @@ class ChannelState(msgspec.Struct, frozen=True):
     last_sent_at: str | None = None
 
 
+_UNLISTED = ("content", "progress")
+
 LISTING = ListQuery(
     table="deliveries",
-    columns=Delivery.__struct_fields__,
+    columns=tuple(name for name in Delivery.__struct_fields__ if name not in _UNLISTED),
     key="id",
     sorts={"id": "id"},
     filters={
@@ -97,7 +117,6 @@ LISTING = ListQuery(
         ),
         "created_after": since("created_at"),
         "created_before": before("created_at"),
-        "one": number("id").internal(),
     },
 )
 
@@ -166,9 +185,24 @@ class Deliveries(ListRepository):
         """The messages that wait or are being sent."""
         return self._first_column("unsent", limit)
 
-    def in_range(self, channel: str, since_at: str, until: str, states: Sequence[str], limit: int) -> list[int]:
-        """The messages of a channel that were created in a time range, oldest first."""
-        return self._first_column("in_range", channel, since_at, until, json_text(states), limit)
+    def matching(self, selection: "DeliverySelection", limit: int) -> list[int]:
+        """The selected messages, oldest first."""
+        return self._first_column("matching", *selection.parameters, limit)
+
+    def count_matching(self, selection: "DeliverySelection") -> int:
+        """How many messages are selected."""
+        return self._count("count_matching", *selection.parameters)
+
+    def shipments(self, ids: Sequence[int]) -> dict[int, list[int]]:
+        """The shipments that each of these messages is about."""
+        found: dict[int, list[int]] = {}
+        for number, shipment_id in self._run("shipments", json_text(ids)):
+            found.setdefault(number, []).append(shipment_id)
+        return found
+
+    def contents(self, ids: Sequence[int]) -> dict[int, str]:
+        """The contents of these messages, JSON."""
+        return dict(self._run("contents", json_text(ids)).fetchall())
 
     def counts(self, since_at: str) -> list[tuple[str, str, int]]:
         """(channel, state, how many) of the messages that were created since a time."""
@@ -178,9 +212,9 @@ class Deliveries(ListRepository):
         """By channel: how many messages wait, and since when the oldest does."""
         return {channel: (count, oldest) for channel, count, oldest in self._run("pending")}
 
-    def count_failed(self) -> int:
-        """How many have failed."""
-        return self._count("count_failed")
+    def failed(self) -> dict[str, int]:
+        """By channel: how many messages have failed."""
+        return dict(self._run("failed").fetchall())
 
     def count(self) -> int:
         """How many there are."""
@@ -203,10 +237,10 @@ class Deliveries(ListRepository):
         self._run("save_channel_state", *msgspec.structs.astuple(state))
 
     def delete_old(self, before_at: str, limit: int) -> int:
-        """Delete ended deliveries from before a time, and what they contained; how many."""
+        """Delete ended deliveries from before a time, with what they contained and their dead letters; how many."""
         ids = self._first_column("old", before_at, limit)
         if ids:
-            for name in ("delete_notifications", "release_edits", "delete"):
+            for name in ("delete_notifications", "release_edits", "delete_attempts", "delete_dead_letters", "delete"):
                 self._run(name, json_text(ids))
         return len(ids)
 

@@ -15,12 +15,16 @@ COLUMNS = (
     "lease_until", "ended_at", "discarded_at", "discarded_by", "discard_reason", "crashes",
 )  # fmt: skip
 
+_DELIVERY_TITLE = """(SELECT title FROM deliveries WHERE items.kind = 'delivery'
+    AND deliveries.id = CAST(items.merge_key AS INTEGER)) AS delivery_title"""
+
 DEAD_LETTERS = ListQuery(
     table="items LEFT JOIN events ON events.seq = items.ref",
     columns=(
         "items.id", "kind", "attempts", "enqueued_at", "items.ended_at", "discarded_at", "discarded_by",
         "discard_reason", "events.id AS event_id", "events.type AS event_type",
-        "events.shipment_id AS shipment_id", "payload",
+        "events.shipment_id AS shipment_id", "payload", "merge_key",
+        _DELIVERY_TITLE,
         "(SELECT error FROM attempts a WHERE a.item_id = items.id ORDER BY at DESC LIMIT 1) AS error",
     ),
     key="items.id",
@@ -227,6 +231,11 @@ class Items(Repository):
     def of_event(self, seq: int) -> tuple[int, str, int] | None:
         """(id, state, attempts) of the dead or once-failed item that applies this event."""
         return cast(tuple[int, str, int] | None, self._run("of_event", seq).fetchone())
+
+    def with_merge_keys(self, kind: str, keys: Sequence[str]) -> dict[str, Item]:
+        """The unfinished item of a kind for each of these keys, or its dead letter."""
+        found = self._all(Item, "with_merge_keys", kind, json_text(list(keys)))
+        return {item.merge_key or "": item for item in found}
 
     def dead_letters(self, page: PageRequest) -> list[dict[str, Any]]:
         """One page of dead letters."""

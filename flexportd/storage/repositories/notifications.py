@@ -6,7 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from flexportd.storage.change_log import ConsumerState
-from flexportd.storage.queries.filters import number, since, word
+from flexportd.storage.queries.filters import before, number, since, word
 from flexportd.storage.queries.list_query import ListQuery
 from flexportd.storage.repositories.repository import ListRepository
 from flexportd.storage.statements import bulk_insert, json_text
@@ -31,7 +31,7 @@ COLUMNS = ("id", *_COLUMNS, "state", "ended_at", "reason", "delivery_id")
 
 LISTING = ListQuery(
     table="notifications",
-    columns=COLUMNS,
+    columns=tuple(name for name in COLUMNS if name not in ("occurrence", "message")),
     key="id",
     sorts={"id": "id"},
     filters={
@@ -40,8 +40,10 @@ LISTING = ListQuery(
         "rule": word("rule", description="Only of this rule."),
         "topic": word("topic", description="Only of this topic."),
         "shipment": number("shipment_id", description="Only about this shipment."),
+        "exception": number("exception_id", description="Only about this exception."),
         "delivery": number("delivery_id", description="Only in this delivery."),
         "created_after": since("created_at"),
+        "created_before": before("created_at"),
     },
 )
 

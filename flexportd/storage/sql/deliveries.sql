@@ -48,9 +48,20 @@ WHERE id = ? AND state IN ('sent', 'failed', 'discarded');
 -- unsent: those that wait or are being sent
 SELECT id FROM deliveries WHERE state IN ('waiting', 'sending') ORDER BY id LIMIT ?;
 
--- in_range: those of a channel that were created in a time range
-SELECT id FROM deliveries WHERE channel = ? AND created_at >= ? AND created_at < ?
-    AND state IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?;
+-- matching: those to send again, oldest first
+SELECT id FROM deliveries WHERE (?1 IS NULL OR channel = ?1) AND created_at >= ?2 AND created_at < ?3
+    AND state IN (SELECT value FROM json_each(?4)) AND id > ?5 ORDER BY id LIMIT ?6;
+
+-- count_matching: how many there are
+SELECT count(*) FROM deliveries WHERE (?1 IS NULL OR channel = ?1) AND created_at >= ?2 AND created_at < ?3
+    AND state IN (SELECT value FROM json_each(?4)) AND id > ?5;
+
+-- shipments: what they are about
+SELECT DISTINCT delivery_id, shipment_id FROM notifications
+WHERE delivery_id IN (SELECT value FROM json_each(?)) AND shipment_id IS NOT NULL ORDER BY delivery_id, shipment_id;
+
+-- contents: what they say
+SELECT id, content FROM deliveries WHERE id IN (SELECT value FROM json_each(?));
 
 -- counts: how many by channel and state
 SELECT channel, state, count(*) FROM deliveries WHERE created_at >= ? GROUP BY channel, state;
@@ -58,8 +69,8 @@ SELECT channel, state, count(*) FROM deliveries WHERE created_at >= ? GROUP BY c
 -- pending: how many wait, by channel
 SELECT channel, count(*), min(created_at) FROM deliveries WHERE state IN ('waiting', 'sending') GROUP BY channel;
 
--- count_failed: how many have failed
-SELECT count(*) FROM deliveries WHERE state = 'failed';
+-- failed: how many have failed, by channel
+SELECT channel, count(*) FROM deliveries WHERE state = 'failed' GROUP BY channel;
 
 -- channel_state: the state of one channel
 SELECT channel, state, failures, failing_since, retry_at, error, last_sent_at FROM channel_states WHERE channel = ?;
@@ -79,6 +90,15 @@ DELETE FROM notifications WHERE delivery_id IN (SELECT value FROM json_each(?));
 
 -- release_edits: later messages no longer replace deleted ones
 UPDATE deliveries SET edits = NULL WHERE edits IN (SELECT value FROM json_each(?));
+
+-- delete_attempts: the failed attempts of their dead letters
+DELETE FROM attempts WHERE item_id IN (
+    SELECT id FROM items WHERE state = 'dead' AND kind = 'delivery'
+        AND merge_key IN (SELECT CAST(value AS TEXT) FROM json_each(?)));
+
+-- delete_dead_letters: the dead letters of deliveries
+DELETE FROM items
+WHERE state = 'dead' AND kind = 'delivery' AND merge_key IN (SELECT CAST(value AS TEXT) FROM json_each(?));
 
 -- delete: delete deliveries
 DELETE FROM deliveries WHERE id IN (SELECT value FROM json_each(?));

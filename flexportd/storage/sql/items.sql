@@ -93,3 +93,10 @@ UPDATE items SET discarded_at = ?, discarded_by = ?, discard_reason = ? WHERE id
 
 -- of_event: the unfinished or dead item that applies this event
 SELECT id, state, attempts FROM items WHERE ref = ? AND (state = 'dead' OR attempts > 0);
+
+-- with_merge_keys: the items of a kind with these keys; an unfinished one comes after a dead letter of the same key
+SELECT {columns} FROM items WHERE state = 'dead' AND kind = ?1 AND merge_key IN (SELECT value FROM json_each(?2))
+UNION ALL
+SELECT {columns} FROM items WHERE state = 'leased' AND kind = ?1 AND merge_key IN (SELECT value FROM json_each(?2))
+UNION ALL
+SELECT {columns} FROM items WHERE state = 'ready' AND kind = ?1 AND merge_key IN (SELECT value FROM json_each(?2));

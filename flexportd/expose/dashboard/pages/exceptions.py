@@ -26,6 +26,7 @@ from flexportd.expose.dashboard.view.alerts import (
     snooze_end,
 )
 from flexportd.expose.dashboard.view.dates import ViewContext
+from flexportd.expose.dashboard.view.deliveries import DeliveriesAbout, deliveries_about, read_about
 from flexportd.expose.dashboard.view.labels import Badge, Text, short_text, text
 from flexportd.expose.dashboard.view.values import evidence_values, named_values, time_text, value_group
 from flexportd.expose.openapi import query_params
@@ -137,6 +138,7 @@ class ExceptionData(NamedTuple):
     row: ExceptionRow
     names: Mapping[int, str | None]
     actions: Sequence[ExceptionAction]
+    deliveries: DeliveriesAbout
     is_customer: bool
     done: str | None
 
@@ -150,7 +152,8 @@ def read_one(tx: Transaction, request: web.Request, done: str | None) -> Excepti
     row, customer = load_visible(request, tx), is_customer(request)
     names = shipment_names(tx, set() if row.shipment_id is None else {row.shipment_id})
     history = [] if customer else tx.exceptions.actions(row.id)
-    return ExceptionData(public_row(request, row), names, history, customer, done)
+    notified = DeliveriesAbout() if customer else read_about(tx, request, "exception", row.id, row.shipment_id)
+    return ExceptionData(public_row(request, row), names, history, notified, customer, done)
 
 
 @PAGES.page("/exceptions/{id}", "exception_page.html", query=_query_one, read=read_one, for_audiences=True)
@@ -187,6 +190,7 @@ def exception_page(data: ExceptionData, context: PageContext) -> SimpleNamespace
         last_day=(view.today + actions.MAX_SNOOZE).isoformat(),
         longest_name=actions.MAX_NAME_LENGTH,
         longest_note=actions.MAX_NOTE_LENGTH,
+        notified=deliveries_about(data.deliveries, f"/api/v1/deliveries?exception={row.id}", view),
         actions=tuple(_action(one, view) for one in reversed(data.actions)),
         json_url=f"/api/v1/exceptions/{row.id}",
     )

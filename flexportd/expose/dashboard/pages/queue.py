@@ -18,7 +18,7 @@ from flexportd.errors import InvalidError, NotFoundError
 from flexportd.escape import escape_control
 from flexportd.expose.api.events import OUTAGES, next_outages_cursor
 from flexportd.expose.api.list_endpoint import bind_cursor
-from flexportd.expose.api.queue import detail, item_id
+from flexportd.expose.api.queue import dead_letter, detail, item_id
 from flexportd.expose.context import CLOCK, DISPLAY, QUEUE, REGISTRY
 from flexportd.expose.dashboard.page import SUBMIT_GUARD, ListPageQuery, PageTable, done, form_field
 from flexportd.expose.dashboard.view import related
@@ -110,7 +110,7 @@ def _counts(stats: Mapping[str, tuple[int, str | None]], view: ViewContext) -> t
 
 
 def _dead_letter_row(row: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
-    discarded, event = None, text(row["event_id"], 80)
+    discarded, event, document = None, text(row["event_id"], 80), dead_letter(row)
     if row["discarded_at"]:
         at = view.instant(row["discarded_at"])
         who = short_text(row["discarded_by"]) or "someone"
@@ -118,8 +118,9 @@ def _dead_letter_row(row: Mapping[str, Any], view: ViewContext) -> SimpleNamespa
         discarded = f"Discarded by {who} on {at.text if at else 'an unknown date'}: {reason}"
     return SimpleNamespace(
         id=row["id"],
-        title=text(event_title(row["event_type"]), 60) or Text("Event"),
+        title=text(document["title"], 120) or Text("Event"),
         type=short_text(row["event_type"], 80),
+        delivery_url=f"/deliveries/{document['delivery_id']}" if document["delivery_id"] else None,
         event=event and Text(event.shown, event.whole, event_url(row["event_id"])),
         shipment_id=row["shipment_id"],
         error=text(row["error"], 300),
@@ -170,6 +171,8 @@ DeadLetterData = tuple[Mapping[str, Any], Mapping[str, Text]]
 def read_dead_letter(tx: Transaction, request: web.Request, _query: None) -> DeadLetterData:
     """The dead letter that the path names. Raises NotFoundError."""
     document = detail(tx, item_id(request))
+    if document["delivery_id"]:
+        return document, {"Notification": Text(document["delivery_id"], url=f"/deliveries/{document['delivery_id']}")}
     event = tx.events.by_id(document["event_id"]) if document["event_id"] else None
     if event is None:
         return document, {}

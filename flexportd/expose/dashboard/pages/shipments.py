@@ -23,6 +23,7 @@ from flexportd.expose.dashboard.page import ListPageQuery, Page, PageTable, no_q
 from flexportd.expose.dashboard.view import related
 from flexportd.expose.dashboard.view.alerts import PageContext, object_exceptions
 from flexportd.expose.dashboard.view.dates import ViewContext, count
+from flexportd.expose.dashboard.view.deliveries import DeliveriesAbout, deliveries_about, read_about
 from flexportd.expose.dashboard.view.history import change_groups
 from flexportd.expose.dashboard.view.labels import (
     MODES,
@@ -237,6 +238,7 @@ class ShipmentData:
     changes: Mapping[tuple[str, int], Rows]
     types: Mapping[str, str | None]
     exceptions: Sequence[ExceptionRow] = ()
+    deliveries: DeliveriesAbout = field(default_factory=DeliveriesAbout)
     related: Sequence[RelatedData] = ()
     links: Links = field(default_factory=dict)
 
@@ -273,6 +275,7 @@ def read_one(tx: Transaction, request: web.Request, number: int) -> ShipmentData
         changes,
         types | related.event_types(request, tx, ids),
         visible_rows(request, tx, tx.exceptions.of_shipments([number])),
+        DeliveriesAbout() if is_customer(request) else read_about(tx, request, "shipment", number, number),
         related.read(request, tx, app[REGISTRY], (RESOURCE_TYPE, number), _SHOWN_ELSEWHERE),
         related.links(request, tx, app[REGISTRY], bundle.shipment),
     )
@@ -291,6 +294,7 @@ def shipment_page(data: ShipmentData, context: PageContext) -> SimpleNamespace:
     return SimpleNamespace(
         id=int(shipment.id),
         exceptions=object_exceptions(data.exceptions, view),
+        notified=deliveries_about(data.deliveries, f"/api/v1/deliveries?shipment={shipment.id}", view),
         name=text(fields["name"], 120),
         mode=mode(fields["mode"]),
         status=status(fields["status"]),

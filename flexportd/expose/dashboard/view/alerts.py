@@ -18,7 +18,17 @@ from flexportd.core.resources.resource_type import MAX_ID_LENGTH, ResourceType
 from flexportd.core.resources.shipments import TABLE
 from flexportd.escape import escape_control
 from flexportd.expose.api.status import condition_warnings, not_ready_reasons
-from flexportd.expose.context import DB, DISPLAY, JOBS, QUEUE, REGISTRY, UPSTREAM, WEBHOOK_REFUSALS, DisplaySettings
+from flexportd.expose.context import (
+    DB,
+    DISPLAY,
+    JOBS,
+    NOTIFICATIONS,
+    QUEUE,
+    REGISTRY,
+    UPSTREAM,
+    WEBHOOK_REFUSALS,
+    DisplaySettings,
+)
 from flexportd.expose.dashboard.view.dates import ViewContext, count
 from flexportd.expose.dashboard.view.labels import Text, missing_objects_text, sentence, short_text, text
 from flexportd.expose.webhook_refusals import current_refusals
@@ -34,6 +44,7 @@ COUNT_LIMIT = 1000  # dead letters; more are not counted for each page
 
 FLEXPORT_URL = "/sync#flexport"
 REFUSED_URL = "/system#refused"
+DELIVERIES_URL = "/deliveries"
 NO_KEY = (
     "No Flexport API key is configured. Data is updated only by webhooks, is not compared with Flexport, and lost "
     "webhooks are not detected."
@@ -60,6 +71,7 @@ class RuntimeStatus:
     refusals: Sequence[WebhookRefusal] = ()  # all refused webhooks, the most recent first
     fault: str | None = None  # why the database is not writable
     conditions: Sequence[str] = ()  # of the daemon itself, such as low disk space, one sentence each
+    notifications: Sequence[str] = ()  # channels that fail, and other faults of notifications, one sentence each
     is_paused: bool = False  # whether the queue is paused
     display: DisplaySettings = field(default_factory=DisplaySettings)
     resources: Iterable[ResourceType] = ()
@@ -108,6 +120,7 @@ def runtime_status(app: web.Application) -> RuntimeStatus:
         refusals=app[WEBHOOK_REFUSALS](),
         fault=fault.reason if fault else None,
         conditions=condition_warnings(app),
+        notifications=app[NOTIFICATIONS].problems(),
         is_paused=app[QUEUE].paused,
         display=app[DISPLAY],
         resources=registry,
@@ -133,6 +146,8 @@ def current_alerts(runtime: RuntimeStatus, stored: StoredStatus | None, view: Vi
         active += _flexport_alerts(runtime.flexport, stored, view)
         if stored is not None:
             active += _stored_alerts(stored, is_reachable=not active)
+    for problem in runtime.notifications[:5]:
+        active.append(Alert("Notifications failing", sentence(problem), "warn", DELIVERIES_URL, "Notifications"))
     active += [Alert("Job failing", sentence(job), "warn", "/system", "System") for job in runtime.failing_jobs[:5]]
     if runtime.flexport is None:
         words = f"{NO_KEY} Set api_key in the section [flexport], then restart."
