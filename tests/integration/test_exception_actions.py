@@ -331,6 +331,8 @@ async def test_a_snooze_that_someone_changes_while_it_ends_goes_on(judged, monke
         ("", "UTC", None),
         ("3 d", "UTC", None),
         ("٣d", "UTC", None),
+        ("2026-W50", "UTC", None),  # ISO 8601 as well, but not what is described
+        ("20260401", "UTC", None),
     ],
 )
 def test_until_when(text, zone, end):
@@ -371,7 +373,12 @@ async def test_actions_over_the_api_have_the_name_of_the_key_and_change_what_is_
             tags.add(headers["ETag"])
 
         await changed()
+        pages = ("/shipments/1", "/exceptions", "/exceptions/1")
+        for path in pages:
+            assert b"Acknowledged by" not in (await ask(daemon, path, key=reader))[2]
         status, found = await send(daemon, "/exceptions/1/acknowledge", key=writer)
+        for path in pages:
+            assert b"Acknowledged by ops" in (await ask(daemon, path, key=reader))[2], path
         assert (status, found["acknowledged_by"]) == (200, "ops")
         await changed()
         assert (await send(daemon, "/exceptions/1/assign", {"assigned_to": " Maya Lin "}, writer))[0] == 200
@@ -438,6 +445,7 @@ BAD = [
     ("note", {"text": "\x1b[31m"}, "text"),
     ("note", {"text": "a\x00b"}, "text"),
     ("note", {"note": "x"}, "note"),
+    ("note", {"text": " \u00a0"}, "text"),
     ("note", [], "body"),
     ("snooze", {}, "until"),
     ("snooze", {"until_worse": False}, "until"),
