@@ -419,6 +419,11 @@ async def test_actions_over_the_api_have_the_name_of_the_key_and_change_what_is_
                 assert (await send(daemon, f"/exceptions/{number}/{action}", body, customer))[0] == 403
 
         # Nobody but the team hears that a snooze ended.
+        clock.turn(days=8)  # more days late, as critical as before
+        daemon.daemon.consumers.wake()
+        ((_, worse),) = await messages(daemon, "exception.worsened", 1, key=writer, last="0")
+        assert (worse["severity"], worse["only_for_snooze"]) == ("critical", True)
+        until = stamp(clock.now() + timedelta(days=3))
         assert (await send(daemon, "/exceptions/1/snooze", {"until": until}, writer))[0] == 200
         clock.turn(days=3)
         daemon.daemon.consumers.wake()

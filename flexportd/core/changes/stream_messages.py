@@ -51,7 +51,7 @@ class StreamMessage(TypedDict):
     `days_later` is present with `shipment.eta_changed`; `type`, `title` and `occurred_at` with milestones; `kind` and
     `detail` with `system.*`, `dead_letter_id`, `link` (where the API shows it) and `state` with one of them;
     `exception_id`, `kind`, `severity` and `evidence` with `exception.*`, `evidence` also with `invoice.due` and
-    `invoice.overdue`.
+    `invoice.overdue`; `only_for_snooze` with `exception.worsened` if the severity is the same, and only a snooze ended.
     """
 
     id: str
@@ -76,6 +76,7 @@ class StreamMessage(TypedDict):
     state: NotRequired[str]
     exception_id: NotRequired[str]
     severity: NotRequired[str]
+    only_for_snooze: NotRequired[bool]
     evidence: NotRequired[dict[str, Any]]
 
 
