@@ -506,7 +506,7 @@ async def test_the_commands_act_and_show(settings, clock, tmp_path):
         code, said, wrong = await run("ack", "1", "99", "2")
         assert (code, said.splitlines()) == (4, ["Exception 1 acknowledged.", "Exception 2 acknowledged."])
         assert "there is no exception" in wrong.lower()
-        assert (await run("assign", "1", "--to", "Maya"))[1] == "Exception 1 assigned to Maya.\n"
+        assert (await run("assign", "1", "Maya"))[1] == "Exception 1 assigned to Maya.\n"
         assert (await run("note", "1", "Called"))[0] == 0
         code, said, _ = await run("snooze", "1", "--until", "3d", "--until-worse")
         assert (code, said.startswith("Exception 1 snoozed until ")) == (0, True)
