@@ -289,21 +289,35 @@ async def test_actions_are_recorded_once_and_are_bounded_and_go_with_their_excep
 LATE = {"mode": "ocean", "estimated_departure": YESTERDAY}
 
 
-async def test_a_snooze_that_someone_changes_while_it_ends_goes_on(judged, monkeypatch):
-    await judged.put(of_shipment(**LATE))
-    await act(judged, actions.snooze, stamp(NOW + timedelta(hours=1)), until_worse=False)
-    judged.clock.turn(hours=1)
+async def meanwhile(judged, monkeypatch, until, *, until_worse, number=1):
+    """Evaluate, and snooze after what is new was read and before it is written."""
     plain = judged.db.write
 
     async def write(work):
         monkeypatch.setattr(judged.db, "write", plain)
-        await act(judged, actions.snooze, stamp(judged.clock.now() + timedelta(hours=1)), until_worse=False)
+        await act(judged, actions.snooze, until, until_worse=until_worse, number=number)
         return await plain(work)
 
     monkeypatch.setattr(judged.db, "write", write)
     await judged.examiner.process()
-    assert (await row(judged)).snoozed_until == stamp(judged.clock.now() + timedelta(hours=1))
+
+
+async def test_a_snooze_that_someone_changes_while_it_ends_goes_on(judged, monkeypatch):
+    await judged.put(of_shipment(**LATE))
+    await act(judged, actions.snooze, stamp(NOW + timedelta(hours=1)), until_worse=False)
+    judged.clock.turn(hours=1)
+    later = stamp(judged.clock.now() + timedelta(hours=1))
+    await meanwhile(judged, monkeypatch, later, until_worse=False)
+    assert (await row(judged)).snoozed_until == later
     assert await topics(judged, "late_departure") == ["exception.opened"]
+
+
+async def test_a_snooze_of_what_just_got_worse_ends_at_once(judged, monkeypatch):
+    await judged.put(of_shipment(**LATE))
+    judged.clock.turn(days=3)
+    await meanwhile(judged, monkeypatch, None, until_worse=True)
+    assert (await row(judged)).snoozed_at is None
+    assert await topics(judged, "late_departure") == ["exception.opened", "exception.worsened"]
 
 
 # --- until when ---
