@@ -289,21 +289,35 @@ async def test_actions_are_recorded_once_and_are_bounded_and_go_with_their_excep
 LATE = {"mode": "ocean", "estimated_departure": YESTERDAY}
 
 
-async def test_a_snooze_that_someone_changes_while_it_ends_goes_on(judged, monkeypatch):
-    await judged.put(of_shipment(**LATE))
-    await act(judged, actions.snooze, stamp(NOW + timedelta(hours=1)), until_worse=False)
-    judged.clock.turn(hours=1)
+async def meanwhile(judged, monkeypatch, until, *, until_worse, number=1):
+    """Evaluate, and snooze after what is new was read and before it is written."""
     plain = judged.db.write
 
     async def write(work):
         monkeypatch.setattr(judged.db, "write", plain)
-        await act(judged, actions.snooze, stamp(judged.clock.now() + timedelta(hours=1)), until_worse=False)
+        await act(judged, actions.snooze, until, until_worse=until_worse, number=number)
         return await plain(work)
 
     monkeypatch.setattr(judged.db, "write", write)
     await judged.examiner.process()
-    assert (await row(judged)).snoozed_until == stamp(judged.clock.now() + timedelta(hours=1))
+
+
+async def test_a_snooze_that_someone_changes_while_it_ends_goes_on(judged, monkeypatch):
+    await judged.put(of_shipment(**LATE))
+    await act(judged, actions.snooze, stamp(NOW + timedelta(hours=1)), until_worse=False)
+    judged.clock.turn(hours=1)
+    later = stamp(judged.clock.now() + timedelta(hours=1))
+    await meanwhile(judged, monkeypatch, later, until_worse=False)
+    assert (await row(judged)).snoozed_until == later
     assert await topics(judged, "late_departure") == ["exception.opened"]
+
+
+async def test_a_snooze_of_what_just_got_worse_ends_at_once(judged, monkeypatch):
+    await judged.put(of_shipment(**LATE))
+    judged.clock.turn(days=3)
+    await meanwhile(judged, monkeypatch, None, until_worse=True)
+    assert (await row(judged)).snoozed_at is None
+    assert await topics(judged, "late_departure") == ["exception.opened", "exception.worsened"]
 
 
 # --- until when ---
@@ -331,6 +345,8 @@ async def test_a_snooze_that_someone_changes_while_it_ends_goes_on(judged, monke
         ("", "UTC", None),
         ("3 d", "UTC", None),
         ("٣d", "UTC", None),
+        ("2026-W50", "UTC", None),  # ISO 8601 as well, but not what is described
+        ("20260401", "UTC", None),
     ],
 )
 def test_until_when(text, zone, end):
@@ -371,7 +387,12 @@ async def test_actions_over_the_api_have_the_name_of_the_key_and_change_what_is_
             tags.add(headers["ETag"])
 
         await changed()
+        pages = ("/shipments/1", "/exceptions", "/exceptions/1")
+        for path in pages:
+            assert b"Acknowledged by" not in (await ask(daemon, path, key=reader))[2]
         status, found = await send(daemon, "/exceptions/1/acknowledge", key=writer)
+        for path in pages:
+            assert b"Acknowledged by ops" in (await ask(daemon, path, key=reader))[2], path
         assert (status, found["acknowledged_by"]) == (200, "ops")
         await changed()
         assert (await send(daemon, "/exceptions/1/assign", {"assigned_to": " Maya Lin "}, writer))[0] == 200
@@ -412,6 +433,11 @@ async def test_actions_over_the_api_have_the_name_of_the_key_and_change_what_is_
                 assert (await send(daemon, f"/exceptions/{number}/{action}", body, customer))[0] == 403
 
         # Nobody but the team hears that a snooze ended.
+        clock.turn(days=8)  # more days late, as critical as before
+        daemon.daemon.consumers.wake()
+        ((_, worse),) = await messages(daemon, "exception.worsened", 1, key=writer, last="0")
+        assert (worse["severity"], worse["only_for_snooze"]) == ("critical", True)
+        until = stamp(clock.now() + timedelta(days=3))
         assert (await send(daemon, "/exceptions/1/snooze", {"until": until}, writer))[0] == 200
         clock.turn(days=3)
         daemon.daemon.consumers.wake()
@@ -438,6 +464,7 @@ BAD = [
     ("note", {"text": "\x1b[31m"}, "text"),
     ("note", {"text": "a\x00b"}, "text"),
     ("note", {"note": "x"}, "note"),
+    ("note", {"text": " \u00a0"}, "text"),
     ("note", [], "body"),
     ("snooze", {}, "until"),
     ("snooze", {"until_worse": False}, "until"),
@@ -493,7 +520,7 @@ async def test_the_commands_act_and_show(settings, clock, tmp_path):
         code, said, wrong = await run("ack", "1", "99", "2")
         assert (code, said.splitlines()) == (4, ["Exception 1 acknowledged.", "Exception 2 acknowledged."])
         assert "there is no exception" in wrong.lower()
-        assert (await run("assign", "1", "--to", "Maya"))[1] == "Exception 1 assigned to Maya.\n"
+        assert (await run("assign", "1", "Maya"))[1] == "Exception 1 assigned to Maya.\n"
         assert (await run("note", "1", "Called"))[0] == 0
         code, said, _ = await run("snooze", "1", "--until", "3d", "--until-worse")
         assert (code, said.startswith("Exception 1 snoozed until ")) == (0, True)

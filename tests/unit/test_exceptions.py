@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flexportd.core.exceptions.model import KINDS, SEVERITY, ArrivalEstimate, ExceptionRules, ShipmentFacts
+from flexportd.core.exceptions.model import (
+    KINDS,
+    RISES,
+    SEVERITIES,
+    SEVERITY,
+    ArrivalEstimate,
+    ExceptionRules,
+    ShipmentFacts,
+)
 from flexportd.core.exceptions.rules import estimate_history, evaluate_booking, evaluate_invoice, first_estimate
 from flexportd.core.exceptions.worker import diff, evaluate_shipment
 from flexportd.core.resources.registry import Registry
@@ -60,6 +68,13 @@ def at(text):
 
 def test_every_kind_has_a_severity():
     assert set(SEVERITY) == set(KINDS)
+
+
+def test_a_kind_only_becomes_more_severe_as_its_degree_grows():
+    for kind, rises in RISES.items():
+        assert [least for least, _ in rises] == sorted({least for least, _ in rises})
+        severities = [SEVERITY[kind], *(severity for _, severity in rises)]
+        assert severities == sorted(set(severities), key=SEVERITIES.index, reverse=True)
 
 
 # --- days at the place ---

@@ -146,18 +146,16 @@ def unacknowledge(daemon: DaemonClient, out: Output, exception_ids: tuple[str, .
 
 
 @exceptions.command("assign")
-@click.argument("exception_ids", metavar="ID...", nargs=-1, required=True)
-@click.option("--to", "assignee", metavar="NAME", help="The person who works on them.")
-@click.option("--nobody", is_flag=True, help="Assign them to nobody.")
+@click.argument("exception_id", metavar="ID")
+@click.argument("name", metavar="[NAME]", required=False)
+@click.option("--nobody", is_flag=True, help="Assign it to nobody.")
 @daemon_command
-def assign(
-    daemon: DaemonClient, out: Output, exception_ids: tuple[str, ...], assignee: str | None, *, nobody: bool
-) -> int | None:
-    """Assign exceptions to a person."""
-    if nobody == (assignee is not None):
-        raise click.UsageError("Specify --to NAME or --nobody.", click.get_current_context())
-    words = f"assigned to {assignee or 'nobody'}"
-    return _act(daemon, out, exception_ids, "assign", lambda _: words, assigned_to=assignee)
+def assign(daemon: DaemonClient, out: Output, exception_id: str, name: str | None, *, nobody: bool) -> int | None:
+    """Assign an exception to a person."""
+    if nobody == (name is not None):
+        raise click.UsageError("Specify a NAME or --nobody.", click.get_current_context())
+    words = f"assigned to {name or 'nobody'}"
+    return _act(daemon, out, (exception_id,), "assign", lambda _: words, assigned_to=name)
 
 
 @exceptions.command("note")
@@ -166,7 +164,7 @@ def assign(
 @daemon_command
 def add_note(daemon: DaemonClient, out: Output, exception_id: str, text: str) -> int | None:
     """Add a note to an exception, open or closed."""
-    return _act(daemon, out, (exception_id,), "note", lambda _: "noted", text=text)
+    return _act(daemon, out, (exception_id,), "note", lambda _: "has a new note", text=text)
 
 
 @exceptions.command("snooze")

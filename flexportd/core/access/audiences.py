@@ -120,7 +120,8 @@ def _is_visible(document: MessageFields, document_ids: set[str]) -> bool:
     if document["topic"].startswith("milestone.") and not is_for_customers(document.get("type")):
         return False
     hidden = document["topic"].startswith("system.") or document.get("kind") in HIDDEN_KINDS
-    hidden = hidden or document["topic"] == "exception.snooze_ended"  # what people decide is not for customers
+    # What people decide is not for customers.
+    hidden = hidden or document["topic"] == "exception.snooze_ended" or "only_for_snooze" in document
     return not hidden and not (_is_document(document) and document["resource_id"] in document_ids)
 
 

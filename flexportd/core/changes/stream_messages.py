@@ -52,7 +52,7 @@ class StreamMessage(TypedDict):
     `detail` with `system.*`, `dead_letter_id`, `link` (where the API shows it) and `state` with one of them, `since`
     with the conditions of the daemon (when the fault began; `kind` is the condition, also when it ended);
     `exception_id`, `kind`, `severity` and `evidence` with `exception.*`, `evidence` also with `invoice.due` and
-    `invoice.overdue`.
+    `invoice.overdue`; `only_for_snooze` with `exception.worsened` if the severity is the same, and only a snooze ended.
     """
 
     id: str
@@ -78,6 +78,7 @@ class StreamMessage(TypedDict):
     since: NotRequired[str]
     exception_id: NotRequired[str]
     severity: NotRequired[str]
+    only_for_snooze: NotRequired[bool]
     evidence: NotRequired[dict[str, Any]]
 
 

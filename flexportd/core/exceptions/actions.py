@@ -17,6 +17,7 @@ MAX_SNOOZE = timedelta(days=366)
 
 _SPAN = re.compile(r"[0-9]+[a-z]")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TIME = re.compile(rf"{_DAY.pattern}[Tt ][0-9]")
 _ALLOWED = "a duration (3d, 12h), a day (2026-03-01, from whose beginning it is no longer snoozed) or a time"
 
 
@@ -76,7 +77,7 @@ def parse_until(text: str, now: datetime, zone: tzinfo) -> str:
         elif _DAY.fullmatch(text):
             at = datetime.combine(date.fromisoformat(text), time.min, zone)
         else:
-            at = datetime.fromisoformat(text)
+            at = datetime.fromisoformat(text if _TIME.match(text) else "")
             at = at if at.tzinfo else at.replace(tzinfo=zone)
         at = at.astimezone(UTC)
     except (ValueError, OverflowError):

@@ -385,8 +385,10 @@ def _update(row: ExceptionRow, finding: Finding, is_notified: bool, tx: Transact
     ends_snooze = current.snoozed_until_worse and (is_more_severe or was_exceeded)
     if ends_snooze:
         tx.exceptions.unsnooze(row.id)
-    is_worse = is_more_severe or ends_snooze
-    return _notice("exception.worsened", row.id, finding.fields) if is_worse and is_notified else None
+    if not is_notified or not (is_more_severe or ends_snooze):
+        return None
+    notice = _notice("exception.worsened", row.id, finding.fields)
+    return notice if is_more_severe else {**notice, "only_for_snooze": True}
 
 
 def _end_snooze(number: int, is_notified: bool, tx: Transaction, at: str) -> Notice | None:

@@ -241,8 +241,12 @@ async def unacknowledge(request: web.Request) -> web.StreamResponse:
 @PAGES.form("/exceptions/{id:[0-9]+}/assign", scope="write")
 async def assign(request: web.Request) -> web.StreamResponse:
     """Assign an exception to the person in the field `assigned_to`; to nobody if it is empty."""
-    is_empty = await form_field(request, "assigned_to", actions.MAX_NAME_LENGTH) == ""
-    name = None if is_empty else await line_field(request, "assigned_to", actions.MAX_NAME_LENGTH)
+    given = await form_field(request, "assigned_to", actions.MAX_NAME_LENGTH)
+    name = (
+        None
+        if given is not None and not given.strip()
+        else await line_field(request, "assigned_to", actions.MAX_NAME_LENGTH)
+    )
     notice = "assigned" if name else "unassigned"
     return await _submit(request, lambda tx, row, by, at: actions.assign(tx, row, by, at, name), notice, name)
 
