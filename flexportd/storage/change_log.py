@@ -198,6 +198,10 @@ class Journal(Repository):
         """The rows of the history that an entry wrote, as many as are still kept."""
         return self._all(HistoryRow, "changes", *entry.changes) if entry.changes else []
 
+    def next_change(self, resource: str, resource_id: str, field: str, after: int) -> HistoryRow | None:
+        """The first change of a field of an object after a row of the history; None without one."""
+        return self._one(HistoryRow, "next_change", resource, resource_id, after, field)
+
     def finished_events(self, seqs: Sequence[int]) -> dict[int, FinishedEvent]:
         """The events at these places, as many as are still kept."""
         return {event.seq: event for event in self._all(FinishedEvent, "events", json_text(seqs))} if seqs else {}

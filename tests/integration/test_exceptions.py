@@ -216,6 +216,12 @@ async def test_that_an_invoice_is_due_and_overdue_is_told_once(judged):
     await judged.put(record("invoices", "i", **fields, status="paid"))
     await judged.put(record("invoices", "i", **fields))
     assert [one["topic"] for one in await judged.told()].count("invoice.overdue") == 1
+    later = fields | {"due_date": "2026-03-30"}
+    await judged.put(record("invoices", "i", **later))
+    judged.clock.at = datetime(2026, 4, 2, tzinfo=UTC)
+    await judged.put(record("invoices", "i", **later, recipient="Somebody else"))
+    topics = [one["topic"] for one in await judged.told() if one["topic"].startswith("invoice.")]
+    assert topics == ["invoice.due", "invoice.overdue"] * 2  # another due day is another promise
 
 
 # --- the first look, other rules, what breaks off ---

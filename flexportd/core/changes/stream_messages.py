@@ -16,6 +16,7 @@ import structlog
 from flexportd.core.changes.consumer import DATA_ERRORS
 from flexportd.core.changes.topics import FIELD_TOPICS, milestone_topic, topic_prefix
 from flexportd.core.resources.registry import Registry
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.flexport.milestones import title
 from flexportd.storage.change_log import FinishedEvent, HistoryRow, JournalEntry
 from flexportd.storage.queries.table import Key
@@ -31,6 +32,19 @@ _ENTRY_BATCH = 32  # entries in one query
 _MAX_MESSAGES = 500  # messages, and entries, of one batch
 _MAX_BYTES = 4 << 20  # bytes of one batch
 _PUBLISHED_STATES = frozenset({"applied", "coalesced"})  # a milestone counts even if a newer state was stored before
+
+_CONTEXT: Mapping[tuple[str, str], frozenset[str]] = {
+    (derived.resource, name): frozenset().union(
+        *(
+            {*other.fields, *other.context}
+            for other in FIELD_TOPICS
+            if other.resource == derived.resource and name in other.fields and len({*other.fields, *other.context}) > 1
+        )
+    )
+    for derived in FIELD_TOPICS
+    for name in derived.fields
+}
+"""(resource, changed field) -> the fields that its topics look at."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -76,6 +90,11 @@ class StreamMessage(TypedDict):
     link: NotRequired[str]
     state: NotRequired[str]
     since: NotRequired[str]
+    old_total: NotRequired[str | None]
+    new_total: NotRequired[str | None]
+    old_currency: NotRequired[str | None]
+    currency: NotRequired[str | None]
+    difference: NotRequired[str | None]
     exception_id: NotRequired[str]
     severity: NotRequired[str]
     evidence: NotRequired[dict[str, Any]]
@@ -157,12 +176,14 @@ class EncodedMessage(msgspec.Struct, frozen=True, gc=False):
 class EntryContext:
     """The data that an entry refers to; `objects` by resource and id as text.
 
+    `values` are fields that topics need and that did not change, as they were after the entry (JSON text).
     `history` are the last row of the history before the entry, and at its end.
     """
 
     changes: Sequence[HistoryRow] = ()
     events: Mapping[int, FinishedEvent] = field(default_factory=dict)
     objects: Mapping[tuple[str, str], ObjectState] = field(default_factory=dict)
+    values: Mapping[tuple[str, str, str], str | None] = field(default_factory=dict)
     history: tuple[int, int] = (0, 0)
 
 
@@ -252,11 +273,29 @@ def _object_messages(rows: Sequence[HistoryRow], known: EntryContext) -> Iterato
     if is_gone:
         yield f"{one}.removed", {**document, "changes": _changes(fields)}
     for derived in FIELD_TOPICS:
-        if derived.resource == last.resource and derived.field in fields:
-            old, new = (None if value is None else _decode(value) for value in fields[derived.field])
-            if derived.condition(old, new):
-                own = _changes({derived.field: fields[derived.field]})
-                yield derived.topic.name, {**document, "changes": own, **derived.details(old, new)}
+        own = {name: fields[name] for name in derived.fields if name in fields}
+        if derived.resource != last.resource or not own:
+            continue
+        values: dict[str, tuple[Any, Any]] = {}
+        for name in (*derived.fields, *derived.context):
+            pair = fields.get(name) or (_value_after(last, name, known),) * 2
+            values[name] = _decoded(pair[0]), _decoded(pair[1])
+        if derived.condition(values):
+            yield derived.topic.name, {**document, "changes": _changes(own), **derived.details(values)}
+
+
+def _decoded(value: str | None) -> Any:
+    return None if value is None else _decode(value)
+
+
+def _value_after(last: HistoryRow, name: str, known: EntryContext) -> str | None:
+    """A field after a row of the history, by what changed it later, in this entry or in another."""
+    is_later = False
+    for row in known.changes:
+        if is_later and (row.resource, row.resource_id, row.field) == (last.resource, last.resource_id, name):
+            return row.old
+        is_later = is_later or row is last
+    return known.values.get((last.resource, last.resource_id, name))
 
 
 def _changes(fields: Mapping[str, tuple[str | None, str | None]]) -> list[MessageFields]:
@@ -352,5 +391,29 @@ def _entry_context(tx: Transaction, registry: Registry, entry: JournalEntry) -> 
         objects.update(((name, str(key)), where) for key, where in found.items())
     if entry.changes is None:
         before = tx.journal.history_before(entry.id)
-        return EntryContext(moved, happened, objects, (before, before))
-    return EntryContext(moved, happened, objects, (entry.changes[0] - 1, entry.changes[1]))
+        return EntryContext(moved, happened, objects, history=(before, before))
+    values = _context_values(tx, domains, moved, entry.changes[1])
+    return EntryContext(moved, happened, objects, values, (entry.changes[0] - 1, entry.changes[1]))
+
+
+def _context_values(
+    tx: Transaction, domains: Mapping[str, ResourceType], moved: Sequence[HistoryRow], last: int
+) -> dict[tuple[str, str, str], str | None]:
+    """The fields beside the changed ones that topics need, as they were after the last row of an entry."""
+    values: dict[tuple[str, str, str], str | None] = {}
+    for row in moved:
+        for name in _CONTEXT.get((row.resource, row.field), ()):
+            place = (row.resource, row.resource_id, name)
+            if place not in values and row.resource in domains:
+                values[place] = _stored_value(tx, domains[row.resource], row.resource_id, name, last)
+    return values
+
+
+def _stored_value(tx: Transaction, domain: ResourceType, key: str, name: str, last: int) -> str | None:
+    later = tx.journal.next_change(domain.name, key, name, last)
+    if later is not None:
+        return later.old
+    number = domain.parse_id(key)
+    record = None if number is None else tx.resources.load(domain.table, [number]).get(number)
+    value = None if record is None else record.fields[name]
+    return None if value is None else _encode(value).decode()

@@ -71,6 +71,14 @@ class Resources:
         )
         return {row[0]: ContentHash(*row[1:]) for row in self._raw.execute(sql, (json_text(ids),))}
 
+    def raw_with(self, table: Table, ids: Sequence[Key], text: str) -> dict[Key, str]:
+        """Flexport's own JSON of those of these objects whose JSON has this text."""
+        sql = (
+            f"SELECT id, raw FROM {table.name} WHERE id IN (SELECT value FROM json_each(?)) "  # noqa: S608 (declared names)
+            "AND instr(raw, ?) > 0"
+        )
+        return dict(self._raw.execute(sql, (json_text(ids), text)).fetchall())
+
     def object_states(self, table: Table, ids: Sequence[Key]) -> dict[Key, "ObjectState"]:
         """The states of those of these objects that are stored; a shipment belongs to itself."""
         sql = (
