@@ -95,6 +95,7 @@ class ConditionMonitor:
         self._started_at = clock.stamp()
         self._streaks: dict[ConditionKind, _Streak] = {}
         self._wake = asyncio.Event()
+        self._turn = asyncio.Lock()  # what an older check has read must not follow a newer one
         self.open_conditions: tuple[Condition, ...] = ()
 
     def reload(self, settings: Settings) -> None:
@@ -127,6 +128,10 @@ class ConditionMonitor:
 
         Raises UnavailableError when the disk refuses, OSError when it cannot be examined.
         """
+        async with self._turn:
+            await self._check()
+
+    async def _check(self) -> None:
         rules, now = self._rules, self._clock.now()
         usage = await asyncio.to_thread(self._disk_usage, rules.data_dir)
 

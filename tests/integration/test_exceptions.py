@@ -9,6 +9,7 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from aiohttp import web
 from hypothesis import given
@@ -130,6 +131,22 @@ async def test_what_is_told_says_what_it_is_and_where_without_money(judged):
     assert told["exception.openedinvoice_overdue"]["resource"] == "invoices"  # so hidden from who sees no invoices
     assert told["invoice.overdue"]["evidence"]["name"] == "FLEX-1-1"
     assert "12.34" not in json.dumps(list(told.values()))
+
+
+async def test_that_an_invoice_is_due_says_what_it_was_expected_to_amount_to(judged):
+    _, costly = record("shipments", 1)
+    costly = msgspec.structs.replace(costly, raw='{"id":1,"freight_cost":512.14}')
+    money = {"total_amount": "612.14", "total_currency": "USD", "quote_currency": "USD", "outstanding_amount": "1"}
+    await judged.put(
+        ("shipments", costly),
+        record("invoices", "i", shipment_id=1, due_date="2026-03-01", **money),
+        record("invoices", "other", shipment_id=1, shipment_ids=[1, 2], due_date="2026-03-01", **money),
+    )
+    told = {one["resource_id"]: one["evidence"] for one in await judged.told() if one["topic"] == "invoice.overdue"}
+    assert told["i"] == {
+        "due_date": "2026-03-01", "expected_amount": "512.14", "expected_currency": "USD", "difference": "100",
+    }  # fmt: skip
+    assert told["other"] == {"due_date": "2026-03-01"}  # the cost of one of its shipments is not its own
 
 
 async def test_an_object_that_moves_to_another_shipment_takes_its_exception_along(judged):

@@ -136,7 +136,10 @@ FIELD_TOPICS = (
 
 SYSTEM_TOPICS = (
     Topic("system.dead_letter", "Queued work failed permanently and is now a dead letter."),
-    Topic("system.sync_failed", "Flexport's lists cannot be read, or some cannot; sent once, when this begins."),
+    Topic(
+        "system.sync_failed",
+        "All or some of Flexport's lists cannot be read (`kind`: `sync_failed`, `sync_incomplete`); sent once, when it begins.",
+    ),
     Topic("system.review_needed", "Objects are missing from Flexport's lists; someone must confirm their removal."),
     Topic("system.webhook_silent", "Webhooks do not arrive although they should."),
     Topic("system.webhook_check_failed", "The path check of webhooks fails; `detail` names the step."),
@@ -147,8 +150,8 @@ SYSTEM_TOPICS = (
 EXCEPTION_TOPICS = (
     Topic("exception.opened", "An exception opened: its `kind` and evidence."),
     Topic("exception.closed", "An exception closed."),
-    Topic("invoice.due", "An unpaid freight invoice is due within a few days; sent once."),
-    Topic("invoice.overdue", "An unpaid freight invoice is past its due day; sent once."),
+    Topic("invoice.due", "An unpaid freight invoice is due within a few days; sent once for each due date."),
+    Topic("invoice.overdue", "An unpaid freight invoice is past its due day; sent once for each due date."),
 )
 
 
