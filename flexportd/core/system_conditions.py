@@ -69,7 +69,8 @@ class PathCheckResult(NamedTuple):
 class ConditionState(NamedTuple):
     """Whether a fault is present; None: that cannot be said now, and what was known stays.
 
-    `since` is when it began, or was over; None if unknown. `detail` is a sentence for people, without a full stop.
+    `since` is when it began, or was over; None if unknown. `detail` is a sentence for people, without a full stop; of
+    an absent fault, why it is over, if that is not the usual reason.
     """
 
     is_present: bool | None
@@ -79,6 +80,10 @@ class ConditionState(NamedTuple):
 
 UNKNOWN = ConditionState(None)
 ABSENT = ConditionState(False)
+_NO_KEY = ConditionState(False, "Flexport's lists are not read any more: no API key is configured")
+_NO_WEBHOOKS = ConditionState(
+    False, "Whether webhooks arrive is not checked any more: no API key or no secret is configured"
+)
 
 
 def stored_states(
@@ -94,13 +99,13 @@ def stored_states(
         started_at: When the daemon started; webhooks that it missed before are no fault of their path.
     """
     open_kinds = {condition.kind for condition in tx.conditions.open()}
-    failed = _sync_failed(tx) if reads_lists else ABSENT
+    failed = _sync_failed(tx) if reads_lists else _NO_KEY
     found: dict[ConditionKind, ConditionState] = {"sync_failed": failed, "review_needed": _review_needed(tx)}
     if failed.is_present or "sync_failed" in open_kinds:  # the cause of both of the others
         return found | {"sync_incomplete": UNKNOWN, "webhook_silent": UNKNOWN}
-    found["sync_incomplete"] = _sync_incomplete(tx) if reads_lists else ABSENT
+    found["sync_incomplete"] = _sync_incomplete(tx) if reads_lists else _NO_KEY
     if not expects_webhooks or not reads_lists:
-        return found | {"webhook_silent": ABSENT}
+        return found | {"webhook_silent": _NO_WEBHOOKS}
     is_open = "webhook_silent" in open_kinds
     return found | {"webhook_silent": _webhook_silent(tx, now, None if is_open else started_at)}
 

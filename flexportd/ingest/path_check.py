@@ -101,6 +101,8 @@ class PathCheck:
         """Whether the path is broken: after two failures in a row."""
         if self.result.state == "pending" or 0 < self._failures < _FAILURES:
             return UNKNOWN
+        if self.result.state == "off":
+            return ConditionState(False, "The path check is off")
         return ConditionState(True, self.result.problem or "") if self._failures else ABSENT
 
     def is_expected(self, headers: Mapping[str, str]) -> bool:

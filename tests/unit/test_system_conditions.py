@@ -43,9 +43,9 @@ class Watched:
         self.requested = 0
         self.restart()
 
-    def restart(self):
+    def restart(self, *, reads_lists=True):
         self.monitor = ConditionMonitor(
-            self.db, self.clock, MonitorRules("/data", reads_lists=True, expects_webhooks=True),
+            self.db, self.clock, MonitorRules("/data", reads_lists=reads_lists, expects_webhooks=True),
             path_check=lambda: self.path, after_write=lambda: None, on_stale_lists=self._request,
             disk_usage=lambda _: Usage(100 * GB, 0, self.free),
         )  # fmt: skip
@@ -199,6 +199,15 @@ async def test_objects_that_need_review_are_reported_once(watched):
     await watched.db.write(lambda tx: tx.sync.hold("legs", [1, 2], watched.clock.stamp()))
     await watched.minutes(3)
     assert await watched.notices() == [("system.review_needed", "review_needed")]
+
+
+async def test_what_is_no_longer_checked_is_not_said_to_work_again(watched):
+    await watched.sync(shipments=FAILED)
+    watched.restart(reads_lists=False)
+    await watched.minutes(6)
+    read = lambda tx: [notice["detail"] for entry in tx.journal.after(0, 10) for notice in entry.notices]  # noqa: E731
+    assert "no API key is configured" in (await watched.db.read(read))[-1]
+    assert await watched.notices() == [BEGAN, OVER]
 
 
 async def test_the_path_check_is_a_condition(watched):

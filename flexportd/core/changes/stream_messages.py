@@ -225,10 +225,12 @@ def _entry_messages(
     registry: Registry, entry: JournalEntry, known: EntryContext
 ) -> Iterator[tuple[str | None, MessageFields]]:
     groups: dict[tuple[Any, ...], list[HistoryRow]] = {}
+    by_object: dict[tuple[str, str], list[HistoryRow]] = {}
     for row in known.changes:
         groups.setdefault((row.resource, row.resource_id, row.source, row.event_id, row.run_id), []).append(row)
+        by_object.setdefault((row.resource, row.resource_id), []).append(row)
     for rows in groups.values():
-        yield from _object_messages(rows, known)
+        yield from _object_messages(rows, known, by_object[rows[0].resource, rows[0].resource_id])
     moved = {(row.resource, row.resource_id) for row in known.changes}
     for resource, states in entry.states.items():
         for one in states:
@@ -254,7 +256,10 @@ def _object_fields(resource: str, key: str, known: EntryContext) -> MessageField
     return {"resource": resource, "resource_id": key, **found}
 
 
-def _object_messages(rows: Sequence[HistoryRow], known: EntryContext) -> Iterator[tuple[str, MessageFields]]:
+def _object_messages(
+    rows: Sequence[HistoryRow], known: EntryContext, of_object: Sequence[HistoryRow]
+) -> Iterator[tuple[str, MessageFields]]:
+    """The messages of one cause; `of_object` are the rows of all causes of the entry."""
     last = rows[-1]
     fields: dict[str, tuple[str | None, str | None]] = {}
     for row in rows:
@@ -278,7 +283,7 @@ def _object_messages(rows: Sequence[HistoryRow], known: EntryContext) -> Iterato
             continue
         values: dict[str, tuple[Any, Any]] = {}
         for name in (*derived.fields, *derived.context):
-            pair = fields.get(name) or (_value_after(last, name, known),) * 2
+            pair = fields.get(name) or (_value_after(last, name, known, of_object),) * 2
             values[name] = _decoded(pair[0]), _decoded(pair[1])
         if derived.condition(values):
             yield derived.topic.name, {**document, "changes": _changes(own), **derived.details(values)}
@@ -288,11 +293,11 @@ def _decoded(value: str | None) -> Any:
     return None if value is None else _decode(value)
 
 
-def _value_after(last: HistoryRow, name: str, known: EntryContext) -> str | None:
+def _value_after(last: HistoryRow, name: str, known: EntryContext, of_object: Sequence[HistoryRow]) -> str | None:
     """A field after a row of the history, by what changed it later, in this entry or in another."""
     is_later = False
-    for row in known.changes:
-        if is_later and (row.resource, row.resource_id, row.field) == (last.resource, last.resource_id, name):
+    for row in of_object:
+        if is_later and row.field == name:
             return row.old
         is_later = is_later or row is last
     return known.values.get((last.resource, last.resource_id, name))
@@ -400,20 +405,19 @@ def _context_values(
     tx: Transaction, domains: Mapping[str, ResourceType], moved: Sequence[HistoryRow], last: int
 ) -> dict[tuple[str, str, str], str | None]:
     """The fields beside the changed ones that topics need, as they were after the last row of an entry."""
-    values: dict[tuple[str, str, str], str | None] = {}
+    wanted: dict[str, dict[str, set[str]]] = {}
     for row in moved:
-        for name in _CONTEXT.get((row.resource, row.field), ()):
-            place = (row.resource, row.resource_id, name)
-            if place not in values and row.resource in domains:
-                values[place] = _stored_value(tx, domains[row.resource], row.resource_id, name, last)
+        if row.resource in domains and (names := _CONTEXT.get((row.resource, row.field))):
+            wanted.setdefault(row.resource, {}).setdefault(row.resource_id, set()).update(names)
+    values: dict[tuple[str, str, str], str | None] = {}
+    for resource, objects in wanted.items():
+        domain = domains[resource]
+        keys = [key for one in objects if (key := domain.parse_id(one)) is not None]
+        stored = {str(key): record.fields for key, record in tx.resources.load(domain.table, keys).items()}
+        for one, needed in objects.items():
+            for name in needed:
+                later = tx.journal.next_change(resource, one, name, last)
+                value = stored.get(one, {}).get(name) if later is None else None
+                now = None if value is None else _encode(value).decode()
+                values[resource, one, name] = now if later is None else later.old
     return values
-
-
-def _stored_value(tx: Transaction, domain: ResourceType, key: str, name: str, last: int) -> str | None:
-    later = tx.journal.next_change(domain.name, key, name, last)
-    if later is not None:
-        return later.old
-    number = domain.parse_id(key)
-    record = None if number is None else tx.resources.load(domain.table, [number]).get(number)
-    value = None if record is None else record.fields[name]
-    return None if value is None else _encode(value).decode()

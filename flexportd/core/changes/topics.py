@@ -138,7 +138,7 @@ SYSTEM_TOPICS = (
     Topic("system.dead_letter", "Queued work failed permanently and is now a dead letter."),
     Topic(
         "system.sync_failed",
-        "All or some of Flexport's lists cannot be read (`kind`: `sync_failed`, `sync_incomplete`); sent once, when it begins.",
+        "All lists of Flexport (`kind`: `sync_failed`) or some (`sync_incomplete`) can no longer be read; sent once.",
     ),
     Topic("system.review_needed", "Objects are missing from Flexport's lists; someone must confirm their removal."),
     Topic("system.webhook_silent", "Webhooks do not arrive although they should."),
