@@ -64,7 +64,8 @@ class StreamMessage(TypedDict):
 
     `days_later` is present with `shipment.eta_changed`; `type`, `title` and `occurred_at` with milestones; `kind` and
     `detail` with `system.*`, `dead_letter_id`, `link` (where the API shows it) and `state` with one of them, `since`
-    with the conditions of the daemon (when the fault began; `kind` is the condition, also when it ended);
+    with the conditions of the daemon (when the fault began; `kind` is the condition, also when it ended); the amounts
+    (decimal text, `difference` is null between two currencies) with `invoice.total_changed`;
     `exception_id`, `kind`, `severity` and `evidence` with `exception.*`, `evidence` also with `invoice.due` and
     `invoice.overdue`.
     """

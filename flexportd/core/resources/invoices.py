@@ -153,36 +153,20 @@ _COST = "freight_cost"
 _decode_exact = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
-class _WithCost(msgspec.Struct):
-    """What is read of a shipment. `freight_cost` is in newer documentation only: decimal text, in a sample a number.
-
-    Source: https://apidocs.flexport.com/v3/tag/Event.
-    """
-
-    freight_cost: msgspec.Raw = msgspec.Raw(b"null")
-
-
-_decode_cost = msgspec.json.Decoder(_WithCost).decode
-
-
 def related_values(tx: Transaction, invoices: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The freight cost of each invoice's shipment, as Flexport's JSON; none for an invoice of several shipments."""
+    """The freight cost of each invoice's shipment, as Flexport's JSON; none for an invoice of several shipments.
+
+    Newer documentation has it: as decimal text, in a sample a number. Source: https://apidocs.flexport.com/v3/tag/Event.
+    """
     named = [_only_shipment(fields) for fields in invoices]
     wanted = sorted({number for number in named if number is not None})
-    costs = {key: _cost_text(raw) for key, raw in tx.resources.raw_with(shipments.TABLE, wanted, f'"{_COST}"').items()}
+    costs = tx.resources.raw_members(shipments.TABLE, wanted, _COST)
     return [{_COST: None if number is None else costs.get(number)} for number in named]
 
 
 def _only_shipment(fields: Mapping[str, Any]) -> int | None:
     number = fields.get("shipment_id")
     return number if fields.get("shipment_ids") in (None, f"[{number}]") else None
-
-
-def _cost_text(raw: str) -> str | None:
-    try:
-        return bytes(_decode_cost(raw).freight_cost).decode()
-    except (msgspec.DecodeError, RecursionError):
-        return None
 
 
 class ExpectedCost(NamedTuple):
