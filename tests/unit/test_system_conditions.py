@@ -275,6 +275,18 @@ async def test_silence_and_lost_webhooks_of_an_outage_of_flexport_are_not_report
     assert await watched.notices() == [BEGAN, OVER, SILENT]
 
 
+async def test_the_silence_of_an_outage_of_flexport_is_not_that_of_its_webhooks(watched, signals):
+    before = watched.clock.stamp()
+    signals |= {"last_webhook_at": before, "last_upstream_at": before, "event_rate": EventRate(600.0, 3600.0)}
+    await watched.sync(shipments=FAILED)
+    watched.clock.turn(hours=24)
+    await watched.sync(shipments=COMPLETE)
+    await watched.minutes(55)
+    assert await watched.notices() == [BEGAN, OVER]
+    await watched.minutes(30)  # longer than any silence so far
+    assert await watched.notices() == [BEGAN, OVER, SILENT]
+
+
 async def test_webhooks_that_were_lost_while_the_daemon_was_off_are_not_its_path(watched, signals):
     signals |= {"missed": 4, "down_since": "2026-03-03T00:00:00.000Z", "last_upstream_at": "2026-03-04T03:00:00.000Z"}
     await watched.minutes(30)
