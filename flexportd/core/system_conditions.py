@@ -106,8 +106,9 @@ def stored_states(
     found["sync_incomplete"] = _sync_incomplete(tx) if reads_lists else _NO_KEY
     if not expects_webhooks or not reads_lists:
         return found | {"webhook_silent": _NO_WEBHOOKS}
+    not_before = max(started_at, tx.conditions.recovered_at(["sync_failed"]) or "")
     is_open = "webhook_silent" in open_kinds
-    return found | {"webhook_silent": _webhook_silent(tx, now, None if is_open else started_at)}
+    return found | {"webhook_silent": _webhook_silent(tx, now, None if is_open else not_before)}
 
 
 def _sync_failed(tx: Transaction) -> ConditionState:
@@ -173,24 +174,19 @@ def _review_needed(tx: Transaction) -> ConditionState:
 def _webhook_silent(tx: Transaction, now: datetime, not_before: str | None) -> ConditionState:
     """Whether webhooks are missing, by the same assessment as the page of gaps.
 
-    With `not_before`, only an event after that time, and after the last outage of Flexport, shows that. Flexport's
-    silence during its outage says nothing either.
+    With `not_before`, only an event since that time, or silence since then, shows it: neither events that the daemon
+    could not receive while it was off, nor those of an outage of Flexport.
     """
     signals, detected = delivery_signals(tx), detection(tx.gaps.polls(), now)
-    reachable_since = tx.conditions.recovered_at(["sync_failed"])
-    if reachable_since is not None:
-        upstream = max(signals.last_upstream_at or "", reachable_since)
-        verdict, sentence = assess(replace(signals, last_upstream_at=upstream), now, detected)
-    else:
-        verdict, sentence = assess(signals, now, detected)
+    newest = signals.last_upstream_at or ""
+    if not_before is not None:
+        signals = replace(signals, last_upstream_at=max(newest, not_before))
+    verdict, sentence = assess(signals, now, detected)
     if verdict in ("polling_failed", "not_polled"):
         return UNKNOWN
-    if verdict not in ("broken", "never_received", "unusually_quiet"):
+    is_silent = verdict == "unusually_quiet"
+    if not is_silent and (verdict not in ("broken", "never_received") or newest < (not_before or "")):
         return ABSENT
-    if not_before is not None and verdict != "unusually_quiet":
-        earliest = max(not_before, reachable_since or "")
-        if (signals.last_upstream_at or "") < earliest:
-            return ABSENT
     return ConditionState(True, sentence, signals.down_since or signals.last_webhook_at)
 
 
