@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from types import SimpleNamespace
 
 from flexportd.core.changes.stream_messages import StreamPosition, read_messages
 from flexportd.core.resources.registry import REGISTRY
@@ -47,3 +48,21 @@ async def test_an_outage_of_flexport_is_one_message_and_one_all_clear(tmp_path, 
         _, over = await system_messages(daemon)
         assert (over["topic"], over["kind"], over["since"]) == ("system.recovered", "sync_failed", began["since"])
         assert await daemon.daemon.db.read(lambda tx: tx.conditions.open()) == []
+
+
+async def test_low_disk_space_is_a_message_and_shown_until_there_is_enough(daemon, clock):
+    conditions = daemon.daemon.conditions
+    conditions._disk_usage = lambda _: SimpleNamespace(total=20 * 10**9, free=4 * 10**8)
+    await conditions.check()
+    (began,) = await system_messages(daemon)
+    assert (began["topic"], began["kind"]) == ("system.disk_low", "disk_low")
+    assert began["detail"] == "Only 0.4 of 20 GB are free on the disk of the data directory"
+    assert began["detail"] in (await daemon.get("/status"))["warnings"]
+    async with daemon.http.get(daemon.url + "/", headers={"Accept": "text/html"}) as answer:
+        assert began["detail"] in await answer.text()
+    conditions._disk_usage = lambda _: SimpleNamespace(total=20 * 10**9, free=10**10)
+    await conditions.check()
+    clock.turn(minutes=6)
+    await conditions.check()
+    assert [one["topic"] for one in await system_messages(daemon)] == ["system.disk_low", "system.recovered"]
+    assert began["detail"] not in (await daemon.get("/status"))["warnings"]
