@@ -69,7 +69,8 @@ class PathCheckResult(NamedTuple):
 class ConditionState(NamedTuple):
     """Whether a fault is present; None: that cannot be said now, and what was known stays.
 
-    `since` is when it began, or was over; None if unknown. `detail` is a sentence for people, without a full stop.
+    `since` is when it began, or was over; None if unknown. `detail` is a sentence for people, without a full stop; of
+    an absent fault, why it is over, if that is not the usual reason.
     """
 
     is_present: bool | None
@@ -79,6 +80,10 @@ class ConditionState(NamedTuple):
 
 UNKNOWN = ConditionState(None)
 ABSENT = ConditionState(False)
+_NO_KEY = ConditionState(False, "Flexport's lists are not read any more: no API key is configured")
+_NO_WEBHOOKS = ConditionState(
+    False, "Whether webhooks arrive is not checked any more: no API key or no secret is configured"
+)
 
 
 def stored_states(
@@ -94,15 +99,16 @@ def stored_states(
         started_at: When the daemon started; webhooks that it missed before are no fault of their path.
     """
     open_kinds = {condition.kind for condition in tx.conditions.open()}
-    failed = _sync_failed(tx) if reads_lists else ABSENT
+    failed = _sync_failed(tx) if reads_lists else _NO_KEY
     found: dict[ConditionKind, ConditionState] = {"sync_failed": failed, "review_needed": _review_needed(tx)}
     if failed.is_present or "sync_failed" in open_kinds:  # the cause of both of the others
         return found | {"sync_incomplete": UNKNOWN, "webhook_silent": UNKNOWN}
-    found["sync_incomplete"] = _sync_incomplete(tx) if reads_lists else ABSENT
+    found["sync_incomplete"] = _sync_incomplete(tx) if reads_lists else _NO_KEY
     if not expects_webhooks or not reads_lists:
-        return found | {"webhook_silent": ABSENT}
+        return found | {"webhook_silent": _NO_WEBHOOKS}
+    not_before = max(started_at, tx.conditions.recovered_at(["sync_failed"]) or "")
     is_open = "webhook_silent" in open_kinds
-    return found | {"webhook_silent": _webhook_silent(tx, now, None if is_open else started_at)}
+    return found | {"webhook_silent": _webhook_silent(tx, now, None if is_open else not_before)}
 
 
 def _sync_failed(tx: Transaction) -> ConditionState:
@@ -168,24 +174,19 @@ def _review_needed(tx: Transaction) -> ConditionState:
 def _webhook_silent(tx: Transaction, now: datetime, not_before: str | None) -> ConditionState:
     """Whether webhooks are missing, by the same assessment as the page of gaps.
 
-    With `not_before`, only an event after that time, and after the last outage of Flexport, shows that. Flexport's
-    silence during its outage says nothing either.
+    With `not_before`, only an event since that time, or silence since then, shows it: neither events that the daemon
+    could not receive while it was off, nor those of an outage of Flexport.
     """
     signals, detected = delivery_signals(tx), detection(tx.gaps.polls(), now)
-    reachable_since = tx.conditions.recovered_at(["sync_failed"])
-    if reachable_since is not None:
-        upstream = max(signals.last_upstream_at or "", reachable_since)
-        verdict, sentence = assess(replace(signals, last_upstream_at=upstream), now, detected)
-    else:
-        verdict, sentence = assess(signals, now, detected)
+    newest = signals.last_upstream_at or ""
+    if not_before is not None:
+        signals = replace(signals, last_upstream_at=max(newest, not_before))
+    verdict, sentence = assess(signals, now, detected)
     if verdict in ("polling_failed", "not_polled"):
         return UNKNOWN
-    if verdict not in ("broken", "never_received", "unusually_quiet"):
+    is_silent = verdict == "unusually_quiet"
+    if not is_silent and (verdict not in ("broken", "never_received") or newest < (not_before or "")):
         return ABSENT
-    if not_before is not None and verdict != "unusually_quiet":
-        earliest = max(not_before, reachable_since or "")
-        if (signals.last_upstream_at or "") < earliest:
-            return ABSENT
     return ConditionState(True, sentence, signals.down_since or signals.last_webhook_at)
 
 

@@ -11,8 +11,11 @@ from flexportd.core.resources.resource_type import ResourceType
 from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
 from flexportd.storage.queries.table import DATES, MOMENTS, Table, instant_of, is_plausible
 from flexportd.storage.repositories.resources import Record
+from flexportd.storage.transaction import Transaction
 
 METADATA_FIELDS = ("as_of", "source", "synced_at", "first_seen_at", "removed_at")
+
+_RELATED = "related"  # the values of other objects, beside the columns of a row
 
 _EMPTY_LIST = msgspec.Raw(b"[]")
 
@@ -31,11 +34,20 @@ def serialize_resource(domain: ResourceType, row: Mapping[str, Any], today: date
     if domain.derived_values is not None:
         fields = {field.name: row[field.name] for field in domain.table.public}
         fields |= {name: bool(fields[name]) for name in domain.table.booleans if fields[name] is not None}
+        fields |= row.get(_RELATED, {})
         facts = domain.derived_values(fields, today)
     document = serialize_row(domain.table, row, facts)
     if "raw" in row:
         document["raw"] = raw_json(row["raw"])
     return document
+
+
+def with_related(domain: ResourceType, tx: Transaction, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with the values of other objects that their derived values take."""
+    if domain.related_values is None or not rows:
+        return rows
+    related = domain.related_values(tx, rows)
+    return [row | {_RELATED: values} for row, values in zip(rows, related, strict=True)]
 
 
 def record_row(record: Record, *extra: str) -> dict[str, Any]:

@@ -34,6 +34,8 @@ CHECK_HEADER = "X-Flexportd-Check"
 """Carries the token, so that the limits on networks do not apply to the check, which comes from this machine."""
 
 MARK = b'{"flexportd_check":'
+"""The beginning of the body. It is no event, so only the path of unusual deliveries looks for it."""
+
 MAX_CHECK_BODY = 4096  # bytes
 
 TIMEOUT = 15.0  # seconds for all steps together
@@ -101,6 +103,8 @@ class PathCheck:
         """Whether the path is broken: after two failures in a row."""
         if self.result.state == "pending" or 0 < self._failures < _FAILURES:
             return UNKNOWN
+        if self.result.state == "off":
+            return ConditionState(False, "The path check is off")
         return ConditionState(True, self.result.problem or "") if self._failures else ABSENT
 
     def is_expected(self, headers: Mapping[str, str]) -> bool:

@@ -59,6 +59,14 @@ class _Streak(NamedTuple):
     began: float
 
 
+class _Ended(NamedTuple):
+    """A condition that ends, when it was over, and the all-clear."""
+
+    condition: Condition
+    over: str
+    words: str
+
+
 class ConditionMonitor:
     """Keeps the open conditions. `open_conditions` are those that are stored, as of the last check."""
 
@@ -95,6 +103,7 @@ class ConditionMonitor:
         self._started_at = clock.stamp()
         self._streaks: dict[ConditionKind, _Streak] = {}
         self._wake = asyncio.Event()
+        self._turn = asyncio.Lock()  # what an older check has read must not follow a newer one
         self.open_conditions: tuple[Condition, ...] = ()
 
     def reload(self, settings: Settings) -> None:
@@ -127,6 +136,10 @@ class ConditionMonitor:
 
         Raises UnavailableError when the disk refuses, OSError when it cannot be examined.
         """
+        async with self._turn:
+            await self._check()
+
+    async def _check(self) -> None:
         rules, now = self._rules, self._clock.now()
         usage = await asyncio.to_thread(self._disk_usage, rules.data_dir)
 
@@ -145,20 +158,20 @@ class ConditionMonitor:
             await self._db.write(lambda tx: _write(tx, began, ended, self._clock.now()))
             for condition in began:
                 log.warning("condition_began", kind=condition.kind, detail=condition.detail)
-            for condition, _ in ended:
+            for condition, *_ in ended:
                 log.info("condition_ended", kind=condition.kind, since=condition.since)
             self._after_write()
-        gone = {condition.kind for condition, _ in ended}
+        gone = {condition.kind for condition, *_ in ended}
         self.open_conditions = (*(one for one in stored if one.kind not in gone), *began)
-        at = max((over for condition, over in ended if condition.kind in HOLDING_KINDS), default=None)
+        at = max((over for condition, over, _ in ended if condition.kind in HOLDING_KINDS), default=None)
         if at is not None and rules.reads_lists and not await self._db.read(lambda tx: lists_complete_since(tx, at)):
             self._on_stale_lists()
 
     def _changes(
         self, known: Mapping[str, Condition], states: Mapping[ConditionKind, ConditionState], now: datetime
-    ) -> tuple[list[Condition], list[tuple[Condition, str]]]:
-        """The conditions that begin, and those that end, each with when it was over."""
-        began, ended, seconds = list[Condition](), list[tuple[Condition, str]](), self._monotonic.seconds()
+    ) -> tuple[list[Condition], list["_Ended"]]:
+        """The conditions that begin, and those that end."""
+        began, ended, seconds = list[Condition](), list[_Ended](), self._monotonic.seconds()
         for kind in KINDS:
             state = states[kind]
             if state.is_present is None:
@@ -171,19 +184,20 @@ class ConditionMonitor:
             if state.is_present and condition is None and lasted >= CONDITIONS[kind].delay:
                 began.append(Condition(kind, streak.since, state.detail))
             elif not state.is_present and condition is not None and lasted >= RECOVERY_TIME:
-                ended.append((condition, max(streak.since, condition.since)))
+                words = state.detail or CONDITIONS[kind].recovered
+                ended.append(_Ended(condition, max(streak.since, condition.since), words))
         return began, ended
 
 
-def _write(tx: Transaction, began: list[Condition], ended: list[tuple[Condition, str]], now: datetime) -> None:
+def _write(tx: Transaction, began: list[Condition], ended: list[_Ended], now: datetime) -> None:
     notices = [
         {"topic": CONDITIONS[condition.kind].topic, **condition._asdict()}
         for condition in began
         if tx.conditions.begin(condition)
     ]
-    for condition, over in ended:
+    for condition, over, words in ended:
         if tx.conditions.end(condition.kind, over):
             lasted = format_duration(age(condition.since, parse(over)) or 0.0)
-            detail = f"{CONDITIONS[condition.kind].recovered}, after {lasted}"
+            detail = f"{words}, after {lasted}"
             notices.append({"topic": RECOVERED, **condition._asdict(), "detail": detail})
     tx.journal.add(stamp(now), notices=notices)

@@ -19,7 +19,7 @@ Message = Mapping[str, Any]
 """A stream message, decoded."""
 
 DATE_TOPICS: Mapping[str, str] = {
-    one.topic.name: one.field for one in FIELD_TOPICS if one.topic.name == "shipment.eta_changed"
+    one.topic.name: one.fields[0] for one in FIELD_TOPICS if one.topic.name == "shipment.eta_changed"
 }
 """Topics about a date of which a channel remembers the last one told, with the field of the resource."""
 

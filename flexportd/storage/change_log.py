@@ -212,6 +212,10 @@ class Journal(Repository):
             return self._all(HistoryRow, "changes", *entry.changes)
         return self._all(HistoryRow, "changes_of_fields", *entry.changes, json_text(fields))
 
+    def next_change(self, resource: str, resource_id: str, field: str, after: int) -> HistoryRow | None:
+        """The first change of a field of an object after a row of the history; None without one."""
+        return self._one(HistoryRow, "next_change", resource, resource_id, after, field)
+
     def finished_events(self, seqs: Sequence[int]) -> dict[int, FinishedEvent]:
         """The events at these places, as many as are still kept."""
         return {event.seq: event for event in self._all(FinishedEvent, "events", json_text(seqs))} if seqs else {}

@@ -19,6 +19,7 @@ from flexportd.cli.command import Invocation
 from flexportd.cli.commands.gaps import gaps as gaps_command
 from flexportd.clock import parse, stamp
 from flexportd.core.outages import health
+from flexportd.core.system_conditions import ABSENT
 from flexportd.expose.api import events as gaps_api
 from flexportd.expose.api import list_endpoint
 from flexportd.expose.middleware import auth_middleware
@@ -33,6 +34,7 @@ from flexportd.flexport.errors import (
 )
 from flexportd.flexport.oauth.auth import ApiKeyAuth
 from flexportd.ingest.event_poller import EventPoller
+from flexportd.jobs.condition_monitor import ConditionMonitor, MonitorRules
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
 from tests.conftest import TurnedClock
@@ -196,6 +198,34 @@ async def test_what_no_webhook_brought_is_kept_once_applied_and_told(daemon, scr
         lost[0]["data"]["resource"]["id"],
     )
     assert (first["created_at"], first["recovered_by"]) == (lost[0]["created_at"], "polling")
+
+
+async def test_lost_webhooks_are_one_notice_until_one_arrives(daemon, script, poll, clock):
+    db, rules = daemon.daemon.db, MonitorRules(daemon.daemon.settings.storage.data_dir, True, True)
+    monitor = ConditionMonitor(
+        db, clock, rules, path_check=lambda: ABSENT, after_write=lambda: None, on_stale_lists=lambda: None
+    )
+
+    async def watch(minutes: int) -> list[tuple[str, str]]:
+        for _ in range(minutes):
+            clock.turn(minutes=1)
+            await poll.poll("narrow")
+            await monitor.check()
+        entries = await db.read(lambda tx: tx.journal.after(0, 1000))
+        notices = [one for entry in entries for one in entry.notices]
+        return [(one["topic"], one["kind"]) for one in notices if one["topic"].startswith("system.")]
+
+    clock.turn(days=-3)
+    script.happens(120)  # before the daemon, and then three days of silence
+    clock.turn(days=3)
+    assert await watch(30) == []
+    await daemon.receive(*script.happens(3))
+    assert await watch(2) == []
+    script.happens(4)
+    assert await watch(8) == []  # they may be late
+    assert await watch(15) == [("system.webhook_silent", "webhook_silent")]
+    await daemon.receive(*script.happens(1))
+    assert (await watch(10))[1:] == [("system.recovered", "webhook_silent")]
 
 
 async def test_without_any_webhook_the_endpoint_is_asked_after(daemon, script, poll, clock):

@@ -9,6 +9,7 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from aiohttp import web
 from hypothesis import given
@@ -132,6 +133,22 @@ async def test_what_is_told_says_what_it_is_and_where_without_money(judged):
     assert "12.34" not in json.dumps(list(told.values()))
 
 
+async def test_that_an_invoice_is_due_says_what_it_was_expected_to_amount_to(judged):
+    _, costly = record("shipments", 1)
+    costly = msgspec.structs.replace(costly, raw='{"id":1,"freight_cost":512.14}')
+    money = {"total_amount": "612.14", "total_currency": "USD", "quote_currency": "USD", "outstanding_amount": "1"}
+    await judged.put(
+        ("shipments", costly),
+        record("invoices", "i", shipment_id=1, due_date="2026-03-01", **money),
+        record("invoices", "other", shipment_id=1, shipment_ids=[1, 2], due_date="2026-03-01", **money),
+    )
+    told = {one["resource_id"]: one["evidence"] for one in await judged.told() if one["topic"] == "invoice.overdue"}
+    assert told["i"] == {
+        "due_date": "2026-03-01", "expected_amount": "512.14", "expected_currency": "USD", "difference": "100",
+    }  # fmt: skip
+    assert told["other"] == {"due_date": "2026-03-01"}  # the cost of one of its shipments is not its own
+
+
 async def test_an_object_that_moves_to_another_shipment_takes_its_exception_along(judged):
     hold = {"release_state": "hold", "release_status": "customs_hold"}
     await judged.put(record("shipments", 1), record("shipments", 2))
@@ -216,6 +233,12 @@ async def test_that_an_invoice_is_due_and_overdue_is_told_once(judged):
     await judged.put(record("invoices", "i", **fields, status="paid"))
     await judged.put(record("invoices", "i", **fields))
     assert [one["topic"] for one in await judged.told()].count("invoice.overdue") == 1
+    later = fields | {"due_date": "2026-03-30"}
+    await judged.put(record("invoices", "i", **later))
+    judged.clock.at = datetime(2026, 4, 2, tzinfo=UTC)
+    await judged.put(record("invoices", "i", **later, recipient="Somebody else"))
+    topics = [one["topic"] for one in await judged.told() if one["topic"].startswith("invoice.")]
+    assert topics == ["invoice.due", "invoice.overdue"] * 2  # another due day is another promise
 
 
 # --- the first look, other rules, what breaks off ---

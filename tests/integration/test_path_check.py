@@ -188,6 +188,9 @@ async def test_who_has_no_secret_gains_nothing_by_the_mark(daemon, clock):
     assert (await daemon.post(marked, **headers))[0] == 409
     assert (await daemon.get("/events"))["data"] == []
     assert sum((await daemon.get("/status"))["webhook"]["deliveries"].values()) == 2
+    signed = {SHA256_HEADER: sign(marked, SECRET), "Content-Type": "application/json"}
+    assert daemon.daemon.receiver.begin(signed, marked, lambda: "local") is None  # nor without a request object
+    assert (await daemon.get("/events"))["data"] == []
     # A usual event with a header of the check is a usual event.
     assert (await daemon.post(json.dumps(event(shipment(1))).encode(), **headers))[0] == 200
     assert len((await daemon.get("/events"))["data"]) == 1

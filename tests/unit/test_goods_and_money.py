@@ -455,7 +455,43 @@ def test_facts_of_an_invoice():
         "days_overdue": 19,
         "credited": [{"amount": "7", "currency": "EUR"}, {"amount": "100.5", "currency": "USD"}],
         "charged": [{"amount": "612.14", "currency": "USD"}],
+        "expected_amount": None,
+        "expected_currency": None,
+        "difference": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("cost", "fields", "expected"),
+    [
+        ('"512.14"', {}, ("512.14", "USD", "100")),  # as text and as a number: both are in the documentation
+        ("512.14", {}, ("512.14", "USD", "100")),
+        ("700", {}, ("700", "USD", "-87.86")),
+        ("612.140", {}, ("612.14", "USD", "0")),
+        ("123456789012345678.01", {"total": money("123456789012345678.02")},
+         ("123456789012345678.01", "USD", "0.01")),
+        ('{"amount": "512.14", "currency_code": "usd"}', {}, ("512.14", "USD", "100")),
+        ('{"amount": 512.14, "currency_code": "EUR"}', {}, ("512.14", "EUR", None)),  # never across currencies
+        ('{"amount": 512.14}', {}, ("512.14", None, None)),
+        ("512.14", {"quote_currency_code": "EUR"}, ("512.14", "EUR", None)),
+        ("512.14", {"quote_currency_code": None}, ("512.14", None, None)),  # nothing says in which currency
+        ("512.14", {"total": None}, ("512.14", "USD", None)),
+        ("null", {}, (None, None, None)),
+        ("0", {}, (None, None, None)),
+        ("-1", {}, (None, None, None)),
+        ("true", {}, (None, None, None)),
+        ('"1,200.00"', {}, (None, None, None)),
+        ('"NaN"', {}, (None, None, None)),
+        ("[1]", {}, (None, None, None)),
+        ('{"amount": {"x": 1}, "currency_code": 7}', {}, (None, None, None)),
+        ("512.14", {"status": "void"}, (None, None, None)),
+        ("512.14", {"voided_at": "2026-03-02T00:00:00.000Z"}, (None, None, None)),
+        ("512.14", {"invoice_type": "Credit Note"}, (None, None, None)),
+        ("512.14", {"total": money("-10")}, (None, None, None)),
+    ],
+)  # fmt: skip
+def test_an_invoice_is_compared_with_the_freight_cost_in_the_same_currency(cost, fields, expected):
+    assert invoices.expected_cost({**of_invoice(**fields), "freight_cost": cost}) == expected
 
 
 def test_items_and_credit_memos_have_one_shape_whichever_spelling_came():

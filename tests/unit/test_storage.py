@@ -152,6 +152,26 @@ def test_stored_values_get_their_standard_names(tmp_path, monkeypatch):
         assert read("PRAGMA foreign_key_check") == []
 
 
+def test_notices_about_invoices_keep_the_due_day_that_they_were_sent_for(tmp_path, monkeypatch):
+    path, steps = tmp_path / "x.db", migrations()
+    (at,) = (step.number for step in steps if step.name == "system_conditions")
+    monkeypatch.setattr(migrate_module, "initial_schema", lambda: steps[0])
+    monkeypatch.setattr(migrate_module, "migrations", lambda: steps[: at - 1])
+    migrate(path)
+    with contextlib.closing(sqlite3.connect(path)) as raw:
+        raw.execute("INSERT INTO exception_notices VALUES ('invoice.due', 'i', 'a'), ('invoice.due', 'gone', 'b')")
+        raw.execute(
+            "INSERT INTO invoices (id, due_date, shipment_ids, items, credit_memos, notes, as_of, seq, source, synced_at, "
+            "first_seen_at, raw) VALUES ('i', '2026-03-01', '[]', '[]', '[]', '[]', 'a', 1, 'sync', 'a', 'a', '{}')"
+        )
+        raw.commit()
+    monkeypatch.setattr(migrate_module, "migrations", lambda: steps)
+    migrate(path)
+    with contextlib.closing(sqlite3.connect(path)) as raw:
+        rows = raw.execute("SELECT key, occasion, at FROM exception_notices ORDER BY at").fetchall()
+    assert rows == [("i", "2026-03-01", "a"), ("gone", "", "b")]
+
+
 def _content(raw):
     """Every object by name with its SQL, every row of every table, and the version."""
     objects = raw.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name").fetchall()

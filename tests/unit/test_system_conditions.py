@@ -43,9 +43,9 @@ class Watched:
         self.requested = 0
         self.restart()
 
-    def restart(self):
+    def restart(self, *, reads_lists=True):
         self.monitor = ConditionMonitor(
-            self.db, self.clock, MonitorRules("/data", reads_lists=True, expects_webhooks=True),
+            self.db, self.clock, MonitorRules("/data", reads_lists=reads_lists, expects_webhooks=True),
             path_check=lambda: self.path, after_write=lambda: None, on_stale_lists=self._request,
             disk_usage=lambda _: Usage(100 * GB, 0, self.free),
         )  # fmt: skip
@@ -201,6 +201,15 @@ async def test_objects_that_need_review_are_reported_once(watched):
     assert await watched.notices() == [("system.review_needed", "review_needed")]
 
 
+async def test_what_is_no_longer_checked_is_not_said_to_work_again(watched):
+    await watched.sync(shipments=FAILED)
+    watched.restart(reads_lists=False)
+    await watched.minutes(6)
+    read = lambda tx: [notice["detail"] for entry in tx.journal.after(0, 10) for notice in entry.notices]  # noqa: E731
+    assert "no API key is configured" in (await watched.db.read(read))[-1]
+    assert await watched.notices() == [BEGAN, OVER]
+
+
 async def test_the_path_check_is_a_condition(watched):
     watched.path = ConditionState(True, "The path check of webhooks fails (tls): expired")
     await watched.minutes(2)
@@ -263,6 +272,18 @@ async def test_silence_and_lost_webhooks_of_an_outage_of_flexport_are_not_report
     assert await watched.notices() == [BEGAN, OVER]
     signals |= {"missed": 5, "last_upstream_at": watched.clock.stamp()}  # an event since then, and no webhook
     await watched.minutes(15)
+    assert await watched.notices() == [BEGAN, OVER, SILENT]
+
+
+async def test_the_silence_of_an_outage_of_flexport_is_not_that_of_its_webhooks(watched, signals):
+    before = watched.clock.stamp()
+    signals |= {"last_webhook_at": before, "last_upstream_at": before, "event_rate": EventRate(600.0, 3600.0)}
+    await watched.sync(shipments=FAILED)
+    watched.clock.turn(hours=24)
+    await watched.sync(shipments=COMPLETE)
+    await watched.minutes(55)
+    assert await watched.notices() == [BEGAN, OVER]
+    await watched.minutes(30)  # longer than any silence so far
     assert await watched.notices() == [BEGAN, OVER, SILENT]
 
 

@@ -127,7 +127,7 @@ def test_every_topic_is_listed_once_and_has_a_meaning():
 def test_derived_topics_name_fields_that_there_are():
     by_name = {domain.name: domain for domain in RESOURCE_TYPES}
     for derived in FIELD_TOPICS:
-        assert derived.field in ("id", *by_name[derived.resource].table.names)
+        assert {*derived.fields, *derived.context} <= {"id", *by_name[derived.resource].table.names}
         assert derived.topic.name.startswith(f"{topic_prefix(derived.resource)}.")
 
 
@@ -338,3 +338,82 @@ def test_messages_have_numbers_in_order_and_are_one_line_each(found):
         one for one in messages_of(Registry(), entry(found), EntryContext(found)) if isinstance(one, EncodedMessage)
     ]
     assert messages == again
+
+
+# --- freight invoices ---
+
+INVOICE = {"status": "outstanding", "voided_at": None, "total_amount": "100", "total_currency": "USD",
+           "type": "Shipment", "invoice_type": None}  # fmt: skip
+
+
+def of_invoice(*changed, **usual):
+    """The messages of changes (field, old, new) of an invoice that is otherwise as usual."""
+    found = [moved(*one, resource="invoices", key="abc") for one in changed]
+    values = {("invoices", "abc", name): json.dumps(value) for name, value in (INVOICE | usual).items() if value}
+    known = EntryContext(found, values=values)
+    return [messages.decode(one.data) for one in messages_of(Registry(), entry(found), known) if one][1:]
+
+
+@pytest.mark.parametrize(
+    ("changed", "told_of"),
+    [
+        ([("total_amount", "100", "120.5")], ("100", "120.5", "USD", "USD", "20.5")),
+        ([("total_amount", "120.5", "100")], ("120.5", "100", "USD", "USD", "-20.5")),
+        ([("total_amount", "0.1", "0.3")], ("0.1", "0.3", "USD", "USD", "0.2")),
+        ([("total_currency", "EUR", "USD")], ("100", "100", "EUR", "USD", None)),
+        ([("total_amount", "90", "100"), ("total_currency", "EUR", "USD")], ("90", "100", "EUR", "USD", None)),
+    ],
+)
+def test_a_total_that_changed_says_from_what_to_what_in_which_currency(changed, told_of):
+    (found,) = of_invoice(*changed)
+    assert found["topic"] == "invoice.total_changed"
+    assert (
+        tuple(found[name] for name in ("old_total", "new_total", "old_currency", "currency", "difference")) == told_of
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "usual", "topics"),
+    [
+        ([("total_amount", None, "100")], {}, []),  # it was not known before
+        ([("total_currency", None, "USD")], {}, []),
+        ([("total_amount", "100", None)], {}, []),
+        ([("status", "outstanding", "void")], {}, ["invoice.voided"]),
+        ([("status", "paid", "void"), ("voided_at", None, "2026-03-04T00:00:00Z")], {}, ["invoice.voided"]),
+        ([("voided_at", None, "2026-03-04T00:00:00Z")], {"status": "void"}, []),  # told when the status came
+        ([("status", "outstanding", "void")], {"voided_at": "2026-03-04T00:00:00Z"}, []),
+        ([("voided_at", "2026-03-04T00:00:00Z", "2026-03-05T00:00:00Z")], {"status": "void"}, []),
+        ([("status", "void", "outstanding")], {}, []),
+        ([("status", "outstanding", "void"), ("total_amount", "100", "0")], {}, ["invoice.voided"]),  # one fact
+        ([("total_amount", "100", "0")], {"status": "void"}, []),
+        ([("status", "past_due", "paid")], {}, ["invoice.paid"]),
+        (
+            [("status", "past_due", "paid"), ("total_amount", "100", "90")],
+            {},
+            ["invoice.paid", "invoice.total_changed"],
+        ),
+        ([("status", "outstanding", "paid")], {"total_amount": "-10"}, []),  # a credit note
+        ([("status", "outstanding", "paid")], {"invoice_type": "credit_note"}, []),
+        ([("status", "paid", "outstanding")], {}, []),
+    ],
+)
+def test_each_change_of_an_invoice_is_told_once_by_its_topic(changed, usual, topics):
+    assert [found["topic"] for found in of_invoice(*changed, **usual)] == topics
+
+
+def test_an_invoice_that_arrives_paid_or_void_is_only_shared():
+    assert topics(moved("id", None, "abc", resource="invoices", key="abc")) == ["invoice.created", "invoice.shared"]
+
+
+def test_two_changes_in_one_commit_each_see_the_values_of_their_time():
+    found = [
+        moved("total_amount", "100", "120", resource="invoices", key="abc", event="e1"),
+        moved("total_currency", "EUR", "USD", resource="invoices", key="abc", event="e2"),
+    ]
+    values = {("invoices", "abc", name): json.dumps(value) for name, value in INVOICE.items() if value}
+    values |= {("invoices", "abc", "total_amount"): '"120"'}
+    known = EntryContext(found, values=values)
+    told_ = [messages.decode(one.data) for one in messages_of(Registry(), entry(found), known) if one]
+    first, second = (one for one in told_ if one["topic"] == "invoice.total_changed")
+    assert (first["new_total"], first["currency"], first["difference"]) == ("120", "EUR", "20")
+    assert (second["old_total"], second["old_currency"], second["currency"]) == ("120", "EUR", "USD")

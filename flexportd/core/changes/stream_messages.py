@@ -32,6 +32,19 @@ _MAX_MESSAGES = 500  # messages, and entries, of one batch
 _MAX_BYTES = 4 << 20  # bytes of one batch
 _PUBLISHED_STATES = frozenset({"applied", "coalesced"})  # a milestone counts even if a newer state was stored before
 
+_CONTEXT: Mapping[tuple[str, str], frozenset[str]] = {
+    (derived.resource, name): frozenset().union(
+        *(
+            {*other.fields, *other.context}
+            for other in FIELD_TOPICS
+            if other.resource == derived.resource and name in other.fields and len({*other.fields, *other.context}) > 1
+        )
+    )
+    for derived in FIELD_TOPICS
+    for name in derived.fields
+}
+"""(resource, changed field) -> the fields that its topics look at."""
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -50,7 +63,8 @@ class StreamMessage(TypedDict):
 
     `days_later` is present with `shipment.eta_changed`; `type`, `title` and `occurred_at` with milestones; `kind` and
     `detail` with `system.*`, `dead_letter_id`, `link` (where the API shows it) and `state` with one of them, `since`
-    with the conditions of the daemon (when the fault began; `kind` is the condition, also when it ended);
+    with the conditions of the daemon (when the fault began; `kind` is the condition, also when it ended); the amounts
+    (decimal text, `difference` is null between two currencies) with `invoice.total_changed`;
     `exception_id`, `kind`, `severity` and `evidence` with `exception.*`, `evidence` also with `invoice.due` and
     `invoice.overdue`; `only_for_snooze` with `exception.worsened` if the severity is the same, and only a snooze ended.
     """
@@ -76,6 +90,11 @@ class StreamMessage(TypedDict):
     link: NotRequired[str]
     state: NotRequired[str]
     since: NotRequired[str]
+    old_total: NotRequired[str | None]
+    new_total: NotRequired[str | None]
+    old_currency: NotRequired[str | None]
+    currency: NotRequired[str | None]
+    difference: NotRequired[str | None]
     exception_id: NotRequired[str]
     severity: NotRequired[str]
     only_for_snooze: NotRequired[bool]
@@ -158,12 +177,14 @@ class EncodedMessage(msgspec.Struct, frozen=True, gc=False):
 class EntryContext:
     """The data that an entry refers to; `objects` by resource and id as text.
 
+    `values` are fields that topics need and that did not change, as they were after the entry (JSON text).
     `history` are the last row of the history before the entry, and at its end.
     """
 
     changes: Sequence[HistoryRow] = ()
     events: Mapping[int, FinishedEvent] = field(default_factory=dict)
     objects: Mapping[tuple[str, str], ObjectState] = field(default_factory=dict)
+    values: Mapping[tuple[str, str, str], str | None] = field(default_factory=dict)
     history: tuple[int, int] = (0, 0)
 
 
@@ -228,7 +249,8 @@ def matching_messages(
     if rows or events or None in needs.fields.values():
         states = {name: relevant[name] for name, fields in needs.fields.items() if fields is None and relevant[name]}
         reduced = msgspec.structs.replace(entry, states=states, events=list(events), notices=())
-        known = EntryContext(rows, events, _object_states(tx, registry, reduced, rows))
+        values = _context_values(tx, registry, rows, entry.changes[1]) if entry.changes else {}
+        known = EntryContext(rows, events, _object_states(tx, registry, reduced, rows), values)
         found += [
             {"topic": topic, **document} for topic, document in _entry_messages(registry, reduced, known) if topic
         ]
@@ -242,10 +264,12 @@ def _entry_messages(
     registry: Registry, entry: JournalEntry, known: EntryContext
 ) -> Iterator[tuple[str | None, MessageFields]]:
     groups: dict[tuple[Any, ...], list[HistoryRow]] = {}
+    by_object: dict[tuple[str, str], list[HistoryRow]] = {}
     for row in known.changes:
         groups.setdefault((row.resource, row.resource_id, row.source, row.event_id, row.run_id), []).append(row)
+        by_object.setdefault((row.resource, row.resource_id), []).append(row)
     for rows in groups.values():
-        yield from _object_messages(rows, known)
+        yield from _object_messages(rows, known, by_object[rows[0].resource, rows[0].resource_id])
     moved = {(row.resource, row.resource_id) for row in known.changes}
     for resource, states in entry.states.items():
         for one in states:
@@ -271,7 +295,10 @@ def _object_fields(resource: str, key: str, known: EntryContext) -> MessageField
     return {"resource": resource, "resource_id": key, **found}
 
 
-def _object_messages(rows: Sequence[HistoryRow], known: EntryContext) -> Iterator[tuple[str, MessageFields]]:
+def _object_messages(
+    rows: Sequence[HistoryRow], known: EntryContext, of_object: Sequence[HistoryRow]
+) -> Iterator[tuple[str, MessageFields]]:
+    """The messages of one cause; `of_object` are the rows of all causes of the entry."""
     last = rows[-1]
     fields: dict[str, tuple[str | None, str | None]] = {}
     for row in rows:
@@ -290,11 +317,29 @@ def _object_messages(rows: Sequence[HistoryRow], known: EntryContext) -> Iterato
     if is_gone:
         yield f"{one}.removed", {**document, "changes": _changes(fields)}
     for derived in FIELD_TOPICS:
-        if derived.resource == last.resource and derived.field in fields:
-            old, new = (None if value is None else _decode(value) for value in fields[derived.field])
-            if derived.condition(old, new):
-                own = _changes({derived.field: fields[derived.field]})
-                yield derived.topic.name, {**document, "changes": own, **derived.details(old, new)}
+        own = {name: fields[name] for name in derived.fields if name in fields}
+        if derived.resource != last.resource or not own:
+            continue
+        values: dict[str, tuple[Any, Any]] = {}
+        for name in (*derived.fields, *derived.context):
+            pair = fields.get(name) or (_value_after(last, name, known, of_object),) * 2
+            values[name] = _decoded(pair[0]), _decoded(pair[1])
+        if derived.condition(values):
+            yield derived.topic.name, {**document, "changes": _changes(own), **derived.details(values)}
+
+
+def _decoded(value: str | None) -> Any:
+    return None if value is None else _decode(value)
+
+
+def _value_after(last: HistoryRow, name: str, known: EntryContext, of_object: Sequence[HistoryRow]) -> str | None:
+    """A field after a row of the history, by what changed it later, in this entry or in another."""
+    is_later = False
+    for row in of_object:
+        if is_later and row.field == name:
+            return row.old
+        is_later = is_later or row is last
+    return known.values.get((last.resource, last.resource_id, name))
 
 
 def _changes(fields: Mapping[str, tuple[str | None, str | None]]) -> list[MessageFields]:
@@ -377,8 +422,9 @@ def _entry_context(tx: Transaction, registry: Registry, entry: JournalEntry) -> 
     objects = _object_states(tx, registry, entry, moved)
     if entry.changes is None:
         before = tx.journal.history_before(entry.id)
-        return EntryContext(moved, happened, objects, (before, before))
-    return EntryContext(moved, happened, objects, (entry.changes[0] - 1, entry.changes[1]))
+        return EntryContext(moved, happened, objects, history=(before, before))
+    values = _context_values(tx, registry, moved, entry.changes[1])
+    return EntryContext(moved, happened, objects, values, (entry.changes[0] - 1, entry.changes[1]))
 
 
 def _object_states(
@@ -400,3 +446,26 @@ def _object_states(
         found = tx.resources.object_states(domains[name].table, list(wanted[name].values()))
         objects.update(((name, str(key)), where) for key, where in found.items())
     return objects
+
+
+def _context_values(
+    tx: Transaction, registry: Registry, moved: Sequence[HistoryRow], last: int
+) -> dict[tuple[str, str, str], str | None]:
+    """The fields beside the changed ones that topics need, as they were after the last row of an entry."""
+    domains = {domain.name: domain for domain in registry}
+    wanted: dict[str, dict[str, set[str]]] = {}
+    for row in moved:
+        if row.resource in domains and (names := _CONTEXT.get((row.resource, row.field))):
+            wanted.setdefault(row.resource, {}).setdefault(row.resource_id, set()).update(names)
+    values: dict[tuple[str, str, str], str | None] = {}
+    for resource, objects in wanted.items():
+        domain = domains[resource]
+        keys = [key for one in objects if (key := domain.parse_id(one)) is not None]
+        stored = {str(key): record.fields for key, record in tx.resources.load(domain.table, keys).items()}
+        for one, needed in objects.items():
+            for name in needed:
+                later = tx.journal.next_change(resource, one, name, last)
+                value = stored.get(one, {}).get(name) if later is None else None
+                now = None if value is None else _encode(value).decode()
+                values[resource, one, name] = now if later is None else later.old
+    return values

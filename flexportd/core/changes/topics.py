@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from flexportd.core.resources.invoices import is_credit_note
+from flexportd.core.resources.money import amount, format_number, subtract
 from flexportd.core.resources.registry import RESOURCE_TYPES
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import InvalidError
@@ -30,56 +32,114 @@ class Topic:
     meaning: str
 
 
+FieldValues = Mapping[str, tuple[Any, Any]]
+"""Fields of an object with their old and new value; they are equal for a field that did not change."""
+
+
 @dataclass(frozen=True, slots=True)
 class FieldTopic:
-    """A topic that follows from a changed field of a resource; `id` changes when an object is new.
+    """A topic that follows from a change of one of these fields of a resource; `id` changes when an object is new.
 
-    `condition` and `details` take the old and the new value: whether to publish, and additional fields of the message.
+    `condition` and `details` take the values of `fields` and of `context`: whether to publish, and additional fields of
+    the message.
     """
 
     topic: Topic
     resource: str
-    field: str
-    condition: Callable[[Any, Any], bool] = lambda _old, _new: True
-    details: Callable[[Any, Any], Mapping[str, Any]] = lambda _old, _new: {}
+    fields: tuple[str, ...]
+    condition: Callable[[FieldValues], bool] = lambda _: True
+    details: Callable[[FieldValues], Mapping[str, Any]] = lambda _: {}
+    context: tuple[str, ...] = ()
 
 
-def _is_set(old: Any, new: Any) -> bool:
-    return old is None and new is not None
+def _is_set(name: str) -> Callable[[FieldValues], bool]:
+    return lambda values: values[name][0] is None and values[name][1] is not None
 
 
-def _days_later(old: Any, new: Any) -> Mapping[str, Any]:
+def _days_later(values: FieldValues) -> Mapping[str, Any]:
     """In calendar days at the place; None without an old or a new time."""
-    days = [date.fromisoformat(value[:10]) if isinstance(value, str) else None for value in (old, new)]
+    days = [date.fromisoformat(value[:10]) if isinstance(value, str) else None for value in values["estimated_arrival"]]
     return {"days_later": (days[1] - days[0]).days if days[0] and days[1] else None}
+
+
+_VOID = ("status", "voided_at")
+
+
+def _void(values: FieldValues) -> tuple[bool, bool]:
+    """Whether an invoice was void, and whether it is: Flexport may report the status before the time, or after it."""
+    was, now = (values["status"][side] == "void" or values["voided_at"][side] is not None for side in (0, 1))
+    return was, now
+
+
+def _is_paid(values: FieldValues) -> bool:
+    new = {name: pair[1] for name, pair in values.items()}
+    return new["status"] == "paid" and not is_credit_note(new)
+
+
+def _has_new_total(values: FieldValues) -> bool:
+    """Whether an amount or a currency became another one; one that was unknown before is no change."""
+    pairs = (values["total_amount"], values["total_currency"])
+    return not _void(values)[1] and any(None not in pair and pair[0] != pair[1] for pair in pairs)
+
+
+def _total_change(values: FieldValues) -> Mapping[str, Any]:
+    """The totals as decimal text. There is no difference between two currencies."""
+    (old, new), (old_currency, currency) = values["total_amount"], values["total_currency"]
+    amounts = amount(old), amount(new)
+    difference = None
+    if currency == old_currency and amounts[0] is not None and amounts[1] is not None:
+        difference = format_number(subtract(amounts[1], amounts[0]))
+    return {
+        "old_total": old, "new_total": new, "old_currency": old_currency, "currency": currency,
+        "difference": difference,
+    }  # fmt: skip
 
 
 FIELD_TOPICS = (
     FieldTopic(
         Topic("shipment.eta_changed", "The estimated arrival changed by `days_later` days (negative: earlier)."),
-        "shipments", "estimated_arrival", details=_days_later,
+        "shipments", ("estimated_arrival",), details=_days_later,
     ),
-    FieldTopic(Topic("shipment.status_changed", "The status of a shipment changed."), "shipments", "status"),
+    FieldTopic(Topic("shipment.status_changed", "The status of a shipment changed."), "shipments", ("status",)),
     FieldTopic(
-        Topic("shipment.departed", "A shipment departed."), "shipments", "actual_departure", _is_set
+        Topic("shipment.departed", "A shipment departed."),
+        "shipments", ("actual_departure",), _is_set("actual_departure"),
     ),
-    FieldTopic(Topic("shipment.arrived", "A shipment arrived."), "shipments", "actual_arrival", _is_set),
+    FieldTopic(
+        Topic("shipment.arrived", "A shipment arrived."),
+        "shipments", ("actual_arrival",), _is_set("actual_arrival"),
+    ),
     FieldTopic(
         Topic("shipment.delivered", "A shipment was delivered in full."),
-        "shipments", "actual_delivered_in_full", _is_set,
+        "shipments", ("actual_delivered_in_full",), _is_set("actual_delivered_in_full"),
     ),
-    FieldTopic(Topic("booking.status_changed", "The status of a booking changed."), "bookings", "status"),
-    FieldTopic(Topic("document.added", "A document was added."), "documents", "id"),
-    FieldTopic(Topic("invoice.shared", "A freight invoice was added."), "invoices", "id"),
+    FieldTopic(Topic("booking.status_changed", "The status of a booking changed."), "bookings", ("status",)),
+    FieldTopic(Topic("document.added", "A document was added."), "documents", ("id",)),
+    FieldTopic(Topic("invoice.shared", "A freight invoice was added."), "invoices", ("id",)),
     FieldTopic(
-        Topic("invoice.paid", "A freight invoice was paid."), "invoices", "status",
-        lambda _old, new: new == "paid",
+        Topic("invoice.paid", "A freight invoice was paid."),
+        "invoices", ("status",), _is_paid, context=("type", "invoice_type", "total_amount"),
+    ),
+    FieldTopic(
+        Topic("invoice.voided", "A freight invoice was cancelled."),
+        "invoices", _VOID, lambda values: _void(values) == (False, True),
+    ),
+    FieldTopic(
+        Topic(
+            "invoice.total_changed",
+            "The total of a freight invoice changed from `old_total` to `new_total`, in `currency`, by `difference` "
+            "(null if the currency was `old_currency` before).",
+        ),
+        "invoices", ("total_amount", "total_currency"), _has_new_total, _total_change, _VOID,
     ),
 )  # fmt: skip
 
 SYSTEM_TOPICS = (
     Topic("system.dead_letter", "Queued work failed permanently and is now a dead letter."),
-    Topic("system.sync_failed", "Flexport's lists cannot be read, or some cannot; sent once, when this begins."),
+    Topic(
+        "system.sync_failed",
+        "All lists of Flexport (`kind`: `sync_failed`) or some (`sync_incomplete`) can no longer be read; sent once.",
+    ),
     Topic("system.review_needed", "Objects are missing from Flexport's lists; someone must confirm their removal."),
     Topic("system.webhook_silent", "Webhooks do not arrive although they should."),
     Topic("system.webhook_check_failed", "The path check of webhooks fails; `detail` names the step."),
@@ -92,8 +152,8 @@ EXCEPTION_TOPICS = (
     Topic("exception.closed", "An exception closed."),
     Topic("exception.worsened", "An open exception became more severe, or worse than when it was snoozed until then."),
     Topic("exception.snooze_ended", "The time until which an open exception was snoozed has come."),
-    Topic("invoice.due", "An unpaid freight invoice is due within a few days; sent once."),
-    Topic("invoice.overdue", "An unpaid freight invoice is past its due day; sent once."),
+    Topic("invoice.due", "An unpaid freight invoice is due within a few days; sent once for each due date."),
+    Topic("invoice.overdue", "An unpaid freight invoice is past its due day; sent once for each due date."),
 )
 
 
@@ -216,10 +276,9 @@ class TopicNeeds:
         fields: dict[str, frozenset[str] | None] = {}
         for domain in RESOURCE_TYPES:
             prefix = topic_prefix(domain.name)
-            needed = {
-                one.field for one in FIELD_TOPICS if one.resource == domain.name and patterns.match(one.topic.name)
-            }
-            needed |= {"id"} if patterns.match(f"{prefix}.created") else set()
+            matching = [one for one in FIELD_TOPICS if one.resource == domain.name and patterns.match(one.topic.name)]
+            needed = {name for one in matching for name in (*one.fields, *one.context)}
+            needed |= {"id"} if matching or patterns.match(f"{prefix}.created") else set()
             needed |= {"removed_at"} if patterns.match(f"{prefix}.removed") else set()
             if patterns.match(f"{prefix}.updated"):
                 fields[domain.name] = None

@@ -149,13 +149,20 @@ def _next_step(days: int) -> int:
 
 
 class OneTimeNotice(msgspec.Struct, frozen=True):
-    """A notice about an object that is sent only once."""
+    """A notice about an object that is sent only once for each occasion, such as a due date."""
 
     topic: str
     resource: str
     resource_id: str
     shipment_id: int | None
     evidence: Mapping[str, Any]
+    occasion: str | None = None
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The notice as it is sent."""
+        names = ("topic", "resource", "resource_id", "shipment_id", "evidence")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)

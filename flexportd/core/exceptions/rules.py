@@ -27,7 +27,7 @@ from flexportd.core.exceptions.model import (
 )
 from flexportd.core.labels import is_day_only
 from flexportd.core.resources.documents import missing_types
-from flexportd.core.resources.invoices import due_status
+from flexportd.core.resources.invoices import due_status, expected_cost, is_credit_note
 from flexportd.core.resources.money import amount
 from flexportd.core.resources.values import at_place
 from flexportd.flexport.milestones import CATALOGUE, milestone
@@ -415,11 +415,14 @@ def _milestone_evidence(milestones: Sequence[MilestoneEvent]) -> list[dict[str, 
 DUE, OVERDUE = "invoice.due", "invoice.overdue"
 
 
-def evaluate_invoice(invoice: Record, rules: ExceptionRules, now: datetime) -> Evaluation:
+def evaluate_invoice(
+    invoice: Record, rules: ExceptionRules, now: datetime, related: Mapping[str, Any] | None = None
+) -> Evaluation:
     """An invoice that is unpaid after its due day. Invoices have no place, so the day is in UTC.
 
-    A credit note, and an invoice with nothing left to pay, is never due. One notice is sent when an invoice is due
-    soon, and one when it is overdue.
+    A credit note, and an invoice with nothing left to pay, is never due. For each due date, one notice is sent when the
+    invoice is due soon, and one when it is overdue. `related` are the values of other objects that
+    `invoices.expected_cost` takes.
     """
     fields, watch = invoice.fields, TimeTriggers(now.astimezone(UTC))
     state = "void" if invoice.removed_at else due_status(fields, watch.now.date()).state
@@ -428,22 +431,23 @@ def evaluate_invoice(invoice: Record, rules: ExceptionRules, now: datetime) -> E
     due_date = plausible_or_none(fields["due_date"])
     until = date.fromisoformat(due_date) if due_date else None
     evidence = {name: fields[name] for name in ("name", "due_date", "status") if fields[name] is not None}
+    expected = expected_cost({**fields, **(related or {})})._asdict()
+    evidence |= {name: value for name, value in expected.items() if value is not None}
     about = ("invoices", str(invoice.id), fields["shipment_id"], evidence)
     over = start_of_day(until, UTC, days=1) if until else None
     is_over = over is not None and watch.has_passed(over)
     if state == "overdue" or is_over:
         since, degree = (stamp(over), watch.days_since(over)) if over and is_over else (None, 0)
         overdue = Finding("invoice_overdue", *about, since, degree=degree)
-        return Evaluation((overdue,), watch.next_check, (OneTimeNotice(OVERDUE, *about),))
+        return Evaluation((overdue,), watch.next_check, (OneTimeNotice(OVERDUE, *about, occasion=due_date),))
     is_soon = until is not None and watch.has_passed(start_of_day(until, UTC, days=-rules.invoice_due_days))
-    return Evaluation((), watch.next_check, (OneTimeNotice(DUE, *about),) if is_soon else ())
+    return Evaluation((), watch.next_check, (OneTimeNotice(DUE, *about, occasion=due_date),) if is_soon else ())
 
 
 def _is_owed(fields: Mapping[str, Any]) -> bool:
     """Whether the client owes something: an amount above zero, or an unknown one."""
     owed, total = amount(fields["outstanding_amount"]), amount(fields["total_amount"])
-    is_credit = "credit" in f"{fields['type']} {fields['invoice_type']}".casefold()
-    return not is_credit and (owed is None or owed > 0) and (total is None or total > 0)
+    return not is_credit_note(fields) and (owed is None or owed > 0) and (total is None or total > 0)
 
 
 def evaluate_booking(booking: Record, rules: ExceptionRules, now: datetime) -> Evaluation:

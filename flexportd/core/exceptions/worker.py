@@ -111,8 +111,10 @@ def _evaluators(
         yield ("shipments", key), lambda: evaluate_shipment(case(), rules, now)  # noqa: B023 (called before the next)
     for key, booking in tx.resources.load(bookings.TABLE, keys.get("bookings", ())).items():
         yield ("bookings", key), partial(evaluate_booking, booking, rules, now)
-    for key, invoice in tx.resources.load(invoices.TABLE, keys.get("invoices", ())).items():
-        yield ("invoices", key), partial(evaluate_invoice, invoice, rules, now)
+    found = tx.resources.load(invoices.TABLE, keys.get("invoices", ()))
+    related = invoices.related_values(tx, [invoice.fields for invoice in found.values()]) if found else []
+    for (key, invoice), values in zip(found.items(), related, strict=True):
+        yield ("invoices", key), partial(evaluate_invoice, invoice, rules, now, values)
 
 
 def evaluate_shipment(case: ShipmentFacts, rules: ExceptionRules, now: datetime) -> Evaluation:
@@ -347,7 +349,7 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
             *(partial(_end_snooze, number, is_notified) for number in snoozed),
         ]
         for (_, key), one in evaluations.items():
-            new = [notice for notice in one.notices if not tx.exceptions.was_notified(notice.topic, key)]
+            new = [one for one in one.notices if not tx.exceptions.was_notified(one.topic, key, one.occasion)]
             writes += [partial(_notify_once, notice, key, is_notified) for notice in new]
         for resource in TABLES:
             own = [key for name, key in evaluations if name == resource]
@@ -408,8 +410,8 @@ def _close(row: ExceptionRow, is_notified: bool, tx: Transaction, at: str) -> No
 
 def _notify_once(notice: OneTimeNotice, key: Key, is_notified: bool, tx: Transaction, at: str) -> Notice | None:
     """Without `is_notified` it only counts as sent."""
-    tx.exceptions.record_notified(notice.topic, key, at)
-    return msgspec.structs.asdict(notice) if is_notified else None
+    tx.exceptions.record_notified(notice.topic, key, notice.occasion, at)
+    return notice.message if is_notified else None
 
 
 def _schedule(resource: str, due: Mapping[Key, str | None], tx: Transaction, _at: str) -> None:

@@ -1,11 +1,24 @@
 """Freight invoices: Flexport's charges, the outstanding amount, and the due date."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
-from flexportd.core.resources.money import amount, as_json, currency, decimal_text, money, sums
+import msgspec
+
+from flexportd.core.resources import shipments
+from flexportd.core.resources.money import (
+    amount,
+    as_json,
+    currency,
+    decimal_text,
+    format_number,
+    money,
+    subtract,
+    sums,
+)
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import decode_list, instant, json_text, text, texts
 from flexportd.flexport.models.invoices import CreditMemo, Invoice, InvoiceItem
@@ -22,6 +35,7 @@ from flexportd.storage.queries.filters import (
     since,
 )
 from flexportd.storage.queries.table import Field, Table, plain_fields, plausible_or_none
+from flexportd.storage.transaction import Transaction
 
 DUE_SOON = timedelta(days=7)
 
@@ -90,6 +104,14 @@ def shipment_of(invoice: Invoice) -> int | None:
     return linked[0] if len(linked) == 1 else by_name if not linked or by_name in linked else None
 
 
+def is_credit_note(fields: Mapping[str, Any]) -> bool:
+    """Whether an invoice is a credit to the client, by its type or a total below zero."""
+    total = amount(fields.get("total_amount"))
+    return "credit" in f"{fields.get('type')} {fields.get('invoice_type')}".casefold() or (
+        total is not None and total < 0
+    )
+
+
 def _item(item: InvoiceItem) -> dict[str, Any]:
     return {
         "name": text(item.name),
@@ -125,6 +147,61 @@ def _as_list(value: list[str | None] | str | None) -> list[str | None]:
 
 def _merge_words(one: str | None, many: list[str | None] | str | None) -> list[str]:
     return list(dict.fromkeys(found for value in (one, *_as_list(many)) if (found := text(value))))
+
+
+_COST = "freight_cost"
+_decode_exact = msgspec.json.Decoder(float_hook=Decimal).decode
+
+
+def related_values(tx: Transaction, invoices: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The freight cost of each invoice's shipment, as Flexport's JSON; none for an invoice of several shipments.
+
+    Newer documentation has it: as decimal text, in a sample a number. Source: https://apidocs.flexport.com/v3/tag/Event.
+    """
+    named = [_only_shipment(fields) for fields in invoices]
+    wanted = sorted({number for number in named if number is not None})
+    costs = tx.resources.raw_members(shipments.TABLE, wanted, _COST)
+    return [{_COST: None if number is None else costs.get(number)} for number in named]
+
+
+def _only_shipment(fields: Mapping[str, Any]) -> int | None:
+    number = fields.get("shipment_id")
+    return number if fields.get("shipment_ids") in (None, f"[{number}]") else None
+
+
+class ExpectedCost(NamedTuple):
+    """The expected amount of an invoice, and how much its total differs from it, as decimal text.
+
+    `difference` is positive if the invoice is higher; None unless both have the same, known currency.
+    """
+
+    expected_amount: str | None = None
+    expected_currency: str | None = None
+    difference: str | None = None
+
+
+def expected_cost(fields: Mapping[str, Any]) -> ExpectedCost:
+    """What the invoice is expected to amount to, by the `freight_cost` of its shipment in `fields` (Flexport's JSON).
+
+    A plain number is in the currency of the quote, if the invoice names that; an object names its own. A void invoice
+    and a credit note have no expected amount, nor has a cost that is not above zero.
+    """
+    stored, total = fields.get(_COST), amount(fields.get("total_amount"))
+    is_void = fields.get("status") == "void" or fields.get("voided_at")
+    if stored is None or is_void or is_credit_note(fields):
+        return ExpectedCost()
+    cost = _decode_exact(stored)
+    unit = fields.get("quote_currency")
+    if isinstance(cost, dict):
+        code = cost.get("currency_code")
+        cost, unit = cost.get("amount"), currency(code) if isinstance(code, str) else None
+    expected = None if isinstance(cost, bool) else amount(cost)
+    if expected is None or expected <= 0:
+        return ExpectedCost()
+    difference = None
+    if total is not None and unit is not None and unit == fields.get("total_currency"):
+        difference = format_number(subtract(total, expected))
+    return ExpectedCost(format_number(expected), unit, difference)
 
 
 class DueStatus(NamedTuple):
@@ -165,6 +242,7 @@ def derived_values(fields: Mapping[str, Any], today: date) -> dict[str, Any]:
         "days_overdue": state.days if state.state == "overdue" else None,
         "credited": as_json(sums(decode_list(fields.get("credit_memos")))),
         "charged": as_json(sums(decode_list(fields.get("items")))),
+        **expected_cost(fields)._asdict(),
     }
 
 
@@ -188,4 +266,5 @@ RESOURCE_TYPE = ResourceType(
     ids="text",
     singular="freight invoice",
     derived_values=derived_values,
+    related_values=related_values,
 )

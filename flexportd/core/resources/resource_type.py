@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal, get_type_hints
@@ -16,6 +16,7 @@ from flexportd.flexport.models.network import Link
 from flexportd.flexport.models.places import CompanyEntity
 from flexportd.flexport.published_schema import OpenEnum, published_schema
 from flexportd.storage.queries.table import MOMENTS, Field, Key, Table
+from flexportd.storage.transaction import Transaction
 
 MAX_ID_LENGTH = 200  # characters
 
@@ -109,6 +110,9 @@ class ResourceType:
     derived_values: Callable[[Mapping[str, Any], date], Mapping[str, Any]] | None = None
     """Our fields and the present UTC day -> derived values, shown with the fields. Pure; has the same names for every
     object, also for one whose fields are all None."""
+
+    related_values: Callable[[Transaction, Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any]]] | None = None
+    """Fields of objects -> for each the values of other objects that `derived_values` takes besides its fields."""
 
     @functools.cached_property
     def derived_value_names(self) -> tuple[str, ...]:

@@ -158,6 +158,7 @@ def _current_document(
     if record is None:
         raise not_found(domain.label, key)
     row = serialize.record_row(record, *(("raw",) if "raw" in included else ()))
+    (row,) = serialize.with_related(domain, tx, [row])
     document = serialize.serialize_resource(domain, row, request.app[CLOCK].now().date())
     document = serialize.select_fields(document, None if fields is None else (*fields, *included))
     if fields is None:
@@ -196,7 +197,7 @@ class ResourceEndpoints:
         self.table = table = definition.table
         self.list = ListEndpoint(
             rules=definition.rules,
-            read=lambda tx, page: tx.resources.page(table, page),
+            read=lambda tx, page: serialize.with_related(domain, tx, tx.resources.page(table, page)),
             document=self._document(date.min),  # `view` sets the day if values depend on it
             as_of=lambda tx: tx.resources.newest_as_of(table),
             tags=() if domain.derived_values else definition.tables,
@@ -307,8 +308,11 @@ class ResourceEndpoints:
             outcome = "unchanged"  # already removed, or unknown
         record = await current_record(request, self.domain)
         today = request.app[CLOCK].now().date()
-        document = serialize.serialize_record(self.domain, record, today, fields, includes) | {"refresh": outcome}
-        return serialize.json_document(document)
+        row = serialize.record_row(record, *includes)
+        (row,) = await request.app[DB].read(lambda tx: serialize.with_related(self.domain, tx, [row]))
+        document = serialize.serialize_resource(self.domain, row, today)
+        shown = serialize.select_fields(document, None if fields is None else (*fields, *includes))
+        return serialize.json_document(shown | {"refresh": outcome})
 
 
 class ChangeRecord(TypedDict):

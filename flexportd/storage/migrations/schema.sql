@@ -847,12 +847,6 @@ CREATE TABLE "exception_checks" (
     due_at TEXT NOT NULL,
     PRIMARY KEY (resource, key)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE "exception_notices" (
-    topic TEXT NOT NULL,
-    key TEXT NOT NULL,
-    at TEXT NOT NULL,
-    PRIMARY KEY (topic, key)
-) STRICT, WITHOUT ROWID;
 CREATE TABLE event_versions (
     version TEXT PRIMARY KEY,
     count INTEGER NOT NULL,
@@ -1025,6 +1019,13 @@ CREATE TABLE system_conditions (
     since TEXT NOT NULL,                -- when the fault began, as far as known
     detail TEXT NOT NULL,               -- a sentence for people, from the beginning
     ended_at TEXT                       -- when it was over; NULL while it lasts
+) STRICT, WITHOUT ROWID;
+CREATE TABLE "exception_notices" (
+    topic TEXT NOT NULL,
+    key TEXT NOT NULL,                  -- of the object
+    occasion TEXT NOT NULL,             -- such as the due date; empty if unknown
+    at TEXT NOT NULL,
+    PRIMARY KEY (topic, key, occasion)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX events_id ON events (id);
 CREATE INDEX events_shipment ON events (shipment_id, seq) WHERE shipment_id IS NOT NULL;

@@ -235,13 +235,13 @@ class Exceptions(ListRepository):
         if len(times) < len(due):
             self._run("unschedule", resource, json_text([key for key, at in due.items() if at is None]))
 
-    def was_notified(self, topic: str, key: Key) -> bool:
-        """Whether a notice of a topic was sent for an object."""
-        return self._run("was_notified", topic, str(key)).fetchone() is not None
+    def was_notified(self, topic: str, key: Key, occasion: str | None = None) -> bool:
+        """Whether a notice of a topic was sent for an object, on this occasion or (None) on any."""
+        return self._run("was_notified", topic, str(key), occasion).fetchone() is not None
 
-    def record_notified(self, topic: str, key: Key, at: str) -> None:
-        """Note that a notice of a topic was sent for an object."""
-        self._run("record_notified", topic, str(key), at)
+    def record_notified(self, topic: str, key: Key, occasion: str | None, at: str) -> None:
+        """Note that a notice of a topic was sent for an object on an occasion."""
+        self._run("record_notified", topic, str(key), occasion or "", at)
 
     def milestones(self, shipment: int, limit: int) -> list[dict[str, Any]]:
         """The newest applied milestones of a shipment."""

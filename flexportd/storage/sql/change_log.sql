@@ -31,6 +31,10 @@ WHERE id BETWEEN ? AND ? ORDER BY id;
 SELECT resource, resource_id, field, old, new, as_of, source, event_id, run_id FROM changes
 WHERE id BETWEEN ? AND ? AND field IN (SELECT value FROM json_each(?)) ORDER BY id;
 
+-- next_change: the first change of a field of an object after a row of the history
+SELECT resource, resource_id, field, old, new, as_of, source, event_id, run_id FROM changes
+WHERE resource = ? AND resource_id = ? AND id > ? AND field = ? ORDER BY id LIMIT 1;
+
 -- events: the events that an entry completed
 SELECT seq, id, type, source, state, created_at, occurred_at, resource, resource_id, shipment_id FROM events
 WHERE seq IN (SELECT value FROM json_each(?));

@@ -82,11 +82,11 @@ ON CONFLICT (resource, key) DO UPDATE SET due_at = excluded.due_at;
 -- unschedule: time alone changes nothing about these objects
 DELETE FROM exception_checks WHERE resource = ? AND key IN (SELECT value FROM json_each(?));
 
--- was_notified: whether a notice of a topic was sent for an object
-SELECT 1 FROM exception_notices WHERE topic = ? AND key = ?;
+-- was_notified: whether a notice of a topic was sent for an object, on an occasion (or on an unknown one) or on any
+SELECT 1 FROM exception_notices WHERE topic = ?1 AND key = ?2 AND (?3 IS NULL OR occasion IN (?3, ''));
 
 -- record_notified: a notice of a topic was sent for an object
-INSERT OR IGNORE INTO exception_notices (topic, key, at) VALUES (?, ?, ?);
+INSERT OR IGNORE INTO exception_notices (topic, key, occasion, at) VALUES (?, ?, ?, ?);
 
 -- milestones: the newest applied milestones of a shipment
 SELECT id, type, created_at, occurred_at, resource, resource_id FROM events

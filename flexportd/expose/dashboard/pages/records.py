@@ -111,6 +111,7 @@ class RecordPages:
             visible_rows(request, tx, tx.exceptions.open_of_objects(domain.name, [record.id])),
             changes,
             related.event_types(request, tx, {row["event_id"] for row in changes}),
+            {} if domain.related_values is None else domain.related_values(tx, [record.fields])[0],
         )
 
     def read_history(
@@ -144,6 +145,7 @@ class RecordData(NamedTuple):
     exceptions: Sequence[ExceptionRow]
     changes: Rows
     types: Mapping[str, str | None]
+    related_values: Mapping[str, Any] = {}  # of other objects, for the derived values
 
 
 def _shipment(request: web.Request, tx: Transaction, domain: ResourceType, record: Record) -> Text | None:
@@ -186,7 +188,7 @@ def _groups(data: RecordData, view: ViewContext) -> tuple[SimpleNamespace, ...]:
     hidden = {"shipment_ids"} if fields.get("shipment_ids") == f"[{fields.get('shipment_id')}]" else set[str]()
     plain = facts(fields, domain.table.public, data.links, view, hidden)
     return (
-        *value_group("Details", [*plain, *_derived(domain, fields, view)]),
+        *value_group("Details", [*plain, *_derived(domain, {**fields, **data.related_values}, view)]),
         *value_group("Metadata", pairs(json_or_none(fields.get("metadata")), view)),
     )
 
