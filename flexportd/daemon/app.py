@@ -144,6 +144,7 @@ class Daemon:
         app[context.CONDITIONS] = self.conditions
         app[context.JOBS] = self.scheduler
         app[context.NOTIFICATIONS] = self.notify
+        app[context.NOTIFICATION_TOOLS] = self.notify.tools
         app[context.FILES] = self.documents.files
         app[context.UPSTREAM] = self.flexport
         app[context.EXCEPTION_WORKER] = self.consumers.examiner

@@ -5,10 +5,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any
 
 import msgspec
 
+from flexportd.core.notification_reports import ChannelTestResult, DigestResult, EventExplanation, RulePreview
 from flexportd.errors import ConflictError, NotFoundError, UnavailableError
 from flexportd.escape import closest_match
 from flexportd.notify.channels.channel import Channel, ChannelError, OutgoingMessage
@@ -19,9 +20,7 @@ from flexportd.notify.deliveries import DeliveryHandler, DeliveryRequest
 from flexportd.notify.notifier import DELIVERY
 from flexportd.notify.preview import (
     DAYS,
-    EventExplanation,
     Period,
-    RulePreview,
     digest_preview,
     explain,
     find_rule,
@@ -37,28 +36,6 @@ from flexportd.type_lock import decode_as
 TIME_LIMIT = 30.0  # seconds of a preview
 
 
-class TestResult(TypedDict):
-    """The result of a test message; `error` is None if it was accepted, `note` what should be known nevertheless."""
-
-    channel: str
-    type: str
-    destination: str
-    delivery_id: str
-    sent: bool
-    error: str | None
-    note: str | None
-
-
-class DigestResult(TypedDict):
-    """A digest; `delivery_id` is None in a dry run, and the texts are None if there is nothing to say."""
-
-    rule: str
-    channel: str
-    title: str | None
-    text: str | None
-    delivery_id: str | None
-
-
 class NotifyTools:
     """Answers these requests with the running configuration."""
 
@@ -67,7 +44,7 @@ class NotifyTools:
         self._handler = handler
         self._config = config
 
-    async def test(self, name: str) -> TestResult:
+    async def test(self, name: str) -> ChannelTestResult:
         """Send a test message to a channel now; a success switches it on again. Raises NotFoundError."""
         channel = self._channel(name)
         content = Content(
@@ -98,7 +75,7 @@ class NotifyTools:
         except ChannelError as failure:
             error = sentence = str(failure)
             await db.write(lambda tx: tx.deliveries.mark_failed(number, clock.stamp(), sentence))
-        return TestResult(
+        return ChannelTestResult(
             channel=name, type=new.channel_type, destination=channel.destination, delivery_id=str(number),
             sent=error is None, error=error, note=note,
         )  # fmt: skip

@@ -18,6 +18,7 @@ from flexportd.core.documents.integrity_check import IntegrityCheck
 from flexportd.core.documents.requests import ArchiveRules, CachedFiles, Destination, FileRequestResult
 from flexportd.core.exceptions.worker import ExceptionWorker
 from flexportd.core.json_types import Stamp
+from flexportd.core.notification_reports import ChannelTestResult, DigestResult, EventExplanation, RulePreview
 from flexportd.core.reads import Reads
 from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import ResourceType
@@ -137,6 +138,22 @@ class NotificationControl(Protocol):
 
     async def resume_channel(self, name: str) -> None:
         """Attempt the next message of a channel that fails or is switched off. Raises NotFoundError."""
+
+
+class NotificationTools(Protocol):
+    """What people ask of notifications."""
+
+    async def test(self, name: str) -> ChannelTestResult:
+        """Send a test message to a channel now. Raises NotFoundError."""
+
+    async def preview(self, name: str, days: int) -> RulePreview:
+        """What a rule would have sent in the last days. Raises NotFoundError, UnavailableError."""
+
+    async def explain(self, event_id: str) -> EventExplanation:
+        """Which rules matched an event, and why. Raises NotFoundError, ConflictError."""
+
+    async def digest(self, rule_name: str | None, *, dry_run: bool) -> list[DigestResult]:
+        """The digests of a rule, or of all, as they would be now; sent unless it is a dry run."""
 
 
 class FileRequester(Protocol):
@@ -332,6 +349,7 @@ PATH_CHECK: web.AppKey[PathChecker] = web.AppKey("path_check")
 CONDITIONS: web.AppKey[SystemConditions] = web.AppKey("conditions")
 JOBS: web.AppKey[JobControl] = web.AppKey("jobs")
 NOTIFICATIONS: web.AppKey[NotificationControl] = web.AppKey("notifications")
+NOTIFICATION_TOOLS: web.AppKey[NotificationTools] = web.AppKey("notification_tools")
 FILES = web.AppKey("files", FileServices)
 UPSTREAM: web.AppKey[Upstream | None] = web.AppKey("upstream")  # None without a key for Flexport
 EXCEPTION_WORKER = web.AppKey("exception_worker", ExceptionWorker)

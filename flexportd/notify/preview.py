@@ -8,11 +8,18 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import NamedTuple, NotRequired, TypedDict
+from typing import NamedTuple
 
 from flexportd.clock import parse, stamp
 from flexportd.core.changes.stream_messages import matching_messages
 from flexportd.core.changes.topics import ALL_TOPICS, TopicNeeds
+from flexportd.core.notification_reports import (
+    EventExplanation,
+    ExplainedMessage,
+    PreviewMessage,
+    RulePreview,
+    RuleVerdict,
+)
 from flexportd.errors import ConflictError, InvalidError, NotFoundError
 from flexportd.escape import closest_match
 from flexportd.notify.composer import due_actions, next_due, store
@@ -33,37 +40,6 @@ _ENTRIES = 50
 _MAX_COMPOSITIONS = 5000
 _MAX_CHANGES = 200  # of one event
 _PREVIEW = "preview"
-
-
-class PreviewMessage(TypedDict):
-    """A message that a rule would have sent."""
-
-    at: str
-    channel: str
-    kind: str
-    title: str
-    text: str
-    notifications: int
-
-
-class RulePreview(TypedDict):
-    """What a rule would have done since a time.
-
-    `matched` occurrences became `sent` messages; `held` are those that are no message of their own: `merged` into
-    another one, `waiting`, or `dropped` by reason. The first messages are listed.
-    """
-
-    rule: str
-    since: str
-    until: str
-    matched: int
-    sent: int
-    held: int
-    merged: int
-    waiting: int
-    dropped: dict[str, int]
-    messages: list[PreviewMessage]
-    is_complete: bool
 
 
 def find_rule(rules: Rules, name: str) -> Rule:
@@ -179,34 +155,6 @@ def _result(tx: Transaction, rule: Rule, period: Period, render: RenderText) -> 
         ],
         is_complete=True,
     )
-
-
-class RuleVerdict(TypedDict):
-    """What a rule says of a message: whether it matches, and why or why not; what became of it on each channel."""
-
-    rule: str
-    matched: bool
-    reason: str
-    channels: NotRequired[dict[str, str]]
-
-
-class ExplainedMessage(TypedDict):
-    """A message that an event caused, with the verdict of each rule."""
-
-    topic: str
-    resource: str | None
-    resource_id: str | None
-    shipment_id: int | None
-    at: str
-    is_news: bool
-    rules: list[RuleVerdict]
-
-
-class EventExplanation(TypedDict):
-    """The messages that an event caused, as far as the change log still has them."""
-
-    event_id: str
-    messages: list[ExplainedMessage]
 
 
 def explain(tx: Transaction, config: NotifyConfig, event_id: str, now: datetime) -> EventExplanation:
