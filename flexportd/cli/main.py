@@ -17,6 +17,7 @@ from flexportd.cli.commands import (
     completion,
     config,
     dead,
+    deliveries,
     demo,
     documents,
     drift,
@@ -26,6 +27,7 @@ from flexportd.cli.commands import (
     init,
     jobs,
     keys,
+    notify,
     openapi,
     queue,
     resources,
@@ -116,12 +118,14 @@ _GAPS_AND_DRIFT = ((gaps.gaps, drift.drift), "Show missed webhooks and undocumen
 _CONFIGURATION = ((init.init, config.config), "Write, check or show the configuration.")
 _ACCESS = ((keys.keys, shares.shares), "Manage API keys and share links.")
 _TOOLS = ((openapi.openapi, completion.completion), "Print the API description or shell completion.")
+_NOTIFICATIONS = ((notify.notify, deliveries.deliveries), "Show notification rules, channels and messages.")
 _LOOKUP = ((search.search, why.why), "Find by any reference; show how data changed.")
 _STATUS = ((status.status, exceptions.exceptions), "Show daemon status, freight that needs attention.")
 for purpose, commands in {
     "Start": (demo.demo, serve.serve, sandbox.sandbox),
     "View": (
-        _STATUS, shipments.shipments, resources.resources, events.events, _LOOKUP, _GAPS_AND_DRIFT, _QUEUE_AND_JOBS,
+        _STATUS, shipments.shipments, resources.resources, events.events, _LOOKUP, _NOTIFICATIONS,
+        _GAPS_AND_DRIFT, _QUEUE_AND_JOBS,
     ),
     "Repair": (sync.sync, dead.dead, webhook.webhook),
     "Set up": (_CONFIGURATION, _ACCESS, _TOOLS),

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import io
 import json
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from flexportd.settings import Settings
 from tests.events import event, shipment
 from tests.http_target import HttpTarget, reply
-from tests.integration.test_middleware import new_key
+from tests.integration.test_forms import TOKEN, browser
+from tests.integration.test_middleware import ask, new_key
+from tests.integration.test_resources_cli import Terminal
 from tests.mail_server import email_channel, mail_server
 from tests.under_test import look_again, start
 
@@ -31,7 +34,12 @@ async def target():
 
 
 def erp(target):
-    values = {"type": "webhook", "url": f"{target.url}/hooks?token=hidden", "secret": SECRET, "allow_private": True}
+    values = {
+        "type": "webhook",
+        "url": f"{target.url}/hooks?token=t0ken-of-erp",
+        "secret": SECRET,
+        "allow_private": True,
+    }
     return {f"notify.channels.erp.{key}": value for key, value in values.items()}
 
 
@@ -171,7 +179,7 @@ async def test_what_waits_for_its_next_attempt_is_attempted_at_once_or_discarded
         (channel,) = (await daemon.get("/notify/channels"))["data"]
         assert (channel["failures"], channel["pending"], channel["pending_since"]) == (1, 1, waiting["created_at"])
         assert channel["destination"].startswith(f"{target.url}/hooks")
-        assert "hidden" not in json.dumps(channel)
+        assert "t0ken-of-erp" not in json.dumps(channel)
 
         await queued(daemon, 1)
         await daemon.call("/deliveries/1/retry")
@@ -262,9 +270,173 @@ async def test_a_key_that_is_limited_to_some_shipments_sees_nothing_of_notificat
     async with start(configured(tmp_path, **email_channel(box)), clock) as daemon:
         await slip(daemon, 42)
         await deliveries(daemon, 1)
-        key = await new_key(daemon, consignees=["Acme"])
-        headers = {"Authorization": f"Bearer {key}"}
+        key = await new_key(daemon, consignees=["Example Imports"])
         for path in ("/deliveries", "/deliveries/1", "/notifications", "/notify/rules", "/notify/channels"):
-            await daemon.get(path, 403, **headers)
-        async with daemon.http.post(f"{daemon.url}/api/v1/deliveries/1/retry", headers=headers) as answer:
-            assert answer.status == 403
+            assert (await ask(daemon, f"/api/v1{path}", key=key))[0] == 403, path
+        for path in ("/deliveries", "/deliveries/1", "/deliveries/rules"):
+            assert (await ask(daemon, path, key=key))[0] == 404, path
+        for path in (
+            "/deliveries/1/retry",
+            "/deliveries/retry",
+            "/deliveries/1/discard",
+            "/notify/channels/team/resume",
+        ):
+            assert (await ask(daemon, f"/api/v1{path}", "POST", key=key))[0] == 403, path
+        _, _, shown = await ask(daemon, "/shipments/42", key=key)
+        assert b"PO 42" in shown
+        assert b"otification" not in shown
+
+
+async def test_the_buttons_of_the_pages_act_once_for_a_double_click(tmp_path, box, target, clock):
+    box.answers += ["550 no such user"]
+    target.script.append(reply("gone", 410))
+    async with (
+        start(configured(tmp_path, **erp(target), **email_channel(box)), clock) as daemon,
+        browser(daemon) as person,
+    ):
+        await slip(daemon, 42)
+        found = await deliveries(daemon, 2, "failed")
+        mail, hook = sorted(found, key=lambda one: one["channel_type"])
+        answer, shown = await person.press(f"/deliveries/{hook['id']}/retry")
+        assert (answer.status, "resume it first" in shown) == (409, True)
+        answer, _ = await person.press("/deliveries/channels/erp/resume")
+        assert (answer.status, answer.headers["Location"]) == (303, "/deliveries?done=resumed")
+        path = f"/deliveries/{mail['id']}"
+        assert (await person.press(f"{path}/retry", Sec_Fetch_Site="cross-site"))[0].status == 403
+        answers = await asyncio.gather(*(person.press(f"{path}/retry", Origin=daemon.url) for _ in range(2)))
+        assert [answer.headers.get("Location") for answer, _ in answers] == [f"{path}?done=retried"] * 2
+        await box.wait_for(1)
+        assert "queued again" in (await person.page(f"{path}?done=retried"))[1]
+        await deliveries(daemon, 1, query="&channel=team")
+        assert (await person.press(f"{path}/retry"))[0].status == 409
+        token = TOKEN.search((await person.page(path))[1])[1]
+        answer, _ = await person.press(f"{path}/retry", fields=f"form_token={token}&again=true")
+        assert answer.status == 303
+        await box.wait_for(2)
+        path = f"/deliveries/{hook['id']}"
+        answer, _ = await person.press(f"{path}/discard", fields="why=not+needed")
+        assert answer.headers["Location"] == f"{path}?done=discarded"
+        assert "Discarded by dashboard: not needed" in (await person.page(path))[1]
+
+
+async def test_old_deliveries_and_notifications_are_deleted_with_their_dead_letters(tmp_path, box, clock):
+    box.answers += ["550 no such user"]
+    kept = {"storage.event_retention": "30d", "storage.history_retention": "60d"}
+    async with start(configured(tmp_path, SLIPS, DAILY, **email_channel(box), **kept), clock) as daemon:
+        await slip(daemon, 42)
+        await deliveries(daemon, 1, "failed")
+        await retained(daemon)
+        assert len((await daemon.get("/deliveries"))["data"]) == 1
+        clock.turn(days=31)
+        await slip(daemon, 43)
+        await deliveries(daemon, 1, query="&kind=message")
+        await retained(daemon)
+        assert "1" not in [one["id"] for one in (await daemon.get("/deliveries?kind=message"))["data"]]
+        await daemon.get("/deliveries/1", 404)
+        assert (await daemon.get("/dead-letters"))["data"] == []
+        left = [(one["rule"], one["state"]) for one in (await daemon.get("/notifications?rule=ETA%20slips"))["data"]]
+        assert left == [("ETA slips", "sent")]
+
+
+async def retained(daemon):
+    """Run the job that deletes what is old, to its end."""
+    runs = (await daemon.get("/jobs/retention"))["runs"]
+    await daemon.call("/jobs/retention/run", status=202)
+    async with asyncio.timeout(20):
+        while (found := await daemon.get("/jobs/retention"))["runs"] == runs or found["running"]:
+            await look_again()
+    assert found["last_run"]["outcome"] == "done", found
+
+
+async def test_the_commands_list_show_retry_replay_discard_and_resume(
+    tmp_path, box, target, clock, capsys, monkeypatch
+):
+    box.answers += ["550 no such user"]
+    terminal = Terminal(tmp_path, capsys)
+    async with start(configured(tmp_path, SLIPS, DAILY, **erp(target), **email_channel(box)), clock) as daemon:
+        assert "No messages yet." in await terminal.said("deliveries", "list")
+        await slip(daemon, 42)
+        await deliveries(daemon, 1, "failed")
+        await deliveries(daemon, 1)
+        said = await terminal.said("deliveries", "list", "--state", "failed")
+        assert "FLEX-42 · PO 42: ETA 4 days later" in said
+        assert "550" in said
+        assert await terminal.json("deliveries", "list") == await daemon.get("/deliveries")
+        assert "No matches." in await terminal.said("deliveries", "list", "--channel", "nobody")
+        failed = (await daemon.get("/deliveries?state=failed"))["data"][0]["id"]
+        said = await terminal.said("deliveries", "show", failed)
+        for part in ("team (email)", "ETA slips", "4 days later than 21 Mar", "shipment.eta_changed", "FLEX-42"):
+            assert part in said, part
+
+        assert "failed 1" in (await terminal.said("status")).replace(", 1 failed", ", failed 1")
+        said = await terminal.said("notify", "channels")
+        assert "working" in said
+        assert "1 message failed" in said
+        said = await terminal.said("notify", "rules")
+        assert "days_later = 2" in said
+        assert "daily 07:30" in said
+
+        assert "queued again" in await terminal.said("deliveries", "retry", failed)
+        await box.wait_for(1)
+        await deliveries(daemon, 2)
+        for arguments, code, part in (
+            (("retry", failed), 1, "to send it once more, set again"),
+            (("retry", "99"), 4, "There is no delivery 99"),
+            (("retry",), 2, "Specify one or more deliveries, or --channel"),
+            (("retry", failed, "--channel", "erp"), 2, "Specify one or more deliveries, or --channel"),
+            (("retry", failed, "--since", "2026-01-01"), 2, "require --channel"),
+            (("retry", "--channel", "erb", "--yes"), 2, "did you mean erp?"),
+            (("retry", "--channel", "team", "--since", "2020-01-01", "--include-sent", "--yes"), 2, "only webhook"),
+            (("discard", failed, "--reason", "late"), 1, "is sent"),
+            (("show", "99"), 4, "There is no delivery 99"),
+        ):
+            _, said = await terminal.run("deliveries", *arguments, code=code)
+            assert part in said, arguments
+        replay = ("deliveries", "retry", "--channel", "erp", "--since", "2020-01-01", "--include-sent")
+        monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+        _, said = await terminal.run(*replay, code=130)
+        assert "Send 1 message to erp again?" in said
+        assert len(target.requests) == 1
+        assert "1 message queued again." in await terminal.said(*replay, "--yes")
+        async with asyncio.timeout(20):
+            while len(target.requests) < 2:
+                await look_again()
+        assert "works" in await terminal.said("notify", "resume", "erp")
+        await terminal.run("notify", "resume", "erb", code=4)
+
+
+async def test_the_pages_show_channels_messages_rules_and_who_was_notified_of_a_shipment(tmp_path, box, target, clock):
+    box.answers += ["550 no <b>such</b> user"]
+    target.usual = reply("gone", 410)
+    async with start(configured(tmp_path, SLIPS, DAILY, **erp(target), **email_channel(box)), clock) as daemon:
+        await daemon.receive(event(shipment(42)))
+        await daemon.settled()
+        shown = await page(daemon, "/shipments/42")
+        assert "Nobody has been notified yet." in shown
+        await slip(daemon, 42)
+        await deliveries(daemon, 2, "failed")
+        shown = await page(daemon, "/deliveries")
+        for part in ("Switched off", "Nothing is sent to this channel until you resume it.", "Working", "Failed"):
+            assert part in shown, part
+        assert "no &lt;b&gt;such&lt;/b&gt; user" in shown
+        assert "t0ken-of-erp" not in shown
+        shown = await page(daemon, "/shipments/42")  # not the cached one
+        assert "4 days later than 21 Mar" in shown
+        assert shown.count("to <bdi>") == 2
+        assert "days_later = 2" in await page(daemon, "/deliveries/rules")
+        (first,) = (await daemon.get("/deliveries?channel=team"))["data"]
+        shown = await page(daemon, f"/deliveries/{first['id']}")
+        assert "4 days later than 21 Mar" in shown
+        assert 'href="/shipments/42"' in shown
+        assert "FLEX-42" in await page(daemon, "/deliveries?channel=team&state=failed")
+        assert "No messages match these filters." in await page(daemon, "/deliveries?channel=team&state=sent")
+        await page(daemon, "/deliveries?state=wrong", 400)
+        for path in ("/deliveries/99", "/deliveries/nothing"):
+            await page(daemon, path, 404)
+        assert f'href="/deliveries/{first["id"]}"' in await page(daemon, "/queue")
+
+
+async def page(daemon, path, status=200):
+    async with daemon.http.get(daemon.url + path) as answer:
+        assert answer.status == status, path
+        return await answer.text()

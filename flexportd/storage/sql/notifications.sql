@@ -54,10 +54,10 @@ SELECT id FROM notifications WHERE channel = ? AND exception_id = ? AND state = 
 -- of_delivery: those that a delivery contains
 SELECT {columns} FROM notifications WHERE delivery_id = ? ORDER BY id LIMIT ?;
 
--- rule_counts: how often each rule matched
+-- rule_counts: how often each rule matched; the plus keeps to the table, which is faster to read than its index
 SELECT rule, count(*) FILTER (WHERE created_at >= ?1), count(*) FILTER (WHERE created_at >= ?1 AND state = 'sent'),
     count(*) FILTER (WHERE created_at >= ?1 AND state = 'dropped'), max(created_at)
-FROM notifications GROUP BY rule;
+FROM notifications GROUP BY +rule;
 
 -- told_dates: the dates that were last told
 SELECT t.channel, t.resource, t.resource_id, t.field, t.day, t.told_at, t.delivery_id FROM json_each(?) AS asked

@@ -10,7 +10,6 @@ from aiohttp import web
 from multidict import MultiDict
 
 from flexportd.clock import stamp
-from flexportd.core.changes.topics import TOPICS
 from flexportd.errors import InvalidError
 from flexportd.escape import escape_control
 from flexportd.expose.api.deliveries import (
@@ -39,7 +38,6 @@ from flexportd.storage.repositories.deliveries import LISTING
 from flexportd.storage.transaction import Transaction
 
 _LONGEST_TEXT = 20_000  # characters of a message
-_MEANINGS = {topic.name: topic.meaning for topic in TOPICS}
 
 NOTICES = {
     "retried": "The message was queued again.",
@@ -227,7 +225,6 @@ def _contained(one: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
     number, exception = one["shipment_id"], one["exception_id"]
     return SimpleNamespace(
         topic=short_text(one["topic"], 80),
-        meaning=text(_MEANINGS.get(one["topic"]), 200),
         rule=text(one["rule"], 100),
         at=view.ago(one["created_at"]),
         shipment=Text(f"FLEX-{number}", url=f"/shipments/{number}") if number is not None else None,
