@@ -122,8 +122,8 @@ def _sync_failed(tx: Transaction) -> ConditionState:
         return ABSENT._replace(since=newest.started_at) if _has_read(receipts) else UNKNOWN
     if not _is_total(receipts, failures):
         return ABSENT._replace(since=newest.started_at)
-    what = "Flexport" if not _has_read(receipts) else "Flexport's list of shipments"
-    return ConditionState(True, f"{what} cannot be read: {_reason(failures)}", newest.started_at)
+    what = "Flexport's list of shipments cannot be read" if _has_read(receipts) else "Syncs with Flexport fail"
+    return ConditionState(True, f"{what}: {_reason(failures)}", newest.started_at)
 
 
 def _sync_incomplete(tx: Transaction) -> ConditionState:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 import structlog
+from aiohappyeyeballs import start_connection
 from aiohttp import hdrs
 
 from flexportd import __version__
@@ -251,15 +252,16 @@ async def _connect(host: str, port: int, at: SimpleNamespace) -> None:
     """Resolve the name and connect, to tell these two steps from those that follow."""
     loop = asyncio.get_running_loop()
     try:
-        await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise _FailedStepError("dns", f"The name {escape_control(host)} cannot be resolved: {_reason(error)}") from None
     at.step = "connect"
     try:
-        _, writer = await asyncio.open_connection(host, port, happy_eyeballs_delay=0.25)
+        # As aiohttp does it for the request. uvloop has no such option.
+        sock = await start_connection(addresses, happy_eyeballs_delay=0.25)
     except OSError as error:
         raise _FailedStepError("connect", f"No connection to {_name(host, port)}: {_reason(error)}") from None
-    writer.transport.abort()
+    sock.close()
 
 
 async def _read(content: aiohttp.StreamReader) -> bytes:

@@ -35,7 +35,7 @@ async def test_an_outage_of_flexport_is_one_message_and_one_all_clear(tmp_path, 
             await conditions.check()
         (began,) = await system_messages(daemon)
         assert (began["topic"], began["kind"]) == ("system.sync_failed", "sync_failed")
-        assert "Flexport cannot be read" in began["detail"]
+        assert "Syncs with Flexport fail: " in began["detail"]
         assert began["since"] < began["at"]
         async with daemon.http.get(daemon.url + "/readyz") as answer:
             assert (answer.status, (await answer.json())["warnings"]) == (200, [began["detail"]])

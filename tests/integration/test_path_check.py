@@ -177,6 +177,16 @@ async def test_tls_of_the_daemon_itself_is_verified(tmp_path, clock, monkeypatch
         assert (await checked(daemon, url)).step == "accepted"
 
 
+def test_the_check_works_on_the_event_loop_that_the_daemon_runs_on(tmp_path, clock):
+    async def steps():
+        async with start(Settings.for_tests(tmp_path, **{"api.require_key": False}), clock) as daemon:
+            urls = (daemon.url, f"http://127.0.0.1:{free_port()}", daemon.url.replace("http:", "https:"), "http://a..b")
+            return [(await checked(daemon, url)).step for url in urls]
+
+    with asyncio.Runner(loop_factory=pytest.importorskip("uvloop").new_event_loop) as runner:
+        assert runner.run(steps()) == ["accepted", "connect", "tls", "dns"]
+
+
 async def test_who_has_no_secret_gains_nothing_by_the_mark(daemon, clock):
     marked = json.dumps({"flexportd_check": "0" * 32}, separators=(",", ":")).encode()
     headers = {CHECK_HEADER: "0" * 32}

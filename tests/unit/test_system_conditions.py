@@ -128,7 +128,7 @@ async def test_the_notices_say_why_since_when_and_for_how_long(watched):
     first, last = await watched.db.read(read)
     assert first == {
         "topic": "system.sync_failed", "kind": "sync_failed", "since": began,
-        "detail": f"Flexport cannot be read: {DOWN}",
+        "detail": f"Syncs with Flexport fail: {DOWN}",
     }  # fmt: skip
     assert last == {**first, "topic": "system.recovered", "detail": "Data is read from Flexport again, after 3 h"}
 
