@@ -596,7 +596,14 @@ def deliveries_of_hostile():
 
 def notification_models():
     """Channels, messages and rules whose texts are all as bad as can be, and with nothing known of them."""
-    channel = {"name": HOSTILE[:60], "type": HOSTILE, "destination": HOSTILE, "pending": 3, "failed": 2, "error": HOSTILE}
+    channel = {
+        "name": HOSTILE[:60],
+        "type": HOSTILE,
+        "destination": HOSTILE,
+        "pending": 3,
+        "failed": 2,
+        "error": HOSTILE,
+    }
     channel |= dict.fromkeys(("failing_since", "retry_at", "last_sent_at"), STAMP)
     bare = channel | dict.fromkeys(("failing_since", "retry_at", "last_sent_at", "error")) | {"pending": 0, "failed": 0}
     asked = ListPageQuery({"channel": HOSTILE[:35], "cursor": "", "done": "retried"}, parse_list_params(

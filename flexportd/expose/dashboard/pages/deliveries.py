@@ -112,8 +112,8 @@ _CHANNEL_STATES = {
 def _channel(channel: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
     state, name = channel["state"], channel["name"]
     return SimpleNamespace(
-        name=name,
-        type=_TYPES.get(channel["type"], channel["type"]),
+        name=escape_control(name, 64),
+        type=_TYPES.get(channel["type"]) or escape_control(channel["type"], 40),
         destination=text(channel["destination"], 120) or Text(""),
         badge=_CHANNEL_STATES[state],
         is_off=state == "off",
