@@ -597,7 +597,7 @@ def deliveries_of_hostile():
 def notification_models():
     """Channels, messages and rules whose texts are all as bad as can be, and with nothing known of them."""
     channel = {
-        "name": HOSTILE[:60],
+        "name": HOSTILE[:35],
         "type": HOSTILE,
         "destination": HOSTILE,
         "pending": 3,
