@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from flexportd.clock import parse, stamp
+from flexportd.clock import age, parse, stamp
 from flexportd.core.labels import count_of
 from flexportd.core.resources.invoices import due_status
 from flexportd.core.resources.registry import Registry
@@ -53,6 +53,7 @@ _ACTIVE = timedelta(hours=48)  # after which a cause that returns is a new incid
 _INCIDENT_PAUSE = timedelta(hours=1)  # between messages about a cause, where the first cannot be edited
 _MAX_GATHER = 6  # times `gather` that a message waits at most while others join it
 _OUTAGE_CHECK = timedelta(minutes=1)
+_MAX_OUTAGE = timedelta(days=3)  # for which a notification is held
 _HOUR = timedelta(hours=1)
 
 
@@ -224,7 +225,8 @@ class Composition:
         reason = "its rule was removed or switched off" if rule is None else self._obsolete(row, subject)
         if rule is None or reason is not None:
             return Drop([row.id], reason or "")
-        if _is_inferred(row) and self._is_blind:
+        is_held_long = (age(row.created_at, self._now) or 0.0) > _MAX_OUTAGE.total_seconds()
+        if _is_inferred(row) and not is_held_long and self._is_blind:
             return Postpone([row.id], "outage", self._now + _OUTAGE_CHECK)
         quiet_end = rule.quiet.ends_at(self._now, rule.zone) if rule.quiet else None
         if quiet_end is not None and row.hold != "digest":
@@ -283,8 +285,11 @@ class Composition:
         """Whether Flexport or our webhooks are down, or the lists are not complete since."""
         if self._config.is_preview:
             return False
-        if any(condition.kind in HOLDING_KINDS for condition in self._tx.conditions.open()):
-            return True
+        for condition in self._tx.conditions.open():
+            if condition.kind == "sync_failed":
+                return True
+            if condition.kind in HOLDING_KINDS and not lists_complete_since(self._tx, condition.since):
+                return True  # without webhooks, a complete sync makes the data true again
         ended = self._tx.conditions.recovered_at(HOLDING_KINDS)
         return ended is not None and not lists_complete_since(self._tx, ended)
 
