@@ -498,3 +498,18 @@ async def test_what_is_held_by_an_outage_is_sent_after_three_days_in_any_case(no
     assert await one.deliveries() == []
     await one.pass_time(days=2)
     assert len(await one.deliveries()) == 1
+
+
+async def test_shipments_that_share_a_cause_are_one_line_of_a_digest(notified):
+    one = await notified({**EXCEPTIONS, "digest": "daily 07:30"})
+    await one.pass_time(seconds=0)
+    for number in range(1, 15):
+        await one.eta(number, "2026-03-25")
+        await one.open("eta_slipped", number, estimated_arrival="2026-03-25", first_estimate="2026-03-20", days=5)
+    await one.eta(15, "2026-03-25", vessel="MAERSK ONE")
+    await one.open("eta_slipped", 15, estimated_arrival="2026-03-25", first_estimate="2026-03-20", days=5)
+    await one.pass_time(hours=20)
+    (content,) = await one.contents()
+    (wrong,) = content.sections
+    assert [line.label for line in wrong.lines] == ["EVER GIVEN 012W · 14 shipments: ETA slipped", "FLEX-15 · PO 15"]
+    assert content.title == "Daily digest, 11 Mar: 15 open"
