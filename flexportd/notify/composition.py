@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from flexportd.clock import parse, stamp
+from flexportd.clock import age, parse, stamp
 from flexportd.core.labels import count_of
 from flexportd.core.resources.invoices import due_status
 from flexportd.core.resources.registry import Registry
@@ -34,7 +34,7 @@ from flexportd.notify.message_texts import describe, label_of, path_of
 from flexportd.notify.notifier import DELIVERY, DateChange, day_of, days_between, matches
 from flexportd.notify.rule_template import TemplateError
 from flexportd.notify.rules import Rule, Rules
-from flexportd.notify.subjects import DATE_TOPICS, MessageSubject, load_subjects, plain_fields
+from flexportd.notify.subjects import DATE_TOPICS, Message, MessageSubject, load_subjects, plain_fields, subject_key
 from flexportd.queue.handlers import EVENTS
 from flexportd.storage.repositories.deliveries import Delivery, Kind, NewDelivery
 from flexportd.storage.repositories.exceptions import ExceptionRow, is_snoozed
@@ -53,6 +53,7 @@ _ACTIVE = timedelta(hours=48)  # after which a cause that returns is a new incid
 _INCIDENT_PAUSE = timedelta(hours=1)  # between messages about a cause, where the first cannot be edited
 _MAX_GATHER = 6  # times `gather` that a message waits at most while others join it
 _OUTAGE_CHECK = timedelta(minutes=1)
+_MAX_OUTAGE = timedelta(days=3)  # for which a notification is held
 _HOUR = timedelta(hours=1)
 
 
@@ -150,7 +151,7 @@ class Composition:
         self._tx = tx
         self._config = config
         self.channel = channel
-        self._now = now
+        self.now = now
         self._today = now.astimezone(config.zone).date()
         self._exceptions: dict[int, ExceptionRow | None] = {}
         self._planned: dict[str, int] = {}
@@ -159,7 +160,7 @@ class Composition:
         """What has to be written for what is due."""
         if not self.channel.folds:
             return self._single_messages()
-        rows = self._tx.notifications.due(self.channel.name, stamp(self._now), MAX_DUE)
+        rows = self._tx.notifications.due(self.channel.name, stamp(self.now), MAX_DUE)
         wait = self._gather_until(rows)
         if wait is not None:
             return [Postpone([row.id for row in rows if row.hold == "gather"], "gather", wait)]
@@ -183,7 +184,7 @@ class Composition:
         if not times or len(rows) == MAX_DUE:
             return None
         end = min(max(times) + self._config.gather, min(times) + _MAX_GATHER * self._config.gather)
-        return end if end > self._now else None
+        return end if end > self.now else None
 
     def with_subjects(self, rows: Sequence[Notification]) -> Iterator[tuple[Notification, MessageSubject]]:
         for start in range(0, len(rows), 500):
@@ -196,7 +197,7 @@ class Composition:
         """For a program: each notification is a message."""
         actions: list[Action] = []
         for row, subject in self.with_subjects(
-            self._tx.notifications.due(self.channel.name, stamp(self._now), MAX_PROGRAM)
+            self._tx.notifications.due(self.channel.name, stamp(self.now), MAX_PROGRAM)
         ):
             found = self.check(row, subject)
             if isinstance(found, Drop | Postpone):
@@ -224,42 +225,47 @@ class Composition:
         reason = "its rule was removed or switched off" if rule is None else self._obsolete(row, subject)
         if rule is None or reason is not None:
             return Drop([row.id], reason or "")
-        if _is_inferred(row) and self._is_blind:
-            return Postpone([row.id], "outage", self._now + _OUTAGE_CHECK)
-        quiet_end = rule.quiet.ends_at(self._now, rule.zone) if rule.quiet else None
+        is_held_long = (age(row.created_at, self.now) or 0.0) > _MAX_OUTAGE.total_seconds()
+        if _is_inferred(row) and not is_held_long and self._is_blind:
+            return Postpone([row.id], "outage", self.now + _OUTAGE_CHECK)
+        quiet_end = rule.quiet.ends_at(self.now, rule.zone) if rule.quiet else None
         if quiet_end is not None and row.hold != "digest":
             return Postpone([row.id], "quiet", quiet_end)
         message, told = row.message, None
         if row.topic in DATE_TOPICS:
             change = self._date_change(row, subject)
-            if change is None or not matches(rule, message, subject, change[0], self._now):
+            if change is None or not matches(rule, message, subject, change[0], self.now):
                 return Drop([row.id], "the date is as it was last told, or nearly so")
             message, told = {**message, **change[0].fields, "new": change[1][1]}, change[1]
-        words, shipment = describe(message, subject, self._today), subject.shipment
-        kind = message.get("kind") if row.topic.startswith("exception.") else row.topic
-        fields = shipment.fields if shipment else {}
-        return Piece(
+        variables = self._variables(row, subject) if rule.template or rule.subject else {}
+        return msgspec.structs.replace(
+            self.piece(message, subject, row.rule),
             ids=(row.id,),
-            rules=(row.rule,),
-            subject=row.subject,
-            topic=row.topic,
-            kind=kind or row.topic,
+            date=told,
+            is_urgent=row.topic == "exception.closed" or abs(message.get("days_later") or 0) >= BIG_MOVE,
+            template=(rule.template, rule.subject),
+            variables=variables,
+        )
+
+    def piece(self, message: Message, subject: MessageSubject, rule: str) -> Piece:
+        """What a message says, without notifications."""
+        words, shipment, topic = describe(message, subject, self._today), subject.shipment, message["topic"]
+        kind = (message.get("kind") if topic.startswith("exception.") else None) or topic
+        fields = shipment.fields if shipment else {}
+        port = fields.get("port_of_unloading_code") or fields.get("port_of_unloading")
+        return Piece(
+            ids=(),
+            rules=(rule,),
+            subject=subject_key(message),
+            topic=topic,
+            kind=kind,
             label=label_of(message, subject),
             headline=words.headline,
             text=words.text,
             severity=words.severity,
             path=path_of(message),
-            shipment_id=row.shipment_id,
-            cause=cause_of(
-                kind or row.topic,
-                fields.get("vessel"),
-                fields.get("voyage"),
-                fields.get("port_of_unloading_code") or fields.get("port_of_unloading"),
-            ),
-            date=told,
-            is_urgent=row.topic == "exception.closed" or abs(message.get("days_later") or 0) >= BIG_MOVE,
-            template=(rule.template, rule.subject),
-            variables=self._variables(row, subject) if rule.template or rule.subject else {},
+            shipment_id=message.get("shipment_id"),
+            cause=cause_of(kind, fields.get("vessel"), fields.get("voyage"), port),
         )
 
     def _variables(self, row: Notification, subject: MessageSubject) -> Mapping[str, Any]:
@@ -283,8 +289,11 @@ class Composition:
         """Whether Flexport or our webhooks are down, or the lists are not complete since."""
         if self._config.is_preview:
             return False
-        if any(condition.kind in HOLDING_KINDS for condition in self._tx.conditions.open()):
-            return True
+        for condition in self._tx.conditions.open():
+            if condition.kind == "sync_failed":
+                return True
+            if condition.kind in HOLDING_KINDS and not lists_complete_since(self._tx, condition.since):
+                return True  # without webhooks, a complete sync makes the data true again
         ended = self._tx.conditions.recovered_at(HOLDING_KINDS)
         return ended is not None and not lists_complete_since(self._tx, ended)
 
@@ -304,7 +313,7 @@ class Composition:
         if row.topic in DATE_TOPICS and subject.shipment is not None and subject.shipment.fields["actual_arrival"]:
             return "the shipment has arrived"
         if row.topic in ("invoice.due", "invoice.overdue") and subject.record is not None:
-            state = due_status(subject.record.fields, self._now.date()).state
+            state = due_status(subject.record.fields, self.now.date()).state
             return f"the invoice is {state.replace('_', ' ')}" if state in ("paid", "void", "payment_pending") else None
         return None
 
@@ -314,13 +323,13 @@ class Composition:
         found = self._exception(number)
         if found is None:
             return "the exception no longer exists"
-        if found.closed_at is not None and found.closed_at <= stamp(self._now):
+        if found.closed_at is not None and found.closed_at <= stamp(self.now):
             return "the exception closed before it was sent"
         return None if self._config.is_preview else self._unwanted(row, found)
 
     def _unwanted(self, row: Notification, found: ExceptionRow) -> str | None:
         """Why nobody needs to be told of an open exception."""
-        if is_snoozed(found, self._now):
+        if is_snoozed(found, self.now):
             return "the exception is snoozed"
         if found.acknowledged_at is not None and row.topic == "exception.opened":
             return f"it was acknowledged by {found.acknowledged_by} before it was sent"
@@ -339,7 +348,7 @@ class Composition:
             return None
         new = day_of(record.fields[name])
         if self._config.is_preview:
-            new = day_of(self._tx.changes.value_at((row.resource, row.resource_id, name), stamp(self._now)))
+            new = day_of(self._tx.changes.value_at((row.resource, row.resource_id, name), stamp(self.now)))
         days = days_between(told.day, new)
         change = DateChange(
             {"days_later": days, "told": told.day}, told.delivery_id is not None, is_same=told.day == new
@@ -349,13 +358,13 @@ class Composition:
     def _messages(self, pieces: Sequence[Piece]) -> list[Action]:
         """The messages for these pieces, or what waits on."""
         actions: list[Action] = []
-        since = stamp(self._now - REPEAT_WINDOW)
+        since = stamp(self.now - REPEAT_WINDOW)
         subjects = [piece.subject for piece in pieces if not piece.topic.startswith("system.")]
         recent = self._tx.notifications.recently_sent(self.channel.name, subjects, since)
         ready: list[Piece] = []
         for piece in pieces:
             wait = None if piece.is_urgent else _repeat_until(recent.get(piece.subject, ()))
-            if wait is not None and wait > self._now:
+            if wait is not None and wait > self.now:
                 actions.append(Postpone(piece.ids, "repeat", wait))
             elif (held := self._rate_limit(piece)) is not None:
                 actions.append(held)
@@ -365,12 +374,12 @@ class Composition:
         return [*actions, *map(self._message, clusters)]
 
     def _last_of_cause(self, cause: str) -> Delivery | None:
-        return self._tx.deliveries.last_of_cause(self.channel.name, cause, stamp(self._now - _ACTIVE))
+        return self._tx.deliveries.last_of_cause(self.channel.name, cause, stamp(self.now - _ACTIVE))
 
     def _message(self, one: Cluster) -> Action:
         ids = [number for piece in one.pieces for number in piece.ids]
         last = self._last_of_cause(one.cause) if one.cause and one.thread == one.cause else None
-        if last is not None and not self.channel.can_edit and parse(last.created_at) + _INCIDENT_PAUSE > self._now:
+        if last is not None and not self.channel.can_edit and parse(last.created_at) + _INCIDENT_PAUSE > self.now:
             return Postpone(ids, "repeat", parse(last.created_at) + _INCIDENT_PAUSE)
         held = next((held for piece in one.pieces if (held := self._rate_limit(piece))), None)
         if held is not None:
@@ -424,10 +433,10 @@ class Composition:
             rule = self._config.rule(name)
             if rule is None or rule.max_per_hour is None:
                 continue
-            times = self._tx.deliveries.times_of_rule(name, self.channel.name, stamp(self._now - _HOUR))
+            times = self._tx.deliveries.times_of_rule(name, self.channel.name, stamp(self.now - _HOUR))
             if len(times) + self._planned.get(name, 0) >= rule.max_per_hour:
-                first = parse(times[0]) if times else self._now
-                return Postpone(piece.ids, "rate", max(first + _HOUR, self._now + timedelta(seconds=1)))
+                first = parse(times[0]) if times else self.now
+                return Postpone(piece.ids, "rate", max(first + _HOUR, self.now + timedelta(seconds=1)))
         return None
 
     def send(

@@ -21,12 +21,11 @@ from flexportd.notify.composition import (
     combine,
 )
 from flexportd.notify.content import Content, Line, Section
-from flexportd.notify.incidents import Piece, lines_of, merge, section_of, severity_of
-from flexportd.notify.message_texts import describe, label_of
+from flexportd.notify.incidents import Piece, digest_lines, merge, section_of, severity_of
 from flexportd.notify.rules import Rule
 from flexportd.notify.subjects import Message, facts_of, load_subjects
 from flexportd.storage.queries.list_query import PageRequest
-from flexportd.storage.repositories.exceptions import ExceptionRow
+from flexportd.storage.repositories.exceptions import ExceptionRow, is_snoozed
 from flexportd.storage.transaction import Transaction
 
 MAX_NOTIFICATIONS = 5000  # of one digest
@@ -89,11 +88,11 @@ def compose_digest(
             pieces.append(found)
     pieces = merge(pieces)
     today = now.astimezone(rule.zone).date()
-    wrong, is_about_exceptions = list[Line](), rule.patterns.match("exception.opened")
-    if is_about_exceptions:
-        wrong = _open_exceptions(tx, registry, rule, today)
-    listed = {(line.shipment_id, text) for line in wrong for text in line.texts}
-    changed = lines_of([piece for piece in pieces if (piece.shipment_id, piece.text) not in listed])
+    is_about_exceptions = rule.patterns.match("exception.opened")
+    open_now = _open_exceptions(composition, tx, registry, rule, today) if is_about_exceptions else []
+    listed = {piece.subject for piece in open_now}
+    wrong = digest_lines(open_now)
+    changed = digest_lines([piece for piece in pieces if piece.subject not in listed])
     arriving = _arriving(tx, today) if is_about_exceptions or _is_about_shipments(rule.patterns) else []
     sections = [
         section
@@ -107,7 +106,7 @@ def compose_digest(
     if not sections:
         return combine(actions)
     counts = [
-        f"{len(wrong)} open" if wrong else None,
+        f"{len(open_now)} open" if open_now else None,
         f"{len(changed)} changed" if changed else None,
         f"{len(arriving)} arriving" if arriving else None,
     ]
@@ -116,7 +115,7 @@ def compose_digest(
         title=f"{name}, {format_day(today, today)}: {', '.join(filter(None, counts))}",
         summary=f"Rule {rule.name}",
         sections=sections,
-        severity=severity_of(pieces) if pieces else None,
+        severity=severity_of([*open_now, *pieces]) if open_now or pieces else None,
         path="/exceptions" if wrong else "/",
         topic="digest",
         data={"rule": rule.name, "sections": [_section_data(section) for section in sections]},
@@ -129,24 +128,18 @@ def _is_about_shipments(patterns: Patterns) -> bool:
     return any(patterns.match(f"shipment.{what}") for what in ("departed", "arrived", "delivered", "eta_changed"))
 
 
-def _open_exceptions(tx: Transaction, registry: Registry, rule: Rule, today: date) -> list[Line]:
-    """The open exceptions that the rule is about, the most severe first."""
+def _open_exceptions(
+    composition: Composition, tx: Transaction, registry: Registry, rule: Rule, today: date
+) -> list[Piece]:
+    """The open exceptions that the rule is about, the most severe first; snoozed ones are left out."""
+    now = composition.now
     rows = [row for severity in SEVERITIES for row in tx.exceptions.open_of_severity(severity, MAX_OPEN)]
-    messages = [message_of(row) for row in rows]
-    found = []
-    for message, subject in zip(messages, load_subjects(tx, registry, messages), strict=True):
-        if rule.condition.evaluate(facts_of(message, subject), today).matched:
-            words = describe(message, subject, today)
-            found.append(
-                Line(
-                    label_of(message, subject),
-                    (words.text,),
-                    words.severity,
-                    f"/exceptions/{message['exception_id']}",
-                    message["shipment_id"],
-                )
-            )
-    return found
+    messages = [message_of(row) for row in rows if not is_snoozed(row, now)]
+    return [
+        composition.piece(message, subject, rule.name)
+        for message, subject in zip(messages, load_subjects(tx, registry, messages), strict=True)
+        if rule.condition.evaluate(facts_of(message, subject), today).matched
+    ]
 
 
 def message_of(row: ExceptionRow) -> Message:

@@ -16,6 +16,7 @@ from flexportd.storage.repositories.notifications import DateKey
 MAX_MESSAGES = 5
 """Messages about single shipments that are made at once; more become one message with a line for each."""
 
+_MAX_NAMED = 20  # shipments that a line of a digest names
 _ORDER: Sequence[Severity | None] = ("critical", "warning", "notice", "good", None)
 _VESSEL_KINDS = frozenset(
     {"late_departure", "late_arrival", "late_delivery", "eta_slipped", "silent", "shipment.eta_changed"}
@@ -149,6 +150,28 @@ def lines_of(pieces: Sequence[Piece]) -> list[Line]:
         for own in groups.values()
     ]
     return sorted(lines, key=lambda line: _ORDER.index(line.severity))
+
+
+def digest_lines(pieces: Sequence[Piece]) -> list[Line]:
+    """The same for a digest: shipments that share a cause are one line, which names them."""
+    shipments: dict[str, dict[int, Piece]] = {}
+    for piece in pieces:
+        if piece.cause is not None and piece.shipment_id is not None:
+            shipments.setdefault(piece.cause, {})[piece.shipment_id] = piece
+    shared = {cause: own for cause, own in shipments.items() if len(own) > 1}
+    folded = [[piece for piece in pieces if piece.cause == cause] for cause in shared]
+    single = [piece for piece in pieces if piece.cause not in shared]
+    lines = [*map(_incident_line, folded), *lines_of(single)]
+    return sorted(lines, key=lambda line: _ORDER.index(line.severity))
+
+
+def _incident_line(pieces: Sequence[Piece]) -> Line:
+    labels = list(dict.fromkeys(piece.label for piece in pieces))
+    more = len(labels) - _MAX_NAMED
+    named = ", ".join(labels[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+    headlines = dict.fromkeys(piece.headline for piece in pieces)
+    label = f"{cause_label(pieces[0].cause or '')} · {count_of(len(labels), 'shipment')}: {', '.join(headlines)}"
+    return Line(label, (named,), severity_of(pieces), "/exceptions")
 
 
 def section_of(lines: Sequence[Line], title: str | None = None, most: int = MAX_LINES) -> Section:

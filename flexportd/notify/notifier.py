@@ -118,11 +118,14 @@ class Notifier(ChangeLogConsumer[NotifierState, Write]):
         return self._state is not None and self._state.is_loud
 
     def restart(self, tx: Transaction) -> NotifierState:
-        """Everything so far is known already."""
+        """Everything so far is known already; if the lists have just become complete, everything until then."""
         before = tx.meta.load(self.name, NotifierState)
         since = before.baseline_since if before is not None else ""
-        is_loud = self._knows_everything(tx, since)
-        return NotifierState(version=_VERSION, journal=tx.journal.last(), is_loud=is_loud, baseline_since=since)
+        is_loud, journal = self._knows_everything(tx, since), tx.journal.last()
+        if before is not None and not before.is_loud and is_loud:
+            run = tx.sync.first_complete("full", since)
+            journal = journal if run is None or run.ended_at is None else tx.journal.entry_before(run.ended_at)
+        return NotifierState(version=_VERSION, journal=journal, is_loud=is_loud, baseline_since=since)
 
     async def load_state(self) -> NotifierState:
         """The stored state. The first one is stored at once: after a crash, what came since would not be news."""

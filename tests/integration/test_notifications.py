@@ -1,13 +1,19 @@
 """Notifications over the whole way: a webhook from Flexport arrives, and a mail leaves for a real SMTP server."""
 
+import asyncio
+import json
+import shutil
+
 import pytest
 
 from flexportd.settings import Settings
 from tests.events import event, shipment
 from tests.mail_server import email_channel, mail_server
-from tests.under_test import start
+from tests.small_flexport import SmallFlexport, mirroring, synced
+from tests.under_test import look_again, start
 
 SLIPS = {"name": "ETA slips", "on": "shipment.eta_changed", "when": {"days_later": 2}}
+SYSTEM = {"name": "System", "on": "system.*"}
 
 
 @pytest.fixture
@@ -26,12 +32,161 @@ def slipped(number: int, day: str, at: str, **fields):
     return event(shipment(number, estimated_arrival_date=f"{day}T12:00:00.000-07:00", updated_at=at, **fields))
 
 
+async def slip(daemon, number=42, day="2026-03-25", at="2026-03-05T00:00:00Z"):
+    """A shipment that exists, and then arrives later; the event of that."""
+    await daemon.receive(event(shipment(number)))
+    await daemon.settled()
+    last = slipped(number, day, at)
+    await daemon.receive(last)
+    await daemon.settled()
+    return last
+
+
+async def delivery(daemon, state, channel="team"):
+    """The newest delivery to a channel, once it is in this state."""
+    async with asyncio.timeout(20):
+        while True:
+            found = (await daemon.get(f"/deliveries?channel={channel}"))["data"]
+            if found and found[0]["state"] == state:
+                return found[0]
+            await look_again()
+
+
+async def hastened(daemon, clock, is_done):
+    """Let the time pass until something has happened."""
+    async with asyncio.timeout(20):
+        while not is_done():
+            clock.turn(minutes=1)
+            daemon.daemon.queue.wake_all()
+            await asyncio.sleep(0.1)
+
+
 async def test_a_slip_of_the_arrival_is_a_mail_that_names_shipment_dates_and_days(tmp_path, box, clock):
     async with start(configured(tmp_path, box, SLIPS), clock) as daemon:
-        await daemon.receive(event(shipment(42)))
-        await daemon.settled()
-        await daemon.receive(slipped(42, "2026-03-25", "2026-03-05T00:00:00Z"))
+        await slip(daemon)
         await box.wait_for(1)
         assert box.subjects == ["FLEX-42 · PO 42: ETA 4 days later"]
         assert "25 Mar" in box.text()
         assert "4 days later than 21 Mar" in box.text()
+
+
+async def test_the_first_sync_and_a_restored_database_send_nothing_and_what_follows_is_sent(tmp_path, box, clock):
+    everything = {"name": "All", "on": "shipment.*"}
+    fields = {"notify.gather": "0s", "notify.rules": [everything], **email_channel(box)}
+    flexport = SmallFlexport(shipment(1))
+    async with mirroring(flexport, tmp_path / "a", clock, **fields) as daemon:
+        flexport.put(shipment(1, updated_at="2026-03-05T00:00:00Z", status="departure_port"))
+        await synced(daemon)
+        await box.wait_for(1)
+    first = box.subjects
+    assert first[0].startswith("FLEX-1 · PO 1: ")
+    (tmp_path / "b").mkdir()
+    shutil.copytree(tmp_path / "a" / "data", tmp_path / "b" / "data")
+    flexport.put(shipment(1, updated_at="2026-03-06T00:00:00Z", status="in_transit_to_arrival_port"))
+    flexport.put(shipment(2))
+    async with mirroring(flexport, tmp_path / "b", clock, **fields) as daemon:
+        assert box.subjects == first  # what changed before the first complete sync is known
+        flexport.put(shipment(1, updated_at="2026-03-07T00:00:00Z", status="arrival_port"))
+        await synced(daemon)
+        await box.wait_for(len(first) + 1)
+        assert "arrival port" in box.text()
+
+
+async def test_a_channel_that_fails_is_tried_again_reported_by_the_others_and_recovers(tmp_path, box, clock):
+    async with mail_server() as other:
+        fields = email_channel(other, "ops")
+        async with start(configured(tmp_path, box, {**SLIPS, "channels": ["team"]}, SYSTEM, **fields), clock) as daemon:
+            box.answers += ["451 try again later"] * 3
+            await slip(daemon)
+            await hastened(daemon, clock, lambda: other.mails)
+            assert other.subjects == ["flexportd: A notification channel fails"]
+            assert "451 try again later" in other.text()
+            await hastened(daemon, clock, lambda: box.mails)
+            assert box.subjects == ["FLEX-42 · PO 42: ETA 4 days later"]
+            await other.wait_for(2)
+            assert other.subjects[1] == "flexportd: Resolved: a notification channel fails"
+
+
+async def test_a_message_that_is_refused_for_good_is_a_dead_letter_that_can_be_sent_again(tmp_path, box, clock):
+    async with start(configured(tmp_path, box, SLIPS), clock) as daemon:
+        box.answers += ["554 no spam"]
+        await slip(daemon)
+        failed = await delivery(daemon, "failed")
+        assert "554" in failed["error"]
+        await daemon.call(f"/deliveries/{failed['id']}/retry")
+        await box.wait_for(1)
+        sent = await delivery(daemon, "sent")
+        assert (sent["id"], sent["error"]) == (failed["id"], None)
+
+
+async def test_a_test_message_says_what_the_server_said(tmp_path, box, clock):
+    async with start(configured(tmp_path, box, SLIPS), clock) as daemon:
+        found = await daemon.call("/notify/channels/team/test")
+        assert (found["sent"], found["destination"]) == (True, "team@example.com")
+        box.answers += ["554 no spam"]
+        found = await daemon.call("/notify/channels/team/test")
+        assert not found["sent"]
+        assert "554 no spam" in found["error"]
+        problem = await daemon.call("/notify/channels/teem/test", status=404)
+        assert "did you mean 'team'?" in problem["detail"]
+
+
+async def test_a_preview_says_what_a_rule_would_have_sent_and_leaves_no_trace(tmp_path, box, clock):
+    off = {**SLIPS, "enabled": False}
+    async with start(configured(tmp_path, box, off), clock) as daemon:
+        await slip(daemon)
+        await daemon.receive(slipped(42, "2026-03-20", "2026-03-06T00:00:00Z"))
+        await daemon.settled()
+        found = await daemon.call("/notify/preview", {"rule": "eta SLIPS"})
+        assert (found["matched"], found["sent"], found["held"]) == (2, 2, 0)
+        assert [message["title"] for message in found["messages"]] == [
+            "FLEX-42 · PO 42: ETA 4 days later",
+            "FLEX-42 · PO 42: ETA 5 days earlier",
+        ]
+        assert "Now expected" in found["messages"][0]["text"]
+        assert (await daemon.get("/deliveries"))["data"] == (await daemon.get("/notifications"))["data"] == []
+        problem = await daemon.call("/notify/preview", {"rule": "ETA slip"}, status=404)
+        assert "did you mean 'ETA slips'?" in problem["detail"]
+
+
+async def test_an_event_is_explained_rule_by_rule(tmp_path, box, clock):
+    far = {**SLIPS, "name": "Far", "when": {"days_later": 10}}
+    other = {"name": "Customs", "on": "exception.opened"}
+    async with start(configured(tmp_path, box, SLIPS, far, other), clock) as daemon:
+        last = await slip(daemon)
+        await box.wait_for(1)
+        await delivery(daemon, "sent")
+        found = await daemon.get(f"/events/{last['id']}/notifications")
+        by_topic = {message["topic"]: message["rules"] for message in found["messages"]}
+        slips, too_near, customs = by_topic["shipment.eta_changed"]
+        assert (slips["matched"], slips["channels"]) == (True, {"team": "in delivery 1"})
+        assert (too_near["matched"], too_near["reason"]) == (False, "days_later is 4, not at least 10")
+        assert customs["reason"] == "the topic is not one of exception.opened"
+
+
+async def test_a_digest_can_be_seen_and_sent_now(tmp_path, box, clock):
+    daily = {**SLIPS, "digest": "daily 07:30"}
+    async with start(configured(tmp_path, box, daily), clock) as daemon:
+        await slip(daemon)
+        async with asyncio.timeout(20):
+            while not (await daemon.get("/notifications"))["data"]:
+                await look_again()
+        (seen,) = (await daemon.call("/notify/digests", {"rule": "ETA slips"}))["data"]
+        assert "4 days later" in seen["text"]
+        assert seen["delivery_id"] is None
+        (sent,) = (await daemon.call("/notify/digests", {"dry_run": False}))["data"]
+        await box.wait_for(1)
+        assert box.subjects == [sent["title"]]
+        (again,) = (await daemon.call("/notify/digests", {}))["data"]
+        assert "4 days later" not in (again["text"] or "")
+
+
+async def test_rules_and_channels_change_with_the_configuration_while_the_daemon_runs(tmp_path, box, clock):
+    async with start(configured(tmp_path, box, {**SLIPS, "enabled": False}), clock) as daemon:
+        await slip(daemon)
+        daemon.daemon.reload(configured(tmp_path, box, SLIPS, **email_channel(box, "boss")))
+        await daemon.receive(slipped(42, "2026-03-29", "2026-03-06T00:00:00Z"))
+        await box.wait_for(2)
+        found = (await daemon.get("/notifications"))["data"]
+        assert {one["channel"] for one in found} == {"team", "boss"}
+        assert json.dumps(found).count("sent") >= 2

@@ -471,3 +471,45 @@ async def test_occurrences_that_are_read_again_are_notified_once(notified):
     await one.notifier.process()
     assert len(await one.rows()) == 1
     assert json.loads((await one.rows("message"))[0][0])["days_later"] == 5
+
+
+async def test_without_webhooks_exceptions_are_held_until_the_lists_were_read_again(notified):
+    one = await notified(EXCEPTIONS)
+    await one.eta(1, "2026-03-20")
+    await one.db.write(lambda tx: tx.conditions.begin(Condition("webhook_silent", stamp(NOW), "No webhooks")))
+    run = await one.db.write(lambda tx: tx.sync.begin("full", "schedule", "2026-03-09T00:00:00.000Z", ["shipments"]))
+    await one.db.write(lambda tx: tx.sync.end_run(run, "complete", "2026-03-09T00:01:00.000Z", ""))
+    await one.open("late_departure", 1, "critical")
+    await one.pass_time(hours=2)
+    assert await one.deliveries() == []
+    at = stamp(one.clock.now())
+    run = await one.db.write(lambda tx: tx.sync.begin("full", "schedule", at, ["shipments"]))
+    await one.db.write(lambda tx: tx.sync.end_run(run, "complete", at, ""))
+    await one.pass_time(minutes=2)
+    assert await one.titles() == ["FLEX-1 · PO 1: Late departure"]
+
+
+async def test_what_is_held_by_an_outage_is_sent_after_three_days_in_any_case(notified):
+    one = await notified(EXCEPTIONS)
+    await one.eta(1, "2026-03-20")
+    await one.db.write(lambda tx: tx.conditions.begin(Condition("sync_failed", stamp(NOW), "The key was revoked")))
+    await one.open("late_departure", 1, "critical")
+    await one.pass_time(days=2)
+    assert await one.deliveries() == []
+    await one.pass_time(days=2)
+    assert len(await one.deliveries()) == 1
+
+
+async def test_shipments_that_share_a_cause_are_one_line_of_a_digest(notified):
+    one = await notified({**EXCEPTIONS, "digest": "daily 07:30"})
+    await one.pass_time(seconds=0)
+    for number in range(1, 15):
+        await one.eta(number, "2026-03-25")
+        await one.open("eta_slipped", number, estimated_arrival="2026-03-25", first_estimate="2026-03-20", days=5)
+    await one.eta(15, "2026-03-25", vessel="MAERSK ONE")
+    await one.open("eta_slipped", 15, estimated_arrival="2026-03-25", first_estimate="2026-03-20", days=5)
+    await one.pass_time(hours=20)
+    (content,) = await one.contents()
+    (wrong,) = content.sections
+    assert [line.label for line in wrong.lines] == ["EVER GIVEN 012W · 14 shipments: ETA slipped", "FLEX-15 · PO 15"]
+    assert content.title == "Daily digest, 11 Mar: 15 open"

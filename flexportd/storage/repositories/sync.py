@@ -119,6 +119,10 @@ class Sync(Repository):
         """The last run of a kind that has ended."""
         return self._one(Run, "last", kind)
 
+    def first_complete(self, kind: str, since: str) -> Run | None:
+        """The first complete run of a kind that began at a time or later."""
+        return self._one(Run, "first_complete", kind, since)
+
     def run(self, run_id: int) -> Run | None:
         """One run."""
         return self._one(Run, "run", run_id)

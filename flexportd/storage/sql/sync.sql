@@ -16,6 +16,10 @@ SELECT id, kind, cause, state, started_at, ended_at, reason FROM sync_runs WHERE
 -- last: the last ended run of a kind
 SELECT id, kind, cause, state, started_at, ended_at, reason FROM sync_runs WHERE kind = ? AND state <> 'running' ORDER BY id DESC LIMIT 1;
 
+-- first_complete: the first complete run of a kind that began at a time or later
+SELECT id, kind, cause, state, started_at, ended_at, reason FROM sync_runs
+WHERE kind = ? AND state = 'complete' AND started_at >= ? ORDER BY id LIMIT 1;
+
 -- receipts: the receipts of one run
 SELECT run_id, resource, state, as_of, started_at, ended_at, next_page, first_total, total, objects, unchanged, changed,
     new, skipped, failed, skipped_by_reason, missing, removed, requests, bytes, reason FROM sync_results WHERE run_id = ? ORDER BY resource;
