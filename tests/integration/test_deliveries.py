@@ -432,13 +432,32 @@ async def test_the_commands_list_show_retry_replay_discard_and_resume(
 
 
 async def test_the_pages_show_channels_messages_rules_and_who_was_notified_of_a_shipment(tmp_path, box, target, clock):
-    box.answers += ["550 no <b>such</b> user"]
+    box.answers += ["250 OK", "550 no <b>such</b> user"]
+    gate = asyncio.Event()
+
+    async def answer(request):
+        await gate.wait()
+        return reply("ok")(request)
+
+    target.script.append(answer)
     target.usual = reply("gone", 410)
     async with start(configured(tmp_path, SLIPS, DAILY, **erp(target), **email_channel(box)), clock) as daemon:
         await daemon.receive(event(shipment(42)))
         await daemon.settled()
         shown = await page(daemon, "/shipments/42")
         assert "Nobody has been notified yet." in shown
+        await slip(daemon, 41)
+        await deliveries(daemon, 1)
+        await deliveries(daemon, 1, "sending")
+        entry = await daemon.daemon.db.read(lambda tx: tx.journal.last())
+        async with asyncio.timeout(20):
+            while not daemon.daemon.consumers.examiner.has_processed(entry):  # it drops cached pages, too
+                await look_again()
+        assert "Sending" in await page(daemon, "/shipments/41")
+        gate.set()
+        async with asyncio.timeout(20):
+            while "Sending" in await page(daemon, "/shipments/41"):  # which is cached
+                await look_again()
         await slip(daemon, 42)
         await deliveries(daemon, 2, "failed")
         shown = await page(daemon, "/deliveries")
@@ -446,16 +465,16 @@ async def test_the_pages_show_channels_messages_rules_and_who_was_notified_of_a_
             assert part in shown, part
         assert "no &lt;b&gt;such&lt;/b&gt; user" in shown
         assert "t0ken-of-erp" not in shown
-        shown = await page(daemon, "/shipments/42")  # not the cached one
+        shown = await page(daemon, "/shipments/42")
         assert "4 days later than 21 Mar" in shown
         assert shown.count("to <bdi>") == 2
         assert "days_later = 2" in await page(daemon, "/deliveries/rules")
-        (first,) = (await daemon.get("/deliveries?channel=team"))["data"]
+        first, _ = (await daemon.get("/deliveries?channel=team"))["data"]
         shown = await page(daemon, f"/deliveries/{first['id']}")
         assert "4 days later than 21 Mar" in shown
         assert 'href="/shipments/42"' in shown
         assert "FLEX-42" in await page(daemon, "/deliveries?channel=team&state=failed")
-        assert "No messages match these filters." in await page(daemon, "/deliveries?channel=team&state=sent")
+        assert "No messages match these filters." in await page(daemon, "/deliveries?channel=team&state=discarded")
         await page(daemon, "/deliveries?state=wrong", 400)
         for path in ("/deliveries/99", "/deliveries/nothing"):
             await page(daemon, path, 404)
