@@ -119,6 +119,7 @@ _CONFIGURATION = ((init.init, config.config), "Write, check or show the configur
 _ACCESS = ((keys.keys, shares.shares), "Manage API keys and share links.")
 _TOOLS = ((openapi.openapi, completion.completion), "Print the API description or shell completion.")
 _NOTIFICATIONS = ((notify.notify, deliveries.deliveries), "Show notification rules, channels and messages.")
+_FAILURES = ((dead.dead, webhook.webhook), "Retry failed work; sign and send test webhooks.")
 _LOOKUP = ((search.search, why.why), "Find by any reference; show how data changed.")
 _STATUS = ((status.status, exceptions.exceptions), "Show daemon status, freight that needs attention.")
 for purpose, commands in {
@@ -127,7 +128,7 @@ for purpose, commands in {
         _STATUS, shipments.shipments, resources.resources, events.events, _LOOKUP, _NOTIFICATIONS,
         _GAPS_AND_DRIFT, _QUEUE_AND_JOBS,
     ),
-    "Repair": (sync.sync, dead.dead, webhook.webhook),
+    "Repair": (sync.sync, _FAILURES),
     "Set up": (_CONFIGURATION, _ACCESS, _TOOLS),
 }.items():  # fmt: skip
     root.add_section(purpose, commands)

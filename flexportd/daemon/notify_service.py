@@ -11,7 +11,7 @@ from flexportd.core.changes.consumer import IdleWait, run_consumer
 from flexportd.core.resources.registry import Registry
 from flexportd.daemon.notify_tools import NotifyTools
 from flexportd.daemon.restore_check import RestoreCheck
-from flexportd.errors import ConflictError, InvalidError, UnavailableError, not_found
+from flexportd.errors import ConflictError, InvalidError, NotFoundError, UnavailableError, not_found
 from flexportd.notify import delivery_actions
 from flexportd.notify.channels.channel import Channel, ChannelContext
 from flexportd.notify.channels.registry import CHANNEL_TYPES
@@ -182,7 +182,7 @@ class NotifyService:
         self._after_write()
 
     async def count_matching(self, selection: DeliverySelection) -> int:
-        """How many messages of a channel would be sent again. Raises InvalidError, ConflictError."""
+        """How many messages of a channel would be sent again. Raises NotFoundError, InvalidError, ConflictError."""
         self._check_selection(selection)
 
         def work(tx: Transaction) -> int:
@@ -192,7 +192,7 @@ class NotifyService:
         return await self._queue.db.read(work)
 
     async def retry_matching(self, selection: DeliverySelection, limit: int) -> Sequence[int]:
-        """Send messages of a channel again, the oldest first. Raises InvalidError, ConflictError."""
+        """Send messages of a channel again, oldest first. Raises NotFoundError, InvalidError, ConflictError."""
         self._check_selection(selection)
         queue, at = self._queue, self._queue.clock.stamp()
         numbers = await queue.change(lambda tx: delivery_actions.retry_matching(tx, queue, selection, at, limit))
@@ -202,8 +202,12 @@ class NotifyService:
     def _check_selection(self, selection: DeliverySelection) -> None:
         name = selection.channel
         if name is None or name not in self.channels:
-            known = suggest(name or "", self.channels, knows="channels are") if self.channels else "there is none"
-            raise InvalidError(f"channel is {(name or '')[:50]!r}, which is not configured; {known}", "channel")
+            known = (
+                suggest(name or "", self.channels, knows="channels are")
+                if self.channels
+                else "no channel is configured"
+            )
+            raise NotFoundError(f"there is no channel {(name or '')[:50]!r}; {known}")
         kind = self._settings.notify.channels[name].type
         if "sent" in selection.states and kind != "webhook":
             raise InvalidError(

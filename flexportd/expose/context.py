@@ -128,10 +128,10 @@ class NotificationControl(Protocol):
         """Send a message again; `again`: although it was sent. Raises NotFoundError, ConflictError."""
 
     async def count_matching(self, selection: DeliverySelection) -> int:
-        """How many messages of a channel would be sent again. Raises InvalidError, ConflictError."""
+        """How many messages of a channel would be sent again. Raises NotFoundError, InvalidError, ConflictError."""
 
     async def retry_matching(self, selection: DeliverySelection, limit: int) -> Sequence[int]:
-        """Send messages of a channel again, the oldest first. Raises InvalidError, ConflictError."""
+        """Send messages of a channel again, oldest first. Raises NotFoundError, InvalidError, ConflictError."""
 
     async def discard(self, number: int, who: str, why: str) -> None:
         """Do not send a message. Raises NotFoundError, ConflictError."""

@@ -112,6 +112,8 @@ PAGES = {
     "shipment": "",
     "delivered shipment": "",
     "exceptions": "/exceptions",
+    "notifications": "/deliveries",
+    "notification rules": "/deliveries/rules",
     "queue": "/queue",
     "sync": "/sync",
     "gaps": "/gaps",

@@ -75,6 +75,9 @@ def _fit(body, label):
 
 
 def _fit_action(body, label):
+    if label == "POST /api/v1/deliveries/retry":
+        body.pop("since", None)  # before `until`
+        body["include_sent"] = False  # only with `since`
     if label.startswith("POST /api/v1/exceptions/"):
         body.pop("by", None)  # only without a key
     if label.endswith("/snooze") and (body.get("until") is not None or not body.get("until_worse")):

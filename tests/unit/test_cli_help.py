@@ -71,6 +71,9 @@ def test_these_are_the_commands():
         "jobs", "jobs list", "jobs show", "jobs run", "jobs pause", "jobs resume",
         "sync", "sync run", "sync status", "sync runs", "sync show", "sync pending-removals", "sync accept", "sync unreadable",
         "webhook", "webhook sign", "webhook send",
+        "deliveries", "deliveries list", "deliveries show", "deliveries retry", "deliveries discard",
+        "notify", "notify rules", "notify channels", "notify resume", "notify test", "notify preview", "notify explain",
+        "notify digest",
         "keys", "keys create", "keys list", "keys revoke", "shares", "shares create", "shares list", "shares revoke",
     }  # fmt: skip
     for name in GROUPS:
@@ -154,7 +157,7 @@ def test_completion_knows_commands():
     environ = {**os.environ, "_FLEXPORTD_COMPLETE": "bash_complete", "COMP_WORDS": "flexportd de", "COMP_CWORD": "1"}
     asked = [sys.executable, "-m", "flexportd"]
     found = subprocess.run(asked, env=environ, capture_output=True, text=True, timeout=5, check=False)
-    assert found.stdout.split() == ["plain,demo", "plain,dead"]
+    assert found.stdout.split() == ["plain,demo", "plain,deliveries", "plain,dead"]
 
 
 @pytest.mark.parametrize("path", LEAVES, ids=" ".join)

@@ -24,12 +24,13 @@ from flexportd.expose import docs_page
 from flexportd.expose.context import DisplaySettings
 from flexportd.expose.dashboard import layout, render
 from flexportd.expose.dashboard.page import ListPageQuery
-from flexportd.expose.dashboard.pages import exceptions, overview, queue, records, share
+from flexportd.expose.dashboard.pages import deliveries, exceptions, overview, queue, records, share
 from flexportd.expose.dashboard.pages import shipments as lists
 from flexportd.expose.dashboard.view import history as told
 from flexportd.expose.dashboard.view import related, shipment_rows
 from flexportd.expose.dashboard.view.alerts import PageContext, RuntimeStatus, StoredStatus, object_exceptions
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
+from flexportd.expose.dashboard.view.deliveries import DeliveriesAbout
 from flexportd.expose.dashboard.view.labels import Text
 from flexportd.expose.openapi.query_params import parse_list_params
 from flexportd.storage.repositories.exceptions import ExceptionRow
@@ -455,7 +456,8 @@ def test_a_queue_with_waiting_items_is_not_called_up_to_date():
 def queue_model(paused=False):
     letter = {
         "id": 4, "event_type": HOSTILE, "event_id": HOSTILE, "shipment_id": 9, "error": HOSTILE, "attempts": 8,
-        "ended_at": STAMP, "discarded_at": STAMP, "discarded_by": HOSTILE, "discard_reason": HOSTILE,
+        "ended_at": STAMP, "discarded_at": STAMP, "discarded_by": HOSTILE, "discard_reason": HOSTILE, "kind": "event",
+        "enqueued_at": STAMP, "merge_key": None,
     }  # fmt: skip
     wanted = parse_list_params(MultiDict(), queue.RULES, DisplaySettings())
     stats = {"ready": (0, None), "leased": (0, None), "dead": (1, STAMP)}
@@ -483,7 +485,7 @@ def hostile_dossier() -> lists.ShipmentData:
     )
     rows = [a_change(field.name, HOSTILE, HOSTILE, event_id=HOSTILE) for field in shipments.TABLE.fields]
     history = {("shipments", 1): rows, ("legs", 2): rows}
-    return lists.ShipmentData(family, history, {HOSTILE: HOSTILE}, hostile_exceptions())
+    return lists.ShipmentData(family, history, {HOSTILE: HOSTILE}, hostile_exceptions(), deliveries_of_hostile())
 
 
 def hostile_exceptions(most: int = 2) -> list[ExceptionRow]:
@@ -565,7 +567,9 @@ def record_models():
     told = records.HistoryData(domain, bad, data.changes, data.types, HOSTILE[:35], {"cursor": HOSTILE[:35]})
     yield "history.html", records.history_page(told, LOOK)
     did = [{"action": action, "by": HOSTILE, "at": STAMP, "text": HOSTILE} for action in ("assign", "note", "snooze")]
-    odd = exceptions.ExceptionData(hostile_exceptions(3)[-2], {1: HOSTILE}, did, False, HOSTILE)
+    odd = exceptions.ExceptionData(
+        hostile_exceptions(3)[-2], {1: HOSTILE}, did, deliveries_of_hostile(), False, HOSTILE
+    )
     yield "exception_page.html", exceptions.exception_page(odd, LOOK)
     row = dict.fromkeys(("id", "type", "source", "state", "reason"), HOSTILE)
     row |= dict.fromkeys(("occurred_at", "created_at", "received_at", "ended_at"), STAMP)
@@ -575,6 +579,55 @@ def record_models():
     letter |= {"id": "4", "enqueued_at": STAMP, "ended_at": STAMP, "discarded_at": None}
     letter["failed_attempts"] = [{"attempt": 1, "at": STAMP, "error": HOSTILE}]
     yield "dead_letter.html", queue.dead_letter_page((letter, {}), LOOK)
+    yield from notification_models()
+
+
+def a_delivery(state="failed", **fields):
+    return {
+        "id": 7, "channel": HOSTILE, "channel_type": HOSTILE, "kind": "digest", "state": state, "title": HOSTILE,
+        "rules": json.dumps([HOSTILE]), "shipments": [1, 2, 3, 4], "created_at": STAMP, "sent_at": None, "attempts": 3,
+        "error": HOSTILE, "note": HOSTILE, "is_repeated": 1, "next_attempt_at": STAMP, **fields,
+    }  # fmt: skip
+
+
+def deliveries_of_hostile():
+    return DeliveriesAbout([a_delivery(id=number) for number in range(1, 12)], {7: [HOSTILE, HOSTILE]}, True)
+
+
+def notification_models():
+    """Channels, messages and rules whose texts are all as bad as can be, and with nothing known of them."""
+    channel = {
+        "name": HOSTILE[:35],
+        "type": HOSTILE,
+        "destination": HOSTILE,
+        "pending": 3,
+        "failed": 2,
+        "error": HOSTILE,
+    }
+    channel |= dict.fromkeys(("failing_since", "retry_at", "last_sent_at"), STAMP)
+    bare = channel | dict.fromkeys(("failing_since", "retry_at", "last_sent_at", "error")) | {"pending": 0, "failed": 0}
+    asked = ListPageQuery({"channel": HOSTILE[:35], "cursor": "", "done": "retried"}, parse_list_params(
+        MultiDict(), deliveries.RULES, DisplaySettings()
+    ))  # fmt: skip
+    channels = [{**channel, "state": "off"}, {**channel, "state": "failing"}, {**bare, "state": "working"}]
+    rows = [a_delivery(state) for state in ("waiting", "sending", "sent", "failed", "discarded")]
+    yield "deliveries.html", deliveries.deliveries_page(deliveries.DeliveriesData(asked, channels, rows, "x"), LOOK)
+    yield "deliveries.html", deliveries.deliveries_page(deliveries.DeliveriesData(asked, [], [], None), LOOK)
+    contained = {"topic": HOSTILE, "rule": HOSTILE, "shipment_id": 1, "exception_id": 2, "created_at": STAMP}
+    document = a_delivery() | {
+        "id": "7", "text": f"{HOSTILE}\n{HOSTILE}", "dead_letter": "4", "replaces": "3", "contains": [contained],
+        "notifications": 9, "repeated": True,
+    }  # fmt: skip
+    for state in ("waiting", "sent", "failed"):
+        data = deliveries.DeliveryData(document, a_delivery(state), "retried")
+        yield "delivery.html", deliveries.delivery_page(data, LOOK)
+    rule = {
+        "name": HOSTILE[:90], "enabled": False, "shipped": True, "on": [HOSTILE], "when": {HOSTILE: [HOSTILE]},
+        "channels": [HOSTILE], "digest": HOSTILE, "quiet": HOSTILE, "timezone": HOSTILE, "max_per_hour": 20,
+        "has_template": True, "matches": 5, "sent": 1, "dropped": 2, "last_matched_at": STAMP,
+    }  # fmt: skip
+    bare = rule | {"channels": [], "digest": None, "quiet": None, "max_per_hour": None, "last_matched_at": None}
+    yield "notification_rules.html", deliveries.rules_page(deliveries.RulesData([rule, bare]), LOOK)
 
 
 ALONE = {"share.html", "public_error.html", "api.html"}
@@ -634,6 +687,7 @@ def test_hostile_text_stays_text_and_pages_keep_to_the_policy(template, page):
 PIECES = {
     "layout.html", "plain.html", "parts.html", "sprite.html", "change.html", "route.html", "timeline.html", "legs.html",
     "exception.html", "own_exceptions.html", "groups.html", "causes.html", "related.html", "record_rows.html",
+    "notified.html",
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""`flexportd dead`: dead letters, which are events that failed permanently."""
+"""`flexportd dead`: dead letters, which are events and other work that failed permanently."""
 
 import contextlib
 import itertools
@@ -22,7 +22,7 @@ _RETRY_BATCH = 1000  # dead letters retried by one request
 
 @click.group()
 def dead() -> None:
-    """List, retry, discard or export failed events."""
+    """List, retry, discard or export failed events and other work."""
 
 
 @dead.command("list")
@@ -36,7 +36,7 @@ def dead_list(daemon: DaemonClient, out: Output, *, everything: bool, **options:
     """List dead letters that are not discarded, newest first."""
     columns = (
         Column("id", right=True, priority=1),
-        Column("event", lambda row: row["event_type"] or row["kind"], narrows=True, priority=3),
+        Column("event", lambda row: row["event_type"] or row["title"], narrows=True, priority=3),
         Column("shipment", lambda row: row["shipment_id"], right=True, priority=4),
         Column("failed", lambda row: ago(row["ended_at"], out.now()), priority=5),
         Column("attempts", right=True, priority=6),
@@ -59,6 +59,7 @@ def _show(out: Output, found: dict[str, object]) -> None:
         [
             ("dead letter", found["id"]),
             ("event", found["event_id"]),
+            ("delivery", found["delivery_id"]),
             ("type", found["event_type"]),
             ("title", found["title"]),
             ("shipment", found["shipment_id"]),

@@ -348,7 +348,7 @@ async def discard_delivery(request: web.Request) -> web.StreamResponse:
     returns=RetriedDeliveries,
     scope="admin",
     body=RetryManyRequest,
-    problems=("conflict",),
+    problems=("conflict", "not-found"),
     tag=_TAG,
     description=f"At most {MAX_RETRIED} per request, oldest first: repeat it with `after` and `until` of the response "
     "until `next` is null. Other messages are sent before these.",

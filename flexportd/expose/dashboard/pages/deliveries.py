@@ -38,6 +38,7 @@ from flexportd.storage.repositories.deliveries import LISTING
 from flexportd.storage.transaction import Transaction
 
 _LONGEST_TEXT = 20_000  # characters of a message
+_LONGEST_LINE = 500
 
 NOTICES = {
     "retried": "The message was queued again.",
@@ -111,8 +112,8 @@ _CHANNEL_STATES = {
 def _channel(channel: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
     state, name = channel["state"], channel["name"]
     return SimpleNamespace(
-        name=name,
-        type=_TYPES.get(channel["type"], channel["type"]),
+        name=escape_control(name, 64),
+        type=_TYPES.get(channel["type"]) or escape_control(channel["type"], 40),
         destination=text(channel["destination"], 120) or Text(""),
         badge=_CHANNEL_STATES[state],
         is_off=state == "off",
@@ -213,7 +214,7 @@ def delivery_page(data: DeliveryData, context: PageContext) -> SimpleNamespace:
         row=row,
         notice=NOTICES.get(data.done or ""),
         groups=value_group("Details", named_values(details)),
-        lines="\n".join(escape_control(line) for line in document["text"][:_LONGEST_TEXT].splitlines()),
+        lines="\n".join(escape_control(line, _LONGEST_LINE) for line in document["text"][:_LONGEST_TEXT].splitlines()),
         contains=tuple(_contained(one, view) for one in document["contains"]),
         hidden=document["notifications"] - len(document["contains"]),
         json_url=f"/api/v1/deliveries/{document['id']}",
