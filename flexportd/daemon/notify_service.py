@@ -35,6 +35,7 @@ from flexportd.type_lock import decode_as
 log = structlog.get_logger(__name__)
 
 _LEASE_MARGIN = 60.0  # seconds beyond the timeout of the slowest channel
+_WORKERS = 64  # more than the lanes of several channels that hang: these must not hold up the others
 _SAVE_INTERVAL = 60.0  # seconds
 _MAX_UNSENT = 100_000
 
@@ -64,7 +65,7 @@ class NotifyService:
         self._after_write = after_write
         self.channels = build_channels(settings, queue)
         config = notify_config(settings, registry, self.channels)
-        self._limits = LeaseLimits(settings.queue.workers, _lease(self.channels))
+        self._limits = LeaseLimits(_WORKERS, _lease(self.channels))
         self.notifier = Notifier(
             queue.db, queue.clock, RuleMatcher(registry, config.rules, config.gather_of), wait_for_idle,
             reads_lists=reads_lists, on_written=self._wake,
