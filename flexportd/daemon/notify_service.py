@@ -122,6 +122,7 @@ class NotifyService:
         return [
             {"name": name, "type": types[name].type, "destination": channel.destination}
             for name, channel in self.channels.items()
+            if name in types  # a reload changes both
         ]
 
     def list_rules(self) -> list[dict[str, Any]]:

@@ -212,7 +212,7 @@ class StorageSettings(SectionModel):
         shown="$RUNTIME_DIRECTORY/control.sock, else control.sock in data_dir",
         sample="/run/flexportd/control.sock",
     )
-    event_retention: Retention = key("400d", "How long to keep the payloads of events.")
+    event_retention: Retention = key("400d", "How long to keep the payloads of events, and messages to channels.")
     history_retention: Retention = key("forever", "How long to keep the change history.")
 
     @field_validator("cache_dir")

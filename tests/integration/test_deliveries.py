@@ -8,6 +8,8 @@ import json
 import pytest
 
 from flexportd.settings import Settings
+from flexportd.storage.repositories.deliveries import NewDelivery
+from flexportd.storage.repositories.notifications import NewNotification
 from tests.events import event, shipment
 from tests.http_target import HttpTarget, reply
 from tests.integration.test_forms import TOKEN, browser
@@ -326,17 +328,40 @@ async def test_old_deliveries_and_notifications_are_deleted_with_their_dead_lett
     async with start(configured(tmp_path, SLIPS, DAILY, **email_channel(box), **kept), clock) as daemon:
         await slip(daemon, 42)
         await deliveries(daemon, 1, "failed")
+        async with asyncio.timeout(20):
+            while not (problems := (await daemon.get("/exceptions"))["data"]):
+                await look_again()
+        await daemon.daemon.db.write(lambda tx: told_of(tx, int(problems[0]["id"]), clock.stamp()))
         await retained(daemon)
-        assert len((await daemon.get("/deliveries"))["data"]) == 1
+        await daemon.get("/deliveries/1")
         clock.turn(days=31)
         await slip(daemon, 43)
         await deliveries(daemon, 1, query="&kind=message")
         await retained(daemon)
         assert "1" not in [one["id"] for one in (await daemon.get("/deliveries?kind=message"))["data"]]
         await daemon.get("/deliveries/1", 404)
+        (kept,) = (await daemon.get(f"/deliveries?exception={problems[0]['id']}"))["data"]
+        assert (kept["id"], kept["notifications"]) == ("2", 1)  # its end is still to be reported
         assert (await daemon.get("/dead-letters"))["data"] == []
         left = [(one["rule"], one["state"]) for one in (await daemon.get("/notifications?rule=ETA%20slips"))["data"]]
         assert left == [("ETA slips", "sent")]
+
+
+def told_of(tx, exception_id, at):
+    """A sent message about an exception, as the composer stores it."""
+    tx.notifications.add([
+        NewNotification(
+            "1", "Problems", "team", "exception.opened", "exception:1", "shipments", "42", 42, exception_id, "{}", at,
+            "gather", at,
+        )
+    ])  # fmt: skip
+    new = NewDelivery(
+        key="fxd_1", channel="team", channel_type="email", kind="message", rules=["Problems"], title="Late",
+        content='{"title": "Late"}', notifications=1,
+    )  # fmt: skip
+    number = tx.deliveries.add(new, at)
+    tx.notifications.mark_sent(tx.notifications.waiting_of_exception("team", exception_id), number, at)
+    tx.deliveries.mark_sent(number, at, None, None)
 
 
 async def retained(daemon):

@@ -237,7 +237,10 @@ class Deliveries(ListRepository):
         self._run("save_channel_state", *msgspec.structs.astuple(state))
 
     def delete_old(self, before_at: str, limit: int) -> int:
-        """Delete ended deliveries from before a time, with what they contained and their dead letters; how many."""
+        """Delete ended deliveries from before a time, with what they contained and their dead letters; how many.
+
+        Those about open exceptions are kept.
+        """
         ids = self._first_column("old", before_at, limit)
         if ids:
             for name in ("delete_notifications", "release_edits", "delete_attempts", "delete_dead_letters", "delete"):

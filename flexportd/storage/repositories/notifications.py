@@ -223,7 +223,7 @@ class Notifications(ListRepository):
         self._run("save_digest_due_at", rule, channel, at)
 
     def delete_old(self, before: str, limit: int) -> int:
-        """Delete ended notifications from before a time; how many."""
+        """Delete ended notifications from before a time, without those about open exceptions; how many."""
         return self._run("delete_old", before, limit).rowcount
 
 

@@ -82,8 +82,12 @@ SELECT channel, state, failures, failing_since, retry_at, error, last_sent_at FR
 INSERT OR REPLACE INTO channel_states (channel, state, failures, failing_since, retry_at, error, last_sent_at)
 VALUES (?, ?, ?, ?, ?, ?, ?);
 
--- old: ended ones from before a time
-SELECT id FROM deliveries WHERE created_at < ? AND state IN ('sent', 'failed', 'discarded') ORDER BY created_at LIMIT ?;
+-- old: ended ones from before a time, without those about open exceptions, whose end is reported only to who knows them
+SELECT id FROM deliveries WHERE created_at < ? AND state IN ('sent', 'failed', 'discarded')
+    AND NOT EXISTS (
+        SELECT 1 FROM notifications CROSS JOIN exceptions ON exceptions.id = notifications.exception_id
+        WHERE notifications.delivery_id = deliveries.id AND exceptions.closed_at IS NULL)
+ORDER BY created_at LIMIT ?;
 
 -- delete_notifications: what deliveries contained
 DELETE FROM notifications WHERE delivery_id IN (SELECT value FROM json_each(?));

@@ -80,9 +80,11 @@ SELECT due_at FROM digest_runs WHERE rule = ? AND channel = ?;
 -- save_digest_due_at: set when the next digest is due
 INSERT OR REPLACE INTO digest_runs (rule, channel, due_at) VALUES (?, ?, ?);
 
--- delete_old: delete ended ones
+-- delete_old: delete ended ones, without those about open exceptions
 DELETE FROM notifications WHERE id IN (
-    SELECT id FROM notifications WHERE state <> 'waiting' AND created_at < ? ORDER BY id LIMIT ?);
+    SELECT id FROM notifications WHERE state <> 'waiting' AND created_at < ? AND NOT EXISTS (
+        SELECT 1 FROM exceptions WHERE exceptions.id = notifications.exception_id AND exceptions.closed_at IS NULL)
+    ORDER BY id LIMIT ?);
 
 -- outcomes: how many by state and reason
 SELECT state, reason, count(*) FROM notifications GROUP BY state, reason;
