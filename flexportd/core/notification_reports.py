@@ -62,6 +62,7 @@ class EventExplanation(TypedDict):
 
     event_id: str
     messages: list[ExplainedMessage]
+    note: Annotated[str | None, doc("Why there are no messages.")]
 
 
 class ChannelTestResult(TypedDict):

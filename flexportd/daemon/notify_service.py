@@ -34,7 +34,8 @@ from flexportd.type_lock import decode_as
 
 log = structlog.get_logger(__name__)
 
-_LEASE_MARGIN = 60.0  # seconds beyond the timeout of the slowest channel
+_LEASE = max(channel.timeout for channel in CHANNEL_TYPES.values()) + 60.0  # seconds
+_WORKERS = 64  # more than the lanes of several channels that hang: these must not hold up the others
 _SAVE_INTERVAL = 60.0  # seconds
 _MAX_UNSENT = 100_000
 
@@ -64,7 +65,7 @@ class NotifyService:
         self._after_write = after_write
         self.channels = build_channels(settings, queue)
         config = notify_config(settings, registry, self.channels)
-        self._limits = LeaseLimits(settings.queue.workers, _lease(self.channels))
+        self._limits = LeaseLimits(_WORKERS, _LEASE)
         self.notifier = Notifier(
             queue.db, queue.clock, RuleMatcher(registry, config.rules, config.gather_of), wait_for_idle,
             reads_lists=reads_lists, on_written=self._wake,
@@ -289,10 +290,6 @@ def notify_config(settings: Settings, registry: Registry, channels: Mapping[str,
         gather=settings.notify.gather,
         zone=ZoneInfo(settings.notify_timezone),
     )
-
-
-def _lease(channels: Mapping[str, Channel[Any]]) -> float:
-    return max((channel.timeout for channel in channels.values()), default=0.0) + _LEASE_MARGIN
 
 
 def _begin_again(tx: Transaction, at: str) -> tuple[int, int]:

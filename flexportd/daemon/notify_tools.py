@@ -96,7 +96,7 @@ class NotifyTools:
             stop.set()
 
     async def explain(self, event_id: str) -> EventExplanation:
-        """Which rules matched an event, and why. Raises NotFoundError, ConflictError."""
+        """Which rules matched an event, and why. Raises NotFoundError."""
         config, now = self._config(), self._queue.clock.now()
         return await self._queue.db.read(lambda tx: explain(tx, config, event_id, now))
 

@@ -150,7 +150,7 @@ class NotificationTools(Protocol):
         """What a rule would have sent in the last days. Raises NotFoundError, UnavailableError."""
 
     async def explain(self, event_id: str) -> EventExplanation:
-        """Which rules matched an event, and why. Raises NotFoundError, ConflictError."""
+        """Which rules matched an event, and why. Raises NotFoundError."""
 
     async def digest(self, rule_name: str | None, *, dry_run: bool) -> list[DigestResult]:
         """The digests of a rule, or of all, as they would be now; sent unless it is a dry run."""

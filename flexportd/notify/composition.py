@@ -45,6 +45,7 @@ from flexportd.storage.transaction import Transaction
 
 MAX_DUE = 20_000  # notifications of a channel for people that are composed at once
 MAX_PROGRAM = 500  # the same for a program, where each is a message
+PROGRAM_LANES = 4  # messages that are sent to one program at the same time
 MAX_REPEATS = 2  # messages about one subject within REPEAT_WINDOW, after which it waits longer and longer
 REPEAT_WINDOW = timedelta(days=30)
 REPEAT_DELAYS = tuple(timedelta(days=days) for days in (1, 2, 4))  # after the second, third and later messages

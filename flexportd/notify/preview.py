@@ -20,7 +20,7 @@ from flexportd.core.notification_reports import (
     RulePreview,
     RuleVerdict,
 )
-from flexportd.errors import ConflictError, InvalidError, NotFoundError
+from flexportd.errors import InvalidError, NotFoundError
 from flexportd.escape import closest_match
 from flexportd.notify.composer import due_actions, next_due, store
 from flexportd.notify.composition import ChannelInfo, Composition, NotifyConfig, Send
@@ -158,16 +158,12 @@ def _result(tx: Transaction, rule: Rule, period: Period, render: RenderText) -> 
 
 
 def explain(tx: Transaction, config: NotifyConfig, event_id: str, now: datetime) -> EventExplanation:
-    """Which rules matched the messages of an event, which did not, and why. Raises NotFoundError, ConflictError."""
+    """Which rules matched the messages of an event, which did not, and why. Raises NotFoundError."""
     event = tx.events.by_id(event_id)
     if event is None:
         raise NotFoundError(f"there is no event {event_id[:50]!r}")
     changes = [change.id for change in tx.changes.of_event(event_id, _MAX_CHANGES)]
     entries = tx.journal.of_event(event["seq"], event["received_at"], changes)
-    if not entries:
-        state = event["state"]
-        why = "it is not applied yet" if state in ("ready", "leased") else f"the change log is kept for {DAYS} days"
-        raise ConflictError(f"event {event_id} caused no message that is still known: its state is {state}; {why}")
     needs = TopicNeeds.of(ALL_TOPICS)
     found: list[ExplainedMessage] = []
     for entry in entries:
@@ -179,7 +175,13 @@ def explain(tx: Transaction, config: NotifyConfig, event_id: str, now: datetime)
         for message, subject in zip(messages, load_subjects(tx, config.registry, messages), strict=True):
             rules = [_verdict(tx, (rule, entry), message, subject, now) for rule in config.rules.rules]
             found.append(_explained(message, rules, now))
-    return EventExplanation(event_id=event_id, messages=found)
+    return EventExplanation(event_id=event_id, messages=found, note=None if found else _no_message(event["state"]))
+
+
+def _no_message(state: str) -> str:
+    if state in ("ready", "leased"):
+        return "it is not applied yet"
+    return f"its state is {state}, and it caused no message in the {DAYS} days for which the change log is kept"
 
 
 def _explained(message: Message, rules: list[RuleVerdict], now: datetime) -> ExplainedMessage:

@@ -74,7 +74,7 @@ def explain(daemon: DaemonClient, out: Output, event_id: str) -> None:
 
 def _show_explanation(out: Output, found: dict[str, Any]) -> None:
     if not found["messages"]:
-        out.line(f"Event {found['event_id']} caused no message.")
+        out.line(f"Event {found['event_id']} caused no message: {found['note']}.")
     for message in found["messages"]:
         about = f"{message['resource']} {message['resource_id']}" if message["resource"] else "flexportd"
         out.heading(f"{message['topic']} ({about}), {format_time(message['at'])}")

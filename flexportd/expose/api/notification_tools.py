@@ -69,7 +69,7 @@ async def preview_rule(request: web.Request) -> web.StreamResponse:
     return await respond_with(request, dict(await request.app[NOTIFICATION_TOOLS].preview(body.rule, body.days)))
 
 
-@route("GET", "/events/{id}/notifications", returns=EventExplanation, problems=("conflict",), tag=_TAG)
+@route("GET", "/events/{id}/notifications", returns=EventExplanation, tag=_TAG)
 async def explain_notifications(request: web.Request) -> web.StreamResponse:
     """Explain the notifications of an event: which rules matched, which did not, and why."""
     return await respond_with(request, dict(await request.app[NOTIFICATION_TOOLS].explain(request.match_info["id"])))
