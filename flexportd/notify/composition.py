@@ -316,6 +316,10 @@ class Composition:
         if row.topic == CHANNEL_FAILED:
             channel = self._tx.deliveries.channel_state(str(row.message.get("channel")))
             return "the channel works again" if channel.state == "working" else None
+        if row.topic == RECOVERED and row.message.get("kind") == CHANNEL_CONDITION:
+            failure = f"{CHANNEL_FAILED}:{CHANNEL_CONDITION}:{row.message.get('channel')}"
+            was_told = self._tx.notifications.last_state(self.channel.name, failure) == "sent"
+            return None if was_told else "its failure was not reported"
         if row.topic in DATE_TOPICS and subject.shipment is not None and subject.shipment.fields["actual_arrival"]:
             return "the shipment has arrived"
         if row.topic in ("invoice.due", "invoice.overdue") and subject.record is not None:
