@@ -13,7 +13,6 @@ _EXPECTED = 'expected a mail address such as "team@example.com" or "Team <team@e
 # parts are valid too, but no provider issues them.
 _ATOM = r"(?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]|[^\x00-\xa0\s])+"
 _LOCAL_PART = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
-_NAMED = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]*)>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +37,12 @@ def parse_mail_address(value: object) -> MailAddress:
         return value
     if not isinstance(value, str) or not value.isprintable():
         raise ValueError(_EXPECTED)
-    named = _NAMED.fullmatch(value.strip())
-    text = named["address"] if named else value
-    name = named["name"].strip().removeprefix('"').removesuffix('"').strip() if named else ""
+    text, name = value.strip(), ""
+    if text.endswith(">"):
+        name, _, text = text[:-1].rpartition("<")
+        name = name.strip().removeprefix('"').removesuffix('"').strip()
+        if "<" in name or ">" in name:
+            raise ValueError(_EXPECTED)
     if len(name) > _MAX_NAME:
         raise ValueError(f"the name has {len(name)} characters; at most {_MAX_NAME} are allowed")
     local, at, domain = text.strip().rpartition("@")

@@ -214,6 +214,9 @@ async def described(folder):
     """A daemon with something in every list."""
     async with Sandbox(SandboxOptions(speed=0, shipments=6, api_key=KEY), Clock()) as sandbox:
         values = {"flexport.base_url": sandbox.url, "flexport.api_key": KEY, "flexport.requests_per_second": 1000}
+        channel = {"type": "email", "to": "a@example.com", "from": "b@example.com", "smtp_host": "127.0.0.1"}
+        values |= {f"notify.channels.team.{key}": value for key, value in channel.items()}
+        values["notify.channels.team.smtp_port"] = 1  # nobody listens there
         async with start(Settings.for_tests(folder, **values), Clock()) as daemon:
             await synced(daemon)
             await daemon.receive(
@@ -228,6 +231,7 @@ async def described(folder):
                 "/documents/fetch", {"ids": [(await daemon.get("/documents?limit=1"))["data"][0]["id"]]}, 202
             )
             await daemon.settled()
+            await daemon.call("/notify/channels/team/test")
             await daemon.call("/queue/pause")
             await daemon.receive(event(shipment(7, name="Waits")))
             yield Described(daemon)
@@ -251,7 +255,7 @@ async def world(tmp_path):
 
 QUERIES = {"list_pending_removals": ("?resource=legs",), "search": ("?q=PO",)}
 LISTS_MUST_HOLD = {
-    "list_dead_letters", "list_document_files", "list_schema_drift", "list_events", "list_exceptions", "list_files_of_document", "list_gap_events",
+    "list_dead_letters", "list_deliveries", "list_document_files", "list_schema_drift", "list_events", "list_exceptions", "list_files_of_document", "list_gap_events",
     "list_gaps", "list_pending_removals", "list_jobs", "list_queue_items", "list_shipments", "list_shipment_containers",
     "list_shipment_history", "list_shipment_legs", "list_sync_runs", "list_unreadable_objects", "get_shipment_timeline",
     "explain_event", "explain_object",

@@ -924,7 +924,8 @@ def test_the_profiles_are_found_inside_an_installed_package(tmp_path):
     """In a wheel there is no folder beside the package."""
     package = tmp_path / "flexportd"
     shutil.copytree(ROOT / "flexportd/settings", package / "settings", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("__init__.py", "errors.py"):
+    (package / "http").mkdir()
+    for name in ("__init__.py", "errors.py", "http/__init__.py", "http/network_addresses.py"):
         shutil.copy(ROOT / "flexportd" / name, package / name)
     shutil.copytree(ROOT / "config", package / "_config")
     (package / "_config/environments/production.toml").write_text(

@@ -15,7 +15,7 @@ MAX_NOTE_LENGTH = 500  # characters
 MAX_ACTIONS = 500  # of one exception
 MAX_SNOOZE = timedelta(days=366)
 
-_SPAN = re.compile(r"[0-9]+[a-z]")
+_SPAN = re.compile(r"[0-9]{1,15}[a-z]")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIME = re.compile(rf"{_DAY.pattern}[Tt ][0-9]")
 _ALLOWED = "a duration (3d, 12h), a day (2026-03-01, from whose beginning it is no longer snoozed) or a time"

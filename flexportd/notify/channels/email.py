@@ -32,7 +32,6 @@ _NAME_TIMEOUT = 5.0
 _MAX_ANSWER = 200  # characters
 _MAX_SHOWN = 3  # recipients in a destination
 
-_FULL_NAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 _POLICY_REFUSAL = re.compile(r"5\.7\.\d")  # enhanced status code of RFC 3463: security or policy
 
 # By OpenSSL's codes (X509_V_ERR_*).
@@ -296,7 +295,12 @@ class EmailChannel(Channel[EmailSettings]):
             with suppress(TimeoutError):
                 async with asyncio.timeout(_NAME_TIMEOUT):
                     name = await asyncio.to_thread(socket.getfqdn)
-            is_usable = _FULL_NAME.fullmatch(name) and not name.startswith("localhost")
+            labels = name.split(".")
+            is_usable = (
+                len(labels) > 1
+                and all(label.isascii() and label.replace("-", "").isalnum() for label in labels)
+                and labels[0] != "localhost"
+            )
             self._local_name = name if is_usable else self.settings.sender.address.rpartition("@")[2]
         return self._local_name
 
