@@ -16,7 +16,7 @@ from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.queue import DiscardRequest
 from flexportd.expose.cached_response import respond, respond_with
 from flexportd.expose.context import CLOCK, DB, NOTIFICATIONS, NotificationControl
-from flexportd.expose.openapi.parameters import identifier, parse_time
+from flexportd.expose.openapi.parameters import TIME, identifier, parse_time
 from flexportd.expose.openapi.router import json_body, list_route, route
 from flexportd.expose.openapi.schemas import json_response, list_schema
 from flexportd.expose.serialize import serialize_fields
@@ -159,7 +159,10 @@ class RetryRequest(msgspec.Struct, forbid_unknown_fields=True):
     again: Annotated[bool, doc("Send it once more although it was sent. It keeps its key.")] = False
 
 
-_Time = Annotated[str, Meta(min_length=1, max_length=40, examples=["2026-03-21T12:00:00Z"])]
+_Time = Annotated[
+    str,
+    Meta(min_length=1, max_length=40, examples=["2026-03-21T12:00:00Z"], extra_json_schema={"anyOf": TIME["anyOf"]}),
+]
 
 
 class RetryManyRequest(msgspec.Struct, forbid_unknown_fields=True):
