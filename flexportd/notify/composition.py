@@ -6,6 +6,7 @@ back and an invoice that was paid are not sent. What shares a cause becomes one 
 
 import functools
 import secrets
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -54,6 +55,7 @@ BIG_MOVE = 7  # days from the date last told: such a message does not wait
 _DAY = timedelta(days=1)
 _ACTIVE = timedelta(hours=48)  # after which a cause that returns is a new incident
 _INCIDENT_PAUSE = timedelta(hours=1)  # between messages about a cause, where the first cannot be edited
+_CRITICAL_PAUSE = timedelta(minutes=10)  # the same for critical ones
 _MAX_GATHER = 6  # times `gather` that a message waits at most while others join it
 _OUTAGE_CHECK = timedelta(minutes=1)
 _MAX_OUTAGE = timedelta(days=3)  # for which a notification is held
@@ -138,8 +140,11 @@ def delivery_item(number: int, lane: str, priority: int = EVENTS) -> NewItem:
 
 
 def program_lane(row: Notification) -> str:
-    """The lane of a message to a program, which gets those about one object in order."""
-    return f"{row.channel}:{row.resource}:{row.resource_id}"
+    """The lane of a message to a program, which gets those about one object in order.
+
+    There are few lanes, so that a program that hangs does not occupy all workers.
+    """
+    return f"{row.channel}:{zlib.crc32(f'{row.resource}:{row.resource_id}'.encode()) % PROGRAM_LANES}"
 
 
 def new_key() -> str:
@@ -190,6 +195,7 @@ class Composition:
         return end if end > self.now else None
 
     def with_subjects(self, rows: Sequence[Notification]) -> Iterator[tuple[Notification, MessageSubject]]:
+        """Notifications with the objects that they are about."""
         for start in range(0, len(rows), 500):
             part = rows[start : start + 500]
             yield from zip(
@@ -394,8 +400,10 @@ class Composition:
     def _message(self, one: Cluster) -> Action:
         ids = [number for piece in one.pieces for number in piece.ids]
         last = self._last_of_cause(one.cause) if one.cause and one.thread == one.cause else None
-        if last is not None and not self.channel.can_edit and parse(last.created_at) + _INCIDENT_PAUSE > self.now:
-            return Postpone(ids, "repeat", parse(last.created_at) + _INCIDENT_PAUSE)
+        severity = severity_of(one.pieces)
+        pause = _CRITICAL_PAUSE if severity == "critical" else _INCIDENT_PAUSE
+        if last is not None and not self.channel.can_edit and parse(last.created_at) + pause > self.now:
+            return Postpone(ids, "repeat", parse(last.created_at) + pause)
         held = next((held for piece in one.pieces if (held := self._rate_limit(piece))), None)
         if held is not None:
             return Postpone(ids, held.hold, held.due_at)
@@ -414,7 +422,7 @@ class Composition:
         content = Content(
             title=title_of(one),
             sections=sections,
-            severity=severity_of(one.pieces),
+            severity=severity,
             path=_path_of(one.pieces),
             topic=one.pieces[0].topic if len({piece.topic for piece in one.pieces}) == 1 else "notification",
             rules=_rules_of(one.pieces),

@@ -171,10 +171,12 @@ class DeliveryHandler:
 
     @staticmethod
     def on_dead(tx: Transaction, item: Item, error: str, at: str) -> None:
-        """A message is not sent: it has failed."""
+        """A message is not sent: it has failed, and the dates in it were not told."""
         number = _delivery_of(item)
-        if number is not None:
-            tx.deliveries.mark_failed(number, at, error)
+        found = None if number is None else tx.deliveries.by_id(number)
+        if found is not None:
+            tx.deliveries.mark_failed(found.id, at, error)
+            tx.notifications.take_back(found.channel, found.id, at)
 
     @staticmethod
     def on_retry(tx: Transaction, item: Item, at: str) -> None:

@@ -16,7 +16,6 @@ from flexportd.notify.composition import (
     Composition,
     Drop,
     NotifyConfig,
-    Postpone,
     SetDigestTime,
     combine,
 )
@@ -82,9 +81,9 @@ def compose_digest(
     rows = tx.notifications.for_digest(rule.name, composition.channel.name, MAX_NOTIFICATIONS)
     for row, subject in composition.with_subjects(rows):
         found = composition.check(row, subject)
-        if isinstance(found, Drop | Postpone):
+        if isinstance(found, Drop):
             actions.append(found)
-        else:
+        elif isinstance(found, Piece):  # what is held stays for the next digest
             pieces.append(found)
     pieces = merge(pieces)
     today = now.astimezone(rule.zone).date()

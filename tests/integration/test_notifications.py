@@ -120,6 +120,16 @@ async def test_a_message_that_is_refused_for_good_is_a_dead_letter_that_can_be_s
         assert (sent["id"], sent["error"]) == (failed["id"], None)
 
 
+async def test_a_date_in_a_message_that_failed_was_not_told(tmp_path, box, clock):
+    async with start(configured(tmp_path, box, SLIPS), clock) as daemon:
+        box.answers += ["554 no spam"]
+        await slip(daemon)
+        await delivery(daemon, "failed")
+        await daemon.receive(slipped(42, "2026-03-26", "2026-03-06T00:00:00Z"))
+        await box.wait_for(1)
+        assert box.subjects == ["FLEX-42 · PO 42: ETA 5 days later"]  # than the one before both
+
+
 async def test_a_test_message_says_what_the_server_said(tmp_path, box, clock):
     async with start(configured(tmp_path, box, SLIPS), clock) as daemon:
         found = await daemon.call("/notify/channels/team/test")

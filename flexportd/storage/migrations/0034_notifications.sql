@@ -71,6 +71,7 @@ CREATE TABLE told_dates (
     day TEXT,                           -- null: no date was known
     told_at TEXT NOT NULL,
     delivery_id INTEGER,
+    day_before TEXT,                    -- what was told before the delivery, for when that fails
     PRIMARY KEY (channel, resource, resource_id, field)
 ) STRICT, WITHOUT ROWID;
 

@@ -212,7 +212,11 @@ class Notifications(ListRepository):
 
     def save_told_dates(self, values: Sequence[tuple[DateKey, str | None]], at: str, delivery_id: int) -> None:
         """These dates are told with a delivery."""
-        bulk_insert(self._raw, self._sql["save_told_date"], [(*key, day, at, delivery_id) for key, day in values])
+        self._raw.executemany(self._sql["save_told_date"], [(*key, day, at, delivery_id) for key, day in values])
+
+    def take_back(self, channel: str, delivery_id: int, at: str) -> None:
+        """The dates in a delivery that failed were not told: the ones before it count."""
+        self._run("take_back", at, channel, delivery_id)
 
     def forget_told_dates(self) -> None:
         """Begin all comparisons again."""

@@ -71,8 +71,14 @@ CROSS JOIN told_dates AS t ON t.channel = asked.value ->> 0 AND t.resource = ask
 INSERT OR IGNORE INTO told_dates (channel, resource, resource_id, field, day, told_at) VALUES (?, ?, ?, ?, ?, ?);
 
 -- save_told_date: a date is told with a delivery
-INSERT OR REPLACE INTO told_dates (channel, resource, resource_id, field, day, told_at, delivery_id)
-VALUES (?, ?, ?, ?, ?, ?, ?);
+INSERT INTO told_dates (channel, resource, resource_id, field, day, told_at, delivery_id)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (channel, resource, resource_id, field) DO UPDATE SET day_before = day, day = excluded.day,
+    told_at = excluded.told_at, delivery_id = excluded.delivery_id;
+
+-- take_back: a delivery was not sent, so the dates in it were not told
+UPDATE told_dates SET day = day_before, told_at = ?1, delivery_id = NULL
+WHERE channel = ?2 AND delivery_id = ?3;
 
 -- forget_told_dates: begin all comparisons again
 DELETE FROM told_dates;
