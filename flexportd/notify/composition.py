@@ -25,6 +25,7 @@ from flexportd.notify.incidents import (
     Piece,
     cause_of,
     cluster,
+    digest_lines,
     lines_of,
     merge,
     section_of,
@@ -407,7 +408,7 @@ class Composition:
         held = next((held for piece in one.pieces if (held := self._rate_limit(piece))), None)
         if held is not None:
             return Postpone(ids, held.hold, held.due_at)
-        lines = lines_of(one.pieces)
+        lines = digest_lines(one.pieces) if one.is_folded else lines_of(one.pieces)
         sections = [section_of(lines)]
         if last is not None:
             told = {line.label for line in lines}

@@ -16,6 +16,8 @@ from flexportd.storage.repositories.notifications import DateKey
 
 MAX_MESSAGES = 5
 """Messages about single shipments that are made at once; more become one message with a line for each."""
+MAX_INCIDENTS = 5
+"""Incidents that are made at once; more become one message with a line for each."""
 
 _MAX_NAMED = 20  # shipments that a line of a digest names
 _ORDER: Sequence[Severity | None] = ("critical", "warning", "notice", "good", None)
@@ -59,6 +61,8 @@ class Cluster(NamedTuple):
     thread: str | None = None
     cause: str | None = None
     title: str | None = None
+    is_folded: bool = False
+    """Whether shipments that share a cause are one line of it."""
 
 
 def cause_of(kind: str, vessel: str | None, voyage: str | None, port: str | None) -> str | None:
@@ -114,10 +118,14 @@ def _cluster(pieces: Sequence[Piece], is_active: Callable[[str], bool]) -> list[
     for shipment, own in by_shipment.items():
         if cause := next((piece.cause for piece in own if piece.cause), None):
             by_cause.setdefault(cause, []).append(shipment)
-    for cause, shipments in by_cause.items():
-        if len(shipments) > 1 or is_active(cause):
-            own = [piece for shipment in shipments for piece in by_shipment.pop(shipment)]
-            found.append(Cluster(own, cause, cause))
+    shared = {cause: some for cause, some in by_cause.items() if len(some) > 1 or is_active(cause)}
+    incidents = [
+        Cluster([piece for shipment in shipments for piece in by_shipment.pop(shipment)], cause, cause)
+        for cause, shipments in shared.items()
+    ]
+    if len(incidents) > MAX_INCIDENTS:
+        incidents = [Cluster([piece for one in incidents for piece in one.pieces], is_folded=True)]
+    found += incidents
     single = [
         Cluster(own, f"shipment:{shipment}", next((piece.cause for piece in own if piece.cause), None))
         for shipment, own in by_shipment.items()

@@ -201,6 +201,18 @@ async def test_more_than_five_shipments_at_once_are_one_message(notified):
     assert await one.titles() == ["7 shipments: Missing documents"]
 
 
+async def test_more_than_five_incidents_at_once_are_one_message_with_a_line_for_each(notified):
+    one = await notified(SLIPS)
+    for day in ("2026-03-20", "2026-03-25"):
+        for number in range(12):
+            await one.eta(1 + number, day, vessel=f"VESSEL {number // 2}")
+    await one.pass_time(seconds=70)
+    (content,) = await one.contents()
+    assert content.title == "12 shipments: ETA 5 days later"
+    assert [line.label for line in content.sections[0].lines][0] == "VESSEL 0 012W · 2 shipments: ETA 5 days later"
+    assert len(content.sections[0].lines) == 6
+
+
 async def test_a_program_gets_each_message_by_itself_and_at_once(notified):
     one = await notified(SLIPS, channels={"erp": ChannelInfo("erp", "webhook", folds=False)})
     for number in (1, 2):
