@@ -209,7 +209,7 @@ async def test_more_than_five_incidents_at_once_are_one_message_with_a_line_for_
     await one.pass_time(seconds=70)
     (content,) = await one.contents()
     assert content.title == "12 shipments: ETA 5 days later"
-    assert [line.label for line in content.sections[0].lines][0] == "VESSEL 0 012W · 2 shipments: ETA 5 days later"
+    assert next(line.label for line in content.sections[0].lines) == "VESSEL 0 012W · 2 shipments: ETA 5 days later"
     assert len(content.sections[0].lines) == 6
 
 
