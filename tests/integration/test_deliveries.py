@@ -486,3 +486,17 @@ async def page(daemon, path, status=200):
     async with daemon.http.get(daemon.url + path) as answer:
         assert answer.status == status, path
         return await answer.text()
+
+
+async def test_a_successful_test_message_ends_the_warning_about_a_channel(tmp_path, target, clock):
+    target.script += [reply("gone", 410), reply("gone", 410)]
+    async with start(configured(tmp_path, **erp(target)), clock) as daemon:
+        await slip(daemon, 42)
+        await deliveries(daemon, 1, "failed")
+        assert not (await daemon.call("/notify/channels/erp/test"))["sent"]
+        assert (await daemon.get("/status"))["notifications"]["failed"] == 1  # not the test
+        assert "Channel erp is switched off" in " ".join((await daemon.get("/status"))["warnings"])
+        await daemon.call("/notify/channels/erp/test")
+        assert "Channel erp" not in " ".join((await daemon.get("/status"))["warnings"])
+        assert (await daemon.get("/notify/channels"))["data"][0]["state"] == "working"
+        assert (await daemon.call("/deliveries/retry", {"channel": "erp"}))["matching"] == 1
