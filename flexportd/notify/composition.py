@@ -49,7 +49,9 @@ PROGRAM_LANES = 4  # messages that are sent to one program at the same time
 MAX_REPEATS = 2  # messages about one subject within REPEAT_WINDOW, after which it waits longer and longer
 REPEAT_WINDOW = timedelta(days=30)
 REPEAT_DELAYS = tuple(timedelta(days=days) for days in (1, 2, 4))  # after the second, third and later messages
+CHANNEL_FAILED, RECOVERED, CHANNEL_CONDITION = "system.channel_failed", "system.recovered", "channel_failed"
 BIG_MOVE = 7  # days from the date last told: such a message does not wait
+_DAY = timedelta(days=1)
 _ACTIVE = timedelta(hours=48)  # after which a cause that returns is a new incident
 _INCIDENT_PAUSE = timedelta(hours=1)  # between messages about a cause, where the first cannot be edited
 _MAX_GATHER = 6  # times `gather` that a message waits at most while others join it
@@ -280,9 +282,7 @@ class Composition:
 
     def _is_own_channel(self, row: Notification) -> bool:
         message = row.message
-        about_channel = row.topic == "system.channel_failed" or (
-            row.topic == "system.recovered" and message.get("kind") == "channel_failed"
-        )
+        about_channel = row.topic.startswith("system.") and message.get("kind") == CHANNEL_CONDITION
         return about_channel and message.get("channel") == self.channel.name
 
     @functools.cached_property
@@ -309,8 +309,17 @@ class Composition:
             return "it is about this channel"
         if row.exception_id is not None:
             return self._obsolete_exception(row, row.exception_id)
-        if self._config.is_preview:
-            return None
+        return None if self._config.is_preview else self._changed_since(row, subject)
+
+    def _changed_since(self, row: Notification, subject: MessageSubject) -> str | None:
+        """Why a notification about a channel, an arrival or an invoice is no longer true."""
+        if row.topic == CHANNEL_FAILED:
+            channel = self._tx.deliveries.channel_state(str(row.message.get("channel")))
+            return "the channel works again" if channel.state == "working" else None
+        if row.topic == RECOVERED and row.message.get("kind") == CHANNEL_CONDITION:
+            failure = f"{CHANNEL_FAILED}:{CHANNEL_CONDITION}:{row.message.get('channel')}"
+            was_told = self._tx.notifications.last_state(self.channel.name, failure) == "sent"
+            return None if was_told else "its failure was not reported"
         if row.topic in DATE_TOPICS and subject.shipment is not None and subject.shipment.fields["actual_arrival"]:
             return "the shipment has arrived"
         if row.topic in ("invoice.due", "invoice.overdue") and subject.record is not None:
@@ -360,11 +369,16 @@ class Composition:
         """The messages for these pieces, or what waits on."""
         actions: list[Action] = []
         since = stamp(self.now - REPEAT_WINDOW)
-        subjects = [piece.subject for piece in pieces if not piece.topic.startswith("system.")]
+        subjects = [
+            piece.subject for piece in pieces if not piece.topic.startswith("system.") or _is_about_channel(piece)
+        ]
         recent = self._tx.notifications.recently_sent(self.channel.name, subjects, since)
         ready: list[Piece] = []
         for piece in pieces:
-            wait = None if piece.is_urgent else _repeat_until(recent.get(piece.subject, ()))
+            times = recent.get(piece.subject, ())
+            if _is_about_channel(piece):
+                times = [at for at in times if parse(at) > self.now - _DAY][MAX_REPEATS:]  # twice as many
+            wait = None if piece.is_urgent else _repeat_until(times)
             if wait is not None and wait > self.now:
                 actions.append(Postpone(piece.ids, "repeat", wait))
             elif (held := self._rate_limit(piece)) is not None:
@@ -484,6 +498,10 @@ class Composition:
             note = f"The template of rule {content.rules[0]} failed, so this is the standard text: {error}"
             return msgspec.structs.replace(content, notes=(*content.notes, note))
         return msgspec.structs.replace(content, title=title or content.title, body=body)
+
+
+def _is_about_channel(piece: Piece) -> bool:
+    return piece.subject.startswith((f"{CHANNEL_FAILED}:", f"{RECOVERED}:{CHANNEL_CONDITION}:"))
 
 
 def _repeat_until(times: Sequence[str]) -> datetime | None:

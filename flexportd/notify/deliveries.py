@@ -18,6 +18,7 @@ from flexportd.clock import Clock, age, parse, stamp
 from flexportd.core.labels import format_duration
 from flexportd.errors import MalformedError
 from flexportd.notify.channels.channel import Channel, ChannelError, OutgoingMessage, SendReceipt
+from flexportd.notify.composition import CHANNEL_CONDITION, CHANNEL_FAILED, RECOVERED
 from flexportd.notify.content import Content
 from flexportd.outcome import Applied, Dead, Ignored, Outcome, Snooze
 from flexportd.storage.database import Database
@@ -28,9 +29,6 @@ from flexportd.type_lock import decode_as
 
 log = structlog.get_logger(__name__)
 
-CHANNEL_FAILED = "system.channel_failed"
-RECOVERED = "system.recovered"
-_CONDITION = "channel_failed"
 
 FAILURES_TO_OPEN = 3  # in a row, after which a channel counts as failing and is tried more rarely
 RETRY_DELAYS = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)  # seconds after the first, second … failure of a message
@@ -123,7 +121,7 @@ class DeliveryHandler:
         if before.state != "working":
             since = f" since {before.failing_since}" if before.failing_since else ""
             detail = f"Channel {found.channel} accepts messages again; it had failed{since}"
-            notice = {"topic": RECOVERED, "kind": _CONDITION, "channel": found.channel, "detail": detail}
+            notice = {"topic": RECOVERED, "kind": CHANNEL_CONDITION, "channel": found.channel, "detail": detail}
             tx.journal.add(at, notices=[notice])
         return after
 
@@ -165,7 +163,7 @@ class DeliveryHandler:
             what = "is switched off" if is_off else "fails"
             notice = {
                 "topic": CHANNEL_FAILED,
-                "kind": _CONDITION,
+                "kind": CHANNEL_CONDITION,
                 "channel": channel,
                 "state": after.state,
                 "detail": f"Channel {channel} {what}: {error}",

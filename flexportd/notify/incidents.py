@@ -11,6 +11,7 @@ import msgspec
 
 from flexportd.core.labels import count_of
 from flexportd.notify.content import MAX_LINES, Line, Section, Severity
+from flexportd.queue.handlers import DEAD_LETTER
 from flexportd.storage.repositories.notifications import DateKey
 
 MAX_MESSAGES = 5
@@ -96,8 +97,10 @@ def cluster(pieces: Sequence[Piece], is_active: Callable[[str], bool]) -> list[C
 
 
 def _cluster(pieces: Sequence[Piece], is_active: Callable[[str], bool]) -> list[Cluster]:
-    system = [piece for piece in pieces if piece.topic.startswith("system.")]
+    letters = [piece for piece in pieces if piece.topic == DEAD_LETTER]
+    system = [piece for piece in pieces if piece.topic.startswith("system.") and piece.topic != DEAD_LETTER]
     found = [Cluster(system, "system")] if system else []
+    found += [Cluster(letters, DEAD_LETTER, DEAD_LETTER)] if letters else []
     by_shipment: dict[int, list[Piece]] = {}
     by_topic: dict[str, list[Piece]] = {}
     for piece in pieces:

@@ -18,6 +18,7 @@ from flexportd.notify.rules import compile_rules
 from flexportd.settings import Settings
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.conditions import Condition
+from flexportd.storage.repositories.deliveries import ChannelState
 from flexportd.storage.repositories.exceptions import ExceptionFields
 from flexportd.type_lock import decode_as
 from tests.integration.test_exceptions import StoodClock
@@ -432,9 +433,19 @@ async def test_an_outage_of_a_day_is_one_alarm_and_one_all_clear_and_no_alarm_ab
 async def test_a_failing_channel_is_reported_on_the_others_only(notified):
     both = {name: ChannelInfo(name, "email") for name in ("team", "ops")}
     one = await notified({"name": "System", "on": "system.*"}, channels=both)
+    await one.db.write(lambda tx: tx.deliveries.save_channel_state(ChannelState("team", "failing", 3)))
     await one.system("system.channel_failed", kind="channel_failed", channel="team")
     await one.pass_time(seconds=11)
     assert [delivery.channel for delivery in await one.deliveries()] == ["ops"]
+
+
+async def test_dead_letters_are_one_message_an_hour(notified):
+    one = await notified({"name": "System", "on": "system.*"})
+    for number in range(90):
+        await one.system("system.dead_letter", kind="event", dead_letter_id=str(number))
+        await one.pass_time(minutes=1)
+    assert 2 <= len(await one.deliveries()) <= 3
+    assert {state for state, *_ in await one.rows()} <= {"sent", "waiting"}
 
 
 # --- templates ---

@@ -173,6 +173,10 @@ class Notifications(ListRepository):
             found.setdefault(subject, []).append(at)
         return found
 
+    def last_state(self, channel: str, subject: str) -> str | None:
+        """The state of the newest notification of a channel about a subject; None without one."""
+        return self._text("last_state", channel, subject)
+
     def was_told(self, channel: str, exception_id: int) -> bool:
         """Whether a channel was told of an exception."""
         return self._run("was_told", channel, exception_id).fetchone() is not None

@@ -45,6 +45,9 @@ WHERE channel = ? AND subject IN (SELECT value FROM json_each(?)) AND state = 's
     AND topic <> 'exception.closed' AND ended_at >= ?
 GROUP BY subject, delivery_id ORDER BY at;
 
+-- last_state: the state of the newest notification of a channel about a subject
+SELECT state FROM notifications WHERE channel = ? AND subject = ? ORDER BY id DESC LIMIT 1;
+
 -- was_told: whether a channel was told of an exception
 SELECT 1 FROM notifications WHERE channel = ? AND exception_id = ? AND state = 'sent' AND topic <> 'exception.closed' LIMIT 1;
 
