@@ -343,6 +343,7 @@ async def test_old_deliveries_and_notifications_are_deleted_with_their_dead_lett
         await daemon.get("/deliveries/1", 404)
         (kept,) = (await daemon.get(f"/deliveries?exception={problems[0]['id']}"))["data"]
         assert (kept["id"], kept["notifications"]) == ("2", 1)  # its end is still to be reported
+        assert '<a href="/deliveries/2"><bdi>Late</bdi></a>' in await page(daemon, f"/exceptions/{problems[0]['id']}")
         assert (await daemon.get("/dead-letters"))["data"] == []
         left = [(one["rule"], one["state"]) for one in (await daemon.get("/notifications?rule=ETA%20slips"))["data"]]
         assert left == [("ETA slips", "sent")]
