@@ -145,17 +145,20 @@ class NotifyService:
             for number, rule in enumerate(notify.active_rules)
         ]
 
-    def problems(self) -> list[str]:
-        """A sentence for each channel that fails or is switched off, and for each fault of notifications."""
+    def problems(self, *, with_causes: bool = True) -> list[str]:
+        """A sentence for each channel that fails or is switched off, and for each fault of notifications.
+
+        Causes name hosts and addresses: they are for people with a key.
+        """
         causes = {
             "Notifications may be late": self.notifier.error or self.composer.error,
             "Notifications are incomplete": self.notifier.skipped_reason,
-        }
-        found = [f"{consequence}: {cause}" for consequence, cause in causes.items() if cause]
-        return found + [
-            channel_problem(state) for name, state in self.handler.states.items()
+        } | {
+            channel_problem(state): state.error or "no error recorded"
+            for name, state in self.handler.states.items()
             if state.state != "working" and name in self.channels
-        ]  # fmt: skip
+        }  # fmt: skip
+        return [f"{problem}: {cause}" if with_causes else problem for problem, cause in causes.items() if cause]
 
     def attempts(self) -> list[tuple[str, str, int]]:
         """Attempts to send since the start: channel, outcome (`sent` or `failed`), number."""
@@ -270,10 +273,11 @@ def _context(settings: Settings, queue: Queue) -> ChannelContext:
 
 
 def channel_problem(state: ChannelState) -> str:
-    """What is wrong with a channel, as a sentence."""
+    """What is wrong with a channel, as a sentence without its cause."""
     since = f" since {state.failing_since}" if state.failing_since else ""
-    what = "is switched off and gets no messages; it has failed" if state.state == "off" else "fails"
-    return f"Channel {state.channel} {what}{since}: {state.error or 'no error recorded'}"
+    if state.state == "off":
+        return f"Channel {state.channel} is switched off and gets no messages; it has failed{since}"
+    return f"Channel {state.channel} fails{since}"
 
 
 def notify_config(settings: Settings, registry: Registry, channels: Mapping[str, Channel[Any]]) -> NotifyConfig:

@@ -112,8 +112,11 @@ class NotificationControl(Protocol):
     def list_rules(self) -> list[dict[str, Any]]:
         """Every rule as configured."""
 
-    def problems(self) -> list[str]:
-        """A sentence for each channel that fails or is switched off, and for each fault of notifications."""
+    def problems(self, *, with_causes: bool = True) -> list[str]:
+        """A sentence for each channel that fails or is switched off, and for each fault of notifications.
+
+        Causes name hosts and addresses: they are for people with a key.
+        """
 
     def attempts(self) -> list[tuple[str, str, int]]:
         """Attempts to send since the start: channel, outcome (`sent` or `failed`), number."""

@@ -93,7 +93,9 @@ class DeliveryHandler:
         receipt = await self._send(channel, message)
         found = await self._db.read(lambda tx: tx.deliveries.by_id(number))
         if found is not None:
-            await asyncio.shield(self._db.write(lambda tx: self._record_success(tx, found, receipt)))
+            after = await asyncio.shield(self._db.write(lambda tx: self._record_success(tx, found, receipt)))
+            self.states[found.channel] = after
+            self.attempts[found.channel, "sent"] += 1
         return receipt.note
 
     @staticmethod

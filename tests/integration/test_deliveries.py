@@ -209,7 +209,8 @@ async def test_a_channel_that_is_switched_off_is_seen_everywhere_until_a_person_
         assert ready["status"] == "ready"
         (warning,) = [one for one in ready["warnings"] if "Channel erp is switched off" in one]
         status = await daemon.get("/status")
-        assert warning in status["warnings"]
+        assert target.url.removeprefix("http://") not in warning  # it needs no key
+        assert [one for one in status["warnings"] if one.startswith(f"{warning}: 127.0.0.1")]
         assert status["notifications"]["channels"] == {"erp": "off"}
         async with daemon.http.get(f"{daemon.url}/metrics") as answer:
             metrics = await answer.text()
@@ -342,6 +343,7 @@ async def test_old_deliveries_and_notifications_are_deleted_with_their_dead_lett
         await daemon.get("/deliveries/1", 404)
         (kept,) = (await daemon.get(f"/deliveries?exception={problems[0]['id']}"))["data"]
         assert (kept["id"], kept["notifications"]) == ("2", 1)  # its end is still to be reported
+        assert '<a href="/deliveries/2"><bdi>Late</bdi></a>' in await page(daemon, f"/exceptions/{problems[0]['id']}")
         assert (await daemon.get("/dead-letters"))["data"] == []
         left = [(one["rule"], one["state"]) for one in (await daemon.get("/notifications?rule=ETA%20slips"))["data"]]
         assert left == [("ETA slips", "sent")]
@@ -485,3 +487,17 @@ async def page(daemon, path, status=200):
     async with daemon.http.get(daemon.url + path) as answer:
         assert answer.status == status, path
         return await answer.text()
+
+
+async def test_a_successful_test_message_ends_the_warning_about_a_channel(tmp_path, target, clock):
+    target.script += [reply("gone", 410), reply("gone", 410)]
+    async with start(configured(tmp_path, **erp(target)), clock) as daemon:
+        await slip(daemon, 42)
+        await deliveries(daemon, 1, "failed")
+        assert not (await daemon.call("/notify/channels/erp/test"))["sent"]
+        assert (await daemon.get("/status"))["notifications"]["failed"] == 1  # not the test
+        assert "Channel erp is switched off" in " ".join((await daemon.get("/status"))["warnings"])
+        await daemon.call("/notify/channels/erp/test")
+        assert "Channel erp" not in " ".join((await daemon.get("/status"))["warnings"])
+        assert (await daemon.get("/notify/channels"))["data"][0]["state"] == "working"
+        assert (await daemon.call("/deliveries/retry", {"channel": "erp"}))["matching"] == 1

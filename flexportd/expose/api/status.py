@@ -111,7 +111,7 @@ def readiness_warnings(app: web.Application) -> list[str]:
     """
     others = [one.detail for one in app[CONDITIONS].open_conditions if one.kind != "webhook_check_failed"]
     problem_ = app[PATH_CHECK].result.problem
-    return [*others, *([] if problem_ is None else [problem_]), *app[NOTIFICATIONS].problems()]
+    return [*others, *([] if problem_ is None else [problem_]), *app[NOTIFICATIONS].problems(with_causes=False)]
 
 
 def condition_warnings(app: web.Application) -> list[str]:

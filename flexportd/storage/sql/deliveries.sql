@@ -48,13 +48,13 @@ WHERE id = ? AND state IN ('sent', 'failed', 'discarded');
 -- unsent: those that wait or are being sent
 SELECT id FROM deliveries WHERE state IN ('waiting', 'sending') ORDER BY id LIMIT ?;
 
--- matching: those to send again, oldest first
+-- matching: those to send again, oldest first; no tests
 SELECT id FROM deliveries WHERE (?1 IS NULL OR channel = ?1) AND created_at >= ?2 AND created_at < ?3
-    AND state IN (SELECT value FROM json_each(?4)) AND id > ?5 ORDER BY id LIMIT ?6;
+    AND state IN (SELECT value FROM json_each(?4)) AND id > ?5 AND kind <> 'test' ORDER BY id LIMIT ?6;
 
 -- count_matching: how many there are
 SELECT count(*) FROM deliveries WHERE (?1 IS NULL OR channel = ?1) AND created_at >= ?2 AND created_at < ?3
-    AND state IN (SELECT value FROM json_each(?4)) AND id > ?5;
+    AND state IN (SELECT value FROM json_each(?4)) AND id > ?5 AND kind <> 'test';
 
 -- shipments: what they are about
 SELECT DISTINCT delivery_id, shipment_id FROM notifications
@@ -69,8 +69,8 @@ SELECT channel, state, count(*) FROM deliveries WHERE created_at >= ? GROUP BY c
 -- pending: how many wait, by channel
 SELECT channel, count(*), min(created_at) FROM deliveries WHERE state IN ('waiting', 'sending') GROUP BY channel;
 
--- failed: how many have failed, by channel
-SELECT channel, count(*) FROM deliveries WHERE state = 'failed' GROUP BY channel;
+-- failed: how many have failed, by channel; who sent a test has seen that it failed
+SELECT channel, count(*) FROM deliveries WHERE state = 'failed' AND kind <> 'test' GROUP BY channel;
 
 -- channel_state: the state of one channel
 SELECT channel, state, failures, failing_since, retry_at, error, last_sent_at FROM channel_states WHERE channel = ?;

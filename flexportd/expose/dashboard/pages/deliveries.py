@@ -154,6 +154,8 @@ def rules_page(data: RulesData, context: PageContext) -> SimpleNamespace:
 def _rule(rule: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
     quiet = f"quiet {rule['quiet']}" if rule["quiet"] else None
     limit = f"at most {rule['max_per_hour']:,} per hour" if rule["max_per_hour"] else None
+    outcomes = {"sent": rule["sent"], "dropped": rule["dropped"]}
+    outcomes["waiting"] = rule["matches"] - sum(outcomes.values())
     zone = rule["timezone"] if rule["digest"] or rule["quiet"] else None
     return SimpleNamespace(
         name=text(rule["name"], 100) or Text(""),
@@ -165,8 +167,7 @@ def _rule(rule: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
         timing=text(", ".join(filter(None, (rule["digest"], quiet, limit, zone))), 200),
         has_template=rule["has_template"],
         matches=f"{rule['matches']:,}",
-        sent=f"{rule['sent']:,}",
-        dropped=f"{rule['dropped']:,}",
+        outcomes=tuple(f"{number:,}\N{NO-BREAK SPACE}{state}" for state, number in outcomes.items() if number),
         last=view.ago(rule["last_matched_at"]),
         url=f"/api/v1/notifications?{urlencode({'rule': rule['name']})}",
     )
