@@ -81,7 +81,7 @@ async def explain_notifications(request: web.Request) -> web.StreamResponse:
     returns=json_response(Digests, "The digests.", 200),
     scope="admin",
     body=DigestRequest,
-    problems=("conflict", "invalid-request"),
+    problems=("conflict", "invalid-request", "not-found"),
     tag=_TAG,
 )
 async def compose_digests(request: web.Request) -> web.StreamResponse:
