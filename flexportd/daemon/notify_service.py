@@ -78,6 +78,7 @@ class NotifyService:
             on_discard=self.handler.on_discard, on_commit=after_write,
         )  # fmt: skip
         self._restore_check = RestoreCheck(queue.db)
+        self._retired: list[Mapping[str, Channel[Any]]] = []  # from before a reload, to be closed
         queue.add(self._item_handler)
 
     async def open(self) -> None:
@@ -97,11 +98,12 @@ class NotifyService:
         self._tasks.start("notifier", lambda: run_consumer(self.notifier, self._queue.clock), vital=False)
         self._tasks.start("notification_composer", self.composer.run, vital=False)
         self._tasks.start("deliveries", ItemWorker(self._queue, self._item_handler, self._tasks, self._limits).run)
-        self._tasks.start("database_position", self._save_position, vital=False)
+        self._tasks.start("notification_maintenance", self._maintain, vital=False)
 
     async def close(self) -> None:
         """Close the channels, and note how far the change log has been seen."""
-        await self._close(self.channels)
+        for channels in (self.channels, *self._retired):
+            await self._close(channels)
         if self.channels:
             await self._queue.db.read(self._restore_check.save)
 
@@ -113,7 +115,7 @@ class NotifyService:
         self.notifier.matcher = RuleMatcher(self._registry, config.rules, config.gather_of)
         self.composer.reload(config)
         self.handler.channels = self.channels
-        self._tasks.start("close_channels", lambda: self._close(old), vital=False)
+        self._retired.append(old)
         self._queue.gates[DELIVERY].wake()
 
     def list_channels(self) -> list[dict[str, Any]]:
@@ -242,9 +244,11 @@ class NotifyService:
     def _wake(self) -> None:
         self.composer.wake.set()
 
-    async def _save_position(self) -> None:
+    async def _maintain(self) -> None:
         while True:
             await self._queue.clock.sleep(_SAVE_INTERVAL)
+            while self._retired:
+                await self._close(self._retired.pop())
             if self.channels:
                 try:
                     await self._queue.db.read(self._restore_check.save)
