@@ -286,10 +286,9 @@ def channel_problem(state: ChannelState) -> str:
 
 def notify_config(settings: Settings, registry: Registry, channels: Mapping[str, Channel[Any]]) -> NotifyConfig:
     """The configuration of notifications; without channels there are no rules. Raises ConfigError."""
-    compiled = compile_rules(settings)
     return NotifyConfig(
         registry=registry,
-        rules=compiled if channels else Rules(),
+        rules=compile_rules(settings) if channels else Rules(),
         render_template=render_template,
         channels={
             name: ChannelInfo(name, settings.notify.channels[name].type, channel.folds, channel.can_edit)

@@ -256,11 +256,11 @@ async def test_a_dead_letter_is_not_discarded_without_a_reason(full, reader):
 async def test_an_exception_is_acknowledged_assigned_noted_and_snoozed(full, reader):
     number = (await full.daemon.get("/exceptions?limit=1"))["data"][0]["id"]
     path = f"/exceptions/{number}"
-    await reader.press(path, f"{path}/acknowledge", clicks=2)
+    await reader.press(path, f"{path}/acknowledge")
     await reader.press(path, f"{path}/assign", assigned_to="Maya Lin")
     await reader.press(path, f"{path}/note", clicks=2, text=f"The carrier was asked, script {reader.script}.")
     day = (full.daemon.daemon.clock.now() + timedelta(days=3)).date().isoformat()
-    await reader.press(path, f"{path}/snooze", clicks=2, until=day)
+    await reader.press(path, f"{path}/snooze", until=day)
     found = await full.daemon.get(path)
     assert (found["acknowledged_by"], found["assigned_to"], found["snoozed_by"]) == ("local", "Maya Lin", "local")
     assert (found["snoozed_until"][:10], found["snoozed_until_worse"]) == (day, True)
@@ -270,7 +270,7 @@ async def test_an_exception_is_acknowledged_assigned_noted_and_snoozed(full, rea
     await expect(snoozed).to_contain_text("Acknowledged by local")
     await expect(reader.page.locator("main section").last).to_contain_text("Snoozed until")
     for action in ("unsnooze", "unacknowledge"):
-        await reader.press(path, f"{path}/{action}", clicks=2)
+        await reader.press(path, f"{path}/{action}")
     await reader.press(path, f"{path}/assign", assigned_to="")
     found = await full.daemon.get(path)
     assert [found[name] for name in ("acknowledged_at", "assigned_to", "snoozed_at")] == [None] * 3

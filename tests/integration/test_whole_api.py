@@ -18,6 +18,11 @@ from tests.under_test import start
 
 SCHEMATHESIS = Path(sys.executable).parent / "schemathesis"
 EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "3")
+ALIKE = (
+    "^/api/v1/(legs|container-legs|booking-line-items|purchase-order-line-items|company-entities|contacts|locations|"
+    "ports|customs-entries|companies)"
+)
+"""Resources without routes of their own: the code is that of the others, whose every parameter is tried."""
 CONFIG = Path(__file__).parent / "schemathesis.toml"
 
 
@@ -73,7 +78,7 @@ async def test_no_check_of_schemathesis_fails_on_any_route(tmp_path, keys, monke
         token = await open_key(daemon)
         daemon.http.headers["Authorization"] = f"Bearer {token}"
         await ended(daemon, (await daemon.call("/sync/run", status=202))["id"])
-        headers = ("--header", f"Authorization: Bearer {token}") if keys else ()
+        headers = ("--header", f"Authorization: Bearer {token}", "--exclude-path-regex", ALIKE) if keys else ()
         # The cases of each phase are the same with keys and without: once is enough.
         phases = "examples,coverage" if keys else "examples,fuzzing"
         code, said = await schemathesis(tmp_path, daemon.url, phases, *headers)
