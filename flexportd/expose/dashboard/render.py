@@ -24,7 +24,7 @@ _WITH_TOKEN = rf'\g<0><input type="hidden" name="{TOKEN_FIELD}" value="{{{{ layo
 
 @functools.cache
 def environment() -> jinja2.Environment:
-    """The templates, read and compiled once. Every form that changes something gets the hidden token field."""
+    """The templates, read once and each compiled at its first use. Every form that changes something gets the token."""
     folder = files(__package__) / "templates"
     sources = {
         file.name: _POST_FORM.sub(_WITH_TOKEN, file.read_text(encoding="utf-8"))
@@ -40,8 +40,6 @@ def environment() -> jinja2.Environment:
         auto_reload=False,
     )
     made.globals["assets"] = {name: asset.url for name, asset in assets().items()}
-    for name in sources:
-        made.get_template(name)
     return made
 
 
