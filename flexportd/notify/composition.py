@@ -19,7 +19,7 @@ from flexportd.core.labels import count_of
 from flexportd.core.resources.invoices import due_status
 from flexportd.core.resources.registry import Registry
 from flexportd.core.system_conditions import HOLDING_KINDS, lists_complete_since
-from flexportd.notify.content import Content
+from flexportd.notify.content import Content, Line
 from flexportd.notify.incidents import (
     Cluster,
     Piece,
@@ -44,6 +44,7 @@ from flexportd.storage.repositories.items import NewItem
 from flexportd.storage.repositories.notifications import DateKey, Hold, Notification
 from flexportd.storage.statements import json_text
 from flexportd.storage.transaction import Transaction
+from flexportd.type_lock import decode_as
 
 MAX_DUE = 20_000  # notifications of a channel for people that are composed at once
 MAX_PROGRAM = 500  # the same for a program, where each is a message
@@ -409,19 +410,10 @@ class Composition:
         if held is not None:
             return Postpone(ids, held.hold, held.due_at)
         lines = digest_lines(one.pieces) if one.is_folded else lines_of(one.pieces)
-        sections = [section_of(lines)]
-        if last is not None:
-            told = {line.label for line in lines}
-            before = [
-                line
-                for section in msgspec.json.decode(last.content, type=Content).sections
-                for line in section.lines
-                if line.label not in told
-            ]
-            if before:
-                sections = [section_of(lines, "New"), section_of(before, "Reported before")]
+        before = [] if last is None else _other_lines(last, lines)
+        sections = [section_of(lines, "New"), section_of(before, "Reported before")] if before else [section_of(lines)]
         content = Content(
-            title=title_of(one),
+            title=title_of(one, len(before)),
             sections=sections,
             severity=severity,
             path=_path_of(one.pieces),
@@ -507,6 +499,13 @@ class Composition:
             note = f"The template of rule {content.rules[0]} failed, so this is the standard text: {error}"
             return msgspec.structs.replace(content, notes=(*content.notes, note))
         return msgspec.structs.replace(content, title=title or content.title, body=body)
+
+
+def _other_lines(delivery: Delivery, lines: Sequence[Line]) -> list[Line]:
+    """The lines of an earlier message about subjects that these lines are not about."""
+    known = {line.label for line in lines}
+    sections = decode_as(delivery.content, Content).sections
+    return [line for section in sections for line in section.lines if line.label not in known]
 
 
 def _is_about_channel(piece: Piece) -> bool:

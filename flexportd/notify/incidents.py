@@ -60,7 +60,6 @@ class Cluster(NamedTuple):
     pieces: Sequence[Piece]
     thread: str | None = None
     cause: str | None = None
-    title: str | None = None
     is_folded: bool = False
     """Whether shipments that share a cause are one line of it."""
 
@@ -191,19 +190,17 @@ def section_of(lines: Sequence[Line], title: str | None = None, most: int = MAX_
     return Section(lines[:most], title, f"and {left:,} more" if left > 0 else None)
 
 
-def title_of(cluster: Cluster) -> str:
-    """The title of a message."""
+def title_of(cluster: Cluster, before: int = 0) -> str:
+    """The title of a message; `before` are the shipments of an incident that were reported earlier."""
     pieces, headlines = cluster.pieces, list(dict.fromkeys(piece.headline for piece in cluster.pieces))
     what = headlines[0] if len(headlines) == 1 else f"{headlines[0]} and {len(headlines) - 1} more"
-    if cluster.title is not None:
-        return cluster.title
     if pieces[0].topic.startswith("system."):
         return f"flexportd: {what}"
     labels = list(dict.fromkeys(piece.label for piece in pieces))
-    if len(labels) == 1:
+    if len(labels) + before == 1:
         return f"{labels[0]}: {what}"
     shipments = {piece.shipment_id for piece in pieces if piece.shipment_id is not None}
-    subject = count_of(len(shipments), "shipment") if shipments else f"{len(labels)} objects"
+    subject = count_of(len(shipments) + before, "shipment") if shipments else f"{len(labels)} objects"
     if cluster.cause is not None:
         return f"{cause_label(cluster.cause)} · {subject}: {what}"
     return f"{subject}: {what}"

@@ -239,7 +239,7 @@ _HOLDS: Mapping[Hold, str] = {
     "gather": "for others that belong to it",
     "quiet": "quiet hours",
     "rate": "the limit of messages per hour",
-    "repeat": "it was reported several times lately",
+    "repeat": "it, or its incident, was reported lately",
     "outage": "an outage",
     "digest": "its digest",
 }

@@ -8,6 +8,7 @@ import pytest
 
 from flexportd.settings import Settings
 from tests.events import event, shipment
+from tests.integration.test_resources_cli import Terminal
 from tests.mail_server import email_channel, mail_server
 from tests.small_flexport import SmallFlexport, mirroring, synced
 from tests.under_test import look_again, start
@@ -201,3 +202,27 @@ async def test_rules_and_channels_change_with_the_configuration_while_the_daemon
         found = (await daemon.get("/notifications"))["data"]
         assert {one["channel"] for one in found} == {"team", "boss"}
         assert json.dumps(found).count("sent") >= 2
+
+
+async def test_the_commands_try_out_notifications(tmp_path, box, clock, capsys):
+    terminal = Terminal(tmp_path, capsys)
+    daily = {**SLIPS, "name": "Daily", "digest": "daily 07:30"}
+    async with start(configured(tmp_path, box, SLIPS, daily), clock) as daemon:
+        last = await slip(daemon)
+        await box.wait_for(1)
+        assert "Sent to team (email, team@example.com)." in await terminal.said("notify", "test", "team")
+        box.answers += ["554 no spam"]
+        _, problem = await terminal.run("notify", "test", "team", code=1)
+        assert "554 no spam" in problem
+        said = await terminal.said("notify", "preview", "eta slips")
+        assert "ETA slips: in the last 30 days, would have sent 1 message, held 0 of 1 match." in said
+        assert "Now expected" in said
+        said = await terminal.said("notify", "explain", str(last["id"]))
+        assert "ETA slips matched: days_later is 4, at least 2" in said
+        assert "team: in delivery 1" in said
+        said = await terminal.said("notify", "digest", "--now", "--dry-run")
+        assert "Rule Daily, channel team (not sent): Daily digest" in said
+        assert len(box.mails) == 2
+        said = await terminal.said("notify", "digest", "--now")
+        assert "Rule Daily, channel team (delivery " in said
+        await box.wait_for(3)

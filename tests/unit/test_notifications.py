@@ -162,6 +162,7 @@ async def test_what_joins_an_incident_later_edits_the_message_where_the_channel_
     assert (second.edits, second.cause) == (first.id, first.cause)
     new, before = decode_as(second.content, Content).sections
     assert ([line.shipment_id for line in new.lines], len(before.lines)) == ([3], 2)
+    assert second.title == "EVER GIVEN 012W · 3 shipments: ETA 5 days later"
 
 
 async def test_where_a_message_cannot_be_edited_what_joins_an_incident_waits_an_hour_and_comes_in_its_thread(notified):

@@ -14,12 +14,11 @@ from flexportd.cli.output import Output
 @click.command()
 @click.argument("channel", metavar="CHANNEL")
 @daemon_command
-def test(daemon: DaemonClient, out: Output, channel: str) -> None:
+def test(daemon: DaemonClient, out: Output, channel: str) -> Exit | None:
     """Send a test message to a channel."""
     reply = daemon.post(f"/notify/channels/{quote_id(channel)}/test")
     out.show(reply, lambda found: _show_test(out, found))
-    if not reply.document["sent"]:
-        raise SystemExit(Exit.FAILED)
+    return None if reply.document["sent"] else Exit.FAILED
 
 
 def _show_test(out: Output, found: dict[str, Any]) -> None:
