@@ -206,7 +206,7 @@ async def test_rules_and_channels_change_with_the_configuration_while_the_daemon
 
 async def test_the_commands_try_out_notifications(tmp_path, box, clock, capsys):
     terminal = Terminal(tmp_path, capsys)
-    daily = {**SLIPS, "name": "Daily", "digest": "daily 07:30"}
+    daily = {"name": "Daily", "on": "shipment.updated", "digest": "daily 07:30"}
     async with start(configured(tmp_path, box, SLIPS, daily), clock) as daemon:
         last = await slip(daemon)
         await box.wait_for(1)
