@@ -53,7 +53,7 @@ MAX_REPEATS = 2  # messages about one subject within REPEAT_WINDOW, after which 
 REPEAT_WINDOW = timedelta(days=30)
 REPEAT_DELAYS = tuple(timedelta(days=days) for days in (1, 2, 4))  # after the second, third and later messages
 CHANNEL_FAILED, RECOVERED, CHANNEL_CONDITION = "system.channel_failed", "system.recovered", "channel_failed"
-BIG_MOVE = 7  # days from the date last told: such a message does not wait
+BIG_MOVE = 7  # days from the date last told: such a message is urgent
 _DAY = timedelta(days=1)
 _ACTIVE = timedelta(hours=48)  # after which a cause that returns is a new incident
 _INCIDENT_PAUSE = timedelta(hours=1)  # between messages about a cause, where the first cannot be edited
@@ -253,7 +253,7 @@ class Composition:
             self.piece(message, subject, row.rule),
             ids=(row.id,),
             date=told,
-            is_urgent=row.topic == "exception.closed" or abs(message.get("days_later") or 0) >= BIG_MOVE,
+            is_urgent=abs(message.get("days_later") or 0) >= BIG_MOVE,
             template=(rule.template, rule.subject),
             variables=variables,
         )
@@ -386,7 +386,7 @@ class Composition:
             times = recent.get(piece.subject, ())
             if _is_about_channel(piece):
                 times = [at for at in times if parse(at) > self.now - _DAY][MAX_REPEATS:]  # twice as many
-            wait = None if piece.is_urgent else _repeat_until(times)
+            wait = None if piece.topic == "exception.closed" else _repeat_until(times, is_urgent=piece.is_urgent)
             if wait is not None and wait > self.now:
                 actions.append(Postpone(piece.ids, "repeat", wait))
             elif (held := self._rate_limit(piece)) is not None:
@@ -512,11 +512,15 @@ def _is_about_channel(piece: Piece) -> bool:
     return piece.subject.startswith((f"{CHANNEL_FAILED}:", f"{RECOVERED}:{CHANNEL_CONDITION}:"))
 
 
-def _repeat_until(times: Sequence[str]) -> datetime | None:
-    """Until when a subject waits that was reported at these times; None if it does not wait."""
-    if len(times) < MAX_REPEATS:
+def _repeat_until(times: Sequence[str], *, is_urgent: bool) -> datetime | None:
+    """Until when a subject waits that was reported at these times; None if it does not wait.
+
+    What is urgent may be reported twice as often, and then waits a day.
+    """
+    if len(times) < (2 * MAX_REPEATS if is_urgent else MAX_REPEATS):
         return None
-    return parse(times[-1]) + REPEAT_DELAYS[min(len(times) - MAX_REPEATS, len(REPEAT_DELAYS) - 1)]
+    delay = REPEAT_DELAYS[0 if is_urgent else min(len(times) - MAX_REPEATS, len(REPEAT_DELAYS) - 1)]
+    return parse(times[-1]) + delay
 
 
 _REPORTED_KINDS = frozenset({"customs_hold", "eta_slipped", "flexport_reported"})

@@ -48,7 +48,7 @@ class Piece(msgspec.Struct, frozen=True):
     cause: str | None = None
     date: tuple[DateKey, str | None] | None = None
     is_urgent: bool = False
-    """Whether it is sent although its subject was reported often lately."""
+    """Whether it is sent earlier although its subject was reported lately."""
     template: tuple[str | None, str | None] = (None, None)
     """The templates of its rule for text and subject; `variables` are what these can use of it."""
     variables: Mapping[str, Any] = {}
