@@ -92,6 +92,8 @@ class NotifyService:
                 reason="the database was restored or copied; changes count from the next complete sync on",
             )  # fmt: skip
         await db.read(self._restore_check.save)  # before anything happens that it would have to vouch for
+        if self.channels:
+            await self.notifier.prepare()
 
     def start(self) -> None:
         """Start the loops in the background."""

@@ -127,6 +127,12 @@ class Notifier(ChangeLogConsumer[NotifierState, Write]):
             journal = journal if run is None or run.ended_at is None else tx.journal.entry_before(run.ended_at)
         return NotifierState(version=_VERSION, journal=journal, is_loud=is_loud, baseline_since=since)
 
+    async def prepare(self) -> None:
+        """Set where news begin, before any event is applied."""
+        async with self._lock:
+            self._state = await self.load_state()
+            self._saved_entry = self._state.journal
+
     async def load_state(self) -> NotifierState:
         """The stored state. The first one is stored at once: after a crash, what came since would not be news."""
         state = await super().load_state()
