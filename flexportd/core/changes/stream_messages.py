@@ -451,7 +451,7 @@ def _object_states(
 def _context_values(
     tx: Transaction, registry: Registry, moved: Sequence[HistoryRow], last: int
 ) -> dict[tuple[str, str, str], str | None]:
-    """The fields beside the changed ones that topics need, as they were after the last row of an entry."""
+    """The other fields that topics of changed ones need, as they were after the last row of an entry."""
     domains = {domain.name: domain for domain in registry}
     wanted: dict[str, dict[str, set[str]]] = {}
     for row in moved:
