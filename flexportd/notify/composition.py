@@ -269,7 +269,6 @@ class Composition:
             rules=(rule,),
             subject=subject_key(message),
             topic=topic,
-            kind=kind,
             label=label_of(message, subject),
             headline=words.headline,
             text=words.text,

@@ -58,8 +58,3 @@ def texts_about(content: Content, shipment_id: int) -> list[str]:
     """What a message says about a shipment."""
     lines = (line for section in content.sections for line in section.lines)
     return [text for line in lines if line.shipment_id == shipment_id for text in line.texts]
-
-
-def line_count(content: Content) -> int:
-    """How many lines a message has."""
-    return sum(len(section.lines) for section in content.sections)

@@ -30,15 +30,13 @@ _PORT_KINDS = frozenset({"customs_hold", "free_time_expiring", "free_time_expire
 class Piece(msgspec.Struct, frozen=True):
     """What is to be said about one subject; `ids` are the notifications that say it.
 
-    `kind` is that of an exception, else the topic. `cause` is what it may share with others. `date` is what is told of
-    a date: its key and the day.
+    `cause` is what it may share with others. `date` is a date in it: its key and the day.
     """
 
     ids: tuple[int, ...]
     rules: tuple[str, ...]
     subject: str
     topic: str
-    kind: str
     label: str
     headline: str
     text: str

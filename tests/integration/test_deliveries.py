@@ -362,7 +362,7 @@ def told_of(tx, exception_id, at):
         content='{"title": "Late"}', notifications=1,
     )  # fmt: skip
     number = tx.deliveries.add(new, at)
-    tx.notifications.mark_sent(tx.notifications.waiting_of_exception("team", exception_id), number, at)
+    tx.notifications.mark_sent([row.id for row in tx.notifications.due("team", at, 1)], number, at)
     tx.deliveries.mark_sent(number, at, None, None)
 
 

@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from flexportd.clock import Clock, parse, stamp
+from flexportd.core.baseline import lists_complete
 from flexportd.core.changes.consumer import DATA_ERRORS, ChangeLogConsumer, IdleWait, Step, Subject
 from flexportd.core.evidence import CargoStage
 from flexportd.core.exceptions.model import (
@@ -303,13 +304,7 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
         return again or state.version != self._version() or (not state.is_loud and self._lists_complete(tx))
 
     def _lists_complete(self, tx: Transaction) -> bool:
-        """Whether the lists were read whole once: what comes from then on is news."""
-        if not self.reads_lists:
-            return True
-        state, run = tx.sync.list_states().get("shipments"), tx.sync.last("full")
-        if run is not None and run.state == "complete":
-            return True  # also while they are read once more
-        return state is not None and state.complete_at is not None and tx.sync.running("full") is None
+        return not self.reads_lists or lists_complete(tx)
 
     def read(self, tx: Transaction, state: EvaluationState, most: int) -> Step[EvaluationState, Write]:
         """What is new; nothing while the lists are read for the first time: after that, everything is looked at."""

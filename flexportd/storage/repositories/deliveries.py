@@ -146,10 +146,6 @@ class Deliveries(ListRepository):
         """The first message of a conversation that was sent."""
         return self._one(_delivery, "first_of_thread", channel, thread)
 
-    def count_of_rule(self, rule: str, channel: str, since_at: str) -> int:
-        """How many messages of a rule were made for a channel since a time."""
-        return self._count("count_of_rule", channel, since_at, rule)
-
     def times_of_rule(self, rule: str, channel: str, since_at: str) -> list[str]:
         """When messages of a rule were made for a channel since a time, oldest first."""
         return self._first_column("times_of_rule", channel, since_at, rule)

@@ -19,7 +19,6 @@ in an hour. `repeat`: the subject was reported several times lately. `outage`: F
 down. `digest`: for the next digest of its rule.
 """
 
-HOLDS: tuple[Hold, ...] = ("gather", "quiet", "rate", "repeat", "outage", "digest")
 STATES = ("waiting", "sent", "dropped")
 
 _COLUMNS = (
@@ -142,10 +141,6 @@ class Notifications(ListRepository):
         """Those that wait for a digest, the first that happened first."""
         return self._all(_notification, "for_digest", rule, channel, limit)
 
-    def waiting_of_channel(self, channel: str, limit: int) -> list[Notification]:
-        """Those that wait for anything but a digest."""
-        return self._all(_notification, "waiting_of_channel", channel, limit)
-
     def hold(self, ids: Sequence[int], hold: Hold, due_at: str) -> None:
         """Let waiting ones wait on, for another reason."""
         self._run("hold", hold, due_at, json_text(ids))
@@ -180,10 +175,6 @@ class Notifications(ListRepository):
     def was_told(self, channel: str, exception_id: int) -> bool:
         """Whether a channel was told of an exception."""
         return self._run("was_told", channel, exception_id).fetchone() is not None
-
-    def waiting_of_exception(self, channel: str, exception_id: int) -> list[int]:
-        """The waiting notifications of a channel about an exception."""
-        return self._first_column("waiting_of_exception", channel, exception_id)
 
     def of_delivery(self, delivery_id: int, limit: int) -> list[Notification]:
         """Those that a delivery contains, oldest first."""

@@ -13,10 +13,6 @@ ORDER BY id DESC LIMIT 1;
 -- first_of_thread: the first message of a conversation that was sent
 SELECT {columns} FROM deliveries WHERE channel = ? AND thread = ? AND remote_id IS NOT NULL ORDER BY id LIMIT 1;
 
--- count_of_rule: how many messages of a rule were made
-SELECT count(*) FROM deliveries WHERE channel = ? AND created_at >= ?
-    AND EXISTS (SELECT 1 FROM json_each(rules) AS rule WHERE rule.value = ?);
-
 -- times_of_rule: when messages of a rule were made
 SELECT created_at FROM deliveries WHERE channel = ? AND created_at >= ?
     AND EXISTS (SELECT 1 FROM json_each(rules) AS rule WHERE rule.value = ?) ORDER BY created_at;

@@ -17,9 +17,6 @@ SELECT min(due_at) FROM notifications WHERE state = 'waiting' AND hold <> 'diges
 SELECT {columns} FROM notifications
 WHERE state = 'waiting' AND hold = 'digest' AND rule = ? AND channel = ? ORDER BY id LIMIT ?;
 
--- waiting_of_channel: those that wait for anything but a digest
-SELECT {columns} FROM notifications WHERE state = 'waiting' AND hold <> 'digest' AND channel = ? ORDER BY id LIMIT ?;
-
 -- hold: wait on for another reason
 UPDATE notifications SET hold = ?, due_at = ?
 WHERE state = 'waiting' AND id IN (SELECT value FROM json_each(?));
@@ -50,9 +47,6 @@ SELECT state FROM notifications WHERE channel = ? AND subject = ? ORDER BY id DE
 
 -- was_told: whether a channel was told of an exception
 SELECT 1 FROM notifications WHERE channel = ? AND exception_id = ? AND state = 'sent' AND topic <> 'exception.closed' LIMIT 1;
-
--- waiting_of_exception: the waiting ones of a channel about an exception
-SELECT id FROM notifications WHERE channel = ? AND exception_id = ? AND state = 'waiting';
 
 -- of_delivery: those that a delivery contains
 SELECT {columns} FROM notifications WHERE delivery_id = ? ORDER BY id LIMIT ?;
