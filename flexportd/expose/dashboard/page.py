@@ -180,6 +180,14 @@ async def form_field(request: web.Request, name: str, most: int) -> str | None:
     return value if len(value) <= most else None
 
 
+async def discard_reason(request: web.Request) -> str:
+    """The reason for a discard, from the field `why` of the submitted form. Raises InvalidError, RefusedError."""
+    why = await form_field(request, "why", 500)
+    if why is None:
+        raise InvalidError("The reason is longer than 500 characters", "why")
+    return why.strip() or "no reason given"
+
+
 async def line_field(request: web.Request, name: str, most: int) -> str:
     """One line of text from a field of the submitted form. Raises InvalidError, RefusedError."""
     value = await form_field(request, name, 10 * most)

@@ -10,7 +10,6 @@ from aiohttp import web
 from multidict import MultiDict
 
 from flexportd.clock import stamp
-from flexportd.errors import InvalidError
 from flexportd.escape import escape_control
 from flexportd.expose.api.deliveries import (
     LIST,
@@ -25,7 +24,7 @@ from flexportd.expose.api.deliveries import (
 )
 from flexportd.expose.api.list_endpoint import bind_cursor
 from flexportd.expose.context import CLOCK, DISPLAY, NOTIFICATIONS
-from flexportd.expose.dashboard.page import SUBMIT_GUARD, ListPageQuery, PageTable, done, form_field
+from flexportd.expose.dashboard.page import SUBMIT_GUARD, ListPageQuery, PageTable, discard_reason, done, form_field
 from flexportd.expose.dashboard.view.alerts import PageContext
 from flexportd.expose.dashboard.view.dates import ViewContext, count
 from flexportd.expose.dashboard.view.deliveries import STATES, delivery_row
@@ -247,10 +246,7 @@ async def retry(request: web.Request) -> web.StreamResponse:
 async def discard(request: web.Request) -> web.StreamResponse:
     """Discard a message, with the reason in the field `why`."""
     number, control = delivery_id(request), request.app[NOTIFICATIONS]
-    why = await form_field(request, "why", 500)
-    if why is None:
-        raise InvalidError("The reason is longer than 500 characters", "why")
-    reason = why.strip() or "no reason given"
+    reason = await discard_reason(request)
     await request.app[SUBMIT_GUARD].once(request, lambda: control.discard(number, "dashboard", reason), reason)
     return done(f"/deliveries/{number}", "discarded")
 

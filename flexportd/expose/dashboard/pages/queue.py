@@ -14,13 +14,13 @@ from flexportd.core.history.provenance import TraceStep, trace_event
 from flexportd.core.labels import format_duration
 from flexportd.core.outages import OutageReport, outages
 from flexportd.core.resources.shipments import TABLE
-from flexportd.errors import InvalidError, NotFoundError
+from flexportd.errors import NotFoundError
 from flexportd.escape import escape_control
 from flexportd.expose.api.events import OUTAGES, next_outages_cursor
 from flexportd.expose.api.list_endpoint import bind_cursor
 from flexportd.expose.api.queue import dead_letter, detail, item_id
 from flexportd.expose.context import CLOCK, DISPLAY, QUEUE, REGISTRY
-from flexportd.expose.dashboard.page import SUBMIT_GUARD, ListPageQuery, PageTable, done, form_field
+from flexportd.expose.dashboard.page import SUBMIT_GUARD, ListPageQuery, PageTable, discard_reason, done
 from flexportd.expose.dashboard.view import related
 from flexportd.expose.dashboard.view.alerts import NO_KEY, PageContext
 from flexportd.expose.dashboard.view.dates import ViewContext, count
@@ -156,10 +156,7 @@ async def retry(request: web.Request) -> web.StreamResponse:
 async def discard(request: web.Request) -> web.StreamResponse:
     """Discard a dead letter, with the reason in the field `why`."""
     number, queue = item_id(request), request.app[QUEUE]
-    why = await form_field(request, "why", 500)
-    if why is None:
-        raise InvalidError("The reason is longer than 500 characters", "why")
-    reason = why.strip() or "no reason given"
+    reason = await discard_reason(request)
     await request.app[SUBMIT_GUARD].once(request, lambda: queue.discard(number, "dashboard", reason), reason)
     return done("/queue", "discarded")
 
