@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import pytest
@@ -114,21 +114,27 @@ async def test_no_name_no_listener_and_no_tls_are_different_steps(daemon, monkey
 async def listening(answer):
     """A server that answers each connection like this; None: not at all."""
 
+    handlers = set()
+
     async def serve(reader, writer):
-        if answer is not None:
-            await reader.read(100)
-            writer.write(answer)
-            await writer.drain()
-            writer.close()
-        else:
-            await reader.read()
-            writer.close()
+        handlers.add(asyncio.current_task())
+        with suppress(ConnectionError):
+            if answer is not None:
+                await reader.read(100)
+                writer.write(answer)
+                await writer.drain()
+            else:
+                await reader.read()
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+        await asyncio.gather(*handlers)  # a socket that outlives its event loop is reported in a later test
 
 
 @pytest.mark.parametrize(
