@@ -12,6 +12,7 @@ import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 import structlog
@@ -73,7 +74,7 @@ class Acceptor(web.BaseSite):
         self._pool = pool
         self._sock = sock
         self._loop = asyncio.get_running_loop()
-        self._connecting: set[asyncio.Task[None]] = set()
+        self._connecting: set[asyncio.Task[object]] = set()
         self._resume: asyncio.TimerHandle | None = None
 
     @property
@@ -124,23 +125,25 @@ class Acceptor(web.BaseSite):
             return
         connection = self._server_factory()
         self._pool.add(connection, sock, address)
-        task = self._loop.create_task(self._open(connection, sock))
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
-
-    async def _open(self, connection: ClientConnection, sock: socket.socket) -> None:
         limit = self._pool.timeouts.head if self._ssl_context is not None else None
-        try:
-            await self._loop.connect_accepted_socket(
+        task = self._loop.create_task(
+            self._loop.connect_accepted_socket(
                 lambda: connection, sock, ssl=self._ssl_context, ssl_handshake_timeout=limit
             )
-        except OSError:  # the client has gone, or does not speak TLS
-            self._pool.remove(connection)
-            sock.close()
-        except BaseException:
-            self._pool.remove(connection)
-            sock.close()
-            raise
+        )
+        self._connecting.add(task)
+        # As a callback, since a task that is cancelled before its first step runs nothing of its own.
+        task.add_done_callback(partial(self._end_opening, connection, sock))
+
+    def _end_opening(self, connection: ClientConnection, sock: socket.socket, task: "asyncio.Task[object]") -> None:
+        self._connecting.discard(task)
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is None:
+            return
+        self._pool.remove(connection)
+        sock.close()
+        if not isinstance(error, (OSError, asyncio.CancelledError)):  # not a client that has gone or speaks no TLS
+            self._loop.call_exception_handler({"message": "A connection was not opened", "exception": error})
 
 
 async def listen(stack: AsyncExitStack, settings: Settings, add_parts: AddParts, security: HttpSecurity) -> list[str]:

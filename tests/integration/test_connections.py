@@ -10,11 +10,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from flexportd.daemon import server, sockets
+from flexportd.daemon.server import Acceptor
 from flexportd.errors import ConfigError
 from flexportd.http import connections, responses
-from flexportd.http.connections import ConnectionLimits, ConnectionPool, ConnectionPools, Timeouts
+from flexportd.http.connections import ClientConnection, ConnectionLimits, ConnectionPool, ConnectionPools, Timeouts
 from flexportd.settings import Settings
 from tests.events import event, shipment
 from tests.under_test import start
@@ -279,6 +281,21 @@ async def test_accepting_goes_on_after_descriptors_ran_out(crowded, monkeypatch)
         for sock in waiting:
             sock.close()
     await crowded.receive(event(shipment()))
+
+
+async def test_a_connection_that_arrives_while_the_server_stops_is_closed():
+    loop, runner = asyncio.get_running_loop(), web.AppRunner(web.Application())
+    await runner.setup()
+    pool = ConnectionPool("network", ConnectionLimits(8, 8))
+    listener = socket.create_server(("127.0.0.1", 0))
+    acceptor = Acceptor(runner, lambda: ClientConnection(runner.server, loop=loop), pool, listener, None)
+    await acceptor.start()
+    with socket.create_connection(listener.getsockname(), timeout=20) as client:
+        acceptor._accept()
+        await acceptor.stop()  # before the task of the connection has begun
+        assert await asyncio.to_thread(client.recv, 1) == b""
+    assert len(pool) == 0
+    await runner.cleanup()
 
 
 # --- heads ---
