@@ -10,7 +10,7 @@ import pytest
 
 from flexportd.flexport.webhook_signature import SHA256_HEADER, sign
 from flexportd.ingest import path_check
-from flexportd.ingest.path_check import CHECK_HEADER, PathCheck
+from flexportd.ingest.path_check import CHECK_HEADER, PathCheck, PathCheckRules
 from flexportd.settings import Settings
 from tests.events import event, shipment
 from tests.free_port import free_port
@@ -24,7 +24,9 @@ async def checked(daemon, public_url, **changed):
     """The result of a check of this public URL."""
     folder = daemon.daemon.settings.storage.data_dir.parent
     check = daemon.daemon.path_check
-    check.reload(Settings.for_tests(folder, **{**ON, "server.public_url": public_url, **changed}))
+    settings = Settings.for_tests(folder, **{**ON, "server.public_url": public_url, **changed})
+    # Not by `reload`, after which the daemon would check by itself, too, while the test goes on.
+    check._rules = PathCheckRules.from_settings(settings, settings.webhook.path)
     return await check.check()
 
 
