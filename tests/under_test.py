@@ -75,6 +75,15 @@ class UnderTest:
             while self.daemon.queue.pending:
                 await look_again()
 
+    async def consumed(self) -> None:
+        """Wait until what is stored is also in the search index and in the exceptions."""
+        following = self.daemon.consumers
+        last = await self.daemon.db.read(lambda tx: tx.journal.last())
+        async with asyncio.timeout(20):
+            while not all(one.has_processed(last) for one in (following.indexer, following.examiner)):
+                following.wake()
+                await look_again()
+
 
 _MACHINE = Clock()
 

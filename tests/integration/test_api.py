@@ -38,6 +38,7 @@ async def filled(daemon):
         )
     )
     await daemon.settled()
+    await daemon.consumed()
     return daemon
 
 

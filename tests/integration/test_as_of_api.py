@@ -21,6 +21,7 @@ async def _live(daemon, clock, *events):
     """Receive and apply; the time at which that was known, and what was shown then."""
     await daemon.receive(*events)
     await daemon.settled()
+    await daemon.consumed()
     at = clock.stamp()
     clock.turn(hours=1)
     return at

@@ -451,10 +451,7 @@ async def test_the_pages_show_channels_messages_rules_and_who_was_notified_of_a_
         await slip(daemon, 41)
         await deliveries(daemon, 1)
         await deliveries(daemon, 1, "sending")
-        entry = await daemon.daemon.db.read(lambda tx: tx.journal.last())
-        async with asyncio.timeout(20):
-            while not daemon.daemon.consumers.examiner.has_processed(entry):  # it drops cached pages, too
-                await look_again()
+        await daemon.consumed()  # which drops cached pages, too
         assert "Sending" in await page(daemon, "/shipments/41")
         gate.set()
         async with asyncio.timeout(20):

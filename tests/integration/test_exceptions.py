@@ -412,13 +412,7 @@ async def test_any_order_of_the_same_events_ends_in_the_same_open_set(order, loo
 async def standing(daemon):
     """What is open once all that came is applied and judged."""
     await daemon.settled()
-    async with asyncio.timeout(20):
-        while True:
-            db = daemon.daemon.db
-            last = await db.read(lambda tx: tx.journal.last())
-            if daemon.daemon.consumers.examiner.has_processed(last):
-                break
-            await asyncio.sleep(0.01)
+    await daemon.consumed()
     page = (await daemon.get("/exceptions?limit=500"))["data"]
     return sorted((one["kind"], one["resource"], one["resource_id"], json.dumps(one["evidence"])) for one in page)
 
