@@ -63,6 +63,14 @@ class Resources:
                 records[record.fields["shipment_id"]].append(record)
         return records
 
+    def with_value(self, table: Table, column: str, value: str, limit: int) -> list[Record]:
+        """The records with exactly this text in a column, without removed ones, by id."""
+        if column not in table.columns:
+            raise KeyError(column)
+        # The columns that are searched by a person have an index without case; it finds the exact ones as well.
+        where = f"{column} = ?1 COLLATE NOCASE AND {column} = ?1 AND removed_at IS NULL"
+        return list(self._records(table, where, value, limit).values())
+
     def content_hashes(self, table: Table, ids: Sequence[Key]) -> dict[Key, "ContentHash"]:
         """What a response of Flexport is compared with, for those of these ids that are stored."""
         sql = (
@@ -101,8 +109,9 @@ class Resources:
         )
         return [row[0] for row in self._raw.execute(sql, (json_text(owners),))]
 
-    def _records(self, table: Table, where: str, value: Any) -> dict[Key, Record]:
-        sql = f"SELECT id, {', '.join((*table.names, *STATE_COLUMNS))} FROM {table.name} WHERE {where} ORDER BY id"  # noqa: S608
+    def _records(self, table: Table, where: str, value: Any, limit: int = -1) -> dict[Key, Record]:
+        columns = ", ".join(("id", *table.names, *STATE_COLUMNS))
+        sql = f"SELECT {columns} FROM {table.name} WHERE {where} ORDER BY id LIMIT {limit}"  # noqa: S608 (declared)
         return {row[0]: _record(table, row) for row in self._raw.execute(sql, (value,))}
 
     def save(self, table: Table, states: Iterable[tuple[Record, frozenset[str] | None]]) -> None:
