@@ -29,7 +29,7 @@ _RELOADABLE = {
     "dashboard": ("title", "timezone"),
     "log": ("level",),
 }
-_RELOADABLE_TABLES = ("cache.ttl.", "exceptions.", "notify.")
+_RELOADABLE_TABLES = ("cache.ttl.", "exceptions.", "notify.", "writes.")
 
 CHANNELS, RULES = "notify.channels", "notify.rules"
 """The collections: tables by name, and a list of tables."""

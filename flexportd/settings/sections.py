@@ -65,6 +65,22 @@ Resources = Annotated[
 ]
 
 
+# `core.outbox.kinds` has the same names; a test compares them.
+WRITE_GROUPS = ("bookings", "commercial_invoices", "documents", "network", "products", "shipments")
+
+
+def _check_write_group(name: str) -> str:
+    if name not in WRITE_GROUPS:
+        raise ValueError(f"unknown kind; {suggest(name, WRITE_GROUPS)}")
+    return name
+
+
+WriteGroups = Annotated[
+    tuple[Annotated[str, AfterValidator(_check_write_group)], ...],
+    ValueType("list of kinds of writes", kind="list", show=show_list, missing="all"),
+]
+
+
 def _from_profile(data: dict[str, Any]) -> Any:
     return profile(data.get("environment", "production"))
 
@@ -387,6 +403,28 @@ class ExceptionsSettings(SectionModel):
         }
 
 
+class WritesSettings(SectionModel):
+    """Writing to Flexport: bookings, products, commercial invoices, shipment metadata, documents, network."""
+
+    enabled: Switch = key(False, "Allow writes to Flexport, for keys with the scope write.")
+    allow: WriteGroups = key(
+        WRITE_GROUPS,
+        "The kinds that may be written. Empty: none.",
+        shown=show_list(WRITE_GROUPS),
+        sample=["products", "documents"],
+    )
+    approval: WriteGroups = key(
+        (), "These kinds wait until a second key with the scope admin approves them.", shown="[]", sample=["bookings"]
+    )
+    marker_metadata_key: Line | None = key(
+        None,
+        "Mark bookings in this metadata key, which the consignee must have defined, instead of the special "
+        "instructions.",
+        shown="not set",
+        sample="flexportd",
+    )
+
+
 class LogSettings(SectionModel):
     """Logging."""
 
@@ -410,6 +448,7 @@ class Settings(SectionModel):
     dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
     exceptions: ExceptionsSettings = Field(default_factory=ExceptionsSettings)
     notify: NotifySettings = Field(default_factory=NotifySettings)
+    writes: WritesSettings = Field(default_factory=WritesSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 
     @field_validator("server")
