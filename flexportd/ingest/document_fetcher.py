@@ -41,11 +41,10 @@ from flexportd.flexport.errors import (
 )
 from flexportd.flexport.usage import Purpose
 from flexportd.outcome import Applied, Dead, Ignored, Outcome, Snooze
-from flexportd.queue.handlers import INTERACTIVE
 from flexportd.storage.database import Database
 from flexportd.storage.file_store import Archive
 from flexportd.storage.repositories.document_files import DocumentFile, FetchedFile, FetchFailure, State
-from flexportd.storage.repositories.items import Item
+from flexportd.storage.repositories.items import INTERACTIVE, Item
 from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 from flexportd.type_lock import decode_as

@@ -20,11 +20,11 @@ from flexportd.core.documents.requests import (
     request_files,
 )
 from flexportd.errors import UnavailableError
-from flexportd.queue.handlers import INTERACTIVE, SYNC
 from flexportd.queue.queue import Queue
 from flexportd.storage.database import Database
 from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.document_files import DocumentFile
+from flexportd.storage.repositories.items import INTERACTIVE, SYNC
 from flexportd.storage.repositories.resources import Record
 
 log = structlog.get_logger(__name__)

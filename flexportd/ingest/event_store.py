@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from flexportd.core.events.applier import REDELIVERED
 from flexportd.errors import MalformedError
 from flexportd.flexport.models.events import Head, parse_heads, recover_heads
-from flexportd.queue.handlers import DEAD_LETTER, EVENTS, WEBHOOK
+from flexportd.queue.handlers import DEAD_LETTER
 from flexportd.storage.repositories.events import ReceivedEvent
+from flexportd.storage.repositories.items import EVENTS, WEBHOOK
 from flexportd.storage.transaction import Transaction
 
 EVENT = "event"  # the kind of item that applies an event

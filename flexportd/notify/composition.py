@@ -37,10 +37,9 @@ from flexportd.notify.notifier import DELIVERY, DateChange, day_of, days_between
 from flexportd.notify.rule_template import TemplateError
 from flexportd.notify.rules import Rule, Rules
 from flexportd.notify.subjects import DATE_TOPICS, Message, MessageSubject, load_subjects, plain_fields, subject_key
-from flexportd.queue.handlers import EVENTS
 from flexportd.storage.repositories.deliveries import Delivery, Kind, NewDelivery
 from flexportd.storage.repositories.exceptions import ExceptionRow, is_snoozed
-from flexportd.storage.repositories.items import NewItem
+from flexportd.storage.repositories.items import EVENTS, NewItem
 from flexportd.storage.repositories.notifications import DateKey, Hold, Notification
 from flexportd.storage.statements import json_text
 from flexportd.storage.transaction import Transaction

@@ -11,9 +11,9 @@ from flexportd.errors import ConflictError, NotFoundError
 from flexportd.notify.composition import delivery_item, program_lane
 from flexportd.notify.deliveries import FAILURES_TO_OPEN, discard_text
 from flexportd.notify.notifier import DELIVERY
-from flexportd.queue.handlers import EVENTS, SYNC
 from flexportd.queue.queue import Queue
 from flexportd.storage.repositories.deliveries import ChannelState, Delivery, DeliverySelection
+from flexportd.storage.repositories.items import EVENTS, SYNC
 from flexportd.storage.transaction import Transaction
 
 

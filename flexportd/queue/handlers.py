@@ -13,9 +13,6 @@ from flexportd.settings import Settings
 from flexportd.storage.repositories.items import Item
 from flexportd.storage.transaction import Transaction
 
-# Priorities of items, most urgent first.
-INTERACTIVE, WEBHOOK, EVENTS, SYNC = range(4)
-
 MAX_ERROR = 2000  # characters of an error that are stored
 DEAD_LETTER = "system.dead_letter"  # the topic of a notice in the change log
 

@@ -10,8 +10,7 @@ from flexportd.flexport.lists import Pagination
 from flexportd.flexport.models import fast_models
 from flexportd.ingest.refetch import RefetchRequest, refetch_item
 from flexportd.outcome import Applied
-from flexportd.queue.handlers import SYNC
-from flexportd.storage.repositories.items import Item
+from flexportd.storage.repositories.items import SYNC, Item
 from tests.events import leg, shipment
 from tests.odd_flexport import ABSENT, odd_mirror
 

@@ -13,12 +13,12 @@ from flexportd.core import outages
 from flexportd.core.labels import format_duration, time_text
 from flexportd.core.outages import DeliverySignals, Detection, EventRate, assess, detection, event_rate, summarise
 from flexportd.ingest.event_store import IncomingEvent, store_polled, store_webhook
-from flexportd.queue.handlers import EVENTS, WEBHOOK
 from flexportd.storage.connection import open_writer
 from flexportd.storage.migrate import migrate
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.events import ReceivedEvent
 from flexportd.storage.repositories.gaps import NOT_OFFERED, Gap, OutageSummary, Poll
+from flexportd.storage.repositories.items import EVENTS, WEBHOOK
 from flexportd.storage.transaction import Transaction
 
 NOW = datetime(2026, 3, 4, 15, 0, tzinfo=UTC)

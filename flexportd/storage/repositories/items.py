@@ -10,6 +10,9 @@ from flexportd.storage.queries.list_query import ListQuery, PageRequest
 from flexportd.storage.repositories.repository import plain_names
 from flexportd.storage.statements import Repository, bulk_insert, json_text
 
+INTERACTIVE, WEBHOOK, EVENTS, SYNC = range(4)
+"""Priorities of items, most urgent first."""
+
 COLUMNS = (
     "id", "kind", "state", "priority", "ready_at", "enqueued_at", "ref", "lane", "merge_key", "payload", "attempts",
     "lease_until", "ended_at", "discarded_at", "discarded_by", "discard_reason", "crashes",
@@ -127,6 +130,11 @@ class Items(Repository):
         numbers = self._next_ids(len(refs))
         rows = [(number, kind, priority, at, at, ref) for number, ref in zip(numbers, refs, strict=True)]
         bulk_insert(self._raw, self._sql["add_plain"], rows)
+
+    def drop(self, kind: str, merge_key: str) -> None:
+        """Delete the waiting item with this key, and its failed attempts."""
+        for name in ("drop_attempts", "drop"):
+            self._run(name, kind, merge_key)
 
     def add_dead(self, at: str, kind: str, ref: int, error: str) -> int:
         """Add an item as a dead letter; its id."""

@@ -10,6 +10,12 @@ DO UPDATE SET priority = min(priority, excluded.priority), ready_at = min(ready_
 -- add_plain: add an item that is never merged
 INSERT INTO items (id, kind, state, priority, ready_at, enqueued_at, ref) VALUES (?, ?, 'ready', ?, ?, ?, ?);
 
+-- drop_attempts: delete the failed attempts of the waiting item with this key
+DELETE FROM attempts WHERE item_id IN (SELECT id FROM items WHERE kind = ? AND merge_key = ? AND state = 'ready');
+
+-- drop: delete the waiting item with this key
+DELETE FROM items WHERE kind = ? AND merge_key = ? AND state = 'ready';
+
 -- due: the items that can run now without a lease, by priority and arrival
 SELECT {columns} FROM items WHERE state = 'ready' AND kind = ?1 AND priority = ?2 AND ready_at <= ?3
 ORDER BY ready_at, id LIMIT ?4;
