@@ -6,6 +6,7 @@ from flexportd.storage.change_log import Journal
 from flexportd.storage.queries.as_of import Past
 from flexportd.storage.repositories.access import Keys, Shares
 from flexportd.storage.repositories.audiences import Audiences
+from flexportd.storage.repositories.audit import AuditLog
 from flexportd.storage.repositories.calendar import CalendarEntries
 from flexportd.storage.repositories.changes import Changes
 from flexportd.storage.repositories.conditions import Conditions
@@ -18,6 +19,7 @@ from flexportd.storage.repositories.gaps import Gaps
 from flexportd.storage.repositories.items import Items
 from flexportd.storage.repositories.jobs import Jobs
 from flexportd.storage.repositories.notifications import Notifications
+from flexportd.storage.repositories.operations import Operations
 from flexportd.storage.repositories.repository import Meta
 from flexportd.storage.repositories.resources import Resources
 from flexportd.storage.repositories.retention import Retention
@@ -41,12 +43,14 @@ class Transaction:
         self.changes = Changes(raw)
         self.calendar = CalendarEntries(raw)
         self.audiences = Audiences(raw)
+        self.audit = AuditLog(raw)
         self.api_usage = ApiUsage(raw)
         self.deliveries = Deliveries(raw)
         self.notifications = Notifications(raw)
         self.carbon = CarbonFigures(raw)
         self.conditions = Conditions(raw)
         self.meta = Meta(raw)
+        self.operations = Operations(raw)
         self.jobs = Jobs(raw)
         self.journal = Journal(raw)
         self.keys = Keys(raw)

@@ -1,0 +1,103 @@
+-- add: an operation
+INSERT INTO operations (key, kind, target, resource, resource_id, shipment_id, title, body, digest, state, created_at,
+    created_by, creator, queued_at, updated_at, idempotency_key)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?11, ?11, ?14);
+
+-- one: an operation by its id
+SELECT {columns} FROM operations WHERE id = ?;
+
+-- by_idempotency_key: the operation that a client created with this key
+SELECT {columns} FROM operations WHERE creator = ? AND idempotency_key = ?;
+
+-- unfinished_of_target: those on one target that have not ended, in order
+SELECT {columns} FROM operations WHERE target = ?
+    AND state IN ('awaiting_approval', 'pending', 'sending', 'unknown') ORDER BY id LIMIT ?;
+
+-- is_blocked: whether an earlier one on the same target may still be sent
+SELECT id FROM operations WHERE target = ? AND id < ? AND state IN ('pending', 'sending', 'unknown') ORDER BY id LIMIT 1;
+
+-- unfinished: those that have not ended, in order
+SELECT id FROM operations WHERE state IN ('pending', 'sending', 'unknown') AND id > ? ORDER BY id LIMIT ?;
+
+-- begin_send: it is about to be sent
+UPDATE operations SET state = 'sending', updated_at = ?1, sent_at = coalesce(sent_at, ?2), sends = sends + 1,
+    lookups = 0, needs_decision = 0, error = NULL WHERE id = ?3 AND state = 'pending';
+
+-- set_baseline: what existed before it was sent
+UPDATE operations SET baseline = ? WHERE id = ? AND baseline IS NULL;
+
+-- set_state: a state that is not an end
+UPDATE operations SET state = ?1, updated_at = ?2, error = ?3, needs_decision = ?4 WHERE id = ?5 AND ended_at IS NULL;
+
+-- count_lookup: a look-up has ended
+UPDATE operations SET lookups = lookups + 1, updated_at = ? WHERE id = ?;
+
+-- end: it has ended
+UPDATE operations SET state = ?1, updated_at = ?2, ended_at = ?2, resource_id = coalesce(?3, resource_id), error = ?4,
+    reason = coalesce(?5, reason), is_pending = ?6, needs_decision = 0 WHERE id = ?7 AND ended_at IS NULL;
+
+-- approve: it may be sent
+UPDATE operations SET state = 'pending', updated_at = ?1, queued_at = ?1, approved_at = ?1, approved_by = ?2
+WHERE id = ?3 AND state = 'awaiting_approval';
+
+-- requeue: a person wants it to be sent again
+UPDATE operations SET state = 'pending', updated_at = ?1, queued_at = ?1, ended_at = NULL, error = NULL,
+    needs_decision = 0, reason = coalesce(?2, reason) WHERE id = ?3;
+
+-- suspect_all: it may have been sent although this database says that it was not
+UPDATE operations SET state = 'unknown', updated_at = ?1, error = ?2, lookups = 0, needs_decision = 0,
+    sent_at = coalesce(sent_at, created_at) WHERE state IN ('pending', 'sending');
+
+-- set_body: a smaller body once the whole one is no longer needed
+UPDATE operations SET body = ? WHERE id = ?;
+
+-- set_applied: Flexport has applied a pending amendment
+UPDATE operations SET is_pending = 0, updated_at = ? WHERE id = ? AND is_pending = 1;
+
+-- pending_amendments: those that Flexport still has to apply
+SELECT {columns} FROM operations WHERE is_pending = 1 AND id > ? ORDER BY id LIMIT ?;
+
+-- owner_of: the operation that made an object
+SELECT id FROM operations WHERE resource = ? AND resource_id = ? AND kind LIKE '%.create' AND state = 'confirmed'
+    AND id <> ? LIMIT 1;
+
+-- counts: how many are in each state
+SELECT state, count(*) FROM operations GROUP BY state;
+
+-- needing_decision: those that a person must decide, the oldest first
+SELECT {columns} FROM operations WHERE state = 'unknown' AND needs_decision = 1 ORDER BY id LIMIT ?;
+
+-- unknown_before: those whose outcome has been unknown since before a time
+SELECT {columns} FROM operations WHERE state = 'unknown' AND updated_at < ? ORDER BY id LIMIT ?;
+
+
+-- begin_attempt: a request begins
+INSERT INTO operation_attempts (operation_id, type, started_at, method, path, request) VALUES (?, ?, ?, ?, ?, ?);
+
+-- end_attempt: its result
+UPDATE operation_attempts SET ended_at = ?, outcome = ?, status = ?, request_id = ?, response = ?, error = ? WHERE id = ?;
+
+-- interrupted: sends of an operation whose result was never stored
+SELECT id FROM operation_attempts WHERE operation_id = ? AND type = 'send' AND ended_at IS NULL;
+
+-- attempts: those of an operation, in order
+SELECT id, type, started_at, ended_at, outcome, method, path, request, status, request_id, response, error
+FROM operation_attempts WHERE operation_id = ? ORDER BY id LIMIT ?;
+
+-- count_unknown_sends: how many of its sends may have had an effect
+SELECT count(*) FROM operation_attempts WHERE operation_id = ? AND type = 'send' AND outcome = 'unknown';
+
+-- drop_requests: the bodies of requests that are no longer needed
+UPDATE operation_attempts SET request = NULL WHERE operation_id = ?;
+
+-- old: those that ended before a time
+SELECT id FROM operations WHERE ended_at < ? AND coalesce(is_pending, 0) = 0 ORDER BY ended_at LIMIT ?;
+
+-- delete_attempts: those of deleted operations
+DELETE FROM operation_attempts WHERE operation_id IN (SELECT value FROM json_each(?));
+
+-- delete: operations
+DELETE FROM operations WHERE id IN (SELECT value FROM json_each(?));
+
+-- make_due: the items of operations on a target that wait
+UPDATE items SET ready_at = ?1 WHERE kind = 'operation' AND state = 'ready' AND lane = ?2 AND ready_at > ?1;
