@@ -24,6 +24,7 @@ from flexportd.daemon.documents_service import DocumentsService
 from flexportd.daemon.flexport_service import FlexportService, open_flexport
 from flexportd.daemon.http_security import HttpSecurity
 from flexportd.daemon.notify_service import NotifyService
+from flexportd.daemon.outbox_service import OutboxService
 from flexportd.daemon.server import listen
 from flexportd.errors import ConfigError, UnavailableError
 from flexportd.expose import context
@@ -102,6 +103,9 @@ class Daemon:
             reads_lists=flexport is not None, after_write=lambda: bus.after_commit(WriteSet()),
         )  # fmt: skip
         self.consumers.add(self.notify.notifier)
+        self.outbox = OutboxService(
+            settings, queue, tasks, REGISTRY, flexport=flexport, after_write=lambda: bus.after_commit(WriteSet())
+        )
         stack.push_async_callback(self.notify.close)
         bus.subscribe(cache_invalidation(self.cache), self.documents.after_commit, self.consumers.after_commit)
         if flexport is not None:
@@ -124,7 +128,8 @@ class Daemon:
         self.rebuild = FieldRebuild(db, REGISTRY, clock, recorder)
         with contextlib.suppress(UnavailableError):  # the writer logs it, and the next check does it
             await self.trusted_time.check()
-        await self.notify.open()
+        if await self.notify.open():
+            await self.outbox.after_restore()
         await queue.load()
         stack.push_async_callback(scheduler.stop)
 
@@ -145,6 +150,7 @@ class Daemon:
         app[context.JOBS] = self.scheduler
         app[context.NOTIFICATIONS] = self.notify
         app[context.NOTIFICATION_TOOLS] = self.notify.tools
+        app[context.OPERATIONS] = self.outbox
         app[context.FILES] = self.documents.files
         app[context.UPSTREAM] = self.flexport
         app[context.EXCEPTION_WORKER] = self.consumers.examiner
@@ -175,6 +181,7 @@ class Daemon:
         self.security.start(tasks)
         self.consumers.start(tasks, self.rebuild)
         self.notify.start()
+        self.outbox.start()
         await self.documents.start()
         await self.scheduler.start()
 
@@ -183,7 +190,7 @@ class Daemon:
         changed, needs_restart = changed_keys(self.settings, settings)
         for part in (
             self.receiver, self.queue, self.retention, self.flexport, self.display, self.documents,
-            self.consumers, self.security, self.path_check, self.conditions, self.notify,
+            self.consumers, self.security, self.path_check, self.conditions, self.notify, self.outbox,
         ):  # fmt: skip
             if part is not None:
                 part.reload(settings)

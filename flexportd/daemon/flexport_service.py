@@ -28,12 +28,12 @@ from flexportd.jobs.sync.incremental import IncrementalSync
 from flexportd.jobs.sync.run import SyncDeps, SyncOptions, confirm_removals
 from flexportd.jobs.sync.shipment_details import NAME as DETAILS
 from flexportd.jobs.sync.shipment_details import ShipmentDetailsJob
-from flexportd.queue.handlers import EVENTS, SYNC, ItemHandler
+from flexportd.queue.handlers import ItemHandler
 from flexportd.queue.queue import Queue
 from flexportd.queue.workers import ItemWorker, LeaseLimits
 from flexportd.settings import Settings
 from flexportd.storage.repositories.counters import UsageKey, UsageTotals
-from flexportd.storage.repositories.items import NewItem
+from flexportd.storage.repositories.items import EVENTS, SYNC, NewItem
 from flexportd.storage.repositories.sync import ListState
 from flexportd.storage.transaction import Transaction
 from flexportd.tasks import Tasks

@@ -1,6 +1,7 @@
 """Notifications as one part of the daemon: notifier, composer, deliveries and channels."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -81,11 +82,15 @@ class NotifyService:
         self._retired: list[Mapping[str, Channel[Any]]] = []  # from before a reload, to be closed
         queue.add(self._item_handler)
 
-    async def open(self) -> None:
-        """After a restore, drop what waits: it was sent already, or is no longer true. Before the queue is loaded."""
+    async def open(self) -> bool:
+        """After a restore, drop what waits: it was sent already, or is no longer true. Before the queue is loaded.
+
+        Returns whether the database was restored.
+        """
         db, at = self._queue.db, self._queue.clock.stamp()
         self.handler.states = await db.read(lambda tx: tx.deliveries.channel_states())
-        if await db.read(lambda tx: tx.meta.get(Notifier.name) is not None and self._restore_check.was_restored(tx)):
+        was_restored = await db.read(self._restore_check.was_restored)
+        if was_restored and await db.read(lambda tx: tx.meta.get(Notifier.name) is not None):
             dropped, discarded = await db.write(lambda tx: _begin_again(tx, at))
             log.warning(
                 "notifications_begin_again", dropped=dropped, discarded=discarded,
@@ -94,6 +99,7 @@ class NotifyService:
         await db.read(self._restore_check.save)  # before anything happens that it would have to vouch for
         if self.channels:
             await self.notifier.prepare()
+        return was_restored
 
     def start(self) -> None:
         """Start the loops in the background."""
@@ -106,8 +112,7 @@ class NotifyService:
         """Close the channels, and note how far the change log has been seen."""
         for channels in (self.channels, *self._retired):
             await self._close(channels)
-        if self.channels:
-            await self._queue.db.read(self._restore_check.save)
+        await self._queue.db.read(self._restore_check.save)
 
     def reload(self, settings: Settings) -> None:
         """Apply `[notify]`; the rules have been checked."""
@@ -251,11 +256,8 @@ class NotifyService:
             await self._queue.clock.sleep(_SAVE_INTERVAL)
             while self._retired:
                 await self._close(self._retired.pop())
-            if self.channels:
-                try:
-                    await self._queue.db.read(self._restore_check.save)
-                except UnavailableError:
-                    continue  # the writer has logged it
+            with contextlib.suppress(UnavailableError):  # the writer has logged it
+                await self._queue.db.read(self._restore_check.save)
 
     @staticmethod
     async def _close(channels: Mapping[str, Channel[Any]]) -> None:
