@@ -19,6 +19,9 @@ from flexportd.core.documents.requests import ArchiveRules, CachedFiles, Destina
 from flexportd.core.exceptions.worker import ExceptionWorker
 from flexportd.core.json_types import Stamp
 from flexportd.core.notification_reports import ChannelTestResult, DigestResult, EventExplanation, RulePreview
+from flexportd.core.outbox.actions import Actor, WriteCommand
+from flexportd.core.outbox.outgoing import OutgoingWrite, WriteRules
+from flexportd.core.outbox.product_upsert import ProductPlan
 from flexportd.core.reads import Reads
 from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import ResourceType
@@ -39,6 +42,7 @@ from flexportd.storage.repositories.conditions import Condition
 from flexportd.storage.repositories.counters import WebhookRefusal
 from flexportd.storage.repositories.deliveries import DeliverySelection
 from flexportd.storage.repositories.document_files import DocumentFile
+from flexportd.storage.repositories.operations import Operation
 from flexportd.storage.repositories.resources import Record
 from flexportd.storage.repositories.sync import ListState
 
@@ -141,6 +145,48 @@ class NotificationControl(Protocol):
 
     async def resume_channel(self, name: str) -> None:
         """Attempt the next message of a channel that fails or is switched off. Raises NotFoundError."""
+
+
+class OperationControl(Protocol):
+    """Writes to Flexport: creating operations, and what clients and people do with them.
+
+    All methods raise ForbiddenError if `[writes]` does not allow it, and ConflictError without a key for Flexport.
+    """
+
+    rules: WriteRules
+
+    async def preview(self, command: WriteCommand) -> OutgoingWrite:
+        """What would be sent. Raises InvalidBodyError."""
+
+    async def create(self, command: WriteCommand, actor: Actor) -> tuple[Operation, bool]:
+        """Store an operation, or find that of the same idempotency key; whether it is new. Raises InvalidBodyError."""
+
+    async def plan_products(self, rows: Sequence[object]) -> list[ProductPlan]:
+        """What rows of products need, in their order."""
+
+    async def push_products(self, rows: Sequence[object], actor: Actor) -> list[ProductPlan]:
+        """Create the operations that rows of products need; the plans, with the operations."""
+
+    async def approve(self, number: int, actor: Actor) -> None:
+        """Let an operation be sent. Raises NotFoundError."""
+
+    async def cancel(self, number: int, actor: Actor, reason: str) -> None:
+        """Do not send an operation. Raises NotFoundError."""
+
+    async def retry(self, number: int, actor: Actor) -> None:
+        """Send a failed operation again, or look up an unknown one now. Raises NotFoundError."""
+
+    async def resend(self, number: int, actor: Actor, reason: str) -> None:
+        """Send an unknown operation again. Raises NotFoundError."""
+
+    async def resolve_cancelled(self, number: int, actor: Actor, reason: str) -> None:
+        """Give up an unknown operation. Raises NotFoundError."""
+
+    async def resolve_confirmed(self, number: int, actor: Actor, key: str, reason: str) -> None:
+        """Confirm an unknown operation with an object of Flexport's. Raises NotFoundError, FlexportError."""
+
+    async def wait(self, number: int, seconds: float) -> None:
+        """Wait until an operation is no longer pending or being sent, at most this long."""
 
 
 class NotificationTools(Protocol):
@@ -352,6 +398,7 @@ PATH_CHECK: web.AppKey[PathChecker] = web.AppKey("path_check")
 CONDITIONS: web.AppKey[SystemConditions] = web.AppKey("conditions")
 JOBS: web.AppKey[JobControl] = web.AppKey("jobs")
 NOTIFICATIONS: web.AppKey[NotificationControl] = web.AppKey("notifications")
+OPERATIONS: web.AppKey[OperationControl] = web.AppKey("operations")
 NOTIFICATION_TOOLS: web.AppKey[NotificationTools] = web.AppKey("notification_tools")
 FILES = web.AppKey("files", FileServices)
 UPSTREAM: web.AppKey[Upstream | None] = web.AppKey("upstream")  # None without a key for Flexport

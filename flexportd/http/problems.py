@@ -1,7 +1,7 @@
 """Every error as a problem document (RFC 9457), made in one place; `problem_types.json` lists all types."""
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,17 +67,7 @@ def problem(
     status: int, slug: str, detail: str, parameter: str | None = None, request_id: str | None = None, **headers: str
 ) -> PreparedResponse:
     """A problem document; `slug` is its stable name, `request_id` finds the request in the logs."""
-    document: dict[str, Any] = {
-        "type": f"urn:flexportd:problem:{slug}",
-        "title": TITLES.get(status, "Error"),
-        "status": status,
-        "detail": detail,
-    }
-    if parameter is not None:
-        document["parameter"] = parameter
-    if request_id is not None:
-        document["request_id"] = request_id
-    return PreparedResponse(status, msgspec.json.encode(document), PROBLEM_JSON, **headers)
+    return Problem(status, slug, detail, parameter, headers).response(request_id)
 
 
 FailurePage = Callable[[web.Request, int, str], Awaitable[bytes]]
@@ -88,17 +78,33 @@ FAILURE_PAGE: web.AppKey[FailurePage] = web.AppKey("failure_page", Callable)  # 
 
 @dataclass(frozen=True)
 class Problem:
-    """The content of a problem document, and its response's headers."""
+    """The content of a problem document, and its response's headers.
+
+    `errors` are all problems of a body: `pointer` (RFC 6901) and `detail`.
+    """
 
     status: int
     slug: str
     detail: str
     parameter: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    errors: Sequence[Mapping[str, str]] = ()
 
     def response(self, request_id: str | None) -> PreparedResponse:
         """The response with the document."""
-        return problem(self.status, self.slug, self.detail, self.parameter, request_id, **self.headers)
+        document: dict[str, Any] = {
+            "type": f"urn:flexportd:problem:{self.slug}",
+            "title": TITLES.get(self.status, "Error"),
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.parameter is not None:
+            document["parameter"] = self.parameter
+        if self.errors:
+            document["errors"] = self.errors
+        if request_id is not None:
+            document["request_id"] = request_id
+        return PreparedResponse(self.status, msgspec.json.encode(document), PROBLEM_JSON, **self.headers)
 
 
 def as_problem(request: web.Request | None, error: Exception) -> Problem:
@@ -127,7 +133,8 @@ def as_problem(request: web.Request | None, error: Exception) -> Problem:
             context["request_id"] = request.get(REQUEST_ID)
         log.error("request_failed", exc_info=error, **context)
         return Problem(500, "internal-error", "Internal error. See the daemon's log.")
-    return Problem(status, slug, str(error), getattr(error, "parameter", None), headers)
+    parameter, listed = getattr(error, "parameter", None), getattr(error, "errors", ())
+    return Problem(status, slug, str(error), parameter, headers, listed)
 
 
 def _from_aiohttp(request: web.Request, error: web.HTTPException) -> Problem:

@@ -4,6 +4,7 @@ The name of the handler is the operation id. The first paragraph of its docstrin
 description. Query and body are parsed as declared before the handler is called.
 """
 
+import asyncio
 import inspect
 import re
 from collections import defaultdict
@@ -65,7 +66,7 @@ async def resolve_reference(request: web.Request, domain: ResourceType, text: st
 
 T = TypeVar("T")
 
-MAX_BODY = 1 << 20  # bytes of a JSON body
+_LARGE_BODY = 1 << 20  # bytes of a JSON body from which decoding leaves the event loop
 _EXACT = 2**53  # a float below is the integer that was written
 
 
@@ -192,7 +193,7 @@ async def _read_body(request: web.Request, route: Route) -> Any:
     media = request.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() not in ("", "identity"):
         raise RefusedError(415, "unsupported-media-type", "The body must not be compressed.")
-    text = await read_body(request, MAX_BODY)
+    text = await read_body(request, route.max_body)
     if not text and not route.body_required:
         text = b"{}"
     elif media != "application/json" and not media.endswith("+json"):
@@ -201,7 +202,11 @@ async def _read_body(request: web.Request, route: Route) -> Any:
         )
     assert route.body is not None
     try:
-        return msgspec.convert(_BODY_DECODER.decode(text), route.body)
+        if len(text) > _LARGE_BODY:
+            decoded = await asyncio.to_thread(_BODY_DECODER.decode, text)
+        else:
+            decoded = _BODY_DECODER.decode(text)
+        return msgspec.convert(decoded, route.body)
     except msgspec.ValidationError as error:
         sentence, _, place = str(error).partition(" - at `")
         # Some messages name the field themselves, such as "Object contains unknown field `x`".
