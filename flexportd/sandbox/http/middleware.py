@@ -237,6 +237,9 @@ class ApiMiddleware:
         refusal = _response_without_work(request, fault)
         if refusal is not None:
             return refusal
+        if fault == "accepted_late":
+            _reset(request)
+            await self._clock.sleep(SLOW)
         response = await handler(request)
         if fault == "slow":
             await self._clock.sleep(SLOW)

@@ -47,10 +47,9 @@ class RequestBody:
         names = list(names)
         given = [name for name in names if name in self]
         if len(given) > 1 or (required and not given):
-            raise self.error(
-                (given or names)[0],
-                f"is refused: give {'exactly' if required else 'at most'} one of {', '.join(names)}",
-            )
+            paths = [self.path(name) for name in names]
+            number = "Exactly one" if required else "At most one"
+            raise InvalidError(f"{number} of {', '.join(paths)} is allowed.", paths[0])
         return given[0] if given else None
 
     def text(self, name: str) -> str:
