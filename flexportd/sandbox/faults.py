@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from flexportd.errors import InvalidError
-from flexportd.sandbox.catalog.kinds import Wire
+from flexportd.sandbox.catalog.kinds import AMENDMENTS_PATH, Wire
 from flexportd.sandbox.catalog.wire_objects import utc
 
 FOREIGN_HOST = "http://elsewhere.invalid"
@@ -23,8 +23,8 @@ _WORDS = ("status", "release_status", "document_type", "transportation_mode", "c
 _FURTHEST_BACK = 3
 
 _TEXTS = msgspec.toml.decode(Path(__file__).with_suffix(".toml").read_bytes(), type=dict[str, dict[str, str]])
-ANSWER_FAULTS, WEBHOOK_FAULTS = _TEXTS["answers"], _TEXTS["webhooks"]
-"""What each fault of a response, and of a webhook, does."""
+ANSWER_FAULTS, WRITE_FAULTS, WEBHOOK_FAULTS = _TEXTS["answers"], _TEXTS["writes"], _TEXTS["webhooks"]
+"""What each fault of a response, of a write, and of a webhook, does."""
 
 
 def _foreign_next(page: Wire, _previous: Sequence[Wire]) -> Wire:
@@ -63,8 +63,10 @@ PAGE_FAULTS = frozenset(_PAGE_CHANGES)
 BODY_FAULTS = frozenset({"error_200", "huge", *_PAGE_CHANGES, *_OBJECT_CHANGES})
 _LATENCY = "latency"
 # Faults of one group exclude each other, so their shares add up.
-_GROUPS = (tuple(ANSWER_FAULTS), tuple(WEBHOOK_FAULTS))
-NAMES = (_LATENCY, *ANSWER_FAULTS, *WEBHOOK_FAULTS)
+_GROUPS = (tuple(ANSWER_FAULTS), tuple(WRITE_FAULTS), tuple(WEBHOOK_FAULTS))
+NAMES = (_LATENCY, *ANSWER_FAULTS, *WRITE_FAULTS, *WEBHOOK_FAULTS)
+# These POST requests make nothing.
+_NO_WRITES = ("/oauth/", "/carbon_calculation")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s)")
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)%")
 
@@ -163,8 +165,19 @@ class RequestInfo:
     path: str
     page: int = 0
 
+    @property
+    def is_write(self) -> bool:
+        """Whether the request makes or changes an object."""
+        return self.method in {"POST", "PATCH"} and not self.path.startswith(_NO_WRITES)
+
     def supports(self, kind: str) -> bool:
         """Whether a fault of that kind suits the response."""
+        if kind == "pending_amendment":
+            return self.method == "POST" and self.path.startswith(AMENDMENTS_PATH)
+        if kind == "refused_as_duplicate":
+            return self.method == "POST" and self.is_write
+        if kind in WRITE_FAULTS:
+            return self.is_write
         return kind not in PAGE_FAULTS or self.page > (1 if kind == "repeat" else 0)
 
 
@@ -178,7 +191,7 @@ class ScriptedFault:
             self._path = re.compile(path)
         except re.error as error:
             raise InvalidError(f"path is {path!r}, which is no regular expression: {error}.", "path") from None
-        self.kind = check_name(kind, tuple(ANSWER_FAULTS))
+        self.kind = check_name(kind, (*ANSWER_FAULTS, *WRITE_FAULTS))
         self.left = times
         self.made = 0
         self._method = method
@@ -203,6 +216,7 @@ class FaultInjector:
         self.counters = FaultCounters()
         self.scripts: list[ScriptedFault] = []
         self._responses = Random(f"{seed}/answers")  # noqa: S311 (faults, not secrets)
+        self._writes = Random(f"{seed}/writes")  # noqa: S311 (faults, not secrets)
         self._webhooks = Random(f"{seed}/webhooks")  # noqa: S311 (faults, not secrets)
         self._held: list[Wire] = []
 
@@ -211,7 +225,11 @@ class FaultInjector:
         return next((script.kind for script in self.scripts if script.matches(request)), None)
 
     def random_fault(self, request: RequestInfo) -> str | None:
-        """A fault by its share: one of ANSWER_FAULTS or none."""
+        """A fault by its share: of a write one of WRITE_FAULTS, else one of ANSWER_FAULTS, or none."""
+        if request.is_write:
+            fault = self._draw(WRITE_FAULTS, self._writes)
+            if fault is not None and request.supports(fault):
+                return fault
         fault = self._draw(ANSWER_FAULTS, self._responses)
         return fault if fault is not None and request.supports(fault) else None
 

@@ -23,6 +23,7 @@ from flexportd.sandbox.catalog.kinds import CONTAINER, CONTAINER_LEG, INVOICE, L
 from flexportd.sandbox.faults import FaultInjector, Faults, ScriptedFault, faults_from
 from flexportd.sandbox.http.api import Api
 from flexportd.sandbox.http.middleware import ApiMiddleware, Authenticator, RequestLog
+from flexportd.sandbox.http.write_log import WriteLog
 from flexportd.sandbox.objects.shipment_state import ShipmentState
 from flexportd.sandbox.options import SandboxOptions
 from flexportd.sandbox.scripts.world_events import ObjectRef
@@ -90,7 +91,10 @@ class Sandbox:
         self._world = await asyncio.to_thread(World, plan)
         authenticator = Authenticator(options, self._clock)
         self._middleware = ApiMiddleware(self._world, authenticator, self._faults, self._clock, self._wait_for_webhooks)
-        app = Api(self._world, authenticator, self._middleware, complete_lists=options.complete_lists).application()
+        api = Api(
+            self._world, authenticator, self._middleware, self._send_events, complete_lists=options.complete_lists
+        )
+        app = api.application()
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         await web.SockSite(self._runner, self._listener).start()
@@ -125,6 +129,11 @@ class Sandbox:
     def requests(self) -> RequestLog:
         """The requests so far, with token requests counted separately."""
         return _started(self._middleware).requests
+
+    @property
+    def writes(self) -> WriteLog:
+        """The requests so far that write, and what each made."""
+        return _started(self._middleware).writes
 
     @property
     def deliveries(self) -> DeliveryCounters:
@@ -169,8 +178,9 @@ class Sandbox:
     ) -> ScriptedFault:
         """Inject a fault into the next `times` responses (None: all) whose path and query match a regular expression.
 
-        `kind` is one of `ANSWER_FAULTS`. Earlier scripts go first; a fault of lists waits for a list, `repeat` for a
-        page with a previous one. The returned script counts its faults in `made`. Raises InvalidError.
+        `kind` is one of `ANSWER_FAULTS` or `WRITE_FAULTS`. Earlier scripts go first; a fault of lists waits for a list,
+        `repeat` for a page with a previous one, and a fault of writes for a write. The returned script counts its
+        faults in `made`. Raises InvalidError.
         """
         script = ScriptedFault(kind, path, times, method)
         self._faults.scripts.append(script)
@@ -195,6 +205,15 @@ class Sandbox:
     def edit_shipment(self, shipment_id: int, fields: Mapping[str, Any]) -> Wire:
         """Change a shipment without an event: see `World.edit_shipment`."""
         return self.world.edit_shipment(shipment_id, dict(fields))
+
+    def apply_amendments(self) -> int:
+        """Apply all pending amendments to their bookings now; returns their number. See `World.amendments`."""
+        return self.world.make_scheduled_changes()
+
+    async def _send_events(self, events: list[Wire]) -> None:
+        """Send the webhooks of events that a request caused."""
+        if self._deliveries is not None:
+            await self._deliveries.submit(events)
 
     async def _run(self) -> None:
         if self.options.send_backlog and self._deliveries is not None:

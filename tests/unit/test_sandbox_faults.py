@@ -17,6 +17,7 @@ from flexportd.sandbox.faults import (
     NAMES,
     PAGE_FAULTS,
     WEBHOOK_FAULTS,
+    WRITE_FAULTS,
     FaultInjector,
     RequestInfo,
     ScriptedFault,
@@ -160,7 +161,8 @@ def test_keys_are_generated_and_never_shown():
 
 
 def test_every_fault_has_a_sentence_and_the_help_names_it():
-    assert all(sentence for sentence in (ANSWER_FAULTS | WEBHOOK_FAULTS).values())
+    assert all(sentence for sentence in (ANSWER_FAULTS | WRITE_FAULTS | WEBHOOK_FAULTS).values())
+    assert len(NAMES) == len(set(NAMES))
     assert PAGE_FAULTS <= set(BODY_FAULTS) <= set(ANSWER_FAULTS)
     said = set(re.findall(r"\w+", sandbox.help))
     assert set(NAMES) <= said
@@ -181,6 +183,32 @@ def test_faults_of_lists_wait_for_a_list(kind):
     assert OBJECT.supports(kind) == (kind not in PAGE_FAULTS)
     assert LIST.supports(kind)
     assert RequestInfo("GET", "/shipments", 1).supports(kind) == (kind != "repeat")
+
+
+@pytest.mark.parametrize("kind", WRITE_FAULTS)
+def test_faults_of_writes_wait_for_a_write(kind):
+    amendment, creation, change = (
+        RequestInfo(method, path)
+        for method, path in (("POST", "/booking_amendments"), ("POST", "/bookings"), ("PATCH", "/products/1"))
+    )
+    assert amendment.supports(kind)
+    assert creation.supports(kind) == (kind != "pending_amendment")
+    assert change.supports(kind) == (kind not in {"pending_amendment", "refused_as_duplicate"})
+    for other in (OBJECT, LIST, RequestInfo("POST", "/oauth/token"), RequestInfo("POST", "/carbon_calculation")):
+        assert not other.supports(kind)
+    always = FaultInjector(parse_faults(f"{kind}=100%"), 1)
+    assert (always.random_fault(amendment), always.random_fault(OBJECT)) == (kind, None)
+
+
+def test_faults_of_writes_leave_those_of_reads_as_they_were():
+    shares = "429=20%,5xx=20%"
+    one = FaultInjector(parse_faults(shares), 3)
+    other = FaultInjector(parse_faults(f"{shares},accepted_then_dropped=50%"), 3)
+    write = RequestInfo("POST", "/bookings")
+    for _ in range(400):
+        assert one.random_fault(OBJECT) == other.random_fault(OBJECT)
+    seen = Counter(other.random_fault(write) for _ in range(1000))
+    assert 400 < seen["accepted_then_dropped"] < 600
 
 
 @pytest.mark.parametrize(

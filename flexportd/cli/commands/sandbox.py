@@ -51,11 +51,13 @@ class WebhookOptions:
 )
 @click.pass_obj
 def sandbox(invocation: Invocation, /, **options: Any) -> Exit:
-    """Run a Flexport simulator for development.
+    """Run a Flexport simulator for development: it serves all lists, takes all writes and sends webhooks.
 
     Faults: latency=200ms; 401, 403, 404, 429, 429_bare, 5xx, 500, 502, 503, html, reset, truncate, slow, huge,
     error_200, repeat, lying_total, low_total, foreign_next, no_id, twice, future, backwards, empty, cut,
-    unknown_field, unknown_enum (shares of responses); duplicate, reorder, drop (shares of webhooks).
+    unknown_field, unknown_enum (shares of responses); accepted_then_dropped, accepted_late,
+    dropped_before_accepting, error_after_accepting, refused_as_duplicate, write_forbidden, pending_amendment
+    (shares of writes); duplicate, reorder, drop (shares of webhooks).
     """
     import asyncio
 

@@ -14,6 +14,8 @@ CUSTOMS_ENTRY, DOCUMENT = "/customs_entry", "/document"
 # Other objects of an account.
 PRODUCT, PORT = "/product", "/place"
 COMPANY, ENTITY, CONTACT, LOCATION = "/network/company", "/company_entity", "/network/contact", "/network/location"
+# Amendments of bookings have no list.
+AMENDMENT, AMENDMENTS_PATH = "/booking_amendment", "/booking_amendments"
 
 ALL_PATHS = {
     SHIPMENT: "/shipments",

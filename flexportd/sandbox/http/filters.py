@@ -198,13 +198,16 @@ def _port_type(_world: World, name: str, text: str) -> Predicate:
     return lambda row: any(one["_object"] == kind for one in row["details"])
 
 
-def _seller(prefix: str) -> PredicateFactory:
-    """By the seller among the parties; a ref is `id-` and the id."""
-    return _any_of(
-        lambda row: [
-            f"{prefix}{party['company_entity']['id']}" for party in row["involved_parties"] if party["type"] == "seller"
-        ]
-    )
+def _seller(field: str) -> PredicateFactory:
+    """By a field of the entity that is the seller among the parties."""
+
+    def make(world: World, _name: str, text: str) -> Predicate:
+        sellers = {row["id"] for row in world.collections[kinds.ENTITY].rows() if str(row[field]) == text}
+        return lambda row: any(
+            party["type"] == "seller" and party["company_entity"]["id"] in sellers for party in row["involved_parties"]
+        )
+
+    return make
 
 
 def _entities_of(field: str) -> PredicateFactory:

@@ -22,6 +22,7 @@ from flexportd.errors import FlexportdError, InvalidError, NotFoundError
 from flexportd.sandbox.catalog.kinds import ALL_PATHS, EVENT, Wire
 from flexportd.sandbox.faults import BODY_FAULTS, FaultInjector, RequestInfo, inject
 from flexportd.sandbox.http.responses import error_response, gateway_page, json_response
+from flexportd.sandbox.http.write_log import RECEIVED_WRITE, WriteLog, receive_write
 from flexportd.sandbox.options import SandboxOptions
 from flexportd.sandbox.world.world import World
 
@@ -39,6 +40,8 @@ _REFUSALS: dict[str, tuple[int, str, str, int | None]] = {
     "429": (429, "too_many_requests", "Too many requests.", 1),
     "429_bare": (429, "too_many_requests", "Too many requests.", None),
     "500": (500, "internal_server_error", "Something went wrong.", None),
+    "write_forbidden": (403, "forbidden", "This key may not write this resource.", None),
+    "refused_as_duplicate": (400, "bad_request", "This has already been taken.", None),
 }
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -173,6 +176,7 @@ class ApiMiddleware:
     ) -> None:
         """`wait_attempted` waits until the webhook of every event was sent once."""
         self.requests = RequestLog()
+        self.writes = WriteLog()
         self._world = world
         self._authenticator = authenticator
         self._faults = faults
@@ -189,11 +193,17 @@ class ApiMiddleware:
         was_reset = request.transport is None or request.transport.is_closing()
         logged = LoggedRequest(request.method, request.raw_path, 0 if was_reset else response.status)
         self.requests.record(logged, token=is_token)
+        if RECEIVED_WRITE in request:
+            request[RECEIVED_WRITE].status = logged.status
         return response
 
     async def _respond(self, request: web.Request, handler: Handler, *, is_token: bool) -> web.StreamResponse:
         info = RequestInfo(request.method, request.raw_path, _page_number(request))
         try:
+            if info.is_write:
+                # A client that is gone after this point stops nothing.
+                request[RECEIVED_WRITE] = await receive_write(request)
+                self.writes.record(request[RECEIVED_WRITE])
             # Random faults spare token requests: ten a day are soon used up.
             fault = self._faults.scripted_fault(info)
             if is_token:
@@ -222,17 +232,21 @@ class ApiMiddleware:
         """Respond with that fault. A reset comes after the work is done: its outcome is unknown."""
         if fault == "5xx":
             fault = str(self._faults.server_error())
-        if fault is not None and fault in _REFUSALS:
-            raise ApiError(*_REFUSALS[fault])
-        if fault in {"502", "503", "504"}:
-            return gateway_page(int(fault))
-        if fault == "html":
-            return gateway_page(200)
-        if fault == "slow":
+        if RECEIVED_WRITE in request:
+            request[RECEIVED_WRITE].fault = fault
+        refusal = _response_without_work(request, fault)
+        if refusal is not None:
+            return refusal
+        if fault == "accepted_late":
+            _reset(request)
             await self._clock.sleep(SLOW)
         response = await handler(request)
-        if fault == "reset" and request.transport is not None:
-            request.transport.abort()
+        if fault == "slow":
+            await self._clock.sleep(SLOW)
+        elif fault == "error_after_accepting":
+            raise ApiError(*_REFUSALS["500"])
+        elif fault in {"reset", "accepted_then_dropped"}:
+            _reset(request)
         if fault == "truncate" and isinstance(response, web.Response) and isinstance(response.body, bytes):
             half = response.body[: len(response.body) // 2]
             return web.Response(body=half, content_type=response.content_type)
@@ -253,6 +267,26 @@ class ApiMiddleware:
                 previous = msgspec.json.decode(earlier.body)["data"]["data"]
         envelope = msgspec.json.decode(response.body if isinstance(response.body, bytes) else b"{}")
         return json_response(response.status, inject(fault, envelope, self._world.now, previous))
+
+
+def _response_without_work(request: web.Request, fault: str | None) -> web.Response | None:
+    """The response of a fault that keeps the request from its handler; None for any other. Raises ApiError."""
+    if fault in _REFUSALS:
+        raise ApiError(*_REFUSALS[fault])
+    if fault in {"502", "503", "504"}:
+        return gateway_page(int(fault))
+    if fault == "html":
+        return gateway_page(200)
+    if fault == "dropped_before_accepting":
+        _reset(request)
+        return web.Response()
+    return None
+
+
+def _reset(request: web.Request) -> None:
+    """Reset the connection: nobody receives the response."""
+    if request.transport is not None:
+        request.transport.abort()
 
 
 def _page_number(request: web.Request) -> int:

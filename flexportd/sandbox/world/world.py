@@ -7,14 +7,15 @@ events. Objects and events are shared, never copied and never changed in place: 
 
 import gc
 import heapq
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
 
 from flexportd.errors import InvalidError, NotFoundError
-from flexportd.sandbox.catalog import kinds
+from flexportd.sandbox.catalog import kinds, wire_objects
 from flexportd.sandbox.catalog.kinds import Wire
 from flexportd.sandbox.catalog.network import fixed_objects
 from flexportd.sandbox.catalog.wire_objects import Links
@@ -34,6 +35,8 @@ from flexportd.sandbox.world.collections import (
 )
 
 EVENTS_KEPT = 20_000
+MAX_FILES = 256 * 2**20
+"""Bytes of all uploaded files together."""
 _FIRST_EVENT = 730_000
 _FIRST_IDS = {
     kinds.SHIPMENT: FIRST_SHIPMENT,
@@ -59,14 +62,14 @@ class WorldPlan:
 class World:
     """Everything Flexport lists, at the instant `now`: `tables` by `_object` and id, `collections` by `_object`.
 
-    `revision` increases with every change.
+    `revision` increases with every change. `amendments` of bookings, by id, are in no list.
     """
 
     def __init__(self, plan: WorldPlan) -> None:
         self.plan = plan
         self.now = datetime.min.replace(tzinfo=UTC)
         self.tables: dict[str, dict[int, Wire]] = {kind: {} for kind in (*_FIRST_IDS, kinds.EVENT)}
-        self._links = Links(plan.link_base)
+        self.links = Links(plan.link_base)
         self._next_ids = dict(_FIRST_IDS)
         self._next_event = _FIRST_EVENT
         self._journeys: dict[int, ShipmentState] = {}
@@ -74,7 +77,12 @@ class World:
         self._due: list[tuple[datetime, int]] = []
         self._overstays = Overstays()
         self.revision = 0
-        self._documents = Documents(self._links, plan.seed)
+        self.amendments: dict[int, Wire] = {}
+        # Changes to come that a request asked for; the number keeps those of one instant in order.
+        self._scheduled: list[tuple[datetime, int, Callable[[], None]]] = []
+        self._schedule_numbers = itertools.count()
+        self._files: dict[str, tuple[bytes, str]] = {}
+        self._documents = Documents(self.links, plan.seed)
         self._tables = {kind: TableCollection(kind, self.tables, self._journeys) for kind in self.tables}
         self.collections: dict[str, Collection] = {**self._tables, **self._derived(), **self._fixed()}
         with _gc_paused(keep=plan.shipments >= _LARGE):
@@ -97,7 +105,23 @@ class World:
             if event is not None:
                 events.append(event)
         self.now = max(self.now, to.astimezone(UTC))
+        self._make_scheduled_changes(self.now)
         return events
+
+    def schedule_change(self, at: datetime, change: Callable[[], None]) -> None:
+        """Make a change once the world is that far, or when `make_scheduled_changes` is called."""
+        heapq.heappush(self._scheduled, (at, next(self._schedule_numbers), change))
+
+    def make_scheduled_changes(self) -> int:
+        """Make all scheduled changes now, in order; returns their number."""
+        return self._make_scheduled_changes(datetime.max.replace(tzinfo=UTC))
+
+    def _make_scheduled_changes(self, until: datetime) -> int:
+        count = 0
+        while self._scheduled and self._scheduled[0][0] <= until:
+            heapq.heappop(self._scheduled)[2]()
+            count += 1
+        return count
 
     def backlog(self) -> list[Wire]:
         """Every event since the oldest shipment was booked; applied in order, they give the present state."""
@@ -118,6 +142,17 @@ class World:
         self.revision += 1
         self._store(journey, journey.apply(silent_change(at, fields), 0))
         return journey.shipment
+
+    def announce(self, shipment_id: int, kind: str) -> Wire:
+        """Record an event of that type about a shipment, whose `updated_at` moves. Returns the event.
+
+        Raises NotFoundError.
+        """
+        shipment = self.edit_shipment(shipment_id, {})
+        data: Wire = {"resource": shipment, "shipment": shipment, "location": None, "containers": []}
+        event = wire_objects.event(self.event_id(), kind, (self.now, self.now), data)
+        self.record(event)
+        return event
 
     def find(self, kind: str, key: str) -> Wire:
         """One object of any kind by its id as text; a port by `UNLOCODE/name`. Raises NotFoundError."""
@@ -168,11 +203,19 @@ class World:
     def file(self, key: str) -> tuple[bytes, str]:
         """The bytes of a document and their media type. Raises NotFoundError."""
         self.find(kinds.DOCUMENT, key)
+        if key in self._files:
+            return self._files[key]
         number = self._documents.parse_id(key)
         if number is None:
             raise NotFoundError(f"The document {key} was put into the sandbox without a file.")
         shipment_id, place = divmod(number, PER_SHIPMENT)
         return self._documents.file(self._journeys[shipment_id], place)
+
+    def store_file(self, key: str, body: bytes, media_type: str) -> None:
+        """Keep the file of an uploaded document. Raises InvalidError once there are `MAX_FILES` bytes."""
+        if sum(len(kept) for kept, _ in self._files.values()) + len(body) > MAX_FILES:
+            raise InvalidError(f"The sandbox keeps at most {MAX_FILES >> 20} MiB of uploaded files.", "document")
+        self._files[key] = body, media_type
 
     def journey(self, shipment_id: int) -> ShipmentState:
         """One shipment with its history. Raises NotFoundError."""
@@ -204,11 +247,11 @@ class World:
         return sorted(found, key=lambda one: one.booked)
 
     def _derived(self) -> dict[str, Collection]:
-        made = [kind(self._links, self.plan.seed) for kind in _DERIVED]
+        made = [kind(self.links, self.plan.seed) for kind in _DERIVED]
         return {one.kind: DerivedCollection(one, self._journeys, lambda: self.now) for one in (*made, self._documents)}
 
     def _fixed(self) -> dict[str, Collection]:
-        fixed = fixed_objects(self._links, self.plan.seed)
+        fixed = fixed_objects(self.links, self.plan.seed)
         return {kind: FixedCollection(rows) for kind, rows in fixed.items()}
 
     def _add_shipment(self, itinerary: Itinerary, known_since: datetime | None = None) -> None:
@@ -222,7 +265,7 @@ class World:
         for kind, size in sizes.items():
             self._next_ids[kind] += size
         items = _FIRST_ITEM + _ITEMS_EACH * (first[kinds.SHIPMENT] - _FIRST_IDS[kinds.SHIPMENT])
-        journey = ShipmentState(itinerary, ShipmentIds(first, items), self._links, known_since)
+        journey = ShipmentState(itinerary, ShipmentIds(first, items), self.links, known_since)
         journey.schedule(self.plan.seed)
         self._journeys[first[kinds.SHIPMENT]] = journey
         self._schedule(journey)
