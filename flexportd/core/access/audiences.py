@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from flexportd.core.changes.stream_messages import EncodedMessage
-from flexportd.core.changes.topics import topic_prefix
+from flexportd.core.changes.topics import OPERATION, topic_prefix
 from flexportd.core.exceptions.model import HIDDEN_KINDS
 from flexportd.core.resources import documents
 from flexportd.flexport.milestones import milestone
@@ -119,7 +119,7 @@ def _is_document(document: MessageFields) -> bool:
 def _is_visible(document: MessageFields, document_ids: set[str]) -> bool:
     if document["topic"].startswith("milestone.") and not is_for_customers(document.get("type")):
         return False
-    hidden = document["topic"].startswith("system.") or document.get("kind") in HIDDEN_KINDS
+    hidden = document["topic"].startswith(("system.", OPERATION)) or document.get("kind") in HIDDEN_KINDS
     # What people decide is not for customers.
     hidden = hidden or document["topic"] == "exception.snooze_ended" or "only_for_snooze" in document
     return not hidden and not (_is_document(document) and document["resource_id"] in document_ids)
