@@ -528,7 +528,7 @@ def _repeat_until(times: Sequence[str], *, is_urgent: bool) -> datetime | None:
     return parse(times[-1]) + delay
 
 
-_REPORTED_KINDS = frozenset({"customs_hold", "eta_slipped", "flexport_reported"})
+_REPORTED_KINDS = frozenset({"customs_hold", "eta_slipped", "flexport_reported", "operation_unknown"})
 
 
 def _is_inferred(row: Notification) -> bool:

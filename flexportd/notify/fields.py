@@ -60,9 +60,14 @@ _OF_EVIDENCE = (
     *_fields(
         "day", "first_estimate", "estimated_pickup", "estimated_departure", "estimated_arrival", "estimated_delivery",
         "last_free_day", "available_for_pickup", "delivered", "left_terminal", "last_news_at", "due_date",
-        "created_at", "cargo_ready_date",
+        "created_at", "cargo_ready_date", "unknown_since",
     ),
-    *_fields("text", "place", "container_number", "entry_number", "release_status", "name", "status"),
+    *_fields(
+        "text", "place", "container_number", "entry_number", "release_status", "name", "status", "title",
+        "operation_kind", "error",
+    ),
+    *_fields("id", "operation_id"),
+    *_fields("boolean", "needs_decision"),
     *_fields("list", "missing"),
     *_fields("json", "milestones"),
 )  # fmt: skip

@@ -48,7 +48,7 @@ class ExceptionRecord(TypedDict):
     severity: Severity
     title: str
     summary: Annotated[str, doc("The evidence as a sentence.")]
-    resource: Annotated[str, doc("The affected resource: shipments, containers, customs_entries, ...")]
+    resource: Annotated[str, doc("The affected resource: shipments, containers, operations, ...")]
     resource_id: str
     shipment_id: int | None
     since: Annotated[Stamp, doc("When the problem began according to its evidence, such as the end of the due day.")]

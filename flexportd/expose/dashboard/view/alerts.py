@@ -254,16 +254,17 @@ def exception_list_row(row: ExceptionRow, names: Mapping[int, str | None], view:
     number = row.shipment_id
     path, page_url = quote(row.resource.replace("_", "-"), safe=""), f"/exceptions/{row.id}"
     url = f"/{path}/{quote(row.resource_id, safe='')}" if len(row.resource_id) <= MAX_ID_LENGTH else page_url
-    name = f"FLEX-{number}" if number is not None else str(row.evidence.get("name") or row.resource_id)
+    is_of_shipment = number is not None and row.resource != "operations"
+    name = str(row.evidence.get("name") or row.evidence.get("title") or row.resource_id)
     words = text(f"{exception_sentence(row.kind, row.evidence, lambda stored: _day(stored, view))}.", _LONGEST)
     return SimpleNamespace(
         title=escape_control(title(row.kind), 60),
         tone=_TONES.get(row.severity, "plain"),
         sentence=words or Text(""),
         opened=view.ago(row.since),
-        name=text(name, 60) or Text(row.resource),
+        name=text(f"FLEX-{number}" if is_of_shipment else name, 60) or Text(row.resource),
         label=text(names.get(number), 80) if number is not None else None,
-        url=f"/shipments/{number}" if number is not None and number in names else url,
+        url=f"/shipments/{number}" if is_of_shipment and number in names else url,
         page_url=page_url,
         marks=exception_marks(row, view),
     )
