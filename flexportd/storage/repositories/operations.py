@@ -228,7 +228,11 @@ class Operations(ListRepository):
 
     def counts(self) -> dict[str, int]:
         """How many are in each state."""
-        return dict(self._run("counts").fetchall())
+        return {**dict.fromkeys(STATES, 0), **dict(self._run("counts").fetchall())}
+
+    def count_needing_decision(self) -> int:
+        """How many a person must decide."""
+        return self._count("count_needing_decision")
 
     def needing_decision(self, limit: int) -> list[Operation]:
         """Those that a person must decide, oldest first."""

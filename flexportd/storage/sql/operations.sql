@@ -65,6 +65,9 @@ SELECT id FROM operations WHERE resource = ? AND resource_id = ? AND kind LIKE '
 -- counts: how many are in each state
 SELECT state, count(*) FROM operations GROUP BY state;
 
+-- count_needing_decision: how many a person must decide
+SELECT count(*) FROM operations WHERE state = 'unknown' AND needs_decision = 1;
+
 -- needing_decision: those that a person must decide, the oldest first
 SELECT {columns} FROM operations WHERE state = 'unknown' AND needs_decision = 1 ORDER BY id LIMIT ?;
 
@@ -90,8 +93,10 @@ SELECT count(*) FROM operation_attempts WHERE operation_id = ? AND type = 'send'
 -- drop_requests: the bodies of requests that are no longer needed
 UPDATE operation_attempts SET request = NULL WHERE operation_id = ?;
 
--- old: those that ended before a time, except where an exception about one is still open
-SELECT id FROM operations AS one WHERE ended_at < ? AND coalesce(is_pending, 0) = 0 AND NOT EXISTS (
+-- old: those that ended before a time, except where an exception about one is still open (the newest stays, so that no
+-- id is used twice)
+SELECT id FROM operations AS one WHERE ended_at < ? AND coalesce(is_pending, 0) = 0
+    AND id < (SELECT max(id) FROM operations) AND NOT EXISTS (
     SELECT 1 FROM exceptions WHERE closed_at IS NULL AND resource = 'operations' AND resource_id = CAST(one.id AS TEXT))
 ORDER BY ended_at LIMIT ?;
 
