@@ -32,7 +32,6 @@ class Account:
         """`now` is the present, aware."""
         self._tx = tx
         self._now = now
-        self._matches: dict[tuple[str, str, str], list[Record]] = {}
 
     @property
     def today(self) -> date:
@@ -101,11 +100,7 @@ class Account:
 
     def _find_by(self, resource: str, column: str, value: str) -> list[Record]:
         """The objects, without removed ones, that have exactly this value, apart from blanks around it."""
-        key = (resource, column, value.strip())
-        if key not in self._matches:
-            table = REGISTRY[resource].table
-            self._matches[key] = self._tx.resources.with_value(table, column, key[2], _MAX_MATCHES)
-        return self._matches[key]
+        return self._tx.resources.with_value(REGISTRY[resource].table, column, value.strip(), _MAX_MATCHES)
 
     def _unless_unread(self, resource: str) -> bool | None:
         """False if the whole list was read, else None."""
