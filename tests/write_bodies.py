@@ -223,6 +223,13 @@ def account_records() -> list[Any]:
         record("products", 2, sku="OLD-1", archived_at="2026-01-01T00:00:00.000Z"),
         record("shipments", SHIPMENT_ID, name="Watches"),
         record("bookings", BOOKING_ID, mode="ocean", is_lcl=False, origin_ref="warehouse_de", origin_port_code="DEHAM"),
+        record(
+            "bookings",
+            4323,
+            raw={"origin_address": {"country_code": "CN"}},
+            origin_ref="id-160816",
+            shipper_ref="id-566428",
+        ),
         record("bookings", 4322, mode="ocean", is_lcl=True, origin_ref="warehouse_cn"),
         record("purchase_order_line_items", 1234),
         record("commercial_invoices", INVOICE_ID, lines_value_currency="USD"),

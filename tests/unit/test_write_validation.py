@@ -215,6 +215,9 @@ RULES = [
     rule(BOOKING, {"/ocean_booking/destination_port_us_cbp_port_code": 2704}),
     rule(BOOKING, {"/ocean_booking/destination_port_us_cbp_port_code": "9999"}),
     rule(BOOKING, {"/ocean_booking/origin_port_iata_code": "HKG"}, says="is no known field"),
+    rule(BOOKING, {"/origin_address_ref": "id-160816"},
+         "/ocean_booking/product_descriptions/0/description_for_export_customs",
+         "/ocean_booking/product_descriptions/0/description_for_export_customs_locale", says="mainland China"),
     rule(LCL, {"/ocean_booking/container_counts/twenty_ft": 1}, says="0 is allowed"),
     rule(LCL, {"/ocean_booking/wants_pickup_service": False}, "/ocean_booking/origin_port_loc_code", says="no pickup"),
     rule(CHINA, {"/air_booking/product_descriptions/0/description_for_export_customs_locale": "en_US"}),
@@ -241,6 +244,7 @@ RULES = [
     rule(BOOKING, {f"{UNIT}/count": 0}),
     rule(BOOKING, {f"{UNIT}/unit_type": "pallets"}, says="did you mean pallet?"),
     rule(AMEND, {"/new_origin_port_us_cbp_port_code": "2704"}),
+    rule(AMEND, {"/new_destination_port_us_cbp_port_code": "9999"}),
     rule(AMEND, {"/booking_id": 1}, says="is no known field"),
     rule(AMEND, {"/new_cargo/contains_magnets": ...}),
     rule(AMEND, {"/new_cargo_ready_date": "2036-03-19"}),
@@ -318,7 +322,7 @@ def test_a_broken_rule_is_the_only_problem_and_at_its_place(account, kind, chang
     ("kind", "changes"),
     [
         (BOOKING, {"/cargo_ready_date": "2036-03-20"}),  # still that day west of UTC-6
-        (BOOKING, {"/destination_address_ref": "id-4711"}),
+        (BOOKING, {"/destination_address_ref": "id-4711", "/shipper_entity_ref": "id-566428"}),
         (BOOKING, {"/ocean_booking/_object": "/ocean_booking", "/cargo/_object": "/cargo"}),
         (BOOKING, {"/cargo/lithium_batteries_packing_types": ["contained_in_battery_powered_vehicle"]}),
         (BOOKING, {f"{UNIT}/unit_type": "carton", f"{UNIT}/atomic_count": ...}),
