@@ -86,7 +86,7 @@ def changed(kind, changes):
         if new is ...:
             del place[last]
         else:
-            place[last] = new(place.get(last)) if callable(new) else copy.deepcopy(new)
+            place[last] = new(place[last]) if callable(new) else copy.deepcopy(new)
     return value
 
 
@@ -437,6 +437,14 @@ def holes(value, pointer=""):
 
 
 HOLES = [(kind, pointer) for kind, value in BODIES.items() for pointer in holes(value)]
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_a_value_of_another_type_is_a_problem_at_its_place(account, kind):
+    for pointer in holes(body(kind)):
+        wrong = changed(kind, {pointer: lambda old: "text" if isinstance(old, dict) else {"some": "object"}})
+        found = [one.pointer for one in problems(kind, wrong, account)]
+        assert pointer in found or (f"{pointer}/some" in found and pointer.endswith("/metadata")), (pointer, found)
 
 
 @settings(max_examples=150, deadline=None)

@@ -137,6 +137,5 @@ def _spellings(key: Key) -> list[Key]:
 
 def _single(countries: Iterable[object]) -> str | None:
     """The one country code of these; None for none and for several."""
-    codes = set(countries)
-    code = codes.pop() if len(codes) == 1 else None
-    return text(code) if isinstance(code, str) else None
+    codes = {text(code) for code in countries if isinstance(code, str)}
+    return codes.pop() if len(codes) == 1 else None
