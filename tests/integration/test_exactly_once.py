@@ -13,8 +13,8 @@ import pytest
 from flexportd.core.outbox import actions
 from flexportd.core.outbox.actions import Actor, WriteCommand
 from flexportd.core.outbox.kinds import OPERATION_KINDS
-from flexportd.core.outbox.outgoing import WriteRules
 from flexportd.core.outbox.records import OperationRequest
+from flexportd.core.outbox.request_builder import WriteRules
 from flexportd.core.outbox.sender import OperationHandler
 from flexportd.outcome import Snooze
 from flexportd.sandbox.catalog.kinds import (

@@ -30,8 +30,8 @@ from flexportd.core.outbox.lookup import (
     applied_fields,
     baseline_of,
 )
-from flexportd.core.outbox.outgoing import OutgoingWrite, WriteRules, id_value, merge_metadata, outgoing
 from flexportd.core.outbox.records import OperationRequest, notice, stored_body
+from flexportd.core.outbox.request_builder import OutgoingWrite, WriteRules, id_value, merge_metadata, outgoing
 from flexportd.core.resources.registry import Registry
 from flexportd.core.unit_of_work import ChangeCause
 from flexportd.errors import MalformedError
