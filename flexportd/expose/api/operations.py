@@ -13,7 +13,7 @@ from flexportd.core.json_types import Stamp, doc
 from flexportd.core.outbox.actions import MAX_REASON, Actor, WriteCommand
 from flexportd.core.outbox.kinds import OPERATION_KINDS, OperationKind
 from flexportd.core.outbox.product_upsert import MAX_ROWS, ProductPlan, UpsertAction
-from flexportd.core.outbox.records import operation_title
+from flexportd.core.outbox.records import operation_title, stored_body
 from flexportd.core.resources.identifiers import int_id
 from flexportd.core.resources.registry import REGISTRY
 from flexportd.errors import InvalidError, not_found
@@ -203,7 +203,7 @@ def operation_detail(tx: Transaction, number: int) -> dict[str, Any]:
     operation = load_operation(tx, number)
     return {
         **operation_document(msgspec.structs.asdict(operation)),
-        "body": msgspec.json.decode(operation.body),
+        "body": msgspec.json.decode(stored_body(operation) or operation.body),
         "attempts": [
             serialize_fields(
                 OperationAttemptRecord,
