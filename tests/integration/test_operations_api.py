@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from contextlib import asynccontextmanager
 
 import pytest
@@ -41,20 +42,30 @@ class Writes:
 
 
 @asynccontextmanager
+async def flexport():
+    options = SandboxOptions(speed=0, shipments=6, api_key="sandbox-key-for-tests", complete_lists=True)
+    async with Sandbox(options, HurriedClock()) as sandbox:
+        yield sandbox
+
+
+@asynccontextmanager
+async def running(folder, sandbox, **settings):
+    values = {
+        "flexport.base_url": sandbox.url, "flexport.api_key": "sandbox-key-for-tests", "writes.enabled": True,
+        "flexport.requests_per_second": 1000.0, "api.require_key": False, "sync.refresh_after_event": False,
+    }  # fmt: skip
+    async with start(Settings.for_tests(folder, **(values | settings)), DatedClock()) as daemon:
+        yield Writes(sandbox, daemon)
+
+
+@asynccontextmanager
 async def writing(folder, **settings):
-    async with Sandbox(
-        SandboxOptions(speed=0, shipments=6, api_key="sandbox-key-for-tests", complete_lists=True), HurriedClock()
-    ) as sandbox:
-        values = {
-            "flexport.base_url": sandbox.url, "flexport.api_key": "sandbox-key-for-tests", "writes.enabled": True,
-            "flexport.requests_per_second": 1000.0, "api.require_key": False, "sync.refresh_after_event": False,
-        }  # fmt: skip
-        async with start(Settings.for_tests(folder, **(values | settings)), DatedClock()) as daemon:
-            run = (await daemon.call("/sync/run", status=202))["id"]
-            async with asyncio.timeout(20):
-                while (await daemon.get(f"/sync/runs/{run}"))["state"] == "running":
-                    await look_again()
-            yield Writes(sandbox, daemon)
+    async with flexport() as sandbox, running(folder, sandbox, **settings) as writes:
+        run = (await writes.daemon.call("/sync/run", status=202))["id"]
+        async with asyncio.timeout(20):
+            while (await writes.daemon.get(f"/sync/runs/{run}"))["state"] == "running":
+                await look_again()
+        yield writes
 
 
 @pytest.fixture
@@ -138,9 +149,7 @@ async def test_a_refusal_is_a_failed_operation_with_flexports_words(writes):
     assert "allow them to write products" in found["error"]
     retried = await writes.daemon.call(f"/operations/{found['id']}/retry")
     assert retried["state"] in ("pending", "sending", "confirmed")
-    async with asyncio.timeout(20):
-        while (await writes.daemon.get(f"/operations/{found['id']}"))["state"] != "confirmed":
-            await look_again()
+    await confirmed(writes, found["id"])
     assert (await writes.daemon.call(f"/operations/{found['id']}/retry", status=409))["detail"].endswith("retried")
 
 
@@ -187,9 +196,7 @@ async def test_an_unknown_outcome_is_resolved_by_a_person(writes, monkeypatch):
     assert (resolved["state"], resolved["resource_id"], resolved["reason"]) == ("confirmed", booking, reason["reason"])
     found = await lost()
     await writes.daemon.call(f"/operations/{found['id']}/resolve", {"action": "resend", **reason})
-    async with asyncio.timeout(20):
-        while (await writes.daemon.get(f"/operations/{found['id']}"))["state"] != "confirmed":
-            await look_again()
+    await confirmed(writes, found["id"])
     found = await lost()
     resolved = await writes.daemon.call(f"/operations/{found['id']}/resolve", {"action": "cancel", **reason})
     assert (resolved["state"], resolved["audit"][-1]["detail"]) == ("cancelled", f"Cancelled: {reason['reason']}")
@@ -233,9 +240,7 @@ async def test_kinds_scopes_and_approvals(tmp_path):
         assert list(writes.sandbox.writes) == []
         approved = await writes.send("POST", path, None, 200, **tokens["admin"])
         assert (approved["approved_by"], approved["audit"][-1]["action"]) == ("Admin", "operation.approve")
-        async with asyncio.timeout(20):
-            while (await writes.daemon.get(f"/operations/{found['id']}"))["state"] != "confirmed":
-                await look_again()
+        await confirmed(writes, found["id"])
         assert (await writes.send("POST", path, None, 409, **tokens["admin"]))["detail"]
         gone = await writes.send(
             "POST", f"/operations/{other['id']}/cancel", {"reason": "Not needed"}, 200, **tokens["write"]
@@ -269,3 +274,33 @@ async def test_products_are_pushed_by_sku(writes):
     assert [one["action"] for one in again] == ["unchanged"] * 3
     for wrong in ({"rows": []}, {"rows": [{}] * 501}, {"rows": 1}, {}):
         await writes.daemon.call("/products/push", wrong, 400)
+
+
+async def test_a_restored_database_sends_nothing_that_was_sent_since_the_backup(tmp_path):
+    data, backup = tmp_path / "data", tmp_path / "backup.db"
+    async with flexport() as sandbox:
+        async with running(tmp_path, sandbox) as writes:
+            await writes.daemon.call("/queue/pause")
+            number = (await writes.send("POST", "/bookings", bodies.booking(sandbox.world, name="Before")))["id"]
+        shutil.copy(data / "flexportd.db", backup)
+        before = set(sandbox.world.export()[BOOKING])
+        async with running(tmp_path, sandbox) as writes:
+            await writes.daemon.call("/queue/resume")
+            await confirmed(writes, number)
+        made = set(sandbox.world.export()[BOOKING]) - before
+        for file in data.glob("flexportd.db*"):
+            file.unlink()
+        shutil.copy(backup, data / "flexportd.db")
+        async with running(tmp_path, sandbox) as writes:
+            found = await writes.daemon.get(f"/operations/{number}")
+            assert (found["state"], "restored" in found["error"]) == ("unknown", True)
+            await writes.daemon.call("/queue/resume")
+            assert {(await confirmed(writes, number))["resource_id"]} == made
+        assert set(sandbox.world.export()[BOOKING]) - before == made
+
+
+async def confirmed(writes, number):
+    async with asyncio.timeout(20):
+        while (found := await writes.daemon.get(f"/operations/{number}"))["state"] != "confirmed":
+            await look_again()
+    return found
