@@ -1,11 +1,12 @@
 """A mirror of a sandbox, without the rest of the daemon: real HTTP, real SQLite, a clock that never waits."""
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from flexportd.core.importer.importer import Importer
 from flexportd.core.resources.registry import Registry
@@ -71,7 +72,7 @@ class Mirror:
         found = {}
         for domain in self.registry:
             rows = await self.rows(domain.name)
-            found[domain.object_name] = {key: json.loads(raw) for key, raw in rows.items()}
+            found[domain.object_name] = {key: msgspec.json.decode(raw) for key, raw in rows.items()}
         return found
 
 

@@ -12,13 +12,13 @@ AT = "2026-03-04T02:41:10.000Z"
 REGISTRY = Registry()
 
 
-def record(resource, key, removed_at=None, **fields):
-    """(resource, an object of it with these fields and no others)."""
+def record(resource, key, removed_at=None, raw=None, **fields):
+    """(resource, an object of it with these fields and no others); `raw` is its JSON at Flexport."""
     blank = dict.fromkeys(REGISTRY[resource].table.names)
     if "release_state" in blank:
         blank["release_state"] = "pending"
     told = {name: json.dumps(value) if isinstance(value, list | dict) else value for name, value in fields.items()}
-    return resource, Record(key, {**blank, **told}, "{}", AT, 1, "webhook", AT, AT, removed_at)
+    return resource, Record(key, {**blank, **told}, json.dumps(raw or {}), AT, 1, "webhook", AT, AT, removed_at)
 
 
 def put(*records):

@@ -35,11 +35,11 @@ class RestoreCheck:
         self._saved: SeenPosition | None = None
 
     def was_restored(self, tx: Transaction) -> bool:
-        """Whether this is not the database that ran here last; on a reader's thread. False for an empty one."""
-        if tx.journal.last() == 0:
-            return False
+        """Whether this is not the database that ran here last; on a reader's thread. False for the first one here."""
         seen = self._read()
         position = parse_position(seen.position) if seen is not None else None
+        if tx.journal.last() == 0:
+            return position is not None and position.entry > 0
         if seen is None or position is None:
             return True
         return seen.inode != _inode(self._db.data_dir.database) or is_foreign(tx, position)

@@ -463,7 +463,8 @@ async def test_a_fault_of_a_write_leaves_what_it_says(opened, fault, how):
         status, _, _ = await account.write("/bookings", bodies.booking(account.world))
     assert status == expected
     if fault in {"slow", "accepted_late"}:
-        await account.clock.asleep.wait()
+        async with asyncio.timeout(10):
+            await account.clock.asleep.wait()
     found = await account.listed(BOOKING, name="PO 4711 lamps")
     assert len(found) == is_made
     (write,) = account.box.writes

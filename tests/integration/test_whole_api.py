@@ -21,8 +21,12 @@ EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "3")
 ALIKE = (
     "^/api/v1/(legs|container-legs|booking-line-items|purchase-order-line-items|company-entities|contacts|locations|"
     "ports|customs-entries|companies)"
+    "|^/api/v1/(products|invoices|commercial-invoices|bookings|purchase-orders|containers)/[^/]+/(history|refresh)$"
+    "|^/api/v1/(shipments|products|bookings|purchase-orders|containers)/[^/]+/(bookings|commercial-invoices|"
+    "container-legs|customs-entries|documents|legs|lines|purchase-orders|purchase-order-line-items)$"
 )
-"""Resources without routes of their own: the code is that of the others, whose every parameter is tried."""
+"""Resources without routes of their own, and lists below one resource: the code is that of the others, whose every
+parameter is tried."""
 CONFIG = Path(__file__).parent / "schemathesis.toml"
 
 

@@ -51,7 +51,7 @@ class WebhookOptions:
 )
 @click.pass_obj
 def sandbox(invocation: Invocation, /, **options: Any) -> Exit:
-    """Run a Flexport simulator for development: it serves all lists, takes all writes and sends webhooks.
+    """Run a Flexport simulator for development: it serves all lists, takes writes and sends webhooks.
 
     Faults: latency=200ms; 401, 403, 404, 429, 429_bare, 5xx, 500, 502, 503, html, reset, truncate, slow, huge,
     error_200, repeat, lying_total, low_total, foreign_next, no_id, twice, future, backwards, empty, cut,

@@ -1,9 +1,10 @@
 """What the mirrored account knows: references, ids and codes that a request body may name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
-from typing import Any
+
+import msgspec
 
 from flexportd.core.resources.registry import REGISTRY
 from flexportd.core.resources.values import text
@@ -16,6 +17,8 @@ SELF = "self"
 
 PORT_CODES: Mapping[str, str] = {"loc": "unlocode", "us_cbp_port": "cbp", "iata": "iata", "icao": "icao"}
 """The kinds of port codes in the names of Flexport's fields (`origin_port_<kind>_code`) -> our column."""
+
+_BOOKING_REFS = {"locations": ("origin_ref", "destination_ref"), "company_entities": ("shipper_ref", "consignee_ref")}
 
 _DEFAULT_REF = "id-"  # https://developers.flexport.com/tutorials/booking: refs are `id-123456` where none was chosen
 _MAX_MATCHES = 10
@@ -32,7 +35,6 @@ class Account:
         """`now` is the present, aware."""
         self._tx = tx
         self._now = now
-        self._matches: dict[tuple[str, str, str], list[Record]] = {}
 
     @property
     def today(self) -> date:
@@ -79,14 +81,27 @@ class Account:
 
     def location_country(self, ref: str) -> str | None:
         """The ISO 3166 code of the country of a location; None if it is unknown."""
-        return _country(self._by_ref("locations", ref))
+        locations = self._by_ref("locations", ref)
+        if locations:
+            return _single(one.fields["country_code"] for one in locations)
+        bookings = [one.id for one in self._find_by("bookings", "origin_ref", ref)]
+        codes = self._tx.resources.raw_members(REGISTRY["bookings"].table, bookings, "origin_address.country_code")
+        return _single(msgspec.json.decode(code) for code in codes.values())
 
     def port_country(self, kind: str, code: str) -> str | None:
         """The ISO 3166 code of the country of a port, which a UN/LOCODE begins with; None if it is unknown."""
-        return code[:2].upper() if kind == "loc" else _country(self._ports(kind, code))
+        return (
+            code[:2].upper()
+            if kind == "loc"
+            else _single(one.fields["country_code"] for one in self._ports(kind, code))
+        )
 
     def _has_ref(self, resource: str, ref: str) -> bool | None:
-        return True if self._by_ref(resource, ref) else self._unless_unread(resource)
+        if self._by_ref(resource, ref):
+            return True
+        # The refs of a partner are in no list of ours where only bookings name it.
+        columns = _BOOKING_REFS.get(resource, ())
+        return True if any(self._find_by("bookings", name, ref) for name in columns) else self._unless_unread(resource)
 
     def _by_ref(self, resource: str, ref: str) -> Sequence[Record]:
         """The objects with this ref, own or default."""
@@ -101,11 +116,7 @@ class Account:
 
     def _find_by(self, resource: str, column: str, value: str) -> list[Record]:
         """The objects, without removed ones, that have exactly this value, apart from blanks around it."""
-        key = (resource, column, value.strip())
-        if key not in self._matches:
-            table = REGISTRY[resource].table
-            self._matches[key] = self._tx.resources.with_value(table, column, key[2], _MAX_MATCHES)
-        return self._matches[key]
+        return self._tx.resources.with_value(REGISTRY[resource].table, column, value.strip(), _MAX_MATCHES)
 
     def _unless_unread(self, resource: str) -> bool | None:
         """False if the whole list was read, else None."""
@@ -124,6 +135,7 @@ def _spellings(key: Key) -> list[Key]:
     return [int(written), written] if is_number else [written]
 
 
-def _country(records: Sequence[Record]) -> str | None:
-    countries: set[Any] = {one.fields["country_code"] for one in records}
-    return text(countries.pop()) if len(countries) == 1 else None
+def _single(countries: Iterable[object]) -> str | None:
+    """The one country code of these; None for none and for several."""
+    codes = {text(code) for code in countries if isinstance(code, str)}
+    return codes.pop() if len(codes) == 1 else None

@@ -14,7 +14,7 @@ from flexportd.core.outbox.validation.carriage import (
     check_product_descriptions,
     port_fields,
 )
-from flexportd.core.outbox.validation.problems import FieldProblem, ObjectReader, read_body, unknown_reference
+from flexportd.core.outbox.validation.problems import FieldProblem, ObjectReader, read_body, shown
 from flexportd.core.outbox.validation.shapes import check_metadata_values
 from flexportd.storage.queries.table import Key
 
@@ -32,7 +32,7 @@ def check_amendment(body: object, account: Account, booking_id: Key) -> list[Fie
     """The problems of the body of POST /booking_amendments, without its `booking_id`, for this booking."""
     amendment = read_body(body)
     if account.has("bookings", booking_id) is False:
-        amendment.problems.add("", f"the booking {unknown_reference(booking_id, 'booking')}")
+        amendment.problems.add("", f"the mirrored account has no booking {shown(booking_id)}")
     record = account.find("bookings", booking_id)
     booking: Mapping[str, Any] = record.fields if record else {}
     amendment.line("new_name")

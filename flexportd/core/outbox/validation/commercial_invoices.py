@@ -93,11 +93,12 @@ def _check_line(line: ObjectReader, account: Account, currency: str | None) -> N
 def _check_value(
     line: ObjectReader, quantity: Decimal | None, price: Decimal | None, value: Decimal | None, currency: str | None
 ) -> None:
-    """The value may be rounded either way, by half of the currency's smallest unit at most."""
+    """The value may be rounded to the currency's smallest unit, and half of one either way."""
     if quantity is None or price is None or value is None:
         return
     exact = multiply(price, quantity)
-    if abs(subtract(value, exact)) > _HALF.scaleb(-minor_units(currency)):
+    is_rounded = value == rounded(value, currency)
+    if value != exact and not (is_rounded and abs(subtract(value, exact)) <= _HALF.scaleb(-minor_units(currency))):
         line.problems.add(
             line.place("value", "amount"),
             f"value is {shown(format_number(value))}; quantity times price_per_unit, "

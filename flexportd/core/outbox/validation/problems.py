@@ -20,7 +20,10 @@ MAX_PROBLEMS = 100
 
 MAX_INTEGER = 2**63 - 1
 
+_FIELD_NAME = re.compile("[A-Za-z0-9_]{1,60}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_LINE_BREAKING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _UNENCODABLE = re.compile("[\0\ud800-\udfff]")
 _MAX_SHOWN = 50  # characters of a value in a message
 _MAX_LISTED = 30  # names in a message
@@ -72,7 +75,7 @@ class ObjectReader:
 
     def add(self, name: str, detail: str) -> None:
         """Note a problem of a field; the message begins with the field's name."""
-        self.problems.add(self.place(name), f"{name} {detail}")
+        self.problems.add(self.place(name), f"{_label(name)} {detail}")
 
     def value(self, name: str) -> Any:
         """The value as it is; None for null or absent."""
@@ -98,12 +101,12 @@ class ObjectReader:
 
     def text(self, name: str, *, blank: bool = False) -> str | None:
         """A text; an empty one is a problem unless `blank`."""
-        return check_text(self.problems, self.place(name), name, self.value(name), blank=blank)
+        return check_text(self.problems, self.place(name), _label(name), self.value(name), blank=blank)
 
     def line(self, name: str) -> str | None:
         """A text of one line, without control characters."""
         value = self.text(name)
-        if value is None or value.isprintable():
+        if value is None or not _LINE_BREAKING.search(value):
             return value
         self._refuse(name, value, "one line of text without control characters is")
         return None
@@ -193,13 +196,13 @@ class ObjectReader:
             if isinstance(item, Mapping):
                 yield ObjectReader(item, place, self.problems)
             else:
-                self.problems.add(place, f"{name} has {shown(item)} as an item; JSON objects are allowed")
+                self.problems.add(place, f"{_label(name)} has {shown(item)} as an item; JSON objects are allowed")
 
     def texts(self, name: str, *, empty: bool = True) -> Iterator[tuple[str, str]]:
         """The texts of a list, each with its pointer; other items are problems."""
         for index, item in enumerate(self.items(name, empty=empty)):
             place = self.place(name, index)
-            found = check_text(self.problems, place, f"an item of {name}", item, null=True)
+            found = check_text(self.problems, place, f"an item of {_label(name)}", item, null=True)
             if found is not None:
                 yield place, found
 
@@ -325,5 +328,10 @@ def _is_encodable(value: str) -> bool:
     return _UNENCODABLE.search(value) is None
 
 
+def _label(name: str) -> str:
+    """The name of a field for a message; quoted if it is not one of Flexport's."""
+    return name if _FIELD_NAME.fullmatch(name) else shown(name)
+
+
 def _pointer_token(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
+    return _SURROGATE.sub("\ufffd", name.replace("~", "~0").replace("/", "~1"))

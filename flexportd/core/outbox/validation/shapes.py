@@ -8,6 +8,7 @@ from flexportd.core.outbox.validation.problems import ObjectReader, check_text, 
 from flexportd.core.outbox.validation.vocabulary import COUNTRIES, CURRENCIES
 from flexportd.core.resources.money import amount
 
+_AMOUNT = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,10})?")
 _HS_CODE = re.compile(r"[0-9]+(?:[. ][0-9]+)*")
 _HS_DIGITS = range(4, 15)  # a heading has 4; national codes have up to 14 digits
 
@@ -31,11 +32,7 @@ def check_money(parent: ObjectReader, name: str, currency: str | None) -> Decima
     found = money.choice("currency_code", CURRENCIES)
     if found is not None and currency is not None and found != currency:
         money.add("currency_code", f"is {shown(found)}; the currency of the invoice is {currency}, and one is allowed")
-    written = money.text("amount")
-    number = amount(written)
-    if written is not None and number is None:
-        money.add("amount", f'is {shown(written)}; a decimal number such as "12.34" is allowed')
-    return number
+    return amount(money.matching("amount", _AMOUNT, 'a decimal number such as "12.34"'))
 
 
 def check_hs_code(code: str) -> str | None:
