@@ -62,7 +62,8 @@ async def test_the_stream_has_operations_but_not_for_customers(daemon):
     acme = await new_key(daemon, name="acme", consignees=["Acme"], rate_limit="off")
     async with stream(daemon, "operation.*") as all_of_them, stream(daemon, "*", acme) as customer:
         number = await operation(daemon, "unknown", "SKU-1", needs_decision=True, shipment_id=1)
-        await operation(daemon, "failed", "SKU-2", shipment_id=1)
+        of_shipment = {"kind": "shipment.set_metadata", "resource": "shipments", "resource_id": "1", "shipment_id": 1}
+        await operation(daemon, "failed", "po_number", **of_shipment)
         await daemon.receive(event(shipment(1, name="Another name", **ACME), at="2026-03-22T00:00:00.000Z"))
         topic, first = await all_of_them.event()
         _, second = await all_of_them.event()
