@@ -10,7 +10,7 @@ from flexportd.core.exceptions.model import UNKNOWN_OPENS, UNKNOWN_RISES
 from flexportd.core.exceptions.sentences import sentence
 from flexportd.core.outbox import actions
 from flexportd.core.outbox.actions import Actor
-from flexportd.core.outbox.outgoing import WriteRules
+from flexportd.core.outbox.request_builder import WriteRules
 from flexportd.storage.database import Database
 from tests.integration.test_exceptions import Judged, StoodClock
 from tests.stored import new_operation, record

@@ -10,7 +10,6 @@ import msgspec
 
 from flexportd.core.changes.stream_messages import EncodedMessage
 from flexportd.core.changes.topics import OPERATION, topic_prefix
-from flexportd.core.exceptions.model import HIDDEN_KINDS
 from flexportd.core.resources import documents
 from flexportd.flexport.milestones import milestone
 from flexportd.storage.repositories.audiences import CONSIGNEE, FROM_BEGINNING, METADATA, Audience, MembershipStart
@@ -20,6 +19,9 @@ TAG_FIELDS = frozenset({"consignees", "metadata"})
 """The fields of a shipment that its tags come from."""
 
 _GROUPS = frozenset({"progress", "dates", "customs", "problems"})
+
+HIDDEN_KINDS = frozenset({"booking_unanswered", "invoice_overdue", "missing_documents", "operation_unknown"})
+"""Kinds of exceptions hidden from customers: they concern bookings, freight costs, documents and our writes."""
 
 AudienceObject = tuple[str, str, int]
 """An object: its resource, its id as text, and the shipment that it is or belongs to."""

@@ -53,9 +53,6 @@ RISES: Mapping[Kind, Sequence[tuple[int, Severity]]] = {
 }
 """From which degree on a kind is more severe; see docs/exceptions.md."""
 
-HIDDEN_KINDS = frozenset({"booking_unanswered", "invoice_overdue", "missing_documents", "operation_unknown"})
-"""Kinds hidden from customers: they concern bookings, freight costs, documents and our writes."""
-
 UNKNOWN_OPENS, UNKNOWN_RISES = timedelta(hours=1), timedelta(days=1)
 """How long the outcome of an operation is unknown before that is an exception, and before it is critical."""
 

@@ -10,9 +10,10 @@ from aiohttp import web
 from msgspec import Meta
 
 from flexportd.clock import zone_of
+from flexportd.core.access.audiences import HIDDEN_KINDS
 from flexportd.core.access.keys import Principal
 from flexportd.core.exceptions import actions
-from flexportd.core.exceptions.model import HIDDEN_KINDS, KINDS, SEVERITIES, Kind, Severity
+from flexportd.core.exceptions.model import KINDS, SEVERITIES, Kind, Severity
 from flexportd.core.exceptions.sentences import sentence, title
 from flexportd.core.json_types import Stamp, doc
 from flexportd.core.resources import shipments
