@@ -18,7 +18,7 @@ from flexportd.cli.write_command import WriteOptions, actor_header, create_opera
 _FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 _SET = click.option(
     "--set", "assignments", metavar="NAME=VALUE", multiple=True,
-    help="Set a field, such as cargo_ready_date=2027-01-31 or ocean_booking.is_lcl=true (repeatable).",
+    help="Set a field, also a nested one such as ocean_booking.is_lcl=true (repeatable).",
 )  # fmt: skip
 
 _PORTS = {  # whose codes the amendment has, and the raw booking in other places

@@ -186,6 +186,7 @@ def _preview_line(result: "RowResult") -> str | None:
     changes = "; ".join(
         f"{one['field']}: {_value(one['old']) + ' → ' if result.action == 'update' else ''}{_value(one['new'])}"
         for one in result.changes
+        if one["field"] != "sku"
     )
     return f"row {result.row}: {result.sku}: {result.action}: {changes}"
 
