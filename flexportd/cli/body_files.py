@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flexportd.errors import InvalidError, NotFoundError
+from flexportd.json_depth import MAX_DEPTH, nests_too_deep
 
 MAX_BODY_SIZE = 4 * 2**20  # bytes
 
@@ -32,6 +33,8 @@ def read_body_file(path: Path) -> Body:
         raise InvalidError(f"{name} is no valid JSON: {error}") from None
     except (ValueError, RecursionError) as error:
         raise InvalidError(f"{name} is no valid JSON in UTF-8: {error}") from None
+    if nests_too_deep(raw):
+        raise InvalidError(f"{name} is nested too deep")
     if not isinstance(body, dict):
         raise InvalidError(f"{name} has no JSON object, but {_type_name(body)}")
     return body
@@ -76,7 +79,7 @@ def set_members(body: Body, assignments: Sequence[str]) -> Body:
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         names = path.split(".")
-        if not equals or not all(names):
+        if not equals or not all(names) or len(names) > MAX_DEPTH:
             raise InvalidError(f"--set is {assignment[:80]!r}; NAME=VALUE is allowed, such as name=Lamps")
         present: Any = body
         for name in names:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from flexportd.cli.client import DaemonClient
-from flexportd.cli.format import count_of
 from flexportd.cli.progress import ProgressLine
 from flexportd.cli.write_command import actor_header, is_under_way
 from flexportd.core.outbox.product_file import ProductFile, ProductRow
@@ -21,6 +20,7 @@ MAX_HELD = 5000  # results that wait for an earlier row
 IDS_PER_REQUEST = 50
 POLL_INTERVAL = 0.5  # seconds
 PATIENCE = 900.0  # seconds without any outcome; the look-ups of an unknown one take 12.5 minutes
+_BAR = 20  # characters
 _PAUSE_CHECK_EVERY = 40  # polls between checks for a paused queue
 
 
@@ -50,12 +50,20 @@ class ProductPush:
         self._file = file
         self._waiting: dict[str, RowResult] = {}
         self._polls = itertools.count(1)
-        self._ended = 0
+        self._read = 0  # rows so far
 
     def preview(self) -> Iterator[RowResult]:
         """What each row needs; nothing is sent. Raises the errors of the daemon."""
         for batch in _batches(self._file.rows()):
             yield from self._request(batch, is_dry_run=True)
+
+    @property
+    def progress(self) -> str:
+        """How many rows are done: `[#####...............] 1,250 of 5,000 rows`."""
+        done, total = self._read - len(self._waiting), self._file.count
+        filled = _BAR * done // total
+        under_way = f", {len(self._waiting):,} under way" if self._waiting else ""
+        return f"[{'#' * filled}{'.' * (_BAR - filled)}] {done:,} of {total:,} rows{under_way}"
 
     def push(self, progress: ProgressLine, *, is_waiting: bool) -> Iterator[RowResult]:
         """Create the operations of the valid rows; with `is_waiting`, the results have the outcomes.
@@ -63,17 +71,17 @@ class ProductPush:
         Raises the errors of the daemon. A push that was interrupted is continued by doing it again.
         """
         held: deque[RowResult] = deque()
-        done = 0
+        self._read = 0
         for batch in _batches(self._file.rows()):
             held.extend(self._request(batch, is_dry_run=False))
+            self._read += len(batch)
             if is_waiting:
                 self._wait(progress, lambda: len(self._waiting) > MAX_WAITING or len(held) > MAX_HELD + BATCH_ROWS)
             else:
                 self._waiting.clear()
             while held and not self._is_waiting(held[0]):
-                done += 1
                 yield held.popleft()
-            progress.show(f"{done:,} of {count_of(self._file.count, 'row')} done")
+            progress.show(self.progress)
         self._wait(progress, lambda: bool(self._waiting))
         yield from held
 
@@ -106,7 +114,6 @@ class ProductPush:
         until = time.monotonic() + PATIENCE
         while is_needed() and self._waiting:
             ended = self._look()
-            self._ended += ended
             if ended:
                 until = time.monotonic() + PATIENCE
             elif time.monotonic() >= until:
@@ -114,8 +121,7 @@ class ProductPush:
             if next(self._polls) % _PAUSE_CHECK_EVERY == 0 and self._daemon.get("/queue").document["paused"]:
                 raise FlexportdError("The queue is paused; run `flexportd queue resume`, then push the file again")
             if is_needed():
-                text = f"{self._ended:,} {'operation' if self._ended == 1 else 'operations'} ended"
-                progress.show(f"{text}, {len(self._waiting):,} under way; {self._file.count:,} rows in the file")
+                progress.show(self.progress)
                 time.sleep(POLL_INTERVAL)
 
     def _look(self) -> int:

@@ -313,16 +313,26 @@ async def settled(desk, number):
 
 async def test_an_unknown_outcome_is_resolved_by_a_person(opened):
     async with opened() as desk:
-        desk.box.fault("dropped_before_accepting", "^/bookings", times=1, method="POST")
-        path = desk.file("booking.json", bodies.booking(desk.box.world))
-        told = await desk.said("bookings", "create", path, "--wait", "0.1", code=1)
-        assert "has an unknown outcome" in told or "is sending" in told
-        await settled(desk, "1")
-        told = await desk.said("operations", "resolve", "1", "--resend", "--reason", "not in Flexport's list")
-        assert "is pending" in told or "is confirmed" in told
-        await settled(desk, "1")
-        shown = await desk.json("operations", "show", "1")
-        assert (shown["state"], shown["reason"]) == ("confirmed", "not in Flexport's list")
+        body = bodies.booking(desk.box.world)
+        path = desk.file("booking.json", body)
+        first = bodies.rows(desk.box.world, BOOKING)[0]
+        similar = {name: body[name] for name in ("name", "cargo_ready_date")} | {
+            "id": 777, "created_at": desk.box.world.now.isoformat(), "special_instructions": None
+        }  # fmt: skip
+        desk.box.put({**first, **similar})
+        desk.box.fault("dropped_before_accepting", "^/bookings", times=2, method="POST")
+        for number in ("1", "2"):
+            told = await desk.said("bookings", "create", path, "--wait", "0.1", code=1)
+            assert "has an unknown outcome, and more look-ups follow: " in told
+            shown = " ".join((await desk.said("operations", "show", number)).split())
+            assert "777 no has the same name and cargo-ready date" in shown
+        resolve = ("operations", "resolve", "1", "--confirmed-as", "777", "--reason", "seen in Flexport")
+        assert "(Create booking PO 4711 lamps) is confirmed; its ID is 777." in await desk.said(*resolve)
+        told = await desk.said("operations", "resolve", "2", "--resend", "--reason", "not there")
+        assert "is pending" in told
+        await settled(desk, "2")
+        shown = await desk.json("operations", "show", "2")
+        assert (shown["state"], shown["reason"]) == ("confirmed", "not there")
         assert len(desk.made(BOOKING)) == 1
 
 

@@ -9,7 +9,7 @@ from flexportd.cli.client import DaemonClient, quote_id
 from flexportd.cli.columns import COMMAND_COLUMNS
 from flexportd.cli.command import NearestChoice, daemon_command, limit_option
 from flexportd.cli.format import format_time, humanize
-from flexportd.cli.output import DaemonResponse, Output
+from flexportd.cli.output import Column, DaemonResponse, Output
 from flexportd.cli.write_command import actor_header, outcome_sentence
 
 STATES = ("awaiting_approval", "pending", "sending", "confirmed", "failed", "unknown", "cancelled")
@@ -78,10 +78,23 @@ def _show(out: Output, found: dict[str, Any]) -> None:
         if rows:
             out.heading(name)
             out.table(rows, columns)
-    for row in found["attempts"]:
-        if row["type"] == "lookup" and isinstance(row["response"], list):
-            for one in row["response"]:
-                out.line(f"Look-up of {format_time(row['started_at'])}: {json.dumps(one, ensure_ascii=False)[:2000]}")
+    evidence = [
+        {**one, "looked_up": row["started_at"]}
+        for row in found["attempts"]
+        if row["type"] == "lookup" and isinstance(row["response"], list)
+        for one in row["response"]
+    ]
+    if evidence:
+        out.heading("Evidence")
+        out.table(evidence, _EVIDENCE)
+
+
+_EVIDENCE = (
+    Column("object", lambda row: row["id"]),
+    Column("matches", priority=1),
+    Column("note", narrows=True, priority=2),
+    Column("looked up", lambda row: format_time(row["looked_up"]), priority=3),
+)
 
 
 @operations.command("approve")
