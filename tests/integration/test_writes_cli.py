@@ -112,6 +112,8 @@ async def test_a_file_of_products_is_previewed_pushed_and_pushed_again(opened, t
         assert "already exists" in told
         _, told = await desk.run("products", "push", path, "--yes", "--report", path, code=2)
         assert "the file with the products" in told
+        only_bad = desk.file("bad.csv", "sku,name\n,x\n")
+        assert "1 row: 1 invalid." in await desk.said("products", "push", only_bad, "--yes", "--skip-bad", code=1)
         _, told = await desk.run("products", "push", desk.file("x.xlsx", "PK"), "--yes", code=2)
         assert "must end in .csv, .tsv, .json" in told
 

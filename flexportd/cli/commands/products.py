@@ -113,7 +113,12 @@ class _Push:
         """Print what would change."""
         self._consume(self._printed(self._push.preview(), _preview_line))
         self._summarise("Nothing was sent; use --yes to send it.")
-        return Exit.USAGE if is_refusing and self._counts["invalid"] else None
+        return Exit.USAGE if self._is_refused(is_refusing=is_refusing) else None
+
+    def _is_refused(self, *, is_refusing: bool) -> bool:
+        """Whether invalid rows keep the file from being pushed; also if there are no others."""
+        invalid = self._counts["invalid"]
+        return invalid > 0 and (is_refusing or invalid == self._counts.total())
 
     def check(self) -> None:
         """Raise InvalidError if a row is invalid, after printing those that are."""
@@ -139,7 +144,7 @@ class _Push:
             results = self._push.push(progress, is_waiting=is_waiting)
             self._consume(self._printed(results, _outcome_line, progress))
         self._summarise("")
-        return Exit.FAILED if self._failed or (is_refusing and self._counts["invalid"]) else None
+        return Exit.FAILED if self._failed or self._is_refused(is_refusing=is_refusing) else None
 
     def _printed(
         self, results: "Iterable[RowResult]", line_of: Any, progress: ProgressLine | None = None
@@ -166,7 +171,7 @@ class _Push:
             write_private(self._report, _report_lines(results), replace=self._replace)
 
     def _summarise(self, note: str) -> None:
-        total = count_of(sum(self._counts.values()), "row")
+        total = count_of(self._counts.total(), "row")
         sentence = f"{total}: {tally(self._counts)}."
         if self._out.as_json:
             self._out.note(sentence)
