@@ -1,7 +1,7 @@
 """Client of the daemon: JSON over HTTP on its control socket, with the standard library only."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,14 @@ _ERRORS: dict[int, type[FlexportdError]] = {
 }
 
 
+class RefusedBodyError(InvalidError):
+    """A body that the daemon does not accept; `problems` has a sentence for each: `/cargo/weight: weight is …`."""
+
+    def __init__(self, errors: Sequence[Mapping[str, str]]) -> None:
+        self.problems = [f"{one['pointer'] or 'the body'}: {one['detail']}" for one in errors]
+        super().__init__("\n".join(self.problems))
+
+
 class DaemonClient:
     """Calls the API of the daemon on a control socket. Raises NotRunningError if none is running."""
 
@@ -52,7 +60,19 @@ class DaemonClient:
 
     def post(self, path: str, body: dict[str, Any] | None = None, **parameters: Any) -> DaemonResponse:
         """POST to an API path."""
-        return self._call("POST", _target(path, parameters), None if body is None else json.dumps(body).encode())
+        return self.write("POST", path, body, **parameters)
+
+    def write(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        **parameters: Any,
+    ) -> DaemonResponse:
+        """POST to an API path, or PATCH it. Raises RefusedBodyError if the daemon reports problems of the body."""
+        content = None if body is None else json.dumps(body).encode()
+        return self._call(method, _target(path, parameters), content, headers)
 
     def delete(self, path: str) -> DaemonResponse:
         """DELETE an API path."""
@@ -79,8 +99,10 @@ class DaemonClient:
                 return
             parameters["cursor"] = page["next"]
 
-    def _call(self, method: str, target: str, body: bytes | None = None) -> DaemonResponse:
-        with self._request(method, target, body) as response:
+    def _call(
+        self, method: str, target: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> DaemonResponse:
+        with self._request(method, target, body, headers) as response:
             raw = response.read(_LARGEST)
             Output.sync_clock(response.getheader("Date"))
         return _parse_response(response.status, raw)
@@ -94,18 +116,20 @@ class DaemonClient:
                 yield piece
 
     @contextmanager
-    def _request(self, method: str, target: str, body: bytes | None = None) -> Iterator["HTTPResponse"]:
+    def _request(
+        self, method: str, target: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Iterator["HTTPResponse"]:
         from http.client import HTTPException
 
         from flexportd.cli.connections import UnixConnection
 
         connection = UnixConnection(self.path, self.timeout)
-        headers = {"Accept": "application/json", "Connection": "close"}
+        sent = {"Accept": "application/json", "Connection": "close", **(headers or {})}
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            sent["Content-Type"] = "application/json"
         try:
             self._connect(connection)
-            connection.request(method, target, body, headers)
+            connection.request(method, target, body, sent)
             yield connection.getresponse()
         except TimeoutError:
             raise UnavailableError(f"The daemon did not respond within {self.timeout:g} s") from None
@@ -141,6 +165,8 @@ def _parse_response(status: int, raw: bytes) -> DaemonResponse:
     except (ValueError, RecursionError):
         document = None
     problem = document if isinstance(document, dict) else {}
+    if status == 400 and problem.get("errors"):
+        raise RefusedBodyError(problem["errors"])
     detail = str(problem.get("detail") or f"The daemon responded with HTTP status {status}")
     # Sentences begin with a capital, but the name of a parameter is kept as it is.
     starts_with_name = detail.startswith(str(problem.get("parameter") or "\0"))

@@ -41,5 +41,5 @@ def _write(path: Path, parts: Iterable[bytes], *, replace: bool) -> None:
 
 def _exists(path: Path) -> InvalidError:
     error = InvalidError(f"{path} already exists")
-    error.add_note("--force to replace it, or --output FILE")
+    error.add_note("--force to replace it, or specify another file")
     return error

@@ -14,6 +14,7 @@ import click
 from flexportd import __version__
 from flexportd.cli.command import Invocation
 from flexportd.cli.commands import (
+    bookings,
     completion,
     config,
     dead,
@@ -25,10 +26,13 @@ from flexportd.cli.commands import (
     exceptions,
     gaps,
     init,
+    invoices,
     jobs,
     keys,
     notify,
     openapi,
+    operations,
+    products,
     queue,
     resources,
     sandbox,
@@ -43,7 +47,7 @@ from flexportd.cli.commands import (
 )
 from flexportd.cli.exit_codes import INTERRUPTED, Exit, exit_of
 from flexportd.cli.output import reader_is_gone
-from flexportd.errors import ConfigError, FlexportdError, NotRunningError
+from flexportd.errors import FlexportdError, NotRunningError
 from flexportd.escape import escape_control
 
 NAME = "flexportd"
@@ -119,6 +123,7 @@ _CONFIGURATION = ((init.init, config.config), "Write, check or show the configur
 _ACCESS = ((keys.keys, shares.shares), "Manage API keys and share links.")
 _TOOLS = ((openapi.openapi, completion.completion), "Print the API description or shell completion.")
 _NOTIFICATIONS = ((notify.notify, deliveries.deliveries), "Show notification rules, channels and messages.")
+_SYNC_AND_WRITES = ((sync.sync, operations.operations), "Sync with Flexport; follow and decide writes to it.")
 _FAILURES = ((dead.dead, webhook.webhook), "Retry failed work; sign and send test webhooks.")
 _LOOKUP = ((search.search, why.why), "Find by any reference; show how data changed.")
 _STATUS = ((status.status, exceptions.exceptions), "Show daemon status, freight that needs attention.")
@@ -128,11 +133,12 @@ for purpose, commands in {
         _STATUS, shipments.shipments, resources.resources, events.events, _LOOKUP, _NOTIFICATIONS,
         _GAPS_AND_DRIFT, _QUEUE_AND_JOBS,
     ),
-    "Repair": (sync.sync, _FAILURES),
+    "Repair": (_SYNC_AND_WRITES, _FAILURES),
     "Set up": (_CONFIGURATION, _ACCESS, _TOOLS),
 }.items():  # fmt: skip
     root.add_section(purpose, commands)
-documents.add_to(resources.GROUPS["documents"])
+for module, name in ((bookings, "bookings"), (documents, "documents"), (invoices, "invoices"), (products, "products")):
+    module.add_to(resources.GROUPS[name])
 root.add_unlisted(resources.GROUPS.values())
 
 
@@ -200,7 +206,7 @@ def _on_known_error(error: FlexportdError) -> int:
     hints = list(getattr(error, "__notes__", []))
     if isinstance(error, NotRunningError) and not hints:
         hints = ["flexportd serve"]
-    sentences = error.problems if isinstance(error, ConfigError) else [str(error)]
+    sentences = getattr(error, "problems", None) or [str(error)]
     return _print_error(sentences, exit_of(error), hints)
 
 

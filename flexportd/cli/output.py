@@ -38,12 +38,17 @@ _CONTROL_CHARACTERS = re.compile(
 
 COLOURS = {
     "applied": "green",
+    "awaiting approval": "yellow",
+    "confirmed": "green",
     "dead": "red",
     "delivered": "green",
     "failed": "red",
     "failing": "yellow",
     "off": "red",
+    "pending": "yellow",
+    "sending": "cyan",
     "sent": "green",
+    "unknown": "red",
     "waiting": "yellow",
     "working": "green",
     "ignored": "bright_black",

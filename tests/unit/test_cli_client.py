@@ -121,6 +121,23 @@ def test_an_error_that_is_no_problem_document_is_told_by_its_status(server, plac
         DaemonClient(place).get("/x")
 
 
+def test_all_problems_of_a_body_are_printed(server, config, tmp_path, capsys):
+    body = tmp_path / "body.json"
+    body.write_text("{}")
+    errors = [{"pointer": "/name", "detail": "name is required"}, {"pointer": "", "detail": "no mode"}]
+    server.say("/bookings", 400, {"detail": "several", "errors": errors})
+    assert run(["--config", config, "bookings", "create", str(body)]) == 2
+    assert capsys.readouterr().err == "flexportd: /name: name is required\nflexportd: the body: no mode\n"
+
+
+def test_after_a_lost_response_the_command_is_repeated_with_its_key(server, config, tmp_path, capsys):
+    body = tmp_path / "body.json"
+    body.write_text("{}")
+    server.say("/bookings", 0, {})
+    assert run(["--config", config, "bookings", "create", str(body)]) == 1
+    assert "Try: the same command with --idempotency-key cli-" in capsys.readouterr().err
+
+
 def test_nobody_there_is_not_running(place):
     with pytest.raises(NotRunningError, match="The daemon is not running") as caught:
         DaemonClient(place).get("/status")

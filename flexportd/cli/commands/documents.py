@@ -1,5 +1,6 @@
-"""`flexportd documents fetch|verify|export`: the archived files of documents."""
+"""`flexportd documents fetch|verify|export|upload`: the archived files of documents, and new ones for Flexport."""
 
+import base64
 import itertools
 import json
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,8 @@ from flexportd.cli.exit_codes import Exit
 from flexportd.cli.format import count_of, format_size, humanize
 from flexportd.cli.output import Column, DaemonResponse, Output
 from flexportd.cli.progress import ProgressLine, poll, show_progress
-from flexportd.errors import FlexportdError
+from flexportd.cli.write_command import WriteOptions, send, shipment_number, write_options
+from flexportd.errors import FlexportdError, InvalidError
 
 _PAUSE_CHECK_EVERY = 40  # polls between checks for a paused queue
 _BATCH = 50  # documents per request
@@ -26,7 +28,7 @@ _WITH_IDS = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
 
 def add_to(group: click.Group) -> None:
     """Add the commands to the group `documents`."""
-    for command in (fetch, verify, export):
+    for command in (fetch, verify, export, upload):
         group.add_command(command)
 
 
@@ -202,6 +204,49 @@ def _index(path: Path) -> dict[str, Any]:
     except (BadZipFile, KeyError, ValueError) as error:
         raise FlexportdError(f"Cannot read back {path}: {error}") from error
     return found
+
+
+@click.command()
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--shipment", metavar="ID", required=True, help="The shipment of the document.")
+@click.option(
+    "--type", "document_type", metavar="TYPE", required=True, help="Such as commercial_invoice, packing_list."
+)
+@click.option("--memo", metavar="TEXT", help="A note for Flexport.")
+@click.option("--mime-type", metavar="TYPE", help="The media type (default: by the name and content of the file).")
+@daemon_command
+@write_options
+def upload(
+    daemon: DaemonClient,
+    out: Output,
+    path: Path,
+    *,
+    shipment: str,
+    document_type: str,
+    memo: str | None,
+    mime_type: str | None,
+    options: WriteOptions,
+) -> int | None:
+    """Upload a document of a shipment to Flexport, at most 20 MiB."""
+    import mimetypes
+
+    from flexportd.core.documents.file_types import HEAD_SIZE, media_type
+    from flexportd.core.outbox.validation.documents import MAX_FILE_SIZE
+
+    with path.open("rb") as file:
+        content = file.read(MAX_FILE_SIZE + 1)
+    if len(content) > MAX_FILE_SIZE:
+        raise InvalidError(f"{path} is larger than {format_size(MAX_FILE_SIZE)}, which is allowed")
+    if not content:
+        raise InvalidError(f"{path} is empty")
+    body = {
+        "file_name": path.name,
+        "mime_type": mime_type or media_type(mimetypes.guess_type(path.name)[0] or "", content[:HEAD_SIZE]),
+        "document_type": document_type,
+        "document": base64.b64encode(content).decode(),
+        "shipment_id": shipment_number(daemon, shipment),
+    }
+    return send(daemon, out, "POST", "/documents", body if memo is None else {**body, "memo": memo}, options=options)
 
 
 _FINDINGS = {

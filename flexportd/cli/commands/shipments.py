@@ -12,6 +12,7 @@ from flexportd.cli.commands.resources import DashIdCommand, DefaultShowGroup, re
 from flexportd.cli.format import actual_or_estimate, format_time, humanize, join_values, since
 from flexportd.cli.output import Column, Output
 from flexportd.cli.render import freshness_rows, text
+from flexportd.cli.write_command import WriteOptions, send, shipment_number, write_options
 
 _FILTERS = (
     click.option("--status", help="Limit to these statuses, separated by commas."),
@@ -89,6 +90,42 @@ def shipments_show(daemon: DaemonClient, out: Output, shipment_id: tuple[str, ..
         if rows:
             out.heading(name.capitalize())
             out.table(rows, columns)
+
+
+@shipments.command("set", cls=DashIdCommand)
+@click.argument("shipment_id", metavar="ID")
+@click.argument("pairs", metavar="[KEY=VALUE]...", nargs=-1)
+@click.option("--remove", "removed", metavar="KEY", multiple=True, help="Remove this key (repeatable).")
+@daemon_command
+@write_options
+def shipments_set(
+    daemon: DaemonClient,
+    out: Output,
+    shipment_id: str,
+    pairs: tuple[str, ...],
+    *,
+    removed: tuple[str, ...],
+    options: WriteOptions,
+) -> int | None:
+    """Set metadata of a shipment; other keys stay as they are.
+
+    A KEY with several values is given once for each of them. Flexport accepts only keys that the consignee has defined.
+    """
+    context = click.get_current_context()
+    if not pairs and not removed:
+        raise click.UsageError("Specify one or more KEY=VALUE, or --remove KEY.", context)
+    metadata: dict[str, list[str] | None] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key or not value:
+            raise click.UsageError(f"{pair[:80]!r} is not KEY=VALUE; to remove a key, use --remove.", context)
+        metadata[key] = [*(metadata.get(key) or ()), value]
+    for key in removed:
+        if key in metadata:
+            raise click.UsageError(f"{key[:80]!r} is set and removed; specify one of the two.", context)
+        metadata[key] = None
+    number = shipment_number(daemon, shipment_id)
+    return send(daemon, out, "PATCH", f"/shipments/{number}", {"metadata": metadata}, options=options)
 
 
 def _facts(out: Output, found: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from flexportd.storage.queries.filters import before, equals, is_true, number, since, word
+from flexportd.storage.queries.filters import any_of, before, equals, is_true, number, since, word
 from flexportd.storage.queries.list_query import ListQuery
 from flexportd.storage.repositories.repository import ListRepository
 from flexportd.storage.statements import json_text
@@ -110,6 +110,7 @@ LISTING = ListQuery(
     key="id",
     sorts={"id": "id"},
     filters={
+        "id": any_of("id"),
         "state": word("state", *STATES),
         "kind": word("kind", description="Only of this kind, such as booking.create."),
         "resource": word("resource", description="Only on objects of this resource, such as products."),
