@@ -61,3 +61,12 @@ def test_the_numbers_are_those_of_the_sender():
 def test_other_pages_lead_to_it():
     for page in ("README.md", "docs/exceptions.md", "docs/notifications.md", "docs/architecture.md", "docs/api.md"):
         assert "writes.md" in (ROOT / page).read_text("utf-8"), page
+
+
+CODE = "\n".join("".join(one) for one in re.findall(r"```sh\n(.*?)```|`([^`\n]+)`", PAGE, re.DOTALL))
+
+
+@pytest.mark.parametrize("words", sorted(set(re.findall(r"^flexportd ([a-z]+ [a-z]+) ", CODE, re.MULTILINE))))
+def test_each_command_exists(words):
+    group, command = words.split()
+    assert f"## `flexportd {group} {command}`" in (ROOT / "docs/cli.md").read_text("utf-8")
