@@ -1,6 +1,7 @@
 """Operations as a running daemon shows them: in the stream, the status, the metrics, on pages; and until when."""
 
 import contextlib
+import re
 from datetime import timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from flexportd.settings import Settings
 from tests.events import event, shipment
 from tests.integration.test_customer_isolation import ACME
 from tests.integration.test_middleware import ask, new_key
+from tests.integration.test_resources_cli import Terminal
 from tests.integration.test_stream import Client
 from tests.stored import new_operation
 from tests.under_test import DatedClock, start
@@ -79,7 +81,7 @@ async def test_the_stream_has_operations_but_not_for_customers(daemon):
     assert seen.startswith(("shipment.", "milestone."))
 
 
-async def test_status_metrics_and_pages_show_what_needs_a_decision(daemon):
+async def test_status_metrics_and_pages_show_what_needs_a_decision(daemon, tmp_path, capsys):
     assert (await daemon.get("/status"))["writes"]["needs_decision"] == 0
     _, _, page = await ask(daemon, "/")
     assert b"/operations?needs_decision=true" not in page
@@ -92,6 +94,8 @@ async def test_status_metrics_and_pages_show_what_needs_a_decision(daemon):
     }  # fmt: skip
     assert status["writes"]["needs_decision"] == 1
     assert "1 write to Flexport needs a decision" in " ".join(status["warnings"])
+    said = await Terminal(tmp_path, capsys).said("status")
+    assert re.search(r"writes +off; operations: 1 failed, 1 unknown; 1 NEED A DECISION", said)
     _, _, metrics = await ask(daemon, "/metrics")
     assert b'flexportd_operations{state="unknown"} 1.0' in metrics
     assert b'flexportd_operations{state="confirmed"} 0.0' in metrics
