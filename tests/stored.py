@@ -1,9 +1,11 @@
 """Objects put straight into a store, as if an event had brought them."""
 
 import json
+import secrets
 
 from flexportd.core.resources.registry import Registry
 from flexportd.core.unit_of_work import ChangeCause, UnitOfWork
+from flexportd.storage.repositories.operations import NewOperation
 from flexportd.storage.repositories.resources import Record
 
 AT = "2026-03-04T02:41:10.000Z"
@@ -29,3 +31,14 @@ def put(*records):
         workspace.flush(AT)
 
     return work
+
+
+def new_operation(kind="product.create", **fields):
+    """An operation as `tx.operations.add` takes it."""
+    key = secrets.token_hex(8)
+    usual = {
+        "key": key, "kind": kind, "target": f"operation:{key}", "resource": "products", "resource_id": None,
+        "shipment_id": None, "title": "SKU-1", "body": "{}", "digest": key, "state": "pending",
+        "created_by": "erp", "creator": "key:1",
+    }  # fmt: skip
+    return NewOperation(**{**usual, **fields})

@@ -22,6 +22,7 @@ from flexportd.expose.context import (
     DB,
     INDEXER,
     NOTIFICATIONS,
+    OPERATIONS,
     QUEUE,
     SERVER_INFO,
     UPSTREAM,
@@ -63,12 +64,14 @@ async def _values(app: web.Application) -> dict[str, Value]:
     stats: Mapping[str, Any] = await app[QUEUE].stats()
     counters, states = app[QUEUE].counters, ("ready", "leased", "dead")
     control = app[NOTIFICATIONS]
-    counts, drift, pending, channels = await app[DB].read(
+    counts, drift, pending, channels, operations, undecided = await app[DB].read(
         lambda tx: (
             tx.events.counts(),
             tx.drift.sums(),
             tx.shipment_details.count_pending(),
             channel_documents(tx, control.list_channels()),
+            tx.operations.counts(),
+            tx.operations.count_needing_decision(),
         )
     )
     refused = {one.reason: one.count for one in app[WEBHOOK_REFUSALS]()}
@@ -122,6 +125,9 @@ async def _values(app: web.Application) -> dict[str, Value]:
             (one["name"], state, one[state]) for one in channels for state in ("pending", "failed")
         ],
         "notification_channel_working": [(one["name"], one["state"] == "working") for one in channels],
+        "writes_enabled": app[OPERATIONS].rules.enabled and upstream is not None,
+        "operations": operations.items(),
+        "operations_needing_decision": undecided,
     }
     if upstream is not None:
         state = upstream.state()

@@ -1,4 +1,4 @@
-"""The job `retention`: deletes expired events and history, in small transactions."""
+"""The job `retention`: deletes expired events, operations and history, in small transactions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class RetentionJob:
         await self._time.check()
         journal = self._window(JOURNAL_KEPT)
         events = await self._delete_events(job)
-        await self._delete_notifications(job)
+        await self._delete_finished(job)
         rows = await self._delete_history(job)
         await self._delete(
             job,
@@ -93,14 +93,16 @@ class RetentionJob:
             lambda tx, old: tx.retention.delete_events(old),
         )
 
-    async def _delete_notifications(self, job: JobRun) -> None:
-        """Delete old messages to channels, and what is not part of one."""
+    async def _delete_finished(self, job: JobRun) -> None:
+        """Delete old messages to channels, operations that have ended, and what people did."""
         if self._keep.events is None:
             return
         before = self._window(self._keep.events).before
         deletions: tuple[Callable[[Transaction], int], ...] = (
             lambda tx: tx.notifications.delete_old(before, BATCH_SIZE),  # first: those of a large digest
             lambda tx: tx.deliveries.delete_old(before, BATCH_SIZE),
+            lambda tx: tx.operations.delete_old(before, BATCH_SIZE),
+            lambda tx: tx.audit.delete_old(before, BATCH_SIZE),
         )
         for delete in deletions:
             deleted = BATCH_SIZE

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from flexportd.clock import age, parse, stamp
+from flexportd.core.changes.topics import OPERATION
 from flexportd.core.labels import count_of
 from flexportd.core.resources.invoices import due_status
 from flexportd.core.resources.registry import Registry
@@ -318,7 +319,7 @@ class Composition:
         return None if self._config.is_preview else self._changed_since(row, subject)
 
     def _changed_since(self, row: Notification, subject: MessageSubject) -> str | None:
-        """Why a notification about a channel, an arrival or an invoice is no longer true."""
+        """Why a notification about a channel, an operation, an arrival or an invoice is no longer true."""
         if row.topic == CHANNEL_FAILED:
             channel = self._tx.deliveries.channel_state(str(row.message.get("channel")))
             return "the channel works again" if channel.state == "working" else None
@@ -326,6 +327,10 @@ class Composition:
             failure = f"{CHANNEL_FAILED}:{CHANNEL_CONDITION}:{row.message.get('channel')}"
             was_told = self._tx.notifications.last_state(self.channel.name, failure) == "sent"
             return None if was_told else "its failure was not reported"
+        if row.topic.startswith(OPERATION):
+            operation = self._tx.operations.by_id(int(row.message["operation_id"]))
+            was = row.topic.removeprefix(OPERATION)
+            return None if operation is None or operation.state == was else f"the operation is {operation.state}"
         if row.topic in DATE_TOPICS and subject.shipment is not None and subject.shipment.fields["actual_arrival"]:
             return "the shipment has arrived"
         if row.topic in ("invoice.due", "invoice.overdue") and subject.record is not None:
@@ -376,7 +381,9 @@ class Composition:
         actions: list[Action] = []
         since = stamp(self.now - REPEAT_WINDOW)
         subjects = [
-            piece.subject for piece in pieces if not piece.topic.startswith("system.") or _is_about_channel(piece)
+            piece.subject
+            for piece in pieces
+            if not piece.topic.startswith(("system.", OPERATION)) or _is_about_channel(piece)
         ]
         recent = self._tx.notifications.recently_sent(self.channel.name, subjects, since)
         ready: list[Piece] = []
@@ -521,7 +528,7 @@ def _repeat_until(times: Sequence[str], *, is_urgent: bool) -> datetime | None:
     return parse(times[-1]) + delay
 
 
-_REPORTED_KINDS = frozenset({"customs_hold", "eta_slipped", "flexport_reported"})
+_REPORTED_KINDS = frozenset({"customs_hold", "eta_slipped", "flexport_reported", "operation_unknown"})
 
 
 def _is_inferred(row: Notification) -> bool:
@@ -573,5 +580,7 @@ def _path_of(pieces: Sequence[Piece]) -> str:
     paths = {piece.path for piece in pieces}
     if len(paths) == 1:
         return next(iter(paths))
+    if all(piece.topic.startswith(OPERATION) for piece in pieces):
+        return "/operations"
     shipments = {piece.shipment_id for piece in pieces}
     return f"/shipments/{shipments.pop()}" if len(shipments) == 1 and None not in shipments else "/exceptions"

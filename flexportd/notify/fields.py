@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from flexportd.core.changes.topics import MILESTONE, TOPICS, Patterns, topic_prefix
+from flexportd.core.changes.topics import MILESTONE, OPERATION, OPERATION_TOPICS, TOPICS, Patterns, topic_prefix
 from flexportd.core.exceptions.model import KINDS, SEVERITIES
+from flexportd.core.outbox.kinds import OPERATION_KINDS
 from flexportd.core.resources.registry import REGISTRY
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.storage.queries.table import DATES
@@ -59,9 +60,14 @@ _OF_EVIDENCE = (
     *_fields(
         "day", "first_estimate", "estimated_pickup", "estimated_departure", "estimated_arrival", "estimated_delivery",
         "last_free_day", "available_for_pickup", "delivered", "left_terminal", "last_news_at", "due_date",
-        "created_at", "cargo_ready_date",
+        "created_at", "cargo_ready_date", "unknown_since",
     ),
-    *_fields("text", "place", "container_number", "entry_number", "release_status", "name", "status"),
+    *_fields(
+        "text", "place", "container_number", "entry_number", "release_status", "name", "status", "title",
+        "operation_kind", "error",
+    ),
+    *_fields("id", "operation_id"),
+    *_fields("boolean", "needs_decision"),
     *_fields("list", "missing"),
     *_fields("json", "milestones"),
 )  # fmt: skip
@@ -72,6 +78,13 @@ _OF_TOPICS: Mapping[str, Sequence[RuleField]] = {
         RuleField("kind", "text", KINDS, is_open=False),
         RuleField("severity", "rank", SEVERITIES, is_open=False),
         *_fields("id", "exception_id"),
+    ),
+    OPERATION: (
+        RuleField("kind", "text", tuple(OPERATION_KINDS), is_open=False),
+        *_fields("text", "title", "detail", "created_by"),
+        RuleField("state", "text", tuple(one.name.removeprefix(OPERATION) for one in OPERATION_TOPICS), is_open=False),
+        *_fields("boolean", "needs_decision", "applied"),
+        *_fields("id", "operation_id"),
     ),
     "system.": (*_fields("text", "kind", "detail", "state"), *_fields("id", "dead_letter_id")),
     "invoice.total_changed": (
@@ -117,7 +130,7 @@ def _fields_of_topic(topic: str) -> Mapping[str, RuleField]:
     evidence = _OF_EVIDENCE if topic.startswith(_WITH_EVIDENCE) else ()
     domain = _domain(topic)
     of_object = () if domain is None else _of_resource(domain)
-    has_shipment = domain.table.owner is not None if domain else topic.startswith((MILESTONE, "exception."))
+    has_shipment = domain.table.owner is not None if domain else topic.startswith((MILESTONE, "exception.", OPERATION))
     of_shipment = (*_of_resource(REGISTRY[_SHIPMENTS]), *_derived()) if has_shipment else ()
     fields: dict[str, RuleField] = {}
     for field in (*_OF_EVERY_MESSAGE, *own, *evidence, *of_object, *of_shipment):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from flexportd.core.changes.topics import OPERATION
 from flexportd.core.labels import count_of
 from flexportd.notify.content import MAX_LINES, Line, Section, Severity
 from flexportd.queue.handlers import DEAD_LETTER
@@ -198,7 +199,8 @@ def title_of(cluster: Cluster, before: int = 0) -> str:
     if len(labels) + before == 1:
         return f"{labels[0]}: {what}"
     shipments = {piece.shipment_id for piece in pieces if piece.shipment_id is not None}
-    subject = count_of(len(shipments) + before, "shipment") if shipments else f"{len(labels)} objects"
+    things = "operations" if all(piece.topic.startswith(OPERATION) for piece in pieces) else "objects"
+    subject = count_of(len(shipments) + before, "shipment") if shipments else f"{len(labels)} {things}"
     if cluster.cause is not None:
         return f"{cause_label(cluster.cause)} · {subject}: {what}"
     return f"{subject}: {what}"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any, NamedTuple
 
-from flexportd.core.changes.topics import MILESTONE, TOPICS
+from flexportd.core.changes.topics import MILESTONE, OPERATION, TOPICS
 from flexportd.core.exceptions.sentences import sentence, title
 from flexportd.core.labels import count_of, enum_label, field_label, format_day
 from flexportd.core.resources.documents import type_title
@@ -37,7 +37,9 @@ def describe(message: Message, subject: MessageSubject, today: date) -> Wording:
 
 
 def label_of(message: Message, subject: MessageSubject) -> str:
-    """The name of what a message is about: `FLEX-1042 · Winter jackets`; flexportd itself for a system message."""
+    """The name of what a message is about: `FLEX-1042 · Winter jackets`, the title of an operation, or flexportd."""
+    if message["topic"].startswith(OPERATION):
+        return _cut(message.get("title") or f"Operation {message.get('operation_id')}", MAX_LABEL)
     number, record = message.get("shipment_id"), subject.record
     if number is not None:
         name = subject.shipment.fields.get("name") if subject.shipment else None
@@ -54,6 +56,8 @@ def path_of(message: Message) -> str:
     topic, number = message["topic"], message.get("shipment_id")
     if topic.startswith("exception.") and message.get("exception_id"):
         return f"/exceptions/{message['exception_id']}"
+    if topic.startswith(OPERATION):
+        return f"/operations/{message.get('operation_id')}"
     if number is not None:
         return f"/shipments/{number}"
     if topic == "system.dead_letter":
@@ -190,6 +194,27 @@ def _recovered(message: Message, _: MessageSubject, __: date) -> Wording:
     return Wording(f"Resolved: {known}", detail or f"Resolved: {known}", "good")
 
 
+def _operation(headline: str, meaning: str, severity: Severity) -> Callable[[Message, MessageSubject, date], Wording]:
+    def words(message: Message, _: MessageSubject, __: date) -> Wording:
+        detail = str(message.get("detail") or "").rstrip(".")
+        return Wording(headline, f"{meaning}: {detail}" if detail else meaning, severity)
+
+    return words
+
+
+def _unknown_outcome(message: Message, subject: MessageSubject, today: date) -> Wording:
+    needs_decision = message.get("needs_decision")
+    what_follows = "a person must decide" if needs_decision else "flexportd looks it up again"
+    meaning = f"It is unknown whether Flexport made it; {what_follows}"
+    severity: Severity = "critical" if needs_decision else "notice"
+    return _operation("Outcome unknown", meaning, severity)(message, subject, today)
+
+
+def _confirmed(message: Message, subject: MessageSubject, today: date) -> Wording:
+    name = "Applied" if message.get("applied") else "Confirmed"
+    return _operation(name, f"{name} by Flexport", "good")(message, subject, today)
+
+
 def _other(message: Message, *_: object) -> Wording:
     topic: str = message["topic"]
     thing, what = topic.split(".", 1)
@@ -233,6 +258,10 @@ _WORDINGS: Mapping[str, Callable[[Message, MessageSubject, date], Wording]] = {
     "invoice.paid": _invoice(lambda *_: "is paid", "good", "Invoice paid"),
     "invoice.voided": _invoice(lambda *_: "was voided", "notice", "Invoice voided"),
     "invoice.total_changed": _invoice(_total_changed, "warning", "Invoice total changed"),
+    "operation.confirmed": _confirmed,
+    "operation.failed": _operation("Failed", "The operation failed", "warning"),
+    "operation.unknown": _unknown_outcome,
+    "operation.cancelled": _operation("Cancelled", "The operation was cancelled", "notice"),
     "system.dead_letter": _system("Queued work failed", "warning"),
     "system.sync_failed": _system("Syncs with Flexport fail", "critical"),
     "system.webhook_silent": _system("No webhooks from Flexport", "critical"),

@@ -299,7 +299,17 @@ def occurrence_of(entry: JournalEntry, message: Message) -> str:
     """Identifies what happened; for a milestone its event, which may be applied again."""
     if message["topic"].startswith(MILESTONE):
         return f"{message['topic']}:{message['event_id']}"
-    names = ("topic", "resource", "resource_id", "exception_id", "kind", "dead_letter_id", "event_id", "run_id")
+    names = (
+        "topic",
+        "resource",
+        "resource_id",
+        "exception_id",
+        "kind",
+        "dead_letter_id",
+        "event_id",
+        "run_id",
+        "operation_id",
+    )
     parts = json_text([entry.id, entry.mark, *(message.get(name) for name in names)])
     return hashlib.blake2b(parts.encode(), digest_size=12).hexdigest()
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from flexportd.core.changes.topics import FIELD_TOPICS
+from flexportd.core.changes.topics import FIELD_TOPICS, OPERATION
 from flexportd.core.resources import shipments
 from flexportd.core.resources.registry import Registry
 from flexportd.notify.fields import Facts
@@ -65,6 +65,8 @@ def subject_key(message: Message) -> str:
     topic, resource, number = message["topic"], message.get("resource"), message.get("resource_id")
     if topic.startswith("exception."):
         return f"exception:{message.get('kind')}:{resource}:{number}"
+    if topic.startswith(OPERATION):
+        return f"operation:{message.get('operation_id')}"
     if topic in DATE_TOPICS:
         return f"date:{resource}:{number}:{DATE_TOPICS[topic]}"
     if topic.startswith("system."):

@@ -77,6 +77,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
             *([open_access_warning(exposures)] if exposures else []),
             *_encryption_warnings(settings),
             *_notify_notes(settings),
+            *_write_notes(settings),
             *filter(None, [environment_note(settings.flexport.proxy, environ)]),
         ),
     )
@@ -164,6 +165,16 @@ def _notify_notes(settings: Settings) -> Iterator[str]:
             yield from (f"{place} a secret is easy to guess: {reason}" for reason in reasons if reason)
     if notify.rules and not notify.channels:
         yield f"[[{RULES}]] has no effect: no [{CHANNELS}.NAME] is configured"
+
+
+def _write_notes(settings: Settings) -> Iterator[str]:
+    writes = settings.writes
+    approval = [name for name in writes.approval if name in writes.allow] if writes.enabled else []
+    if approval and not settings.keys_required:
+        yield (
+            f"[writes] approval of {', '.join(approval)} protects nothing without keys: whoever can connect can name a "
+            "second person; set [api] require_key = true"
+        )
 
 
 def open_access_warning(exposures: Sequence[str]) -> str:

@@ -228,7 +228,9 @@ class StorageSettings(SectionModel):
         shown="$RUNTIME_DIRECTORY/control.sock, else control.sock in data_dir",
         sample="/run/flexportd/control.sock",
     )
-    event_retention: Retention = key("400d", "How long to keep the payloads of events, and messages to channels.")
+    event_retention: Retention = key(
+        "400d", "How long to keep the payloads of events, messages to channels, ended operations and the audit log."
+    )
     history_retention: Retention = key("forever", "How long to keep the change history.")
 
     @field_validator("cache_dir")

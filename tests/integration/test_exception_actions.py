@@ -93,6 +93,11 @@ BOOKED = {"created_at": "2026-03-18T00:00:00.000Z"}
 DOCUMENT = record("documents", "d", shipment_id=1, document_type="packing_list")
 GONE_DOCUMENT = record("documents", "d", "2026-03-21T12:00:00.000Z", shipment_id=1, document_type="packing_list")
 
+UNKNOWN_OPERATION = """INSERT INTO operations (key, kind, target, title, body, digest, state, created_at, created_by,
+    creator, queued_at, updated_at, unknown_since) VALUES ('k', 'product.create', 't', 'SKU-1', '{}', 'd', 'unknown',
+    '2026-03-21T00:00:00.000Z', 'erp', 'key:1', '2026-03-21T00:00:00.000Z', '2026-03-21T02:00:00.000Z',
+    '2026-03-21T02:00:00.000Z')"""
+
 LIFE = {
     # kind: (what leads to it, what makes it worse: days or writes, what closes it)
     "late_pickup": ([of_shipment(estimated_picked_up_in_full=YESTERDAY)], 3, [of_shipment(status="arrival_port")]),
@@ -125,6 +130,9 @@ LIFE = {
     ),
     "booking_unanswered": (
         [record("bookings", 7, status="submitted", **BOOKED)], 3, [record("bookings", 7, status="booked", **BOOKED)]
+    ),
+    "operation_unknown": (
+        [UNKNOWN_OPERATION, of_shipment()], 1, ["UPDATE operations SET state = 'cancelled'", of_shipment(name="x")],
     ),
     "flexport_reported": (
         [milestone_row(1, "weather_delay"), of_shipment()],

@@ -128,6 +128,21 @@ def test_check_notes_an_address_that_this_machine_lacks_and_refuses_where_there_
     assert "[server] listen [2001:db8::1]:1: this machine does not have the address 2001:db8::1 or no IPv6" in err
 
 
+def test_check_finds_writes_that_cannot_be_sent_and_an_approval_that_protects_nothing(capsys):
+    writes = '[storage]\ndata_dir = "data"\n[writes]\nenabled = true\napproval = ["bookings"]\n'
+    with_key = f'{writes}[flexport]\napi_key = "key-of-an-account-at-flexport"\n'
+    for text, code, words in (
+        (writes, 2, "[writes] enabled is true, but nothing can be written without Flexport API credentials"),
+        (with_key, 0, "Note: [writes] approval of bookings protects nothing without keys"),
+        (f"{with_key}[api]\nrequire_key = true\n", 0, ""),
+    ):
+        Path("flexportd.toml").write_text(text, encoding="utf-8")
+        assert run(["config", "check"]) == code
+        out, err = capsys.readouterr()
+        assert words in (err if code else out)
+    assert "approval" not in out
+
+
 @pytest.mark.parametrize("listen", ["[::ffff:127.0.0.1]:0", "[0:0::1]:0", "LOCALHOST:0", "unix:new/folder/web.sock"])
 async def test_what_passes_the_check_also_starts(folder, clock, capsys, listen):
     listen = listen.replace("unix:", f"unix:{folder}/")

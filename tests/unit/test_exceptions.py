@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flexportd.core.access.audiences import HIDDEN_KINDS
 from flexportd.core.exceptions.model import (
     KINDS,
     RISES,
@@ -68,6 +69,7 @@ def at(text):
 
 def test_every_kind_has_a_severity():
     assert set(SEVERITY) == set(KINDS)
+    assert set(KINDS) >= HIDDEN_KINDS
 
 
 def test_a_kind_only_becomes_more_severe_as_its_degree_grows():

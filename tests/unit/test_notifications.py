@@ -9,6 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from flexportd.clock import stamp
+from flexportd.core.outbox.records import notice
 from flexportd.notify.composer import Composer
 from flexportd.notify.composition import BIG_MOVE, MAX_REPEATS, ChannelInfo, NotifyConfig
 from flexportd.notify.content import Content
@@ -16,13 +17,14 @@ from flexportd.notify.notifier import Notifier, RuleMatcher
 from flexportd.notify.rule_template import render_template
 from flexportd.notify.rules import compile_rules
 from flexportd.settings import Settings
+from flexportd.settings.defaults import default_rules
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.conditions import Condition
 from flexportd.storage.repositories.deliveries import ChannelState
 from flexportd.storage.repositories.exceptions import ExceptionFields
 from flexportd.type_lock import decode_as
 from tests.integration.test_exceptions import StoodClock
-from tests.stored import REGISTRY, put, record
+from tests.stored import REGISTRY, new_operation, put, record
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 SLIPS = {"name": "ETA slips", "on": "shipment.eta_changed", "when": {"days_later": 2}}
@@ -84,6 +86,24 @@ class Notified:
         at = stamp(self.clock.now())
         await self.db.write(lambda tx: tx.journal.add(at, notices=[{"topic": topic, "detail": "It fails", **fields}]))
         await self.notifier.process()
+
+    async def operation(self, state, sku, error="Flexport said no", *, needs_decision=False, number=None):
+        """An operation that gets a state, with its notice; its id. `number`: one that exists."""
+        at = stamp(self.clock.now())
+
+        def work(tx):
+            found = number or tx.operations.add(new_operation(title=sku), at)
+            if state == "unknown":
+                tx.operations.set_state(found, state, at, error, needs_decision=needs_decision)
+            else:
+                tx.operations.end(found, state, at, error=error)
+            one = tx.operations.by_id(found)
+            tx.journal.add(at, notices=[notice(one, state, error, needs_decision=needs_decision)])
+            return found
+
+        found = await self.db.write(work)
+        await self.notifier.process()
+        return found
 
     async def pass_time(self, **by):
         self.clock.turn(**by)
@@ -468,6 +488,29 @@ async def test_dead_letters_are_one_message_an_hour(notified):
         await one.pass_time(minutes=1)
     assert 2 <= len(await one.deliveries()) <= 3
     assert {state for state, *_ in await one.rows()} <= {"sent", "waiting"}
+
+
+async def test_operations_are_reported_with_a_link_many_as_one_message_and_not_what_is_no_longer_so(notified):
+    one = await notified(*(rule for rule in default_rules() if rule["name"] in ("Unknown writes", "Failed writes")))
+    await one.operation("unknown", "SKU-1")  # flexportd still looks it up
+    decided = await one.operation("unknown", "SKU-2", needs_decision=True)
+    number = await one.operation("unknown", "SKU-3", "No answer", needs_decision=True)
+    await one.operation("confirmed", "SKU-2", number=decided)
+    for sku in range(10, 18):
+        await one.operation("failed", f"SKU-{sku}")
+    await one.pass_time(minutes=2)
+    unknown, failed = await one.contents()
+    assert unknown.title == "Create product SKU-3: Outcome unknown"
+    assert (unknown.severity, unknown.path) == ("critical", f"/operations/{number}")
+    (line,) = unknown.sections[0].lines
+    assert list(line.texts) == ["It is unknown whether Flexport made it; a person must decide: No answer"]
+    assert (failed.title, failed.severity, failed.path) == ("8 operations: Failed", "warning", "/operations")
+    assert [line.label for line in failed.sections[0].lines] == [f"Create product SKU-{sku}" for sku in range(10, 18)]
+    assert ("dropped", "the operation is confirmed") in await one.rows("state, reason")
+    for _ in range(4):  # each failure is news
+        await one.operation("failed", "SKU-10")
+        await one.pass_time(minutes=2)
+    assert len(await one.deliveries()) == 6
 
 
 # --- templates ---

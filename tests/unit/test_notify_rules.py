@@ -210,7 +210,7 @@ def test_the_shipped_rules_can_be_used(home):
     loaded = home.load(CHANNELS)
     check_notifications(loaded)
     rules = compile_rules(loaded.settings, loaded.locate).rules
-    assert len(rules) == 7
+    assert len(rules) == 9
     assert all(rule.is_shipped and rule.is_enabled and rule.channels == ("ops", "team") for rule in rules)
 
 

@@ -29,7 +29,7 @@ def check(invocation: Invocation) -> None:
     This includes its rules, directories, TLS files and sockets. Nothing is created or changed.
     """
     loaded, out = invocation.loaded, Output.standard()
-    if errors := [*_notify_problems(loaded), *_problems(loaded.settings)]:
+    if errors := [*_notify_problems(loaded), *_write_problems(loaded.settings), *_problems(loaded.settings)]:
         raise ConfigError(errors)
     out.line(f"OK: {loaded.path}" if loaded.path else "OK: no configuration file found; defaults apply")
     for note in (*loaded.notes, *_missing_addresses(loaded.settings.server.listen)):
@@ -103,6 +103,15 @@ def _notify_problems(loaded: "LoadedConfig") -> Sequence[str]:
     except ConfigError as error:
         return error.problems
     return ()
+
+
+def _write_problems(settings: "Settings") -> Iterator[str]:
+    flexport = settings.flexport
+    if settings.writes.enabled and flexport.api_key is None and flexport.client_id is None:
+        yield (
+            "[writes] enabled is true, but nothing can be written without Flexport API credentials: set [flexport] "
+            "api_key, or client_id and client_secret"
+        )
 
 
 def _missing_addresses(listens: "Sequence[ListenAddress]") -> list[str]:

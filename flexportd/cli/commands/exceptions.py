@@ -17,7 +17,7 @@ from flexportd.errors import ConflictError, NotFoundError
 KINDS = (
     "late_pickup", "late_departure", "late_arrival", "late_delivery", "eta_slipped", "customs_hold",
     "free_time_expiring", "free_time_expired", "empty_return", "silent", "missing_documents", "invoice_overdue",
-    "booking_unanswered", "flexport_reported",
+    "booking_unanswered", "operation_unknown", "flexport_reported",
 )  # fmt: skip
 SEVERITIES = ("critical", "warning", "notice")
 STATES = ("open", "closed", "all")

@@ -34,6 +34,7 @@ def _show(out: Output, found: dict[str, Any]) -> None:
             ("path check", _path_check(out, found["webhook_check"])),
             ("queue", _queue(found["queue"])),
             ("notifications", _notifications(found["notifications"])),
+            ("writes", _writes(found["writes"])),
             ("events", tally(found["events"]["by_state"])),
             ("shipments", _shipments(out, found["shipments"])),
             ("by status", tally(found["shipments"]["by_status"])),
@@ -106,6 +107,13 @@ def _notifications(notifications: dict[str, Any]) -> str:
         return "off: no channel is configured"
     states = ", ".join(f"{name} {state.upper() if state != 'working' else state}" for name, state in channels.items())
     return f"{states}; {notifications['pending']} waiting, {notifications['failed']} failed"
+
+
+def _writes(writes: dict[str, Any]) -> str:
+    counts = {state: count for state, count in writes["operations"].items() if count}
+    operations = f"; operations: {tally(counts)}" if counts else ""
+    decisions = f"; {writes['needs_decision']} NEED A DECISION" if writes["needs_decision"] else ""
+    return f"{'on' if writes['enabled'] else 'off'}{operations}{decisions}"
 
 
 def _shipments(out: Output, shipments: dict[str, Any]) -> str:

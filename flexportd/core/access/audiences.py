@@ -9,8 +9,7 @@ from typing import Any
 import msgspec
 
 from flexportd.core.changes.stream_messages import EncodedMessage
-from flexportd.core.changes.topics import topic_prefix
-from flexportd.core.exceptions.model import HIDDEN_KINDS
+from flexportd.core.changes.topics import OPERATION, topic_prefix
 from flexportd.core.resources import documents
 from flexportd.flexport.milestones import milestone
 from flexportd.storage.repositories.audiences import CONSIGNEE, FROM_BEGINNING, METADATA, Audience, MembershipStart
@@ -20,6 +19,9 @@ TAG_FIELDS = frozenset({"consignees", "metadata"})
 """The fields of a shipment that its tags come from."""
 
 _GROUPS = frozenset({"progress", "dates", "customs", "problems"})
+
+HIDDEN_KINDS = frozenset({"booking_unanswered", "invoice_overdue", "missing_documents", "operation_unknown"})
+"""Kinds of exceptions hidden from customers: they concern bookings, freight costs, documents and our writes."""
 
 AudienceObject = tuple[str, str, int]
 """An object: its resource, its id as text, and the shipment that it is or belongs to."""
@@ -119,7 +121,7 @@ def _is_document(document: MessageFields) -> bool:
 def _is_visible(document: MessageFields, document_ids: set[str]) -> bool:
     if document["topic"].startswith("milestone.") and not is_for_customers(document.get("type")):
         return False
-    hidden = document["topic"].startswith("system.") or document.get("kind") in HIDDEN_KINDS
+    hidden = document["topic"].startswith(("system.", OPERATION)) or document.get("kind") in HIDDEN_KINDS
     # What people decide is not for customers.
     hidden = hidden or document["topic"] == "exception.snooze_ended" or "only_for_snooze" in document
     return not hidden and not (_is_document(document) and document["resource_id"] in document_ids)

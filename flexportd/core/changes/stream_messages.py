@@ -66,7 +66,9 @@ class StreamMessage(TypedDict):
     with the conditions of the daemon (when the fault began; `kind` is the condition, also when it ended); the amounts
     (decimal text, `difference` is null between two currencies) with `invoice.total_changed`;
     `exception_id`, `kind`, `severity` and `evidence` with `exception.*`, `evidence` also with `invoice.due` and
-    `invoice.overdue`; `only_for_snooze` with `exception.worsened` if the severity is the same, and only a snooze ended.
+    `invoice.overdue`; `only_for_snooze` with `exception.worsened` if the severity is the same, and only a snooze ended;
+    `operation_id`, `state`, `kind`, `title`, `detail` (the error), `created_by` and `needs_decision` with
+    `operation.*`, `applied` if a pending amendment was applied.
     """
 
     id: str
@@ -99,6 +101,10 @@ class StreamMessage(TypedDict):
     severity: NotRequired[str]
     only_for_snooze: NotRequired[bool]
     evidence: NotRequired[dict[str, Any]]
+    operation_id: NotRequired[str]
+    created_by: NotRequired[str]
+    needs_decision: NotRequired[bool]
+    applied: NotRequired[bool]
 
 
 POSITION_PATTERN = "[0-9]{1,18}(-[0-9]{1,18})?([.][0-9a-f]{12})?"

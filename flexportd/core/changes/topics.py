@@ -20,6 +20,7 @@ from flexportd.flexport.milestones import CATALOGUE
 MAX_PATTERNS = 50
 MAX_NAME_LENGTH = 100  # characters of a milestone's name
 MILESTONE = "milestone."
+OPERATION = "operation."
 RECOVERED = "system.recovered"
 _CACHE_SIZE = 2000  # cached results of one set of patterns
 
@@ -156,6 +157,16 @@ EXCEPTION_TOPICS = (
     Topic("invoice.overdue", "An unpaid freight invoice is past its due day; sent once for each due date."),
 )
 
+OPERATION_TOPICS = (
+    Topic("operation.confirmed", "Flexport made what an operation writes; `applied`: it applied a pending amendment."),
+    Topic("operation.failed", "An operation failed: Flexport refused it, or it could not be sent."),
+    Topic(
+        "operation.unknown",
+        "It is unknown whether Flexport made what an operation writes; with `needs_decision` a person must decide.",
+    ),
+    Topic("operation.cancelled", "A person cancelled an operation."),
+)
+
 
 def topic_prefix(resource: str) -> str:
     """The prefix of a resource's topics: `shipments` has `shipment`."""
@@ -176,6 +187,7 @@ TOPICS = (
     *(derived.topic for derived in FIELD_TOPICS),
     *SYSTEM_TOPICS,
     *EXCEPTION_TOPICS,
+    *OPERATION_TOPICS,
 )
 """Every topic except milestones: those follow from Flexport's event types, which may grow at any time."""
 

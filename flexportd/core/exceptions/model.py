@@ -25,7 +25,7 @@ from flexportd.storage.repositories.resources import Record
 Kind = Literal[
     "late_pickup", "late_departure", "late_arrival", "late_delivery", "eta_slipped", "customs_hold",
     "free_time_expiring", "free_time_expired", "empty_return", "silent", "missing_documents", "invoice_overdue",
-    "booking_unanswered", "flexport_reported",
+    "booking_unanswered", "operation_unknown", "flexport_reported",
 ]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -49,11 +49,12 @@ RISES: Mapping[Kind, Sequence[tuple[int, Severity]]] = {
     "silent": ((7, "warning"), (21, "critical")),  # longer than updates take; nobody knows where the cargo is
     "invoice_overdue": ((14, "critical"),),  # two weeks: credit may be stopped
     "booking_unanswered": ((3, "warning"),),  # the space may be gone
+    "operation_unknown": ((1, "critical"),),  # a day: a booking may be missing, and nobody has looked
 }
 """From which degree on a kind is more severe; see docs/exceptions.md."""
 
-HIDDEN_KINDS = frozenset({"booking_unanswered", "invoice_overdue", "missing_documents"})
-"""Kinds hidden from customers: they concern bookings, freight costs and documents."""
+UNKNOWN_OPENS, UNKNOWN_RISES = timedelta(hours=1), timedelta(days=1)
+"""How long the outcome of an operation is unknown before that is an exception, and before it is critical."""
 
 _LATEST_ZONE = timezone(timedelta(hours=-12))  # the zone where a day ends last
 _NEVER = datetime.max.replace(tzinfo=UTC)

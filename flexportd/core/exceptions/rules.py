@@ -11,6 +11,8 @@ import msgspec
 from flexportd.clock import parse, stamp
 from flexportd.core.evidence import CargoStage, box_of
 from flexportd.core.exceptions.model import (
+    UNKNOWN_OPENS,
+    UNKNOWN_RISES,
     ArrivalEstimate,
     Evaluation,
     ExceptionRules,
@@ -26,12 +28,14 @@ from flexportd.core.exceptions.model import (
     start_of_day,
 )
 from flexportd.core.labels import is_day_only
+from flexportd.core.outbox.records import operation_title
 from flexportd.core.resources.documents import missing_types
 from flexportd.core.resources.invoices import due_status, expected_cost, is_credit_note
 from flexportd.core.resources.money import amount
 from flexportd.core.resources.values import at_place
 from flexportd.flexport.milestones import CATALOGUE, milestone
 from flexportd.storage.queries.table import plausible_or_none
+from flexportd.storage.repositories.operations import Operation
 from flexportd.storage.repositories.resources import Record
 
 _decode = msgspec.json.Decoder().decode
@@ -465,3 +469,25 @@ def evaluate_booking(booking: Record, rules: ExceptionRules, now: datetime) -> E
     about = ("bookings", str(booking.id), fields["shipment_id"], evidence)
     found = Finding("booking_unanswered", *about, stamp(due), degree=watch.days_since(due))
     return Evaluation((found,), watch.next_check)
+
+
+def evaluate_operation(operation: Operation, now: datetime) -> Evaluation:
+    """A write to Flexport whose outcome has been unknown for an hour, whether look-ups follow or a person must decide.
+
+    `Exceptions.due_operations` finds the operations for which the result differs from what is stored.
+    """
+    since = operation.unknown_since
+    if operation.state != "unknown" or since is None or parse(since) + UNKNOWN_OPENS > now:
+        return Evaluation()
+    evidence = {
+        "operation_id": str(operation.id),
+        "title": operation_title(operation.kind, operation.resource_id, operation.title),
+        "operation_kind": operation.kind,
+        "unknown_since": since,
+        "needs_decision": operation.needs_decision,
+    }
+    if operation.error is not None:
+        evidence["error"] = operation.error
+    about = ("operations", str(operation.id), operation.shipment_id, evidence)
+    degree = int(parse(since) + UNKNOWN_RISES <= now)
+    return Evaluation((Finding("operation_unknown", *about, since, degree=degree),))

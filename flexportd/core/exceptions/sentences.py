@@ -17,6 +17,7 @@ TITLES: Mapping[Kind, str] = {
     "free_time_expired": "Free time ended",
     "empty_return": "Empty not returned",
     "silent": "No update",
+    "operation_unknown": "Write with unknown outcome",
     "flexport_reported": "Reported by Flexport",
 }
 
@@ -105,6 +106,13 @@ def _invoice(evidence: EvidenceFields, day: DayFormat) -> str:
     return f"Invoice {evidence['name']} {due}; not paid" if evidence.get("name") else f"An invoice {due}; not paid"
 
 
+def _unknown(evidence: EvidenceFields, day: DayFormat) -> str:
+    what = evidence.get("title") or "A write to Flexport"
+    follows = "a person must decide" if evidence.get("needs_decision") else "flexportd looks it up again"
+    error = f" ({str(evidence['error']).rstrip('.')})" if evidence.get("error") else ""
+    return f"{what}: whether Flexport made it is unknown since {day(evidence.get('unknown_since'))}; {follows}{error}"
+
+
 _SENTENCES: Mapping[str, Callable[[EvidenceFields, DayFormat], str]] = {
     "late_pickup": _pickup,
     "late_departure": _late("Due to depart", "from", "estimated_departure", "departure"),
@@ -122,5 +130,6 @@ _SENTENCES: Mapping[str, Callable[[EvidenceFields, DayFormat], str]] = {
         f"{evidence.get('name') or 'A booking'} was submitted on {day(evidence.get('created_at'))}; "
         "no answer from Flexport"
     ),
+    "operation_unknown": _unknown,
     "flexport_reported": _reported,
 }

@@ -20,6 +20,8 @@ from flexportd.core.changes.consumer import DATA_ERRORS, ChangeLogConsumer, Idle
 from flexportd.core.evidence import CargoStage
 from flexportd.core.exceptions.model import (
     SEVERITIES,
+    UNKNOWN_OPENS,
+    UNKNOWN_RISES,
     Evaluation,
     ExceptionRules,
     Finding,
@@ -36,6 +38,7 @@ from flexportd.core.exceptions.rules import (
     eta_slipped,
     evaluate_booking,
     evaluate_invoice,
+    evaluate_operation,
     flexport_reported,
     free_time,
     late_pickup,
@@ -72,6 +75,12 @@ MAX_MILESTONES = 500  # of one shipment, the newest
 
 TABLES: Mapping[str, Table] = {"shipments": shipments.TABLE, "bookings": bookings.TABLE, "invoices": invoices.TABLE}
 """The evaluated resources, in the order of a complete evaluation."""
+
+_OPERATIONS = "operations"
+"""Operations are not in the change log: those whose exception differs are looked up, see `due`."""
+
+_SEPARATE = ("bookings", "invoices", _OPERATIONS)
+"""Resources that are evaluated by themselves, not with their shipment."""
 
 _OWNED: Mapping[str, Table] = {
     table.name: table
@@ -116,6 +125,8 @@ def _evaluators(
     related = invoices.related_values(tx, [invoice.fields for invoice in found.values()]) if found else []
     for (key, invoice), values in zip(found.items(), related, strict=True):
         yield ("invoices", key), partial(evaluate_invoice, invoice, rules, now, values)
+    for operation in tx.operations.by_ids([int(key) for key in keys.get(_OPERATIONS, ())]):
+        yield (_OPERATIONS, operation.id), partial(evaluate_operation, operation, now)
 
 
 def evaluate_shipment(case: ShipmentFacts, rules: ExceptionRules, now: datetime) -> Evaluation:
@@ -129,9 +140,9 @@ def open_exceptions(tx: Transaction, subjects: Sequence[Subject], findings: Iter
     """The open exceptions of these subjects, and those with the key of a finding."""
     rows: dict[int, ExceptionRow] = {}
     for row in tx.exceptions.of_shipments([int(key) for resource, key in subjects if resource == "shipments"]):
-        if row.resource not in ("bookings", "invoices"):
+        if row.resource not in _SEPARATE:
             rows[row.id] = row
-    for resource in ("bookings", "invoices"):
+    for resource in _SEPARATE:
         keys = [key for name, key in subjects if name == resource]
         rows.update((row.id, row) for row in tx.exceptions.open_of_objects(resource, keys))
     found = {(row.kind, row.resource, row.resource_id) for row in rows.values()}
@@ -281,9 +292,18 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
     async def process(self) -> None:
         """Evaluate all that is new or due, and write what differs. Raises UnavailableError when the disk refuses."""
         await super().process()
-        self._next_check = await self._db.read(
-            lambda tx: min(filter(None, (tx.exceptions.next_due(), tx.exceptions.next_snooze_end())), default=None)
-        )
+        self._next_check = await self._db.read(self._earliest_check)
+
+    @staticmethod
+    def _earliest_check(tx: Transaction) -> str | None:
+        opens, rises = tx.exceptions.unknown_operations()
+        times = [
+            tx.exceptions.next_due(),
+            tx.exceptions.next_snooze_end(),
+            opens and stamp(parse(opens) + UNKNOWN_OPENS),
+            rises and stamp(parse(rises) + UNKNOWN_RISES),
+        ]
+        return min(filter(None, times), default=None)
 
     def _version(self) -> str:
         encoded = msgspec.json.encode([VERSION, self.rules], order="deterministic")
@@ -323,10 +343,14 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
         return [*own, *(("shipments", number) for number in sorted(filter(None, shipments_of)))]
 
     def due(self, tx: Transaction) -> Sequence[Subject]:
-        """What a date has passed for, and exceptions whose snooze has ended."""
-        now = self._clock.stamp()
-        due: list[Subject] = tx.exceptions.due(now, self.read_batch)
-        return [*due, *((_SNOOZED, number) for number in tx.exceptions.ended_snoozes(now, self.read_batch - len(due)))]
+        """What a date has passed for, unknown operations, and exceptions whose snooze has ended."""
+        now = self._clock.now()
+        found: list[Subject] = tx.exceptions.due(stamp(now), self.read_batch)
+        before = stamp(now - UNKNOWN_OPENS), stamp(now - UNKNOWN_RISES)
+        numbers = tx.exceptions.due_operations(*before, self.read_batch - len(found))
+        found += ((_OPERATIONS, number) for number in numbers)
+        snoozed = tx.exceptions.ended_snoozes(stamp(now), self.read_batch - len(found))
+        return [*found, *((_SNOOZED, number) for number in snoozed)]
 
     def plan(self, tx: Transaction, subjects: Sequence[Subject], state: EvaluationState) -> list[Write]:
         """What has to be written of these."""

@@ -5,10 +5,9 @@ from typing import Any
 
 import msgspec
 
+from flexportd.core.changes.topics import OPERATION
 from flexportd.core.outbox.kinds import OPERATION_KINDS
 from flexportd.storage.repositories.operations import Operation
-
-TOPIC = "operation."
 
 
 class OperationRequest(msgspec.Struct, frozen=True):
@@ -31,8 +30,9 @@ def notice(
 ) -> dict[str, Any]:
     """The notice of a new state for the change log, as subscribers get it."""
     found = {
-        "topic": f"{TOPIC}{state}",
+        "topic": f"{OPERATION}{state}",
         "operation_id": str(operation.id),
+        "state": state,
         "kind": operation.kind,
         "title": operation_title(operation.kind, operation.resource_id, operation.title),
         "detail": error,

@@ -10,9 +10,10 @@ from aiohttp import web
 from msgspec import Meta
 
 from flexportd.clock import zone_of
+from flexportd.core.access.audiences import HIDDEN_KINDS
 from flexportd.core.access.keys import Principal
 from flexportd.core.exceptions import actions
-from flexportd.core.exceptions.model import HIDDEN_KINDS, KINDS, SEVERITIES, Kind, Severity
+from flexportd.core.exceptions.model import KINDS, SEVERITIES, Kind, Severity
 from flexportd.core.exceptions.sentences import sentence, title
 from flexportd.core.json_types import Stamp, doc
 from flexportd.core.resources import shipments
@@ -48,7 +49,7 @@ class ExceptionRecord(TypedDict):
     severity: Severity
     title: str
     summary: Annotated[str, doc("The evidence as a sentence.")]
-    resource: Annotated[str, doc("The affected resource: shipments, containers, customs_entries, ...")]
+    resource: Annotated[str, doc("The affected resource: shipments, containers, operations, ...")]
     resource_id: str
     shipment_id: int | None
     since: Annotated[Stamp, doc("When the problem began according to its evidence, such as the end of the due day.")]

@@ -67,6 +67,7 @@ class OperationRecord(TypedDict):
     lookups: Annotated[int, doc("Look-ups since it was last sent.")]
     error: Annotated[str | None, doc("Flexport's message, or why the outcome is unknown.")]
     reason: Annotated[str | None, doc("Why a person resolved or cancelled it.")]
+    unknown_since: Annotated[Stamp | None, doc("When its outcome became unknown since it was last queued.")]
 
 
 class OperationAttemptRecord(TypedDict):

@@ -10,8 +10,9 @@ import msgspec
 from aiohttp import web
 
 from flexportd.core import carbon
+from flexportd.core.access.audiences import HIDDEN_KINDS
 from flexportd.core.carbon import LegWithoutCarbon, ShipmentCarbon
-from flexportd.core.exceptions.model import HIDDEN_KINDS, KINDS
+from flexportd.core.exceptions.model import KINDS
 from flexportd.core.history.as_of import AsOfList
 from flexportd.core.resources import containers, legs, shipments
 from flexportd.core.resources.itinerary import sort_legs

@@ -30,6 +30,7 @@ from flexportd.expose.context import (
     INDEXER,
     JOBS,
     NOTIFICATIONS,
+    OPERATIONS,
     PATH_CHECK,
     QUEUE,
     SERVER_INFO,
@@ -288,6 +289,14 @@ class NotificationStatus(TypedDict):
     failed: Annotated[int, doc("Number of messages that failed.")]
 
 
+class WriteStatus(TypedDict):
+    """Writes to Flexport, and their operations."""
+
+    enabled: Annotated[bool, doc("Whether [writes] enabled is set, and a key for Flexport.")]
+    operations: Annotated[dict[str, int], doc("Number of operations by state.")]
+    needs_decision: Annotated[int, doc("Number of unknown operations that a person must decide.")]
+
+
 class ConnectionStatus(TypedDict):
     """Network connections. Counters since the start."""
 
@@ -320,6 +329,7 @@ class DaemonStatus(TypedDict):
     sync: SyncStatus
     event_delivery: EventDelivery
     notifications: NotificationStatus
+    writes: WriteStatus
     cache: CacheStatus
     search: SearchStatus
     stream: StreamStatus
@@ -351,6 +361,14 @@ def failed_warnings(failed: int) -> list[str]:
         return []
     what = "1 notification" if failed == 1 else f"{failed} notifications"
     return [f"{what} could not be sent: flexportd deliveries list --state failed"]
+
+
+def decision_warnings(count: int) -> list[str]:
+    """A warning about operations that a person must decide."""
+    if not count:
+        return []
+    what = "1 write to Flexport needs" if count == 1 else f"{count} writes to Flexport need"
+    return [f"{what} a decision, since the outcome is unknown: flexportd operations list --needs-decision"]
 
 
 @route("GET", "/status", returns=DaemonStatus)
@@ -385,11 +403,12 @@ async def document(app: web.Application) -> dict[str, Any]:
             tx.events.versions(),
             channel_documents(tx, app[NOTIFICATIONS].list_channels()),
             sum(tx.deliveries.failed().values()),
+            (tx.operations.counts(), tx.operations.count_needing_decision()),
         )
 
-    counts, (_, created_at), shipment_count, lists, pending, delivery, versions, channels, failed = await app[DB].read(
-        read
-    )
+    found = await app[DB].read(read)
+    counts, (_, created_at), shipment_count, lists, pending, delivery, versions, channels, failed, writes = found
+    operations, undecided = writes
     refused = current_refusals(app[WEBHOOK_REFUSALS](), delivery.signals.last_webhook_at, now)
     reasons, upstream, writer = not_ready_reasons(app), app[UPSTREAM], app[DB].writer
     indexer, pool, bodies = app[INDEXER], app[CONNECTIONS].network, app[BODIES]
@@ -405,6 +424,7 @@ async def document(app: web.Application) -> dict[str, Any]:
             *version_warnings(versions, now),
             *_sync_warnings(app, pending, delivery),
             *failed_warnings(failed),
+            *decision_warnings(undecided),
         ],
         "queue": await app[QUEUE].stats(),
         "webhook": {
@@ -435,6 +455,11 @@ async def document(app: web.Application) -> dict[str, Any]:
             "channels": {channel["name"]: channel["state"] for channel in channels},
             "pending": sum(channel["pending"] for channel in channels),
             "failed": failed,
+        },
+        "writes": {
+            "enabled": app[OPERATIONS].rules.enabled and upstream is not None,
+            "operations": operations,
+            "needs_decision": undecided,
         },
         "cache": {"bytes": app[CACHE].size, "hits": app[CACHE].hits, "misses": app[CACHE].misses},
         "search": {

@@ -10,6 +10,7 @@ from flexportd.core.changes.topics import (
     FIELD_TOPICS,
     MILESTONE,
     MILESTONES,
+    OPERATION_TOPICS,
     SYSTEM_TOPICS,
     topic_prefix,
 )
@@ -27,7 +28,12 @@ def render_tables(text: str) -> str:
         ("`<resource>.removed`", "An object was removed at Flexport."),
         *(
             (f"`{topic.name}`", topic.meaning)
-            for topic in (*(one.topic for one in FIELD_TOPICS), *EXCEPTION_TOPICS, *SYSTEM_TOPICS)
+            for topic in (
+                *(one.topic for one in FIELD_TOPICS),
+                *EXCEPTION_TOPICS,
+                *OPERATION_TOPICS,
+                *SYSTEM_TOPICS,
+            )
         ),
         (f"`{MILESTONE}<event>`", f"A Flexport milestone, such as {milestones}."),
     ]

@@ -227,6 +227,17 @@ class Exceptions(ListRepository):
         """When the next object is due."""
         return self._text("next_due")
 
+    def due_operations(self, opens_before: str, critical_before: str, limit: int) -> list[int]:
+        """Ids of the operations whose exception opens, changes or closes now.
+
+        It opens for one that has been unknown since `opens_before`, and is critical since `critical_before`.
+        """
+        return self._first_column("due_operations", opens_before, critical_before, limit)
+
+    def unknown_operations(self) -> tuple[str | None, str | None]:
+        """Since when the first unknown operation without an exception is unknown; the same without a critical one."""
+        return tuple(self._run("unknown_operations").fetchone())
+
     def schedule(self, resource: str, due: Mapping[Key, str | None]) -> None:
         """Evaluate each of these objects again at its time; never for None."""
         times = [(key, at) for key, at in due.items() if at is not None]

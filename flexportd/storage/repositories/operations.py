@@ -54,6 +54,7 @@ class Operation(msgspec.Struct, frozen=True):
     error: str | None
     reason: str | None
     idempotency_key: str | None
+    unknown_since: str | None
 
 
 class NewOperation(msgspec.Struct, frozen=True, kw_only=True):
@@ -223,15 +224,19 @@ class Operations(ListRepository):
 
     def counts(self) -> dict[str, int]:
         """How many are in each state."""
-        return dict(self._run("counts").fetchall())
+        return {**dict.fromkeys(STATES, 0), **dict(self._run("counts").fetchall())}
+
+    def count_needing_decision(self) -> int:
+        """How many a person must decide."""
+        return self._count("count_needing_decision")
 
     def needing_decision(self, limit: int) -> list[Operation]:
         """Those that a person must decide, oldest first."""
         return self._all(_operation, "needing_decision", limit)
 
-    def unknown_before(self, at: str, limit: int) -> list[Operation]:
-        """Those whose outcome has been unknown since before a time, oldest first."""
-        return self._all(_operation, "unknown_before", at, limit)
+    def by_ids(self, ids: Sequence[int]) -> list[Operation]:
+        """Some of them, as far as they exist."""
+        return self._all(_operation, "by_ids", json_text(list(ids))) if ids else []
 
     def begin_attempt(
         self,
@@ -268,7 +273,7 @@ class Operations(ListRepository):
         return self._run("make_due", at, target).rowcount
 
     def delete_old(self, before_at: str, limit: int) -> int:
-        """Delete operations that ended before a time, with their attempts; how many."""
+        """Delete operations that ended before a time and have no open exception, with their attempts; how many."""
         ids = self._first_column("old", before_at, limit)
         if ids:
             for name in ("delete_attempts", "delete"):

@@ -88,6 +88,26 @@ SELECT 1 FROM exception_notices WHERE topic = ?1 AND key = ?2 AND (?3 IS NULL OR
 -- record_notified: a notice of a topic was sent for an object
 INSERT OR IGNORE INTO exception_notices (topic, key, occasion, at) VALUES (?, ?, ?, ?);
 
+-- due_operations: the operations whose exception opens, changes or closes now: unknown since before one time; its
+-- exception is critical if it is unknown since before the other
+SELECT o.id FROM operations AS o LEFT JOIN exceptions AS x ON x.closed_at IS NULL AND x.kind = 'operation_unknown'
+    AND x.resource = 'operations' AND x.resource_id = CAST(o.id AS TEXT)
+WHERE o.state = 'unknown' AND CASE WHEN x.id IS NULL THEN o.unknown_since <= ?1
+    ELSE (x.severity <> 'critical' AND o.unknown_since <= ?2) OR x.since IS NOT o.unknown_since
+        OR json_extract(x.evidence, '$.error') IS NOT o.error
+        OR json_extract(x.evidence, '$.needs_decision') IS NOT o.needs_decision END
+UNION ALL
+SELECT CAST(x.resource_id AS INTEGER) FROM exceptions AS x LEFT JOIN operations AS o ON o.id = CAST(x.resource_id AS INTEGER)
+WHERE x.closed_at IS NULL AND x.resource = 'operations' AND o.state IS NOT 'unknown' LIMIT ?3;
+
+-- unknown_operations: since when the first of the unknown operations without an exception, and the first of those whose
+-- exception is not critical, have been unknown
+SELECT min(CASE WHEN x.id IS NULL THEN o.unknown_since END),
+    min(CASE WHEN x.severity <> 'critical' THEN o.unknown_since END)
+FROM operations AS o LEFT JOIN exceptions AS x ON x.closed_at IS NULL AND x.kind = 'operation_unknown'
+    AND x.resource = 'operations' AND x.resource_id = CAST(o.id AS TEXT)
+WHERE o.state = 'unknown';
+
 -- milestones: the newest applied milestones of a shipment
 SELECT id, type, created_at, occurred_at, resource, resource_id FROM events
 WHERE shipment_id = ? AND state IN ('applied', 'coalesced') ORDER BY seq DESC LIMIT ?;

@@ -24,7 +24,8 @@ UPDATE operations SET state = 'sending', updated_at = ?1, sent_at = coalesce(sen
 UPDATE operations SET baseline = ? WHERE id = ? AND baseline IS NULL;
 
 -- set_state: a state that is not an end
-UPDATE operations SET state = ?1, updated_at = ?2, error = ?3, needs_decision = ?4 WHERE id = ?5 AND ended_at IS NULL;
+UPDATE operations SET state = ?1, updated_at = ?2, error = ?3, needs_decision = ?4,
+    unknown_since = coalesce(unknown_since, CASE WHEN ?1 = 'unknown' THEN ?2 END) WHERE id = ?5 AND ended_at IS NULL;
 
 -- count_lookup: a look-up has ended
 UPDATE operations SET lookups = lookups + 1, updated_at = ? WHERE id = ?;
@@ -39,11 +40,11 @@ WHERE id = ?3 AND state = 'awaiting_approval';
 
 -- requeue: a person wants it to be sent again
 UPDATE operations SET state = 'pending', updated_at = ?1, queued_at = ?1, ended_at = NULL, error = NULL,
-    needs_decision = 0, reason = coalesce(?2, reason) WHERE id = ?3;
+    needs_decision = 0, unknown_since = NULL, reason = coalesce(?2, reason) WHERE id = ?3;
 
 -- suspect_all: it may have been sent although this database says that it was not
 UPDATE operations SET state = 'unknown', updated_at = ?1, error = ?2, lookups = 0, needs_decision = 0,
-    sent_at = coalesce(sent_at, created_at) WHERE state IN ('pending', 'sending');
+    sent_at = coalesce(sent_at, created_at), unknown_since = coalesce(unknown_since, ?1) WHERE state IN ('pending', 'sending');
 
 -- set_body: a smaller body once the whole one is no longer needed
 UPDATE operations SET body = ? WHERE id = ?;
@@ -61,12 +62,14 @@ SELECT id FROM operations WHERE resource = ? AND resource_id = ? AND kind LIKE '
 -- counts: how many are in each state
 SELECT state, count(*) FROM operations GROUP BY state;
 
+-- count_needing_decision: how many a person must decide
+SELECT count(*) FROM operations WHERE state = 'unknown' AND needs_decision = 1;
+
 -- needing_decision: those that a person must decide, the oldest first
 SELECT {columns} FROM operations WHERE state = 'unknown' AND needs_decision = 1 ORDER BY id LIMIT ?;
 
--- unknown_before: those whose outcome has been unknown since before a time
-SELECT {columns} FROM operations WHERE state = 'unknown' AND updated_at < ? ORDER BY id LIMIT ?;
-
+-- by_ids: some of them
+SELECT {columns} FROM operations WHERE id IN (SELECT value FROM json_each(?));
 
 -- begin_attempt: a request begins
 INSERT INTO operation_attempts (operation_id, type, started_at, method, path, request) VALUES (?, ?, ?, ?, ?, ?);
@@ -84,8 +87,12 @@ FROM operation_attempts WHERE operation_id = ? ORDER BY id LIMIT ?;
 -- count_unknown_sends: how many of its sends may have had an effect
 SELECT count(*) FROM operation_attempts WHERE operation_id = ? AND type = 'send' AND outcome = 'unknown';
 
--- old: those that ended before a time
-SELECT id FROM operations WHERE ended_at < ? AND coalesce(is_pending, 0) = 0 ORDER BY ended_at LIMIT ?;
+-- old: those that ended before a time, except where an exception about one is still open (the newest stays, so that no
+-- id is used twice)
+SELECT id FROM operations AS one WHERE ended_at < ? AND coalesce(is_pending, 0) = 0
+    AND id < (SELECT max(id) FROM operations) AND NOT EXISTS (
+    SELECT 1 FROM exceptions WHERE closed_at IS NULL AND resource = 'operations' AND resource_id = CAST(one.id AS TEXT))
+ORDER BY ended_at LIMIT ?;
 
 -- delete_attempts: those of deleted operations
 DELETE FROM operation_attempts WHERE operation_id IN (SELECT value FROM json_each(?));

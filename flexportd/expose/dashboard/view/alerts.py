@@ -45,6 +45,7 @@ COUNT_LIMIT = 1000  # dead letters; more are not counted for each page
 FLEXPORT_URL = "/sync#flexport"
 REFUSED_URL = "/system#refused"
 DELIVERIES_URL = "/deliveries"
+DECISIONS_URL = "/operations?needs_decision=true"
 NO_KEY = (
     "No Flexport API key is configured. Data is updated only by webhooks, is not compared with Flexport, and lost "
     "webhooks are not detected."
@@ -98,6 +99,7 @@ class StoredStatus(NamedTuple):
     lists: Mapping[str, ListState]
     exceptions: Sequence[tuple[str, str, int]] = ()  # (kind, severity, number of open ones)
     failed: int = 0  # the number of dead letters, counted up to COUNT_LIMIT
+    undecided: int = 0  # the number of operations that a person must decide
 
 
 class PageContext(NamedTuple):
@@ -129,8 +131,14 @@ def runtime_status(app: web.Application) -> RuntimeStatus:
 
 def read(tx: Transaction, now: datetime) -> StoredStatus:
     """The status in the database, in the snapshot of the page."""
-    exceptions, failed = tx.exceptions.counts(), tx.items.count_dead(COUNT_LIMIT)
-    return StoredStatus(outages.health(tx, now), tx.sync.held_counts(), tx.sync.list_states(), exceptions, failed)
+    return StoredStatus(
+        health=outages.health(tx, now),
+        pending_removals=tx.sync.held_counts(),
+        lists=tx.sync.list_states(),
+        exceptions=tx.exceptions.counts(),
+        failed=tx.items.count_dead(COUNT_LIMIT),
+        undecided=tx.operations.count_needing_decision(),
+    )
 
 
 def current_alerts(runtime: RuntimeStatus, stored: StoredStatus | None, view: ViewContext) -> tuple[Alert, ...]:
@@ -144,8 +152,12 @@ def current_alerts(runtime: RuntimeStatus, stored: StoredStatus | None, view: Vi
         active += _refused_alerts(runtime, stored, view)
     if runtime.flexport is not None:
         active += _flexport_alerts(runtime.flexport, stored, view)
-        if stored is not None:
-            active += _stored_alerts(stored, is_reachable=not active)
+    is_reachable = not active
+    if stored is not None and stored.undecided:
+        words = f"{count(stored.undecided, 'write')} to Flexport with an unknown outcome: a person must decide."
+        active.append(Alert("Decision needed", words, "bad", DECISIONS_URL, "Operations"))
+    if stored is not None and runtime.flexport is not None:
+        active += _stored_alerts(stored, is_reachable=is_reachable)
     for problem in runtime.notifications[:5]:
         active.append(Alert("Notifications failing", sentence(problem), "warn", DELIVERIES_URL, "Notifications"))
     active += [Alert("Job failing", sentence(job), "warn", "/system", "System") for job in runtime.failing_jobs[:5]]
@@ -254,16 +266,17 @@ def exception_list_row(row: ExceptionRow, names: Mapping[int, str | None], view:
     number = row.shipment_id
     path, page_url = quote(row.resource.replace("_", "-"), safe=""), f"/exceptions/{row.id}"
     url = f"/{path}/{quote(row.resource_id, safe='')}" if len(row.resource_id) <= MAX_ID_LENGTH else page_url
-    name = f"FLEX-{number}" if number is not None else str(row.evidence.get("name") or row.resource_id)
+    is_of_shipment = number is not None and row.resource != "operations"
+    name = str(row.evidence.get("name") or row.evidence.get("title") or row.resource_id)
     words = text(f"{exception_sentence(row.kind, row.evidence, lambda stored: _day(stored, view))}.", _LONGEST)
     return SimpleNamespace(
         title=escape_control(title(row.kind), 60),
         tone=_TONES.get(row.severity, "plain"),
         sentence=words or Text(""),
         opened=view.ago(row.since),
-        name=text(name, 60) or Text(row.resource),
+        name=text(f"FLEX-{number}" if is_of_shipment else name, 60) or Text(row.resource),
         label=text(names.get(number), 80) if number is not None else None,
-        url=f"/shipments/{number}" if number is not None and number in names else url,
+        url=f"/shipments/{number}" if is_of_shipment and number in names else url,
         page_url=page_url,
         marks=exception_marks(row, view),
     )
