@@ -58,7 +58,8 @@ from flexportd.type_lock import decode_as
 log = structlog.get_logger(__name__)
 
 LOOKUP_DELAYS = (30.0, 120.0, 600.0)  # seconds after each look-up that found nothing until the next
-MAX_SENDS = 3  # of a write that is safe to repeat, without a person
+REPEAT_AFTER = 2  # look-ups without a match, after which a write that is safe to repeat is sent again
+MAX_SENDS = 3  # of such a write, without a person
 MAX_WAIT = timedelta(hours=24)  # for Flexport to become available, after which an operation fails
 MAX_LOOKUP_TIME = timedelta(days=3)  # of look-ups that fail, after which a person must decide
 _MIN_RETRY, _MAX_RETRY = 30.0, 900.0  # seconds while Flexport is not available: a tenth of the time so far
@@ -324,7 +325,8 @@ class OperationHandler:
         several = len(found.matches) > 1
         result = AttemptResult(outcome="several" if several else "none", response=evidence)
         is_last = several or current.lookups >= len(LOOKUP_DELAYS)
-        if is_last and not several and kind.is_repeatable and current.sends < MAX_SENDS:
+        may_repeat = kind.is_repeatable and not several and current.sends < MAX_SENDS
+        if may_repeat and current.lookups + 1 >= REPEAT_AFTER:
             await self._db.write(lambda tx: self._send_again(tx, current, attempt, result))
             return Snooze(0.0, "look-ups found nothing; it is sent again, which is safe")
         message = error or current.error or "Flexport did not answer"
