@@ -16,7 +16,7 @@ from flexportd.core.outbox.lookup import is_fully_shown
 from flexportd.core.outbox.product_upsert import ProductPlan, plan_product
 from flexportd.core.outbox.records import notice
 from flexportd.core.outbox.request_builder import OutgoingWrite, WriteRules, merge_metadata, outgoing
-from flexportd.core.outbox.sender import OperationHandler
+from flexportd.core.outbox.sender import RESTORED, OperationHandler
 from flexportd.core.outbox.validation.account import Account
 from flexportd.core.resources.registry import Registry
 from flexportd.daemon.flexport_service import FlexportService
@@ -76,11 +76,10 @@ class OutboxService:
 
     async def after_restore(self) -> None:
         """Send nothing that another database may have sent: all outcomes are unknown. Before the queue is loaded."""
-        reason = "the database was restored from a backup; the operation may have been sent since"
         at = self._queue.clock.stamp()
-        count = await self._queue.db.write(lambda tx: tx.operations.suspect_all(at, reason))
+        count = await self._queue.db.write(lambda tx: tx.operations.suspect_all(at, RESTORED))
         if count:
-            log.warning("operations_after_restore", operations=count, reason=reason)
+            log.warning("operations_after_restore", operations=count, reason=RESTORED)
 
     def start(self) -> None:
         """Start the loops in the background."""

@@ -299,6 +299,24 @@ async def test_a_restored_database_sends_nothing_that_was_sent_since_the_backup(
         assert set(sandbox.world.export()[BOOKING]) - before == made
 
 
+async def test_an_approval_after_a_restore_sends_nothing_twice(tmp_path):
+    data, backup = tmp_path / "data", tmp_path / "backup.db"
+    needed = {"writes.approval": ["bookings"]}
+    async with flexport() as sandbox:
+        async with running(tmp_path, sandbox, **needed) as writes:
+            number = (await writes.send("POST", "/bookings", bodies.booking(sandbox.world)))["id"]
+        shutil.copy(data / "flexportd.db", backup)
+        before = set(sandbox.world.export()[BOOKING])
+        for _ in range(2):
+            async with running(tmp_path, sandbox, **needed) as writes:
+                await writes.send("POST", f"/operations/{number}/approve", None, 200, X_Flexportd_By="Ben")
+                made = {(await confirmed(writes, number))["resource_id"]}
+            assert set(sandbox.world.export()[BOOKING]) - before == made
+            for file in data.glob("flexportd.db*"):
+                file.unlink()
+            shutil.copy(backup, data / "flexportd.db")
+
+
 async def confirmed(writes, number):
     async with asyncio.timeout(20):
         while (found := await writes.daemon.get(f"/operations/{number}"))["state"] != "confirmed":

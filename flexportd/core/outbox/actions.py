@@ -165,6 +165,7 @@ def resend(tx: Transaction, number: int, actor: Actor, rules: WriteRules, *, rea
     operation = load(tx, number)
     check_resolvable(operation)
     _check_allowed(operation, rules)
+    tx.operations.trust(number)
     tx.operations.requeue(number, at, reason)
     _queue(tx, operation, at)
     tx.audit.add(at, actor.name, "operation.resolve", _subject(number), f"Sent again: {reason}")

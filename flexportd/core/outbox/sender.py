@@ -66,6 +66,7 @@ _MIN_RETRY, _MAX_RETRY = 30.0, 900.0  # seconds while Flexport is not available:
 _BLOCKED_RETRY = 60.0  # seconds; the end of the earlier operation wakes it before
 _MAX_RESPONSE = 64 << 10  # bytes of a response that are stored with an attempt
 _CONFLICT = 409
+RESTORED = "the database was restored from a backup; the operation may have been sent since"
 
 
 class FlexportWriter(FlexportReader, Protocol):
@@ -115,6 +116,8 @@ class OperationHandler:
             return await self._look_up(operation, kind)
         if operation.state == "unknown":
             return Ignored("a person must decide") if operation.needs_decision else await self._look_up(operation, kind)
+        if operation.is_suspect:
+            return await self._look_up(operation, kind, RESTORED)
         return await self._send(operation, kind)
 
     # --- sending ---
@@ -358,6 +361,7 @@ class OperationHandler:
     def _send_again(self, tx: Transaction, operation: Operation, attempt: int, result: AttemptResult) -> None:
         at = self._clock.stamp()
         tx.operations.end_attempt(attempt, at, result)
+        tx.operations.trust(operation.id)
         tx.operations.set_state(operation.id, "pending", at, None)
 
     def _waited(self, operation: Operation) -> float:

@@ -38,6 +38,7 @@ class Operation(msgspec.Struct, frozen=True):
     digest: str
     state: OperationState
     needs_decision: bool
+    is_suspect: bool
     created_at: str
     created_by: str
     creator: str
@@ -102,7 +103,7 @@ class AttemptResult(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-_UNLISTED = ("body", "baseline", "digest", "creator", "queued_at", "idempotency_key")
+_UNLISTED = ("is_suspect", "body", "baseline", "digest", "creator", "queued_at", "idempotency_key")
 
 LISTING = ListQuery(
     table="operations",
@@ -202,8 +203,13 @@ class Operations(ListRepository):
         self._run("requeue", at, reason, operation_id)
 
     def suspect_all(self, at: str, error: str) -> int:
-        """Make the outcome of all operations that are not sent unknown; how many. For a restored database."""
-        return self._run("suspect_all", at, error).rowcount
+        """Doubt that operations which have not succeeded were not sent; how many outcomes are unknown by that."""
+        self._run("suspect_all")
+        return self._run("doubt_all", at, error).rowcount
+
+    def trust(self, operation_id: int) -> None:
+        """It was not sent since the backup."""
+        self._run("trust", operation_id)
 
     def set_body(self, operation_id: int, body: str) -> None:
         """Replace the body by a smaller one that says the same to people."""
@@ -288,6 +294,7 @@ def _operation(*values: Any) -> Operation:
         **{
             **row,
             "needs_decision": bool(row["needs_decision"]),
+            "is_suspect": bool(row["is_suspect"]),
             "is_pending": None if pending is None else bool(pending),
         }
     )

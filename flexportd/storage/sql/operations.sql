@@ -43,8 +43,15 @@ UPDATE operations SET state = 'pending', updated_at = ?1, queued_at = ?1, ended_
     needs_decision = 0, unknown_since = NULL, reason = coalesce(?2, reason) WHERE id = ?3;
 
 -- suspect_all: it may have been sent although this database says that it was not
+UPDATE operations SET is_suspect = 1, sent_at = coalesce(sent_at, created_at)
+WHERE state IN ('awaiting_approval', 'pending', 'sending', 'failed', 'cancelled');
+
+-- doubt_all: the outcome of what was to be sent is unknown
 UPDATE operations SET state = 'unknown', updated_at = ?1, error = ?2, lookups = 0, needs_decision = 0,
-    sent_at = coalesce(sent_at, created_at), unknown_since = coalesce(unknown_since, ?1) WHERE state IN ('pending', 'sending');
+    unknown_since = coalesce(unknown_since, ?1) WHERE state IN ('pending', 'sending');
+
+-- trust: it was not sent since the backup
+UPDATE operations SET is_suspect = 0 WHERE id = ?;
 
 -- set_body: a smaller body once the whole one is no longer needed
 UPDATE operations SET body = ? WHERE id = ?;
