@@ -112,7 +112,10 @@ class NotifyService:
         """Close the channels, and note how far the change log has been seen."""
         for channels in (self.channels, *self._retired):
             await self._close(channels)
-        await self._queue.db.read(self._restore_check.save)
+        try:
+            await self._queue.db.read(self._restore_check.save)
+        except Exception:  # the daemon stops nevertheless; at worst, the next start takes a crash for a restore
+            log.exception("position_not_saved")
 
     def reload(self, settings: Settings) -> None:
         """Apply `[notify]`; the rules have been checked."""
