@@ -42,6 +42,8 @@ _DELIVERY_BADGES = {"polling_failed": "Polling fails", "unusually_quiet": "Unusu
 
 COUNT_LIMIT = 1000  # dead letters; more are not counted for each page
 
+MAX_DECISIONS = 50  # of operations that a person must decide; more are not counted
+
 FLEXPORT_URL = "/sync#flexport"
 REFUSED_URL = "/system#refused"
 DELIVERIES_URL = "/deliveries"
@@ -98,6 +100,7 @@ class StoredStatus(NamedTuple):
     lists: Mapping[str, ListState]
     exceptions: Sequence[tuple[str, str, int]] = ()  # (kind, severity, number of open ones)
     failed: int = 0  # the number of dead letters, counted up to COUNT_LIMIT
+    decisions: int = 0  # the number of operations that a person must decide, counted up to MAX_DECISIONS
 
 
 class PageContext(NamedTuple):
@@ -130,7 +133,10 @@ def runtime_status(app: web.Application) -> RuntimeStatus:
 def read(tx: Transaction, now: datetime) -> StoredStatus:
     """The status in the database, in the snapshot of the page."""
     exceptions, failed = tx.exceptions.counts(), tx.items.count_dead(COUNT_LIMIT)
-    return StoredStatus(outages.health(tx, now), tx.sync.held_counts(), tx.sync.list_states(), exceptions, failed)
+    decisions = len(tx.operations.needing_decision(MAX_DECISIONS))
+    return StoredStatus(
+        outages.health(tx, now), tx.sync.held_counts(), tx.sync.list_states(), exceptions, failed, decisions
+    )
 
 
 def current_alerts(runtime: RuntimeStatus, stored: StoredStatus | None, view: ViewContext) -> tuple[Alert, ...]:
