@@ -10,6 +10,7 @@ from typing import Any
 
 _PREFIX = "flexportd:"
 _MARKER = re.compile(rf"{_PREFIX}([0-9a-f]{{16}})")
+_REMOVED = re.compile(rf"\n?{_PREFIX}[0-9a-f]{{16}}")
 
 
 def marker(key: str) -> str:
@@ -20,6 +21,11 @@ def marker(key: str) -> str:
 def keys_in(*texts: Any) -> set[str]:
     """The keys of the operations whose markers are in these texts."""
     return {key for text in texts if isinstance(text, str) for key in _MARKER.findall(text)}
+
+
+def without_markers(text: str) -> str:
+    """The text without markers and the line ends before them."""
+    return _REMOVED.sub("", text)
 
 
 def metadata_texts(metadata: Any) -> list[str]:
