@@ -43,7 +43,7 @@ STAMP = "2026-03-20T10:00:00.000Z"
 BADGE = SimpleNamespace(words="Flexport down", title="Flexport has not answered.", tone="bad", url="/sync")
 FRAME = SimpleNamespace(
     site="Acme & Sons", section="shipments", zone="Europe/Berlin", version="0.0.0", is_section=True, banner=BADGE,
-    exceptions="", has_critical=False, failed="", form_token="", is_customer=False, demo_clock=None,
+    exceptions="", has_critical=False, failed="", decisions="", form_token="", is_customer=False, demo_clock=None,
 )  # fmt: skip
 STORED = StoredStatus(
     DeliveryHealth(DeliverySignals(), "arriving", "Webhooks arrive", Detection("working", "")), {}, {}

@@ -80,7 +80,7 @@ class FormSection:
     hint: str = ""
 
 
-class Change(NamedTuple):
+class FormChange(NamedTuple):
     """A field whose text differs."""
 
     label: str
@@ -270,14 +270,14 @@ def _get(owner: Any, pointer: str) -> Any:
     return owner
 
 
-def changes_of(old: Values, new: Values, sections: Sequence[FormSection]) -> list[Change]:
+def changes_of(old: Values, new: Values, sections: Sequence[FormSection]) -> list[FormChange]:
     """The fields whose texts differ, in the order of the form."""
     labels = {one.pointer: (one, label) for values in (new, old) for one, label in all_fields(sections, values)}
     found = []
     for one, label in labels.values():
         texts = [_shown(one, values) for values in (old, new)]
         if texts[0] != texts[1]:
-            found.append(Change(label, *texts))
+            found.append(FormChange(label, *texts))
     return found
 
 

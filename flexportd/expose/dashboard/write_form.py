@@ -25,7 +25,7 @@ from flexportd.expose.api.operations import actor
 from flexportd.expose.context import DB, OPERATIONS, PRINCIPAL
 from flexportd.expose.dashboard.body_form import (
     MAX_ROWS,
-    Change,
+    FormChange,
     Choices,
     FormField,
     FormRows,
@@ -57,7 +57,7 @@ _SEARCH = "find:"
 BodyBuilder = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
 """(entered, as it was when the form was opened) → the body to send."""
 
-ChangeLister = Callable[[Mapping[str, Any], Mapping[str, Any]], Sequence[Change]]
+ChangeLister = Callable[[Mapping[str, Any], Mapping[str, Any]], Sequence[FormChange]]
 """(as it was when the form was opened, the body to send) → what changes."""
 
 
@@ -94,7 +94,7 @@ class FormState(NamedTuple):
     searches: Mapping[str, str] = {}
     problems: Sequence[FieldProblem] = ()
     preview: OutgoingWrite | None = None
-    changes: Sequence[Change] = ()
+    changes: Sequence[FormChange] = ()
     checked: str = ""
     added: str = ""
     note: str = ""

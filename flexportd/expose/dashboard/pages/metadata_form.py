@@ -9,7 +9,7 @@ from aiohttp import web
 from flexportd.core.outbox.kinds import OPERATION_KINDS
 from flexportd.core.resources.shipments import RESOURCE_TYPE
 from flexportd.expose.api.shipments import current_record
-from flexportd.expose.dashboard.body_form import Change, FormField, FormRows, FormSection
+from flexportd.expose.dashboard.body_form import FormChange, FormField, FormRows, FormSection, body_of, values_of
 from flexportd.expose.dashboard.page import Page, PageTable, no_query
 from flexportd.expose.dashboard.write_form import (
     FormState,
@@ -65,9 +65,9 @@ def changed_metadata(rows: Mapping[str, Any], base: Mapping[str, Any]) -> dict[s
     return {"metadata": changed | {key: None for key in old if key not in new}}
 
 
-def _changes(base: Mapping[str, Any], body: Mapping[str, Any]) -> list[Change]:
+def _changes(base: Mapping[str, Any], body: Mapping[str, Any]) -> list[FormChange]:
     old = _map(base)
-    return [Change(key, ", ".join(old.get(key, ())), ", ".join(new or ())) for key, new in body["metadata"].items()]
+    return [FormChange(key, ", ".join(old.get(key, ())), ", ".join(new or ())) for key, new in body["metadata"].items()]
 
 
 async def _form(request: web.Request) -> WriteForm:
@@ -83,7 +83,7 @@ async def _form(request: web.Request) -> WriteForm:
         changed_metadata,
         _changes,
         target=record.id,
-        base=_rows(msgspec.json.decode(record.raw).get("metadata")),
+        base=body_of(values_of(_rows(msgspec.json.decode(record.raw).get("metadata")), SECTIONS), SECTIONS),
         hint="Only the keys that you change are sent; the others stay.",
     )
 

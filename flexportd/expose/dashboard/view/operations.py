@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import msgspec
 from aiohttp import web
@@ -13,8 +14,8 @@ from flexportd.core.resources.resource_type import ResourceType
 from flexportd.expose.context import OPERATIONS, PRINCIPAL
 from flexportd.expose.dashboard.view.dates import ViewContext, count
 from flexportd.expose.dashboard.view.labels import Badge, Text, short_text, text
-from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.operations import Operation
+from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 
 MOST_UNFINISHED = 5  # operations on the page of their object
@@ -36,6 +37,13 @@ NEEDS_DECISION = Badge("Needs a decision", "bad")
 def state_badge(state: str, *, needs_decision: bool) -> Badge:
     """The label of a state."""
     return NEEDS_DECISION if needs_decision else STATES.get(state) or Badge(short_text(state) or "?", "other")
+
+
+class FormLink(NamedTuple):
+    """A link to a form."""
+
+    title: str
+    url: str
 
 
 class WriteAccess(NamedTuple):
@@ -77,11 +85,37 @@ def operation_row(row: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
     )
 
 
-def unfinished(tx: Transaction, domain: ResourceType, key: Key) -> list[Operation]:
-    """The operations on an object that have not ended."""
-    return tx.operations.unfinished_of_target(f"{domain.name}:{key}", MOST_UNFINISHED)
+class ObjectWrites(NamedTuple):
+    """The operations on an object that have not ended, and links to the forms that the caller may use."""
+
+    operations: Sequence[Operation] = ()
+    links: Sequence[FormLink] = ()
 
 
-def unfinished_rows(operations: Sequence[Operation], view: ViewContext) -> tuple[SimpleNamespace, ...]:
-    """The note on the page of their object."""
-    return tuple(operation_row(msgspec.structs.asdict(one), view) for one in operations)
+_FORMS: Mapping[str, Sequence[tuple[str, FormLink]]] = {
+    "bookings": (
+        ("booking.amend", FormLink("Amend", "/bookings/{key}/amend")),
+        ("booking.create", FormLink("Copy", "/bookings/new?copy={key}")),
+    ),
+    "products": (("product.update", FormLink("Edit", "/products/{key}/edit")),),
+    "shipments": (("shipment.set_metadata", FormLink("Change metadata", "/shipments/{key}/metadata")),),
+}
+"""Resource -> the kinds of writes on its objects, and the links to their forms."""
+
+
+def read_writes(tx: Transaction, request: web.Request, domain: ResourceType, record: Record) -> ObjectWrites:
+    """What the page of an object says about writes; nothing for resources without forms, and for audiences."""
+    if domain.name not in _FORMS or request[PRINCIPAL].audience is not None or record.removed_at is not None:
+        return ObjectWrites()
+    key = quote(str(record.id), safe="")
+    links = [link for kind, link in _FORMS[domain.name] if may_create(request, kind)]
+    return ObjectWrites(
+        tx.operations.unfinished_of_target(f"{domain.name}:{record.id}", MOST_UNFINISHED),
+        [FormLink(link.title, link.url.replace("{key}", key)) for link in links],
+    )
+
+
+def writes_view(writes: ObjectWrites, view: ViewContext) -> SimpleNamespace:
+    """The note and the links on the page of an object."""
+    rows = [operation_row(msgspec.structs.asdict(one), view) for one in writes.operations]
+    return SimpleNamespace(operations=tuple(rows), links=tuple(writes.links))
