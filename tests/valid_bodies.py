@@ -123,6 +123,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "new_wants_pickup_service": False,
         "new_destination_address_ref": "warehouse_us",
         "new_origin_port_loc_code": "DEHAM",
+        "new_destination_port_us_cbp_port_code": "2704",
         "new_cargo_ready_date": READY,
         "new_product_descriptions": [_WATCHES],
         "new_cargo": _CARGO,
@@ -149,6 +150,9 @@ BODIES: dict[str, dict[str, Any]] = {
                 "price_per_unit": {**_MONEY, "amount": "0.3333"},
                 "value": {**_MONEY, "amount": "1.00"},
                 "gross_weight": {"value": 1.5, "unit": "kg"},
+                "volume": {"value": 0.1, "unit": "cbm"},
+                "purchase_order_number": "9876-ABC",
+                "container_number": "",
                 "metadata": [{"name": "PO", "value": "1"}],
             }
         ],

@@ -13,9 +13,9 @@ import structlog
 from flexportd.core.outbox import actions
 from flexportd.core.outbox.actions import Actor, WriteCommand
 from flexportd.core.outbox.lookup import is_fully_shown
-from flexportd.core.outbox.outgoing import OutgoingWrite, WriteRules, merge_metadata, outgoing
 from flexportd.core.outbox.product_upsert import ProductPlan, plan_product
 from flexportd.core.outbox.records import notice
+from flexportd.core.outbox.request_builder import OutgoingWrite, WriteRules, merge_metadata, outgoing
 from flexportd.core.outbox.sender import OperationHandler
 from flexportd.core.outbox.validation.account import Account
 from flexportd.core.resources.registry import Registry

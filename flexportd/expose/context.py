@@ -20,8 +20,8 @@ from flexportd.core.exceptions.worker import ExceptionWorker
 from flexportd.core.json_types import Stamp
 from flexportd.core.notification_reports import ChannelTestResult, DigestResult, EventExplanation, RulePreview
 from flexportd.core.outbox.actions import Actor, WriteCommand
-from flexportd.core.outbox.outgoing import OutgoingWrite, WriteRules
 from flexportd.core.outbox.product_upsert import ProductPlan
+from flexportd.core.outbox.request_builder import OutgoingWrite, WriteRules
 from flexportd.core.reads import Reads
 from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import ResourceType

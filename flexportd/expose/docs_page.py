@@ -43,7 +43,7 @@ class ResponseRow(NamedTuple):
     model: str | None
 
 
-class Operation(NamedTuple):
+class RouteDocument(NamedTuple):
     """`common`: parameters that many routes share; `problems`: those that not every route may return."""
 
     route: Route
@@ -56,12 +56,12 @@ class Operation(NamedTuple):
     curl: str
 
 
-class OperationGroup(NamedTuple):
+class RouteGroup(NamedTuple):
     """Routes of one resource; without a name if the tag has only few."""
 
     anchor: str
     name: str
-    operations: tuple[Operation, ...]
+    operations: tuple[RouteDocument, ...]
 
 
 class TagSection(NamedTuple):
@@ -69,7 +69,7 @@ class TagSection(NamedTuple):
 
     name: str
     about: str
-    groups: tuple[OperationGroup, ...]
+    groups: tuple[RouteGroup, ...]
 
 
 class Model(NamedTuple):
@@ -111,7 +111,7 @@ def api_page(routes: Sequence[Route], url: str, *, keys: bool = True) -> ApiPage
     schemas: Schemas = Components(routes).document()
     counts = Counter(_parameter(one) for route in routes if "limit" in route.query_names for one in route.query)
     common = {row for row, count in counts.items() if count >= _COMMON_FROM}
-    by_tag: dict[str, list[Operation]] = {}
+    by_tag: dict[str, list[RouteDocument]] = {}
     for route in routes:
         by_tag.setdefault(route.tag, []).append(_operation(route, url.rstrip("/"), schemas, common, keys=keys))
     used = {slug for route in routes for slug in problems_of(route)}
@@ -136,22 +136,22 @@ def api_page(routes: Sequence[Route], url: str, *, keys: bool = True) -> ApiPage
     )
 
 
-def _groups(tag: str, operations: Sequence[Operation]) -> Iterator[OperationGroup]:
+def _groups(tag: str, operations: Sequence[RouteDocument]) -> Iterator[RouteGroup]:
     """By the first segment of the path if there are many."""
-    by_name: dict[str, list[Operation]] = {}
+    by_name: dict[str, list[RouteDocument]] = {}
     for operation in operations:
         by_name.setdefault(operation.route.path.removeprefix(API).split("/")[1], []).append(operation)
     if len(operations) <= _MAX_UNGROUPED or len(by_name) < 2:
-        yield OperationGroup(f"tag-{tag}", "", tuple(operations))
+        yield RouteGroup(f"tag-{tag}", "", tuple(operations))
         return
     for name, group in by_name.items():
-        yield OperationGroup(f"group-{tag}-{name}", name, tuple(group))
+        yield RouteGroup(f"group-{tag}-{name}", name, tuple(group))
 
 
-def _operation(route: Route, url: str, schemas: Schemas, common: set[FieldRow], *, keys: bool) -> Operation:
+def _operation(route: Route, url: str, schemas: Schemas, common: set[FieldRow], *, keys: bool) -> RouteDocument:
     rows = [_parameter(one) for one in parameters_of(route)]
     body = {} if route.body is None else schemas[model_name(route.body)]
-    return Operation(
+    return RouteDocument(
         route=route,
         about=tuple(part for part in route.description.split("\n\n") if part),
         parameters=tuple(row for row in rows if row not in common),

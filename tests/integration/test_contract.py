@@ -19,6 +19,7 @@ from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
 from flexportd.storage.repositories.exceptions import ExceptionFields
 from flexportd.storage.repositories.gaps import Gap
+from flexportd.storage.repositories.operations import AttemptResult, NewOperation
 from flexportd.storage.repositories.schema_drift import DriftRecord
 from tests.events import event, shipment
 from tests.mirrored import KEY
@@ -243,6 +244,16 @@ def odd(tx):
     tx.drift.merge([DriftRecord("field", "/shipment", "strange", '"x"', "sync")], AT)
     tx.unreadable.put("shipments", AT, [("9", "it is odd", b"{}")])
     tx.sync.hold("legs", [10], AT)
+    number = tx.operations.add(
+        NewOperation(
+            key="0" * 16, kind="booking.create", target="x", resource="bookings", resource_id=None, shipment_id=None,
+            title="Lost", body="{}", digest="", state="unknown", created_by="Ana", creator="key",
+        ),
+        AT,
+    )  # fmt: skip
+    attempt = tx.operations.begin_attempt(number, "send", AT, method="POST", path="/bookings", request="{}")
+    tx.operations.end_attempt(attempt, AT, AttemptResult(outcome="unknown", status=500, response="<html>"))
+    tx.audit.add(AT, "Ana", "operation.create", f"operation {number}")
     told = {"name": "A booking", "created_at": AT}
     tx.exceptions.open(ExceptionFields("booking_unanswered", "notice", "bookings", "99", None, told, AT), AT)
 
@@ -258,7 +269,7 @@ LISTS_MUST_HOLD = {
     "list_dead_letters", "list_deliveries", "list_document_files", "list_schema_drift", "list_events", "list_exceptions", "list_files_of_document", "list_gap_events",
     "list_gaps", "list_pending_removals", "list_jobs", "list_queue_items", "list_shipments", "list_shipment_containers",
     "list_shipment_history", "list_shipment_legs", "list_sync_runs", "list_unreadable_objects", "get_shipment_timeline",
-    "explain_event", "explain_object",
+    "explain_event", "explain_object", "list_operations", "list_audit",
 }  # fmt: skip
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from flexportd.core.outbox.kinds import OPERATION_KINDS, OperationKind
-from flexportd.core.outbox.outgoing import WriteRules
 from flexportd.core.outbox.records import OperationRequest, notice, operation_title
+from flexportd.core.outbox.request_builder import WriteRules
 from flexportd.core.outbox.validation.account import Account
 from flexportd.core.outbox.validation.problems import FieldProblem
 from flexportd.errors import ConflictError, ForbiddenError, InvalidError, not_found

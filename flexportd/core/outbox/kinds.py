@@ -134,7 +134,8 @@ _ALL = (
     OperationKind(
         name="document.upload", group="documents", label="Upload document", method="POST", path="/documents",
         resource="documents", check=_without_id(check_upload), lookup=lookup.find_document, title=_field("file_name"),
-        target=lambda body, _: f"documents:{body.get('shipment_id')}", looks_first=True, marker_field="memo",
+        target=lambda body, _: f"documents:{body.get('shipment_id')}:{body.get('file_name')}", looks_first=True,
+        marker_field="memo",
     ),
     OperationKind(
         name="company.create", group="network", label="Create company", method="POST", path="/network/companies",

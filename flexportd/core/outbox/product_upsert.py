@@ -21,7 +21,7 @@ UpsertAction = Literal["create", "update", "unchanged", "pending", "invalid"]
 
 
 @dataclass(frozen=True, slots=True)
-class FieldChange:
+class ProductChange:
     """A field of a product with its present and its new value."""
 
     field: str
@@ -36,7 +36,7 @@ class ProductPlan:
     action: UpsertAction
     sku: str | None
     product_id: Key | None = None
-    changes: Sequence[FieldChange] = ()
+    changes: Sequence[ProductChange] = ()
     problems: Sequence[FieldProblem] = ()
     operation_id: int | None = None
     command: WriteCommand | None = None
@@ -63,7 +63,7 @@ def _plan_new(tx: Transaction, row: object, sku: str | None, account: Account) -
     if problems or not isinstance(row, Mapping):
         return ProductPlan("invalid", sku, problems=problems)
     command = WriteCommand(kind, row)
-    changes = [FieldChange(field, None, value) for field, value in row.items()]
+    changes = [ProductChange(field, None, value) for field, value in row.items()]
     return _unless_pending(tx, ProductPlan("create", sku, changes=changes, command=command))
 
 
@@ -72,7 +72,7 @@ def _plan_change(tx: Transaction, row: Mapping[str, Any], product_id: Key, accou
     record = account.find("products", product_id)
     present = msgspec.json.decode(record.raw) if record is not None and record.raw else {}
     changes = [
-        FieldChange(field, present.get(field), value)
+        ProductChange(field, present.get(field), value)
         for field, value in row.items()
         if not equal(value, present.get(field))
     ]

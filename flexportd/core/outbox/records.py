@@ -47,12 +47,20 @@ def notice(
 
 def stored_body(operation: Operation) -> str | None:
     """A smaller body for an operation that has ended: the file of an upload is at Flexport; None: as it is."""
-    if operation.kind != "document.upload":
-        return None
-    body = msgspec.json.decode(operation.body)
+    return _without_file(operation.body) if operation.kind == "document.upload" else None
+
+
+def logged_body(operation: Operation, body: bytes) -> str:
+    """The body of a request as it is stored with an attempt: without the file of an upload."""
+    text = body.decode()
+    return _without_file(text) or text if operation.kind == "document.upload" else text
+
+
+def _without_file(text: str) -> str | None:
+    """The body of an upload with the digest of its Base64 in place of it; None if it is not there."""
+    body = msgspec.json.decode(text)
     content = body.get("document")
     if not isinstance(content, str):
         return None
-    digest = hashlib.sha256(content.encode()).hexdigest()
     kept = {name: value for name, value in body.items() if name != "document"}
-    return msgspec.json.encode({**kept, "document_sha256": digest}).decode()
+    return msgspec.json.encode({**kept, "document_sha256": hashlib.sha256(content.encode()).hexdigest()}).decode()

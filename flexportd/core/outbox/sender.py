@@ -30,8 +30,8 @@ from flexportd.core.outbox.lookup import (
     applied_fields,
     baseline_of,
 )
-from flexportd.core.outbox.outgoing import OutgoingWrite, WriteRules, id_value, merge_metadata, outgoing
-from flexportd.core.outbox.records import OperationRequest, notice, stored_body
+from flexportd.core.outbox.records import OperationRequest, logged_body, notice, stored_body
+from flexportd.core.outbox.request_builder import OutgoingWrite, WriteRules, id_value, merge_metadata, outgoing
 from flexportd.core.resources.registry import Registry
 from flexportd.core.unit_of_work import ChangeCause
 from flexportd.errors import MalformedError
@@ -60,7 +60,8 @@ log = structlog.get_logger(__name__)
 LOOKUP_DELAYS = (30.0, 120.0, 600.0)  # seconds after each look-up that found nothing until the next
 MAX_SENDS = 3  # of a write that is safe to repeat, without a person
 MAX_WAIT = timedelta(hours=24)  # for Flexport to become available, after which an operation fails
-_UNAVAILABLE_RETRY = 30.0  # seconds
+MAX_LOOKUP_TIME = timedelta(days=3)  # of look-ups that fail, after which a person must decide
+_MIN_RETRY, _MAX_RETRY = 30.0, 900.0  # seconds while Flexport is not available: a tenth of the time so far
 _BLOCKED_RETRY = 60.0  # seconds; the end of the earlier operation wakes it before
 _MAX_RESPONSE = 64 << 10  # bytes of a response that are stored with an attempt
 _CONFLICT = 409
@@ -118,12 +119,13 @@ class OperationHandler:
     # --- sending ---
 
     async def _send(self, operation: Operation, kind: OperationKind) -> Outcome:
-        refusal = self.rules.refusal(kind)
-        if refusal is not None:
-            return Snooze(_BLOCKED_RETRY, refusal)
         blocking = await self._db.read(lambda tx: tx.operations.blocking(operation))
-        if blocking is not None:
-            return Snooze(_BLOCKED_RETRY, f"operation {blocking} on the same object comes first")
+        wait = self.rules.refusal(kind)
+        if wait is None and blocking is not None:
+            wait = f"operation {blocking} on the same object comes first"
+        if wait is not None:
+            await self._note(operation, wait)
+            return Snooze(_BLOCKED_RETRY, wait)
         try:
             request = await self._prepare(operation, kind)
         except NotFoundAtFlexportError as error:
@@ -192,7 +194,7 @@ class OperationHandler:
         if not tx.operations.begin_send(operation.id, at, self._client.now()):
             return None
         return tx.operations.begin_attempt(
-            operation.id, "send", at, method=request.method, path=request.path, request=body.decode()
+            operation.id, "send", at, method=request.method, path=request.path, request=logged_body(operation, body)
         )
 
     # --- answers ---
@@ -201,8 +203,15 @@ class OperationHandler:
         self, operation: Operation, kind: OperationKind, attempt: int, answer: FetchedObject, start: RequestStart
     ) -> Outcome:
         found = _decoded(answer.text)
-        if found.get("id") is None:
-            error = UnknownOutcomeError("Flexport's answer does not contain the id of what it made")
+        key = None if found.get("id") is None else str(found["id"])
+        owner = None
+        if key is not None and kind.resource is not None and not kind.changes:
+            owner = await self._db.read(lambda tx: tx.operations.owner_of(kind.resource or "", key, operation.id))
+        if key is None or owner is not None:
+            what = (
+                "does not contain the id of what it made" if owner is None else f"names the object of operation {owner}"
+            )
+            error = UnknownOutcomeError(f"Flexport's answer {what}")
             return await self._after_unknown(operation, kind, attempt, error)
         if kind.name == "shipment.set_metadata":
             wanted = msgspec.json.decode(operation.body).get("metadata") or {}
@@ -214,7 +223,7 @@ class OperationHandler:
         result = AttemptResult(
             outcome="accepted", status=answer.status, request_id=answer.request_id, response=_beginning(answer.text)
         )
-        candidate = Candidate(str(found["id"]), answer.text, "")
+        candidate = Candidate(key, answer.text, "")
         await asyncio.shield(
             self._confirm_with(operation, candidate, (answer.started_at, answer.date), start, (attempt, result))
         )
@@ -260,14 +269,19 @@ class OperationHandler:
 
     async def _postpone(self, operation: Operation, error: Exception) -> Outcome:
         """Flexport is not available, and nothing was sent: later, but not for ever."""
-        waited = age(operation.queued_at, self._clock.now()) or 0.0
+        waited = self._waited(operation)
         if waited > MAX_WAIT.total_seconds() and operation.state == "pending":
             return await self._fail(operation, f"It could not be sent within 24 hours, and was not sent. {error}")
         retry_after = error.response.retry_after if isinstance(error, FlexportError) else None
-        at, message = self._clock.stamp(), str(error)
         if operation.state == "pending":
-            await self._db.write(lambda tx: tx.operations.set_state(operation.id, "pending", at, message))
-        return Snooze(max(_UNAVAILABLE_RETRY, waited / 10, retry_after or 0.0), message)
+            await self._note(operation, str(error))
+        return Snooze(max(_retry_delay(waited), retry_after or 0.0), str(error))
+
+    async def _note(self, operation: Operation, reason: str) -> None:
+        """Show why a pending operation waits."""
+        if operation.error != reason:
+            at = self._clock.stamp()
+            await self._db.write(lambda tx: tx.operations.set_state(operation.id, "pending", at, reason))
 
     async def _fail(self, operation: Operation, error: str) -> Outcome:
         def fail(tx: Transaction) -> None:
@@ -295,10 +309,11 @@ class OperationHandler:
         try:
             found = await kind.lookup(self._client, write)
         except (FlexportError, InconclusiveLookupError) as failure:
-            reason, delay = str(failure), getattr(getattr(failure, "response", None), "retry_after", None)
-            result = AttemptResult(outcome="failed", error=reason)
-            await self._db.write(lambda tx: self._wait(tx, current, attempt, result, reason))
-            return Snooze(max(_UNAVAILABLE_RETRY, delay or 0.0), reason)
+            reason = f"The outcome cannot be looked up: {failure}"
+            result, waited = AttemptResult(outcome="failed", error=str(failure)), self._waited(current)
+            is_last = waited > MAX_LOOKUP_TIME.total_seconds()
+            await self._db.write(lambda tx: self._wait(tx, current, attempt, result, reason, needs_decision=is_last))
+            return Applied() if is_last else Snooze(_retry_delay(waited), reason)
         found = await self._db.read(lambda tx: _unclaimed(tx, current, kind, found))
         evidence = _evidence(found)
         if len(found.matches) == 1:
@@ -342,6 +357,10 @@ class OperationHandler:
         at = self._clock.stamp()
         tx.operations.end_attempt(attempt, at, result)
         tx.operations.set_state(operation.id, "pending", at, None)
+
+    def _waited(self, operation: Operation) -> float:
+        """Seconds since it was put into the queue."""
+        return age(operation.queued_at, self._clock.now()) or 0.0
 
     # --- ends ---
 
@@ -421,6 +440,10 @@ class OperationHandler:
         else:
             tx.operations.end(number, "failed", at, error=error)
             self._after_end(tx, operation, notice(operation, "failed", error), at)
+
+
+def _retry_delay(waited: float) -> float:
+    return min(max(_MIN_RETRY, waited / 10), _MAX_RETRY)
 
 
 def refusal_sentence(kind: OperationKind, error: FlexportError) -> str:

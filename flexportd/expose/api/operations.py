@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from importlib import resources
 from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
@@ -12,7 +13,7 @@ from flexportd.core.json_types import Stamp, doc
 from flexportd.core.outbox.actions import MAX_REASON, Actor, WriteCommand
 from flexportd.core.outbox.kinds import OPERATION_KINDS, OperationKind
 from flexportd.core.outbox.product_upsert import MAX_ROWS, ProductPlan, UpsertAction
-from flexportd.core.outbox.records import operation_title
+from flexportd.core.outbox.records import operation_title, stored_body
 from flexportd.core.resources.identifiers import int_id
 from flexportd.core.resources.registry import REGISTRY
 from flexportd.errors import InvalidError, not_found
@@ -20,7 +21,7 @@ from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond, respond_with
 from flexportd.expose.context import DB, OPERATIONS, PRINCIPAL
 from flexportd.expose.openapi.parameters import filter_param, parse_object_id
-from flexportd.expose.openapi.route import Method, Parameter
+from flexportd.expose.openapi.route import Method, Parameter, Schema
 from flexportd.expose.openapi.router import json_body, list_route, param, route
 from flexportd.expose.openapi.schemas import json_response
 from flexportd.expose.serialize import json_document, serialize_fields
@@ -202,7 +203,7 @@ def operation_detail(tx: Transaction, number: int) -> dict[str, Any]:
     operation = load_operation(tx, number)
     return {
         **operation_document(msgspec.structs.asdict(operation)),
-        "body": msgspec.json.decode(operation.body),
+        "body": msgspec.json.decode(stored_body(operation) or operation.body),
         "attempts": [
             serialize_fields(
                 OperationAttemptRecord,
@@ -364,6 +365,28 @@ _RETURNS = (
 )
 
 
+class _BodySchema(msgspec.Struct):
+    """The documentation of a body: https://apidocs.flexport.com/v2, the section of the same name."""
+
+    name: str
+    description: str
+    required: list[str]
+    properties: dict[str, Any]
+    example: dict[str, Any] | None = None
+
+    def schema(self) -> Schema:
+        """The named JSON schema."""
+        schema: dict[str, Any] = {"type": "object", "description": self.description, "properties": self.properties}
+        if self.required:
+            schema["required"] = self.required
+        return Schema(name=self.name, schema=schema, example=None if self.example is None else lambda: self.example)
+
+
+_BODIES = msgspec.json.decode(
+    resources.files("flexportd.expose.openapi").joinpath("write_bodies.json").read_bytes(), type=dict[str, _BodySchema]
+)
+
+
 def _declare(method: Method, path: str, kind_name: str, summary: str, **options: Any) -> None:
     """Declare the route that creates operations of a kind."""
     kind = OPERATION_KINDS[kind_name]
@@ -379,7 +402,7 @@ def _declare(method: Method, path: str, kind_name: str, summary: str, **options:
         name=kind_name.replace(".", "_"),
         summary=summary,
         scope="write",
-        body=Body,
+        body=_BODIES[kind_name].schema(),
         query=(_DRY_RUN,),
         headers=_HEADERS,
         problems=("conflict", "forbidden"),

@@ -65,10 +65,10 @@ class Route:
     """One method of one path.
 
     `name` is the operation id, `tag` its section in the documentation. `scope`: the scope that a key needs; None: no
-    key. `body`: the type of the JSON body. `problems`: slugs of possible problems besides those that follow from the
-    other fields (see `http.problems`). `audience_allowed`: a key limited to some shipments may use it; the handler then
-    limits what it returns. `max_body` is in bytes. `any_query`: unknown query parameters are ignored. `any_slashes`:
-    the path may end with slashes.
+    key. `body`: the type of the JSON body; with a Schema, the handler checks any object. `problems`: slugs of possible
+    problems besides those that follow from the other fields (see `http.problems`). `audience_allowed`: a key limited
+    to some shipments may use it; the handler then limits what it returns. `max_body` is in bytes. `any_query`: unknown
+    query parameters are ignored. `any_slashes`: the path may end with slashes.
     """
 
     method: Method
@@ -82,7 +82,7 @@ class Route:
     path_parameters: Sequence[Parameter] = ()
     query: Sequence[Parameter] = ()
     headers: Sequence[Parameter] = ()
-    body: type | None = None
+    body: type | Schema | None = None
     body_required: bool = True
     max_body: int = 1 << 20
     returns: Sequence[Response] = ()

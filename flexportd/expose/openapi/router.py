@@ -206,7 +206,7 @@ async def _read_body(request: web.Request, route: Route) -> Any:
             decoded = await asyncio.to_thread(_BODY_DECODER.decode, text)
         else:
             decoded = _BODY_DECODER.decode(text)
-        return msgspec.convert(decoded, route.body)
+        return msgspec.convert(decoded, dict[str, Any] if isinstance(route.body, Schema) else route.body)
     except msgspec.ValidationError as error:
         sentence, _, place = str(error).partition(" - at `")
         # Some messages name the field themselves, such as "Object contains unknown field `x`".

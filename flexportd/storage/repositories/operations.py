@@ -152,10 +152,6 @@ class Operations(ListRepository):
         row = self._run("is_blocked", operation.target, operation.id).fetchone()
         return None if row is None else int(row[0])
 
-    def unfinished(self, after: int, limit: int) -> list[int]:
-        """Ids of operations that are to be sent or whose outcome is open, in order, after an id."""
-        return self._first_column("unfinished", after, limit)
-
     def begin_send(self, operation_id: int, at: str, flexport_at: str) -> bool:
         """It is about to be sent; False unless it is pending. `flexport_at`: Flexport's clock; the first is kept."""
         return self._run("begin_send", at, flexport_at, operation_id).rowcount == 1
@@ -208,9 +204,8 @@ class Operations(ListRepository):
         return self._run("suspect_all", at, error).rowcount
 
     def set_body(self, operation_id: int, body: str) -> None:
-        """Replace the body by a smaller one that says the same to people, and forget the requests with the old one."""
+        """Replace the body by a smaller one that says the same to people."""
         self._run("set_body", body, operation_id)
-        self._run("drop_requests", operation_id)
 
     def set_applied(self, operation_id: int, at: str) -> bool:
         """Flexport has applied a pending amendment; False if it was not pending."""

@@ -16,9 +16,6 @@ SELECT {columns} FROM operations WHERE target = ?
 -- is_blocked: whether an earlier one on the same target may still be sent
 SELECT id FROM operations WHERE target = ? AND id < ? AND state IN ('pending', 'sending', 'unknown') ORDER BY id LIMIT 1;
 
--- unfinished: those that have not ended, in order
-SELECT id FROM operations WHERE state IN ('pending', 'sending', 'unknown') AND id > ? ORDER BY id LIMIT ?;
-
 -- begin_send: it is about to be sent
 UPDATE operations SET state = 'sending', updated_at = ?1, sent_at = coalesce(sent_at, ?2), sends = sends + 1,
     lookups = 0, needs_decision = 0, error = NULL WHERE id = ?3 AND state = 'pending';
@@ -86,9 +83,6 @@ FROM operation_attempts WHERE operation_id = ? ORDER BY id LIMIT ?;
 
 -- count_unknown_sends: how many of its sends may have had an effect
 SELECT count(*) FROM operation_attempts WHERE operation_id = ? AND type = 'send' AND outcome = 'unknown';
-
--- drop_requests: the bodies of requests that are no longer needed
-UPDATE operation_attempts SET request = NULL WHERE operation_id = ?;
 
 -- old: those that ended before a time
 SELECT id FROM operations WHERE ended_at < ? AND coalesce(is_pending, 0) = 0 ORDER BY ended_at LIMIT ?;

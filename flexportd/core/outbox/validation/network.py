@@ -10,7 +10,7 @@ from flexportd.core.outbox.validation.account import Account
 from flexportd.core.outbox.validation.problems import FieldProblem, ObjectReader, read_body, shown, unknown_reference
 from flexportd.core.outbox.validation.shapes import check_address, check_country, check_metadata_values
 
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
 
 
 def check_new_company(body: object, account: Account) -> list[FieldProblem]:

@@ -1,0 +1,271 @@
+"""Writes over HTTP: a real daemon before the sandbox's Flexport."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+
+import pytest
+
+from flexportd.core.outbox import sender
+from flexportd.sandbox import Sandbox, SandboxOptions
+from flexportd.sandbox.catalog.kinds import BOOKING, DOCUMENT, PRODUCT, SHIPMENT
+from flexportd.settings import Settings
+from tests import write_bodies as bodies
+from tests.flexport_double import HurriedClock
+from tests.under_test import DatedClock, look_again, start
+
+ENDED = ("confirmed", "failed", "cancelled")
+
+
+class Writes:
+    def __init__(self, sandbox, daemon):
+        self.sandbox, self.daemon = sandbox, daemon
+        self.world = sandbox.world
+
+    async def send(self, method, path, body, status=202, **headers):
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        url = f"{self.daemon.url}/api/v1{path}"
+        async with self.daemon.http.request(method, url, json=body, headers=sent) as answer:
+            found = json.loads(await answer.read())
+            assert answer.status == status, found
+            if status == 202:
+                assert answer.headers["Location"] == f"/api/v1/operations/{found['id']}"
+            return found
+
+    async def write(self, method, path, body, **headers):
+        """Write and wait for the outcome."""
+        return await self.send(method, path, body, **{"Prefer": "wait=20", **headers})
+
+    def objects(self, kind):
+        return self.world.export().get(kind, {})
+
+
+@asynccontextmanager
+async def writing(folder, **settings):
+    async with Sandbox(
+        SandboxOptions(speed=0, shipments=6, api_key="sandbox-key-for-tests", complete_lists=True), HurriedClock()
+    ) as sandbox:
+        values = {
+            "flexport.base_url": sandbox.url, "flexport.api_key": "sandbox-key-for-tests", "writes.enabled": True,
+            "flexport.requests_per_second": 1000.0, "api.require_key": False, "sync.refresh_after_event": False,
+        }  # fmt: skip
+        async with start(Settings.for_tests(folder, **(values | settings)), DatedClock()) as daemon:
+            run = (await daemon.call("/sync/run", status=202))["id"]
+            async with asyncio.timeout(20):
+                while (await daemon.get(f"/sync/runs/{run}"))["state"] == "running":
+                    await look_again()
+            yield Writes(sandbox, daemon)
+
+
+@pytest.fixture
+async def writes(tmp_path):
+    async with writing(tmp_path) as opened:
+        yield opened
+
+
+async def test_each_kind_is_written_and_in_the_store_at_once(writes):
+    world = writes.world
+    for path, body, resource in (
+        ("/products", bodies.product(world), "/products"),
+        ("/bookings", bodies.booking(world), "/bookings"),
+        ("/commercial-invoices", bodies.commercial_invoice(world), "/commercial-invoices"),
+        ("/documents", bodies.document(world), "/documents"),
+        ("/companies", bodies.company(world), "/companies"),
+        ("/company-entities", bodies.company_entity(world), "/company-entities"),
+        ("/contacts", bodies.contact(world), "/contacts"),
+        ("/locations", bodies.location(world), "/locations"),
+        ("/booking-line-items", bodies.booking_line_item(world), "/booking-line-items"),
+    ):
+        preview = await writes.send("POST", f"{path}?dry_run=true", body, 200)
+        assert preview["method"] == "POST", path
+        found = await writes.write("POST", path, body)
+        assert found["state"] == "confirmed", (path, found)
+        stored = await writes.daemon.get(f"{resource}/{found['resource_id']}")
+        assert stored["source"] == "write", path
+        detail = await writes.daemon.get(f"/operations/{found['id']}")
+        assert [one["outcome"] for one in detail["attempts"] if one["type"] == "send"] == ["accepted"], path
+        assert [one["action"] for one in detail["audit"]] == ["operation.create"], path
+    assert "document_sha256" in (await writes.daemon.get("/operations/4"))["body"]  # not the file
+
+
+async def test_changes_are_written_and_shown(writes):
+    product, shipment, booking = (next(iter(writes.objects(kind))) for kind in (PRODUCT, SHIPMENT, BOOKING))
+    assert (await writes.write("PATCH", f"/products/{product}", {"description": "Brass"}))["state"] == "confirmed"
+    assert (await writes.daemon.get(f"/products/{product}"))["description"] == "Brass"
+    preview = await writes.send("PATCH", f"/shipments/{shipment}?dry_run=true", {"metadata": {"Team": "North"}}, 200)
+    assert preview["body"]["metadata"] == {**writes.objects(SHIPMENT)[shipment]["metadata"], "Team": ["North"]}
+    found = await writes.write("PATCH", f"/shipments/{shipment}", {"metadata": {"Team": "North"}})
+    assert (found["state"], found["shipment_id"]) == ("confirmed", int(shipment))
+    assert (await writes.daemon.get(f"/shipments/{shipment}"))["metadata"]["Team"] == ["North"]
+    writes.sandbox.fault("pending_amendment")
+    found = await writes.write("POST", f"/bookings/{booking}/amendments", {"new_name": "Renamed"})
+    assert (found["state"], found["pending_at_flexport"]) == ("confirmed", True)
+    writes.sandbox.apply_amendments()
+    outbox = writes.daemon.daemon.outbox
+    async with asyncio.timeout(20):
+        while (await writes.daemon.get(f"/operations/{found['id']}"))["pending_at_flexport"]:
+            await outbox.follow_up_amendments(refetch=True)
+            writes.daemon.daemon.clock.turn(seconds=5)
+            await look_again()
+    assert (await writes.daemon.get(f"/bookings/{booking}"))["name"] == "Renamed"
+
+
+async def test_all_problems_of_a_body_are_named_and_nothing_is_stored(writes):
+    problem = await writes.send(
+        "POST", "/products", {"sku": "", "nane": "x", "classifications": [{"region": "X"}]}, 400
+    )
+    assert {one["pointer"] for one in problem["errors"]} >= {"/nane", "/name", "/sku", "/classifications/0/region"}
+    assert problem["type"] == "urn:flexportd:problem:invalid-request"
+    for body, words in (([1], "object"), ("x", "object"), (7, "object")):
+        assert words in (await writes.send("POST", "/products", body, 400))["detail"]
+    product = next(iter(writes.objects(PRODUCT).values()))
+    problem = await writes.send("POST", "/products", bodies.product(writes.world, sku=product["sku"]), 400)
+    assert [one["pointer"] for one in problem["errors"]] == ["/sku"]
+    assert (await writes.send("PATCH", "/products/999999", {"name": "x"}, 404))["type"].endswith("not-found")
+    assert (await writes.send("POST", "/products", {}, 400, Idempotency_Key="\u20ac"))["parameter"]
+    assert (await writes.daemon.get("/operations"))["data"] == []
+    assert list(writes.sandbox.writes) == []
+
+
+async def test_a_refusal_is_a_failed_operation_with_flexports_words(writes):
+    writes.sandbox.fault("refused_as_duplicate", method="POST")
+    found = await writes.write("POST", "/products", bodies.product(writes.world))
+    assert (found["state"], found["sends"]) == ("failed", 1)
+    assert "already been taken" in found["error"]
+    writes.sandbox.fault("write_forbidden", method="POST")
+    found = await writes.write("POST", "/products", bodies.product(writes.world))
+    assert found["state"] == "failed"
+    assert "allow them to write products" in found["error"]
+    retried = await writes.daemon.call(f"/operations/{found['id']}/retry")
+    assert retried["state"] in ("pending", "sending", "confirmed")
+    async with asyncio.timeout(20):
+        while (await writes.daemon.get(f"/operations/{found['id']}"))["state"] != "confirmed":
+            await look_again()
+    assert (await writes.daemon.call(f"/operations/{found['id']}/retry", status=409))["detail"].endswith("retried")
+
+
+async def test_twenty_clients_with_one_idempotency_key_make_one_booking(writes):
+    body, before = bodies.booking(writes.world, name="Only one"), set(writes.objects(BOOKING))
+    writes.sandbox.fault("accepted_then_dropped", method="POST")
+    found = await asyncio.gather(*(writes.write("POST", "/bookings", body, Idempotency_Key="po-1") for _ in range(20)))
+    assert {(one["id"], one["state"]) for one in found} == {("1", "confirmed")}
+    assert len(set(writes.objects(BOOKING)) - before) == 1
+    other = {**body, "name": "Another"}
+    assert "another body" in (await writes.send("POST", "/bookings", other, 409, Idempotency_Key="po-1"))["detail"]
+    again = await writes.write("POST", "/bookings", body, Idempotency_Key='"po-1"')
+    assert again["id"] == "1"
+    assert (await writes.write("POST", "/bookings", other, Idempotency_Key="po-2"))["id"] == "2"
+
+
+async def test_an_unknown_outcome_is_resolved_by_a_person(writes, monkeypatch):
+    monkeypatch.setattr(sender, "LOOKUP_DELAYS", (0.0, 0.0))
+    body = bodies.booking(writes.world, name="Lost")
+
+    async def lost():
+        writes.sandbox.fault("dropped_before_accepting", method="POST")
+        number = (await writes.write("POST", "/bookings", body))["id"]
+        async with asyncio.timeout(20):
+            while not (found := await writes.daemon.get(f"/operations/{number}"))["needs_decision"]:
+                await look_again()
+        return found
+
+    found = await lost()
+    assert [one["outcome"] for one in found["attempts"]] == ["unknown", "none", "none", "none"]
+    path = f"/operations/{found['id']}"
+    reason = {"reason": "Flexport's operator confirms"}
+    for wrong, status in (
+        ({"action": "confirm", **reason}, 400), ({"action": "resend"}, 400), ({"action": "x", **reason}, 400),
+        ({"action": "resend", "confirmed_as": "1", **reason}, 400), ({"action": "resend", "reason": " "}, 400),
+        ({"action": "confirm", "confirmed_as": "77777", **reason}, 404),
+    ):  # fmt: skip
+        await writes.daemon.call(f"{path}/resolve", wrong, status)
+    assert (await writes.daemon.call(f"{path}/cancel", reason, 409))["detail"].endswith("resolve it instead")
+    listed = (await writes.daemon.get("/operations?needs_decision=true"))["data"]
+    assert [one["id"] for one in listed] == [found["id"]]
+    booking = next(iter(writes.objects(BOOKING)))
+    resolved = await writes.daemon.call(f"{path}/resolve", {"action": "confirm", "confirmed_as": booking, **reason})
+    assert (resolved["state"], resolved["resource_id"], resolved["reason"]) == ("confirmed", booking, reason["reason"])
+    found = await lost()
+    await writes.daemon.call(f"/operations/{found['id']}/resolve", {"action": "resend", **reason})
+    async with asyncio.timeout(20):
+        while (await writes.daemon.get(f"/operations/{found['id']}"))["state"] != "confirmed":
+            await look_again()
+    found = await lost()
+    resolved = await writes.daemon.call(f"/operations/{found['id']}/resolve", {"action": "cancel", **reason})
+    assert (resolved["state"], resolved["audit"][-1]["detail"]) == ("cancelled", f"Cancelled: {reason['reason']}")
+    actions = [one["action"] for one in (await writes.daemon.get("/audit"))["data"]]
+    assert actions == ["operation.resolve", "operation.create"] * 3
+
+
+async def test_a_read_only_installation_writes_nothing(tmp_path):
+    async with writing(tmp_path, **{"writes.enabled": False}) as writes:
+        world, shipment = writes.world, next(iter(writes.objects(SHIPMENT)))
+        rows = {"rows": [bodies.product(world)]}
+        for method, path, body in (
+            ("POST", "/products", bodies.product(world)), ("POST", "/bookings", bodies.booking(world)),
+            ("PATCH", f"/shipments/{shipment}", {"metadata": {"a": "b"}}), ("POST", "/products/push", rows),
+            ("POST", "/products?dry_run=true", bodies.product(world)),
+        ):  # fmt: skip
+            problem = await writes.send(method, path, body, 403)
+            assert "enabled = true" in problem["detail"], path
+        assert list(writes.sandbox.writes) == []
+        assert (await writes.daemon.get("/operations"))["data"] == []
+
+
+async def test_kinds_scopes_and_approvals(tmp_path):
+    more = {"writes.allow": ["products", "documents"], "writes.approval": ["products"], "api.require_key": False}
+    async with writing(tmp_path, **more) as writes:
+        problem = await writes.send("POST", "/bookings", bodies.booking(writes.world), 403)
+        assert "[writes] allow" in problem["detail"]
+        tokens = {}
+        for scope in ("read", "write", "admin"):
+            made = await writes.daemon.call("/keys", {"name": scope.title(), "scope": scope}, 201)
+            tokens[scope] = {"Authorization": f"Bearer {made['token']}"}
+        body = bodies.product(writes.world)
+        assert (await writes.send("POST", "/products", body, 403, **tokens["read"]))["type"].endswith("scope")
+        found = await writes.write("POST", "/products", body, **tokens["write"])
+        assert (found["state"], found["created_by"]) == ("awaiting_approval", "Write")
+        path = f"/operations/{found['id']}/approve"
+        assert (await writes.send("POST", path, None, 403, **tokens["write"]))["type"].endswith("scope")
+        other = await writes.write("POST", "/products", {**body, "sku": "OWN"}, **tokens["admin"])
+        refused = await writes.send("POST", f"/operations/{other['id']}/approve", None, 403, **tokens["admin"])
+        assert "somebody else" in refused["detail"]
+        assert list(writes.sandbox.writes) == []
+        approved = await writes.send("POST", path, None, 200, **tokens["admin"])
+        assert (approved["approved_by"], approved["audit"][-1]["action"]) == ("Admin", "operation.approve")
+        async with asyncio.timeout(20):
+            while (await writes.daemon.get(f"/operations/{found['id']}"))["state"] != "confirmed":
+                await look_again()
+        assert (await writes.send("POST", path, None, 409, **tokens["admin"]))["detail"]
+        gone = await writes.send(
+            "POST", f"/operations/{other['id']}/cancel", {"reason": "Not needed"}, 200, **tokens["write"]
+        )
+        assert gone["state"] == "cancelled"
+        assert len(list(writes.sandbox.writes)) == 1
+        document = await writes.write("POST", "/documents", bodies.document(writes.world), **tokens["write"])
+        assert document["state"] == "confirmed"
+        assert len(writes.objects(DOCUMENT)) > 0
+
+
+async def test_products_are_pushed_by_sku(writes):
+    product = next(one for one in writes.objects(PRODUCT).values() if one["archived_at"] is None)
+    rows = [
+        bodies.product(writes.world, sku="NEW-1"),
+        {"sku": product["sku"], "name": product["name"], "description": "New words"},
+        {"sku": product["sku"], "name": product["name"]},
+        {"sku": "NEW-2"}, "nonsense", {"name": "x"},
+    ]  # fmt: skip
+    plan = (await writes.daemon.call("/products/push", {"rows": rows, "dry_run": True}))["rows"]
+    assert [one["action"] for one in plan] == ["create", "update", "unchanged", "invalid", "invalid", "invalid"]
+    assert [one["field"] for one in plan[1]["changes"]] == ["description"]
+    assert list(writes.sandbox.writes) == []
+    pushed = (await writes.daemon.call("/products/push", {"rows": rows}))["rows"]
+    numbers = [one["operation_id"] for one in pushed]
+    assert numbers[2:] == [None] * 4
+    async with asyncio.timeout(20):
+        while {(await writes.daemon.get(f"/operations/{one}"))["state"] for one in numbers[:2]} != {"confirmed"}:
+            await look_again()
+    again = (await writes.daemon.call("/products/push", {"rows": rows[:3]}))["rows"]
+    assert [one["action"] for one in again] == ["unchanged"] * 3
+    for wrong in ({"rows": []}, {"rows": [{}] * 501}, {"rows": 1}, {}):
+        await writes.daemon.call("/products/push", wrong, 400)
