@@ -15,7 +15,7 @@ from aiohttp import web
 
 from flexportd.core.outbox.actions import InvalidBodyError, WriteCommand
 from flexportd.core.outbox.kinds import OperationKind
-from flexportd.core.outbox.outgoing import OutgoingWrite
+from flexportd.core.outbox.request_builder import OutgoingWrite
 from flexportd.core.outbox.validation.account import PORT_CODES, SELF
 from flexportd.core.outbox.validation.problems import FieldProblem
 from flexportd.core.resources.registry import REGISTRY as RESOURCES
@@ -25,8 +25,8 @@ from flexportd.expose.api.operations import actor
 from flexportd.expose.context import DB, OPERATIONS, PRINCIPAL
 from flexportd.expose.dashboard.body_form import (
     MAX_ROWS,
-    FormChange,
     Choices,
+    FormChange,
     FormField,
     FormRows,
     FormSection,
@@ -66,8 +66,8 @@ class WriteForm:
     """A form for one kind of write. `base` is what is changed, as the form shows it; None for a new object.
 
     `finish` makes the body from what was entered, and may raise InvalidBodyError; `describe` lists what it changes.
-    `hidden` fields are kept. `modes` are the forms that a button changes to, with its title. `is_outdated`: the object
-    has changed since the form was opened.
+    `hidden` fields are kept. `others` are the paths of forms that a button changes to, with its title. `is_outdated`:
+    the object has changed since the form was opened.
     """
 
     kind: OperationKind
@@ -81,7 +81,7 @@ class WriteForm:
     base: Mapping[str, Any] | None = None
     hint: str = ""
     hidden: Mapping[str, str] = field(default_factory=dict)
-    modes: Choices = ()
+    others: Choices = ()
     is_outdated: bool = False
 
 
@@ -319,7 +319,7 @@ def form_view(data: FormData) -> SimpleNamespace:
         hint=form.hint,
         is_outdated=form.is_outdated,
         hidden={**form.hidden, "key": state.key, "base": base, "checked": state.checked},
-        modes=tuple(SimpleNamespace(value=value, title=title) for value, title in form.modes),
+        others=tuple(SimpleNamespace(path=path, title=title) for path, title in form.others),
         note=state.note,
         earlier=None if earlier is None else SimpleNamespace(id=earlier.id, url=f"/operations/{earlier.id}"),
         problems=tuple(summary),

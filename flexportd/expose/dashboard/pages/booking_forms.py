@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from aiohttp import web
@@ -20,15 +21,15 @@ from flexportd.core.outbox.validation.vocabulary import (
     WEIGHT_UNITS,
 )
 from flexportd.core.resources.bookings import RESOURCE_TYPE
-from flexportd.errors import InvalidError, NotFoundError
+from flexportd.errors import not_found
 from flexportd.expose.api.shipments import current_record
 from flexportd.expose.context import DB
 from flexportd.expose.dashboard.body_form import Choices, FormField, FormRows, FormSection, body_of, values_of
-from flexportd.expose.dashboard.page import Page, PageTable, no_query
+from flexportd.expose.dashboard.page import Page, PageTable, no_query, redirect
 from flexportd.expose.dashboard.view import related
 from flexportd.expose.dashboard.view.alerts import PageContext
+from flexportd.expose.dashboard.view.labels import short_text
 from flexportd.expose.dashboard.write_form import (
-    FormData,
     FormState,
     WriteForm,
     changed_members,
@@ -44,6 +45,7 @@ from flexportd.expose.dashboard.write_form import (
 )
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.parameters import parse_object_id
+from flexportd.storage.queries.table import Key
 from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
 
@@ -223,70 +225,77 @@ def _all_sizes(counts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def booking_form(mode: str) -> WriteForm:
-    """The form of a new booking of a mode. Raises InvalidError."""
-    if mode not in MODES:
-        raise InvalidError(f"mode is {mode[:30]!r}; {', '.join(MODES)} are allowed", "mode")
+    """The form of a new booking of a mode."""
     return WriteForm(
         CREATE,
         "New booking",
-        "/bookings/new",
+        f"/bookings/new/{mode}",
         (_WRITES,),
         booking_sections(mode),
         lambda body, _: _complete(body, mode),
         hidden={"mode": mode},
-        modes=[(name, f"Change to {title}") for name, title in MODES.items() if name != mode],
+        others=[(f"/bookings/new/{name}", f"Change to {title}") for name, title in MODES.items() if name != mode],
     )
 
 
 # --- a new booking ---
 
 
-async def _query_new(request: web.Request) -> FormState | None:
+async def _query_mode(request: web.Request) -> web.StreamResponse | None:
+    """A copy needs no choice of the mode."""
     check_access(request, CREATE)
-    query = query_params.parse_unique(request.query, ("mode", "copy"))
-    if "copy" in query:
-        key = parse_object_id(RESOURCE_TYPE, query["copy"])
-        record = None if key is None else await request.app[DB].read(lambda tx: _load(tx, key))
-        if record is None:
-            raise NotFoundError(f"there is no booking {query['copy'][:50]!r}")
-        body = copy_booking(msgspec.json.decode(record.raw))
-        mode = next((mode for mode in MODES if f"{mode}_booking" in body), "ocean")
-        name = str(record.fields["name"] or record.id)[:80]
-        return opened(request, booking_form(mode), body, f"Filled in from booking {name}. The dates are not copied.")
-    return opened(request, booking_form(query["mode"]), {}) if query.get("mode") else None
+    query = query_params.parse_unique(request.query, ("copy",))
+    if "copy" not in query:
+        return None
+    record, body = await _copied(request, query["copy"])
+    mode = next((mode for mode in MODES if f"{mode}_booking" in body), "ocean")
+    return redirect(f"/bookings/new/{mode}?copy={quote(str(record.id), safe='')}")
 
 
-def _load(tx: Transaction, key: Any) -> Record | None:
+async def _copied(request: web.Request, given: str) -> tuple[Record, dict[str, Any]]:
+    """A booking, and the body of a new one like it. Raises NotFoundError."""
+    key = parse_object_id(RESOURCE_TYPE, given)
+    record = None if key is None else await request.app[DB].read(lambda tx: _load(tx, key))
+    if record is None:
+        raise not_found(RESOURCE_TYPE.label, given)
+    return record, copy_booking(msgspec.json.decode(record.raw))
+
+
+def _load(tx: Transaction, key: Key) -> Record | None:
     return tx.resources.load(RESOURCE_TYPE.table, (key,)).get(key)
 
 
-def read_new(tx: Transaction, request: web.Request, state: FormState | None) -> FormData | None:
-    """The form with its choices; None before the mode is chosen."""
-    return None if state is None else read_choices(tx, request, state)
+@PAGES.page("/bookings/new", "booking_mode.html", query=_query_mode, read=lambda *_: None)
+def mode_page(_data: None, _context: PageContext) -> SimpleNamespace:
+    """The choice of the mode."""
+    return SimpleNamespace(choices=tuple(MODES.items()))
 
 
-def new_view(data: FormData | None, _: PageContext) -> SimpleNamespace:
-    """The form, or the choice of the mode."""
-    if data is None:
-        return SimpleNamespace(title=None, choices=tuple(MODES.items()))
-    return form_view(data)
+_NEW_PATH = f"/bookings/new/{{mode:{'|'.join(MODES)}}}"
 
 
-NEW = Page("booking_form.html", "bookings", _query_new, read_new, new_view)
-PAGES.add("/bookings/new", NEW)
+async def _query_new(request: web.Request) -> FormState:
+    check_access(request, CREATE)
+    form = booking_form(request.match_info["mode"])
+    query = query_params.parse_unique(request.query, ("copy",))
+    if "copy" not in query:
+        return opened(request, form, {})
+    record, body = await _copied(request, query["copy"])
+    name = short_text(record.fields["name"] or record.id, 80)
+    return opened(request, form, body, f"Filled in from booking {name}. The dates are not copied.")
 
 
-@PAGES.form("/bookings/new", scope="write")
+NEW = Page("write_form.html", "bookings", _query_new, read_choices, lambda data, _: form_view(data))
+PAGES.add(_NEW_PATH, NEW)
+
+
+@PAGES.form(_NEW_PATH, scope="write")
 async def submit_new(request: web.Request) -> web.StreamResponse:
-    """Check or send a new booking."""
-    fields = await submitted_fields(request)
-    mode, do = first(fields, "mode"), first(fields, "do")
-    new_mode = do.removeprefix("mode:") if do.startswith("mode:") else mode
-    form = booking_form(new_mode)
-    if new_mode != mode:  # what both modes have is kept
-        old, new = f"/{mode}_booking/", f"/{new_mode}_booking/"
-        fields = {name.replace(old, new, 1) if name.startswith(old) else name: fields[name] for name in fields}
-    return await submit(request, form, fields, NEW.render)
+    """Check or send a new booking; of another mode than before, what both have is kept."""
+    mode, fields = request.match_info["mode"], await submitted_fields(request)
+    old, new = f"/{first(fields, 'mode')}_booking/", f"/{mode}_booking/"
+    kept = {name.replace(old, new, 1) if name.startswith(old) else name: texts for name, texts in fields.items()}
+    return await submit(request, booking_form(mode), kept, NEW.render)
 
 
 # --- an amendment ---
