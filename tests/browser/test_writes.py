@@ -63,8 +63,8 @@ async def test_a_booking_is_entered_checked_and_sent_once(writable, page, script
     field = lambda pointer: page.locator(f"[name='{pointer}']")  # noqa: E731
     await field("/name").fill(name)
     await page.keyboard.press("Enter")  # checks: nothing is sent, what was entered is kept
-    await expect(page.get_by_role("alert")).to_contain_text("cargo_ready_date is required")
-    await expect(page.locator(".has-problem", has_text="Incoterm")).to_contain_text("incoterm is required")
+    await expect(page.get_by_role("alert")).to_contain_text("Cargo ready date: Is required.")
+    await expect(page.locator(".has-problem", has_text="Incoterm")).to_contain_text("Is required.")
     await expect(field("/name")).to_have_value(name)
     for pointer in ("shipper_entity_ref", "consignee_entity_ref", "origin_address_ref", "destination_address_ref"):
         await field(f"find:/{pointer}").fill(wanted[pointer])

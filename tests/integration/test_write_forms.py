@@ -143,17 +143,17 @@ async def test_problems_stand_at_their_fields_and_what_was_entered_stays(writes,
         }
     )  # fmt: skip
     wrong = {
-        "/cargo_ready_date": 'is "21.3.2026"; a day such as',
-        "/ocean_booking/container_counts/forty_ft": 'is "two"; a whole number',
+        "/cargo_ready_date": 'Is "21.3.2026"; a day such as',
+        "/ocean_booking/container_counts/forty_ft": 'Is "two"; a whole number',
         "/shipper_entity_ref": "the mirrored account has no such company entity",
-        "/consignee_entity_ref": "is required",
-        "/cargo/weight": 'is "1,5"; a number greater than 0',
-        "/cargo/lithium_batteries_packing_types": "is required for cargo with lithium-ion batteries",
-        "/cargo/contains_hazmat": "is required",
+        "/consignee_entity_ref": "Is required.",
+        "/cargo/weight": 'Is "1,5"; a number greater than 0',
+        "/cargo/lithium_batteries_packing_types": "Is required for cargo with lithium-ion batteries",
+        "/cargo/contains_hazmat": "Is required.",
         "/ocean_booking/product_descriptions/0/hs_code": "4 to 14 digits",
-        "/ocean_booking/product_descriptions/0/description": "is required",
+        "/ocean_booking/product_descriptions/0/description": "Is required",
         "/ocean_booking/origin_port": "a UN/LOCODE such as CNYTN",
-        "/cargo/shipping_units/0/atomic_count": "is required for pallets",
+        "/cargo/shipping_units/0/atomic_count": "Is required for pallets",
         "/cargo/shipping_units/0/volume": "here or on the whole cargo",
     }
     for pointer, words in wrong.items():
@@ -208,6 +208,7 @@ async def test_rows_and_searches_need_no_script(writes, person):  # noqa: F811
     assert form.value("/origin_address_ref") == place["ref"]
     form = await person.press("search:/origin_address_ref", **{"find:/origin_address_ref": "no % such _ place"})
     assert "no % such _ place (as typed)" in form.text
+    assert "Nothing matches." in form.text
     assert form.value("/origin_address_ref") == place["ref"]
     # Another mode keeps what both have.
     fields = [(name, value) for name, value in form.fields if value]
@@ -232,7 +233,7 @@ async def test_only_what_a_person_changes_is_sent(writes, person):  # noqa: F811
     path = f"/products/{product['id']}/edit"
     form = await person.open(path)
     form = await person.press("check", 400)
-    assert "the body changes nothing" in form.text
+    assert "The body changes nothing" in form.text
     form = await person.press("check", 400, **{"/name": ""})
     assert "a change cannot remove it" in form.problems["/name"]
     form = await person.press(

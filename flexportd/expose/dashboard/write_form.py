@@ -40,7 +40,7 @@ from flexportd.expose.dashboard.body_form import (
     values_of,
 )
 from flexportd.expose.dashboard.page import redirect
-from flexportd.expose.dashboard.view.labels import Text, short_text, text
+from flexportd.expose.dashboard.view.labels import Text, sentence, short_text, text
 from flexportd.expose.security import csrf
 from flexportd.http.responses import HTML, PreparedResponse, PreparedStreamResponse
 from flexportd.storage.queries.list_query import PageRequest
@@ -52,6 +52,8 @@ MAX_MATCHES = 30  # of a search
 _LONGEST_WORDS = 100  # characters of a search
 _KEY_BYTES = 12
 _LONGEST_KEY = 40
+_LONGEST_PROBLEM = 500  # characters
+_LONGEST_LINE = 500
 _SEARCH = "find:"
 
 BodyBuilder = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
@@ -103,10 +105,11 @@ class FormState(NamedTuple):
 
 
 class FormData(NamedTuple):
-    """A form with the choices of its references, by the name of their inputs."""
+    """A form with the choices of its references, by the name of their inputs; `unmatched` searches found nothing."""
 
     state: FormState
     choices: Mapping[str, Choices]
+    unmatched: frozenset[str] = frozenset()
 
 
 def check_access(request: web.Request, kind: OperationKind) -> None:
@@ -226,7 +229,7 @@ def _problems(error: InvalidBodyError) -> list[FieldProblem]:
 
 def read_choices(tx: Transaction, _request: web.Request, state: FormState) -> FormData:
     """The form with the choices of its references: the chosen one, and the matches of a search or the first ones."""
-    found = dict[str, Choices]()
+    found, unmatched = dict[str, Choices](), set[str]()
     sections = state.form.sections
     fields = [one for one, _ in all_fields(sections, _with_blank_rows(state))]
     cached: dict[tuple[str, str], list[tuple[str, str]]] = {}
@@ -239,9 +242,11 @@ def read_choices(tx: Transaction, _request: web.Request, state: FormState) -> Fo
             cached[resource, words] = _matches(tx, resource, words)
         matches = cached[resource, words]
         own = [] if not chosen or chosen in dict(matches) else [(chosen, _title_of(tx, resource, chosen))]
-        typed = [(words, f"{words} (as typed)")] if words and not matches else []
-        found[one.pointer] = [*own, *matches, *typed]
-    return FormData(state, found)
+        if words and not matches:
+            unmatched.add(one.pointer)
+            matches = [(words, f"{words} (as typed)")]
+        found[one.pointer] = [*own, *matches]
+    return FormData(state, found, frozenset(unmatched))
 
 
 def _matches(tx: Transaction, resource: str, words: str) -> list[tuple[str, str]]:
@@ -297,19 +302,19 @@ def form_view(data: FormData) -> SimpleNamespace:
     """The form for the template."""
     state, form = data.state, data.state.form
     values = _with_blank_rows(state)
+    labels = {one.pointer: label for one, label in all_fields(form.sections, values)}
     at_fields: dict[str, str] = {}
     summary = []
     for problem in state.problems:
         place = field_of(problem, form.sections, values)
-        words = escape_control(problem.detail, 500)
-        if place is not None:
-            at_fields.setdefault(place.pointer, words)
-        summary.append(SimpleNamespace(words=words, url=None if place is None else f"#{element_id(place.pointer)}"))
-    labels = {one.pointer: label for one, label in all_fields(form.sections, values)}
-    for entry, problem in zip(summary, state.problems, strict=True):
-        place = field_of(problem, form.sections, values)
-        label = None if place is None else labels.get(place.pointer)
-        entry.label = label or (place.noun.capitalize() + "s" if isinstance(place, FormRows) else None)
+        if place is None:
+            summary.append(SimpleNamespace(words=sentence(problem.detail, _LONGEST_PROBLEM), url=None, label=None))
+            continue
+        # The message begins with the name in Flexport's document, where the page has a label.
+        words = sentence(problem.detail.removeprefix(f"{problem.pointer.rpartition('/')[2]} "), _LONGEST_PROBLEM)
+        at_fields.setdefault(place.pointer, words)
+        label = f"{place.noun.capitalize()}s" if isinstance(place, FormRows) else labels[place.pointer]
+        summary.append(SimpleNamespace(words=words, url=f"#{element_id(place.pointer)}", label=label))
     base = "" if form.base is None else json.dumps(form.base, ensure_ascii=False)
     earlier = state.earlier
     return SimpleNamespace(
@@ -329,7 +334,7 @@ def form_view(data: FormData) -> SimpleNamespace:
         ),
         is_change=form.base is not None,
         needs_approval=state.needs_approval,
-        sections=tuple(_section(section, state, values, data.choices, at_fields) for section in form.sections),
+        sections=tuple(_section(section, data, values, at_fields) for section in form.sections),
     )
 
 
@@ -337,7 +342,7 @@ def _preview(sent: OutgoingWrite) -> SimpleNamespace:
     lines = json.dumps(sent.body, ensure_ascii=False, indent=2).splitlines()
     return SimpleNamespace(
         request_line=text(f"{sent.method} {sent.path}", 200),
-        body="\n".join(escape_control(line, 1000) for line in lines),
+        body="\n".join(escape_control(line, _LONGEST_LINE) for line in lines),
     )
 
 
@@ -346,19 +351,13 @@ def element_id(pointer: str) -> str:
     return f"field{pointer.replace('/', '-')}"
 
 
-def _section(
-    section: FormSection,
-    state: FormState,
-    values: Values,
-    choices: Mapping[str, Choices],
-    problems: Mapping[str, str],
-) -> SimpleNamespace:
+def _section(section: FormSection, data: FormData, values: Values, problems: Mapping[str, str]) -> SimpleNamespace:
     items = []
     for item in section.items:
         if isinstance(item, FormField):
-            items.append(SimpleNamespace(rows=None, field=_field(item, state, values, choices, problems)))
+            items.append(SimpleNamespace(rows=None, field=_field(item, data, values, problems)))
             continue
-        count = _shown_rows(state, item)
+        count = _shown_rows(data.state, item)
         places = [f"{item.pointer}/{index}" for index in range(count)]
         items.append(
             SimpleNamespace(
@@ -371,7 +370,7 @@ def _section(
                     SimpleNamespace(
                         number=number,
                         remove=f"remove:{place}" if count > 1 or item.fewest == 0 else None,
-                        fields=tuple(_field(one.at(place), state, values, choices, problems) for one in item.fields),
+                        fields=tuple(_field(one.at(place), data, values, problems) for one in item.fields),
                     )
                     for number, place in enumerate(places, 1)
                 ),
@@ -383,13 +382,8 @@ def _section(
 _YES_NO: Choices = (("true", "Yes"), ("false", "No"))
 
 
-def _field(
-    one: FormField,
-    state: FormState,
-    values: Values,
-    choices: Mapping[str, Choices],
-    problems: Mapping[str, str],
-) -> SimpleNamespace:
+def _field(one: FormField, data: FormData, values: Values, problems: Mapping[str, str]) -> SimpleNamespace:
+    state, choices = data.state, data.choices
     entered = values.get(one.inputs()[0], [""])
     options = choices.get(one.pointer, one.choices or (_YES_NO if one.kind == "yes_no" else ()))
     chosen = set(entered) if one.kind != "quantity" else set(values.get(one.inputs()[-1], []))
@@ -412,7 +406,7 @@ def _field(
         search_name=f"{_SEARCH}{one.pointer}",
         search_button=f"search:{one.pointer}",
         search=state.searches.get(one.pointer, ""),
-        matches=len(choices.get(one.pointer, ())),
+        has_matches=one.pointer not in data.unmatched,
     )
 
 

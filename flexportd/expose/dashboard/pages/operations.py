@@ -49,6 +49,7 @@ from flexportd.storage.repositories.operations import LISTING, Operation, Operat
 from flexportd.storage.transaction import Transaction
 
 _LONGEST_JSON = 20_000  # characters of a request or response
+_LONGEST_LINE = 500
 _LONGEST_ID = 100
 
 NOTICES = {
@@ -215,7 +216,7 @@ def operation_page(data: OperationData, context: PageContext) -> SimpleNamespace
         notice=NOTICES.get(data.done or ""),
         next_step=_next_step(data),
         is_warning=operation.needs_decision or state == "failed",
-        error=text(operation.error, 1000),
+        error=text(operation.error, 500),
         groups=value_group("Details", named_values(details)),
         body=_pretty(operation.body),
         attempts=tuple(_attempt(number, one, data.links, view) for number, one in enumerate(data.attempts, 1)),
@@ -286,7 +287,7 @@ def _attempt(number: int, one: OperationAttempt, links: Mapping[str, str], view:
         outcome=_OUTCOMES.get(one.outcome or "", "Running, or ended with the process"),
         request_line=text(" ".join(filter(None, (one.method, one.path))), 200),
         answer=text(", ".join(filter(None, (status, one.request_id and f"request {one.request_id}"))), 200),
-        error=text(one.error, 600),
+        error=text(one.error, 500),
         request=_pretty(one.request),
         response=None if is_lookup else _pretty(one.response),
         evidence=tuple(
@@ -306,7 +307,7 @@ def _pretty(stored: str | None) -> str | None:
         return None
     value = json_or_none(stored)
     lines = (stored if value is None else json.dumps(value, ensure_ascii=False, indent=2)).splitlines()
-    return "\n".join(escape_control(line, 1000) for line in lines)[:_LONGEST_JSON]
+    return "\n".join(escape_control(line, _LONGEST_LINE) for line in lines)[:_LONGEST_JSON]
 
 
 ACTIONS = {
@@ -329,7 +330,7 @@ def audit_row(entry: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
         at=view.instant(entry["at"]),
         action=ACTIONS.get(entry["action"]) or short_text(entry["action"], 60),
         subject=Text(short_text(subject, 120) or "?", url=url),
-        detail=text(entry["detail"], 600),
+        detail=text(entry["detail"], 500),
     )
 
 
