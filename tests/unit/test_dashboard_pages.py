@@ -664,9 +664,9 @@ def write_models():
     asked = ListPageQuery({"state": HOSTILE[:35], "cursor": ""}, parse_list_params(
         MultiDict(), operations.RULES, DisplaySettings()
     ))  # fmt: skip
-    data = operations.OperationsData(asked, [operation], rows, "x", {"pending": 3}, access, True, True, True)
+    data = operations.OperationsData(asked, [operation], rows, "x", {"pending": 3}, True, True, True, True)
     yield "operations.html", operations.operations_page(data, LOOK)
-    bare = data._replace(decisions=[], rows=[], next=None, counts={}, access=WriteAccess(), is_enabled=False)
+    bare = data._replace(decisions=[], rows=[], next=None, counts={}, is_enabled=False)
     yield "operations.html", operations.operations_page(bare, LOOK)
     found = json.dumps([{"id": HOSTILE, "matches": True, "note": HOSTILE}, {"id": "2", "matches": False}, 3])
     attempts = [

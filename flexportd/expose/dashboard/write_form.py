@@ -204,7 +204,8 @@ async def _check_or_send(
     except ConflictError as error:
         return state._replace(problems=[FieldProblem("", str(error))])
     changed = form.describe or _describe(form, state.values)
-    note = "The values have changed since they were checked. Check them once more." if is_send else ""
+    is_other = is_send and checked != command.digest
+    note = "The values have changed since they were checked. Check them once more." if is_other else ""
     return state._replace(
         preview=preview,
         changes=() if form.base is None else changed(base, body),

@@ -27,7 +27,7 @@ from flexportd.expose.api.operations import (
     operation_id,
     resolve,
 )
-from flexportd.expose.context import CLOCK, DISPLAY, OPERATIONS, REGISTRY
+from flexportd.expose.context import CLOCK, DISPLAY, OPERATIONS, PRINCIPAL, REGISTRY
 from flexportd.expose.dashboard.page import SUBMIT_GUARD, ListPageQuery, PageTable, done, form_field, line_field
 from flexportd.expose.dashboard.view import related
 from flexportd.expose.dashboard.view.alerts import MAX_DECISIONS, PageContext
@@ -75,8 +75,8 @@ class OperationsData(NamedTuple):
     rows: Sequence[Mapping[str, Any]]
     next: str | None
     counts: Mapping[str, int]
-    access: WriteAccess
     is_enabled: bool
+    may_audit: bool
     may_book: bool
     may_add_products: bool
 
@@ -97,8 +97,8 @@ def read(tx: Transaction, request: web.Request, query: ListPageQuery) -> Operati
         rows,
         query.params.encode_next_cursor(tx, rows, LISTING.key),
         tx.operations.counts(),
-        write_access(request),
         request.app[OPERATIONS].rules.enabled,
+        "admin" in request[PRINCIPAL].scopes,
         may_create(request, "booking.create"),
         may_create(request, "product.create"),
     )
@@ -114,7 +114,7 @@ def operations_page(data: OperationsData, context: PageContext) -> SimpleNamespa
         is_enabled=data.is_enabled,
         may_book=data.may_book,
         may_add_products=data.may_add_products,
-        may_audit=data.access.may_decide,
+        may_audit=data.may_audit,
         total=count(sum(data.counts.values()), "operation"),
         decisions=tuple(operation_row(msgspec.structs.asdict(one), view) for one in data.decisions),
         rows=tuple(operation_row(row, view) for row in data.rows[: page.limit]),
