@@ -114,6 +114,8 @@ PAGES = {
     "exceptions": "/exceptions",
     "notifications": "/deliveries",
     "notification rules": "/deliveries/rules",
+    "writes": "/operations",
+    "audit log": "/audit",
     "queue": "/queue",
     "sync": "/sync",
     "gaps": "/gaps",

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import jinja2
+import msgspec
 import pytest
 from jinja2 import nodes
 from multidict import MultiDict
@@ -15,6 +16,8 @@ from flexportd.core.access import share_view
 from flexportd.core.exceptions.model import KINDS
 from flexportd.core.history.provenance import TraceStep
 from flexportd.core.outages import DeliveryHealth, DeliverySignals, Detection
+from flexportd.core.outbox.request_builder import OutgoingWrite
+from flexportd.core.outbox.validation.problems import FieldProblem
 from flexportd.core.resources import containers, legs, shipments
 from flexportd.core.resources.itinerary import sort_legs
 from flexportd.core.resources.registry import RESOURCE_TYPES
@@ -22,9 +25,20 @@ from flexportd.core.timeline import ShipmentBundle, TimelinePoint
 from flexportd.errors import InvalidError
 from flexportd.expose import docs_page
 from flexportd.expose.context import DisplaySettings
-from flexportd.expose.dashboard import layout, render
+from flexportd.expose.dashboard import layout, render, write_form
+from flexportd.expose.dashboard.body_form import FormChange
 from flexportd.expose.dashboard.page import ListPageQuery
-from flexportd.expose.dashboard.pages import deliveries, exceptions, overview, queue, records, share
+from flexportd.expose.dashboard.pages import (
+    audit,
+    booking_forms,
+    deliveries,
+    exceptions,
+    operations,
+    overview,
+    queue,
+    records,
+    share,
+)
 from flexportd.expose.dashboard.pages import shipments as lists
 from flexportd.expose.dashboard.view import history as told
 from flexportd.expose.dashboard.view import related, shipment_rows
@@ -32,8 +46,11 @@ from flexportd.expose.dashboard.view.alerts import PageContext, RuntimeStatus, S
 from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
 from flexportd.expose.dashboard.view.deliveries import DeliveriesAbout
 from flexportd.expose.dashboard.view.labels import Text
+from flexportd.expose.dashboard.view.operations import WriteAccess
 from flexportd.expose.openapi.query_params import parse_list_params
+from flexportd.storage.repositories.audit import AuditEntry
 from flexportd.storage.repositories.exceptions import ExceptionRow
+from flexportd.storage.repositories.operations import STATES, Operation, OperationAttempt
 from flexportd.storage.repositories.resources import Record
 from tests.unit.test_dashboard_list_status import hostile_models
 
@@ -43,7 +60,7 @@ STAMP = "2026-03-20T10:00:00.000Z"
 BADGE = SimpleNamespace(words="Flexport down", title="Flexport has not answered.", tone="bad", url="/sync")
 FRAME = SimpleNamespace(
     site="Acme & Sons", section="shipments", zone="Europe/Berlin", version="0.0.0", is_section=True, banner=BADGE,
-    exceptions="", has_critical=False, failed="", form_token="", is_customer=False, demo_clock=None,
+    exceptions="", has_critical=False, failed="", decisions="", form_token="", is_customer=False, demo_clock=None,
 )  # fmt: skip
 STORED = StoredStatus(
     DeliveryHealth(DeliverySignals(), "arriving", "Webhooks arrive", Detection("working", "")), {}, {}
@@ -580,6 +597,7 @@ def record_models():
     letter["failed_attempts"] = [{"attempt": 1, "at": STAMP, "error": HOSTILE}]
     yield "dead_letter.html", queue.dead_letter_page((letter, {}), LOOK)
     yield from notification_models()
+    yield from write_models()
 
 
 def a_delivery(state="failed", **fields):
@@ -628,6 +646,60 @@ def notification_models():
     }  # fmt: skip
     bare = rule | {"channels": [], "digest": None, "quiet": None, "max_per_hour": None, "last_matched_at": None}
     yield "notification_rules.html", deliveries.rules_page(deliveries.RulesData([rule, bare]), LOOK)
+
+
+def write_models():
+    """Operations, their forms and the audit log, whose texts are all as bad as can be, and with nothing in them."""
+    access = WriteAccess(True, True)
+    operation = Operation(
+        id=7, key="k", kind="booking.amend", target=HOSTILE, resource="bookings", resource_id=HOSTILE, shipment_id=1,
+        title=HOSTILE, body=json.dumps({HOSTILE: HOSTILE}), digest="d", state="unknown", needs_decision=True,
+        created_at=STAMP, created_by=HOSTILE, creator="c", queued_at=STAMP, updated_at=STAMP, ended_at=None,
+        approved_at=STAMP, approved_by=HOSTILE, sent_at=STAMP, sends=1, lookups=2, baseline=None, is_pending=True,
+        error=HOSTILE, reason=HOSTILE, idempotency_key=None,
+    )  # fmt: skip
+    states = [msgspec.structs.replace(operation, id=number, state=state, needs_decision=False, is_pending=None)
+              for number, state in enumerate(STATES, 10)]  # fmt: skip
+    rows = [msgspec.structs.asdict(one) for one in states]
+    asked = ListPageQuery({"state": HOSTILE[:35], "cursor": ""}, parse_list_params(
+        MultiDict(), operations.RULES, DisplaySettings()
+    ))  # fmt: skip
+    data = operations.OperationsData(asked, [operation], rows, "x", {"pending": 3}, True, True, True, True)
+    yield "operations.html", operations.operations_page(data, LOOK)
+    bare = data._replace(decisions=[], rows=[], next=None, counts={}, is_enabled=False)
+    yield "operations.html", operations.operations_page(bare, LOOK)
+    found = json.dumps([{"id": HOSTILE, "matches": True, "note": HOSTILE}, {"id": "2", "matches": False}, 3])
+    attempts = [
+        OperationAttempt(1, "send", STAMP, None, None, HOSTILE, HOSTILE, HOSTILE, 500, HOSTILE, HOSTILE, HOSTILE),
+        OperationAttempt(2, "lookup", STAMP, STAMP, "several", None, None, None, None, None, found, HOSTILE),
+    ]
+    entries = [
+        AuditEntry(1, STAMP, HOSTILE, HOSTILE, "operation 7", HOSTILE),
+        AuditEntry(2, STAMP, "", "x", HOSTILE, None),
+    ]
+    for one in (operation, *states):
+        shown = operations.OperationData(
+            one, attempts, entries, {"2": "/bookings/2"}, access, False, True, 3, "created"
+        )
+        yield "operation.html", operations.operation_page(shown, LOOK)
+    asked = ListPageQuery({"actor": HOSTILE[:35], "cursor": ""}, asked.params)
+    yield "audit.html", audit.audit_page(audit.AuditData(asked, [one._asdict() for one in entries], "x"), LOOK)
+    yield "audit.html", audit.audit_page(audit.AuditData(asked, [], None), LOOK)
+    yield "booking_mode.html", booking_forms.mode_page(None, LOOK)
+    entered = HOSTILE[:500].replace("\u202e", "")  # what is entered is kept as it is
+    for mode in booking_forms.MODES:
+        form = dataclasses.replace(booking_forms.booking_form(mode), base={entered[:9]: entered[:9]}, is_outdated=True)
+        names = ("/name", "/origin_address_ref", f"/{mode}_booking/incoterm", "/metadata")
+        state = write_form.FormState(
+            form, {name: [entered] for name in names}, "key", {"/origin_address_ref": entered[:99]},
+            [FieldProblem("/name", HOSTILE), FieldProblem("/cargo/shipping_units", HOSTILE), FieldProblem("", HOSTILE)],
+            OutgoingWrite("POST", HOSTILE, {HOSTILE: HOSTILE}), [FormChange(HOSTILE[:20], HOSTILE, "")], "digest",
+            "/cargo/shipping_units", entered[:99], operation, True,
+        )  # fmt: skip
+        choices = {"/origin_address_ref": [(entered[:50], HOSTILE)]}
+        yield "write_form.html", write_form.form_view(write_form.FormData(state, choices, frozenset(choices)))
+    plain = write_form.FormState(booking_forms.booking_form("ocean"), {}, "key")
+    yield "write_form.html", write_form.form_view(write_form.FormData(plain, {}))
 
 
 ALONE = {"share.html", "public_error.html", "api.html"}
@@ -687,7 +759,7 @@ def test_hostile_text_stays_text_and_pages_keep_to_the_policy(template, page):
 PIECES = {
     "layout.html", "plain.html", "parts.html", "sprite.html", "change.html", "route.html", "timeline.html", "legs.html",
     "exception.html", "own_exceptions.html", "groups.html", "causes.html", "related.html", "record_rows.html",
-    "notified.html",
+    "notified.html", "object_writes.html", "audit_rows.html",
 }  # fmt: skip
 
 

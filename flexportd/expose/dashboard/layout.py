@@ -52,6 +52,7 @@ def page_layout(
         failed=f"{failed:,}{'+' if failed == alerts.COUNT_LIMIT else ''}" if failed else "",
         form_token=form_token,
         is_customer=is_customer,
+        decisions=f"{stored.undecided:,}" if stored and stored.undecided else "",
         demo_clock=demo_clock,  # what live.js needs to keep relative times current in a demo
     )
 
@@ -78,7 +79,8 @@ SHARE_PREFIX = "/s/"
 _DEFAULT_TITLE = "Something went wrong"
 _NO_SHIPMENT = "A shipment appears here after its first webhook or the next sync."
 _SECTIONS = {
-    "exceptions": "Exceptions", "deliveries": "Notifications", "queue": "Queue", "sync": "Sync", "gaps": "Gaps",
+    "exceptions": "Exceptions", "deliveries": "Notifications", "operations": "Writes",
+    "queue": "Queue", "sync": "Sync", "gaps": "Gaps",
     "system": "System",
 }  # fmt: skip
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")

@@ -12,11 +12,12 @@ from aiohttp.typedefs import Handler
 from flexportd.core.access.keys import Scope, parse_line
 from flexportd.errors import ConflictError, ExpiredError, InvalidError, NotFoundError, UnavailableError
 from flexportd.expose.cached_response import Producer, respond
-from flexportd.expose.context import CACHE, CLOCK, DB, UPSTREAM
+from flexportd.expose.context import CACHE, CLOCK, DB, OPERATIONS, UPSTREAM
 from flexportd.expose.dashboard.layout import error_response, is_customer, page_layout, view_context
 from flexportd.expose.dashboard.render import render
 from flexportd.expose.dashboard.view import alerts
 from flexportd.expose.dashboard.view.alerts import PageContext
+from flexportd.expose.dashboard.view.operations import write_access
 from flexportd.expose.middleware import AUDIENCE_ALLOWED, FORM_SCOPE
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.query_params import ListRequest
@@ -160,7 +161,9 @@ def _cached(request: web.Request, build: Callable[[], Awaitable[bytes]]) -> Prod
 
     async def cached() -> bytes:
         current = alerts.current_alerts(alerts.runtime_status(app), None, view_context(app))
-        key = ("page", request.raw_path, quarter, tuple(alert.sentence for alert in current))
+        # Links to forms for writes depend on the caller's scopes and on `[writes]`.
+        access = (write_access(request), app[OPERATIONS].rules)
+        key = ("page", request.raw_path, quarter, tuple(alert.sentence for alert in current), access)
         answer, epoch = cache.get(key), cache.epoch
         if answer is not None:
             return answer.body

@@ -22,8 +22,8 @@ from flexportd.expose.security.authentication import AUTHENTICATOR
 
 TOKEN_FIELD = "form_token"  # noqa: S105 (the name of a field)
 MEDIA_TYPE = "application/x-www-form-urlencoded"
-MAX_FORM = 64 << 10  # bytes
-MAX_FIELDS = 100
+MAX_FORM = 256 << 10  # bytes: a booking with many products, in characters of three bytes, each escaped
+MAX_FIELDS = 2000
 
 _VALID_DAYS = 7  # an open page without scripts does not reload
 _BYTES = 18

@@ -23,6 +23,7 @@ from flexportd.expose.dashboard.view.alerts import PageContext, object_exception
 from flexportd.expose.dashboard.view.dates import ViewContext, count
 from flexportd.expose.dashboard.view.history import change_groups, field_words
 from flexportd.expose.dashboard.view.labels import SOURCES, Text, json_or_none, page_url, text
+from flexportd.expose.dashboard.view.operations import ObjectWrites, read_writes, writes_view
 from flexportd.expose.dashboard.view.related import Links, RelatedData
 from flexportd.expose.dashboard.view.values import (
     NamedValues,
@@ -112,6 +113,7 @@ class RecordPages:
             changes,
             related.event_types(request, tx, {row["event_id"] for row in changes}),
             {} if domain.related_values is None else domain.related_values(tx, [record.fields])[0],
+            read_writes(tx, request, domain, record),
         )
 
     def read_history(
@@ -146,6 +148,7 @@ class RecordData(NamedTuple):
     changes: Rows
     types: Mapping[str, str | None]
     related_values: Mapping[str, Any] = {}  # of other objects, for the derived values
+    writes: ObjectWrites = ObjectWrites()
 
 
 def _shipment(request: web.Request, tx: Transaction, domain: ResourceType, record: Record) -> Text | None:
@@ -177,6 +180,7 @@ def record_page(data: RecordData, context: PageContext) -> SimpleNamespace:
         history_url=f"{path}/history" if path else None,
         json_url=f"/api/v1{path}" if path else None,
         file_url=f"/api/v1{path}/file" if path and domain.name == "documents" else None,
+        writes=writes_view(data.writes, view),
         as_of=view.instant(record.as_of),
         synced=view.instant(record.synced_at),
         source=SOURCES.get(record.source, record.source),

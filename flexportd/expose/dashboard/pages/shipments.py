@@ -43,6 +43,7 @@ from flexportd.expose.dashboard.view.labels import (
     text,
     vessel_text,
 )
+from flexportd.expose.dashboard.view.operations import ObjectWrites, read_writes, writes_view
 from flexportd.expose.dashboard.view.related import Links, RelatedData
 from flexportd.expose.dashboard.view.shipment_rows import (
     container_rows,
@@ -241,6 +242,7 @@ class ShipmentData:
     deliveries: DeliveriesAbout = field(default_factory=DeliveriesAbout)
     related: Sequence[RelatedData] = ()
     links: Links = field(default_factory=dict)
+    writes: ObjectWrites = field(default_factory=ObjectWrites)
 
 
 async def _query_one(request: web.Request) -> int | web.StreamResponse:
@@ -278,6 +280,7 @@ def read_one(tx: Transaction, request: web.Request, number: int) -> ShipmentData
         DeliveriesAbout() if is_customer(request) else read_about(tx, request, "shipment", number, number),
         related.read(request, tx, app[REGISTRY], (RESOURCE_TYPE, number), _SHOWN_ELSEWHERE),
         related.links(request, tx, app[REGISTRY], bundle.shipment),
+        read_writes(tx, request, RESOURCE_TYPE, bundle.shipment),
     )
 
 
@@ -310,6 +313,7 @@ def shipment_page(data: ShipmentData, context: PageContext) -> SimpleNamespace:
         legs=leg_rows(legs, view),
         containers=container_rows(bundle, view),
         causes=change_groups(_all_changes(data), data.types, view)[:_CAUSES],
+        writes=writes_view(data.writes, view),
         as_of=view.instant(shipment.as_of),
         synced=view.instant(shipment.synced_at),
         source=SOURCES.get(shipment.source, shipment.source),

@@ -42,6 +42,7 @@ _DELIVERY_BADGES = {"polling_failed": "Polling fails", "unusually_quiet": "Unusu
 
 COUNT_LIMIT = 1000  # dead letters; more are not counted for each page
 
+
 FLEXPORT_URL = "/sync#flexport"
 REFUSED_URL = "/system#refused"
 DELIVERIES_URL = "/deliveries"
