@@ -656,7 +656,7 @@ def write_models():
         title=HOSTILE, body=json.dumps({HOSTILE: HOSTILE}), digest="d", state="unknown", needs_decision=True,
         created_at=STAMP, created_by=HOSTILE, creator="c", queued_at=STAMP, updated_at=STAMP, ended_at=None,
         approved_at=STAMP, approved_by=HOSTILE, sent_at=STAMP, sends=1, lookups=2, baseline=None, is_pending=True,
-        error=HOSTILE, reason=HOSTILE, idempotency_key=None, is_suspect=False,
+        error=HOSTILE, reason=HOSTILE, idempotency_key=None, is_suspect=False, unknown_since=STAMP,
     )  # fmt: skip
     states = [msgspec.structs.replace(operation, id=number, state=state, needs_decision=False, is_pending=None)
               for number, state in enumerate(STATES, 10)]  # fmt: skip
