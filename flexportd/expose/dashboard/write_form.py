@@ -5,7 +5,7 @@ Everything works without scripts: rows are added and references are searched by 
 
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -39,7 +39,7 @@ from flexportd.expose.dashboard.body_form import (
     rows_of,
     values_of,
 )
-from flexportd.expose.dashboard.page import redirect
+from flexportd.expose.dashboard.page import Page, PageTable, no_query, redirect
 from flexportd.expose.dashboard.view.labels import Text, sentence, short_text, text
 from flexportd.expose.security import csrf
 from flexportd.http.responses import HTML, PreparedResponse, PreparedStreamResponse
@@ -414,6 +414,27 @@ def _field(one: FormField, data: FormData, values: Values, problems: Mapping[str
 def with_base(form: WriteForm, base: Mapping[str, Any]) -> WriteForm:
     """The form with what it showed when it was opened; it is outdated if that has changed since."""
     return replace(form, base=base, is_outdated=form.base != base)
+
+
+FormLoader = Callable[[web.Request], Awaitable[WriteForm]]
+"""The form for the object in the path. Raises ForbiddenError, NotFoundError."""
+
+
+def add_change_form(pages: PageTable, path: str, nav: str, load: FormLoader) -> None:
+    """Declare the page of a form that changes an object, and the handler of what is submitted."""
+
+    async def query(request: web.Request) -> FormState:
+        form = await load(request)
+        await no_query(request)
+        return opened(request, form, form.base or {})
+
+    page = Page("write_form.html", nav, query, read_choices, lambda data, _: form_view(data))
+    pages.add(path, page)
+
+    @pages.form(path, scope="write")
+    async def check_or_send(request: web.Request) -> web.StreamResponse:
+        form, fields = await load(request), await submitted_fields(request)
+        return await submit(request, with_base(form, submitted_base(fields)), fields, page.render)
 
 
 def changed_members(base: Mapping[str, Any], body: Mapping[str, Any], cleared: Mapping[str, Any]) -> dict[str, Any]:

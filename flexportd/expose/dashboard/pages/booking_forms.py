@@ -25,13 +25,14 @@ from flexportd.errors import not_found
 from flexportd.expose.api.shipments import current_record
 from flexportd.expose.context import DB
 from flexportd.expose.dashboard.body_form import Choices, FormField, FormRows, FormSection, body_of, values_of
-from flexportd.expose.dashboard.page import Page, PageTable, no_query, redirect
+from flexportd.expose.dashboard.page import Page, PageTable, redirect
 from flexportd.expose.dashboard.view import related
 from flexportd.expose.dashboard.view.alerts import PageContext
 from flexportd.expose.dashboard.view.labels import short_text
 from flexportd.expose.dashboard.write_form import (
     FormState,
     WriteForm,
+    add_change_form,
     changed_members,
     check_access,
     first,
@@ -39,9 +40,7 @@ from flexportd.expose.dashboard.write_form import (
     opened,
     read_choices,
     submit,
-    submitted_base,
     submitted_fields,
-    with_base,
 )
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.parameters import parse_object_id
@@ -399,19 +398,4 @@ async def _amendment_form(request: web.Request) -> WriteForm:
     )
 
 
-async def _query_amend(request: web.Request) -> FormState:
-    form = await _amendment_form(request)
-    await no_query(request)
-    return opened(request, form, form.base or {})
-
-
-AMENDMENT = Page("write_form.html", "bookings", _query_amend, read_choices, lambda data, _: form_view(data))
-PAGES.add("/bookings/{id:[^/]+}/amend", AMENDMENT)
-
-
-@PAGES.form("/bookings/{id:[^/]+}/amend", scope="write")
-async def submit_amendment(request: web.Request) -> web.StreamResponse:
-    """Check or send an amendment."""
-    form = await _amendment_form(request)
-    fields = await submitted_fields(request)
-    return await submit(request, with_base(form, submitted_base(fields)), fields, AMENDMENT.render)
+add_change_form(PAGES, "/bookings/{id:[^/]+}/amend", "bookings", _amendment_form)

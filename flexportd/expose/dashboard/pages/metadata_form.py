@@ -10,18 +10,11 @@ from flexportd.core.outbox.kinds import OPERATION_KINDS
 from flexportd.core.resources.shipments import RESOURCE_TYPE
 from flexportd.expose.api.shipments import current_record
 from flexportd.expose.dashboard.body_form import FormChange, FormField, FormRows, FormSection, body_of, values_of
-from flexportd.expose.dashboard.page import Page, PageTable, no_query
+from flexportd.expose.dashboard.page import PageTable
 from flexportd.expose.dashboard.write_form import (
-    FormState,
     WriteForm,
+    add_change_form,
     check_access,
-    form_view,
-    opened,
-    read_choices,
-    submit,
-    submitted_base,
-    submitted_fields,
-    with_base,
 )
 
 KIND = OPERATION_KINDS["shipment.set_metadata"]
@@ -88,18 +81,4 @@ async def _form(request: web.Request) -> WriteForm:
     )
 
 
-async def _query(request: web.Request) -> FormState:
-    form = await _form(request)
-    await no_query(request)
-    return opened(request, form, form.base or {})
-
-
-PAGE = Page("write_form.html", "shipments", _query, read_choices, lambda data, _: form_view(data))
-PAGES.add("/shipments/{id:[^/]+}/metadata", PAGE)
-
-
-@PAGES.form("/shipments/{id:[^/]+}/metadata", scope="write")
-async def submit_metadata(request: web.Request) -> web.StreamResponse:
-    """Check or send changes of a shipment's metadata."""
-    form, fields = await _form(request), await submitted_fields(request)
-    return await submit(request, with_base(form, submitted_base(fields)), fields, PAGE.render)
+add_change_form(PAGES, "/shipments/{id:[^/]+}/metadata", "shipments", _form)

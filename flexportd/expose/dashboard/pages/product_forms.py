@@ -16,15 +16,14 @@ from flexportd.expose.dashboard.view import related
 from flexportd.expose.dashboard.write_form import (
     FormState,
     WriteForm,
+    add_change_form,
     changed_members,
     check_access,
     form_view,
     opened,
     read_choices,
     submit,
-    submitted_base,
     submitted_fields,
-    with_base,
 )
 
 CREATE, UPDATE = OPERATION_KINDS["product.create"], OPERATION_KINDS["product.update"]
@@ -136,18 +135,4 @@ async def _edit_form(request: web.Request) -> WriteForm:
     )
 
 
-async def _query_edit(request: web.Request) -> FormState:
-    form = await _edit_form(request)
-    await no_query(request)
-    return opened(request, form, form.base or {})
-
-
-EDIT = Page("write_form.html", "products", _query_edit, read_choices, lambda data, _: form_view(data))
-PAGES.add("/products/{id:[^/]+}/edit", EDIT)
-
-
-@PAGES.form("/products/{id:[^/]+}/edit", scope="write")
-async def submit_edit(request: web.Request) -> web.StreamResponse:
-    """Check or send a change of a product."""
-    form, fields = await _edit_form(request), await submitted_fields(request)
-    return await submit(request, with_base(form, submitted_base(fields)), fields, EDIT.render)
+add_change_form(PAGES, "/products/{id:[^/]+}/edit", "products", _edit_form)
