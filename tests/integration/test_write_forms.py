@@ -9,6 +9,7 @@ import pytest
 
 from flexportd.expose.security import csrf
 from flexportd.sandbox.catalog.kinds import BOOKING, LOCATION, PRODUCT, SHIPMENT
+from flexportd.storage.repositories.operations import NewOperation
 from tests import write_bodies as bodies
 from tests.integration.test_forms import CHROMIUM, browser
 from tests.integration.test_middleware import new_key
@@ -333,3 +334,20 @@ async def test_a_read_only_installation_has_no_forms_and_says_how_to_enable_them
                 assert (answer.status, "[writes] enabled = true" in await answer.text()) == (403, True)
             answer, _ = await one.press(path, fields="do=send&key=k", Origin=opened_.daemon.url)
             assert answer.status == 403
+        number = await opened_.daemon.daemon.db.write(lost)
+        async with one._http.get(f"{opened_.daemon.url}/operations/{number}", headers=CHROMIUM) as answer:
+            text = await answer.text()
+        assert ("Give up" in text, "Confirm" in text, "Send again" in text) == (True, True, False)
+
+
+def lost(tx):
+    """An operation with an unknown outcome, from before writes were disabled; its id."""
+    number = tx.operations.add(
+        NewOperation(
+            key="0" * 16, kind="booking.create", target="x", resource="bookings", resource_id=None, shipment_id=None,
+            title="Lost", body="{}", digest="", state="pending", created_by="Ana", creator="key",
+        ),
+        "2026-03-01T00:00:00Z",
+    )  # fmt: skip
+    tx.operations.set_state(number, "unknown", "2026-03-01T00:00:00Z", "reset", needs_decision=True)
+    return number

@@ -650,7 +650,7 @@ def notification_models():
 
 def write_models():
     """Operations, their forms and the audit log, whose texts are all as bad as can be, and with nothing in them."""
-    access = WriteAccess(True, True)
+    access = WriteAccess(True, True, True)
     operation = Operation(
         id=7, key="k", kind="booking.amend", target=HOSTILE, resource="bookings", resource_id=HOSTILE, shipment_id=1,
         title=HOSTILE, body=json.dumps({HOSTILE: HOSTILE}), digest="d", state="unknown", needs_decision=True,

@@ -47,18 +47,20 @@ class FormLink(NamedTuple):
 
 
 class WriteAccess(NamedTuple):
-    """What the caller may do: `may_write` creates, retries and cancels operations, `may_decide` also resolves them."""
+    """What the caller may do: `may_write` creates and sends operations, which needs `[writes] enabled`.
+
+    `may_cancel` and `may_decide` follow from scopes alone: what waits can be ended while writes are disabled.
+    """
 
     may_write: bool = False
+    may_cancel: bool = False
     may_decide: bool = False
 
 
 def write_access(request: web.Request) -> WriteAccess:
-    """What the caller may do with operations; nothing while writes are disabled."""
-    scopes = request[PRINCIPAL].scopes
-    if not request.app[OPERATIONS].rules.enabled:
-        return WriteAccess()
-    return WriteAccess("write" in scopes, "admin" in scopes)
+    """What the caller may do with operations."""
+    scopes, is_enabled = request[PRINCIPAL].scopes, request.app[OPERATIONS].rules.enabled
+    return WriteAccess(is_enabled and "write" in scopes, "write" in scopes, "admin" in scopes)
 
 
 def may_create(request: web.Request, *kind_names: str) -> bool:
