@@ -28,6 +28,7 @@ from flexportd.daemon.outbox_service import OutboxService
 from flexportd.daemon.server import listen
 from flexportd.errors import ConfigError, UnavailableError
 from flexportd.expose import context
+from flexportd.expose.api.operations import MAX_UPLOAD
 from flexportd.expose.app import routes
 from flexportd.expose.context import DisplaySettings, ServerInfo
 from flexportd.expose.middleware import FRESHNESS
@@ -121,6 +122,7 @@ class Daemon:
         self.jobs = {"cache_warm": warmer.run, "retention": self.retention.run} | (flexport.jobs() if flexport else {})
         scheduler.add(*define_jobs(settings, self.jobs))
         self.bodies = BodyBudget(settings.webhook.max_body)
+        self._allow_uploads(settings)
         self.receiver = WebhookReceiver(
             db.writer.batched(store_webhook), queue, clock, WebhookRules.from_settings(settings), self.bodies,
             refusals=self.refusals, path_check=self.path_check,
@@ -197,8 +199,14 @@ class Daemon:
         self.scheduler.reschedule_all(define_jobs(settings, self.jobs))
         self.cache.reload(settings.cache.seconds())
         self.connections.network.set_trusted(settings.server.trusted_proxies)
+        self._allow_uploads(settings)
         self.settings = settings
         return changed, needs_restart
+
+    def _allow_uploads(self, settings: Settings) -> None:
+        """Make room for the bodies of documents; without writes, none is accepted."""
+        if settings.writes.enabled:
+            self.bodies.allow(MAX_UPLOAD)
 
     async def wind_down(self) -> None:
         """Start nothing new, and let the jobs end. The queue finishes the items that it has begun."""

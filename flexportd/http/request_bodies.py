@@ -41,6 +41,12 @@ class BodyBudget:
         self._by_address: dict[str, int] = {}  # bytes of large bodies
         self._arriving: dict[Reservation, None] = {}  # the oldest first
 
+    def allow(self, max_body: int) -> None:
+        """Make room for bodies of this size, which a route accepts now."""
+        more = max(0, 2 * max_body - self.for_large)
+        self.for_large += more
+        self.total += more
+
     def reserve(self, address: Callable[[], str]) -> "Reservation":
         """An empty reservation for one body; `address` is called only where the client's address matters."""
         return Reservation(self, address)

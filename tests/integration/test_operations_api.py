@@ -1,9 +1,10 @@
 """Writes over HTTP: a real daemon before the sandbox's Flexport."""
 
 import asyncio
+import io
 import json
 import shutil
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -26,7 +27,9 @@ class Writes:
     async def send(self, method, path, body, status=202, **headers):
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         url = f"{self.daemon.url}/api/v1{path}"
-        async with self.daemon.http.request(method, url, json=body, headers=sent) as answer:
+        data = io.BytesIO(json.dumps(body).encode())
+        sent.setdefault("Content-Type", "application/json")
+        async with self.daemon.http.request(method, url, data=data, headers=sent) as answer:
             found = json.loads(await answer.read())
             assert answer.status == status, found
             if status == 202:
@@ -136,6 +139,18 @@ async def test_all_problems_of_a_body_are_named_and_nothing_is_stored(writes):
     assert (await writes.send("POST", "/products", {}, 400, Idempotency_Key="\u20ac"))["parameter"]
     assert (await writes.daemon.get("/operations"))["data"] == []
     assert list(writes.sandbox.writes) == []
+
+
+async def test_a_file_of_twenty_mebibytes_is_uploaded_and_a_larger_one_refused(writes):
+    body = bodies.document(writes.world, file=b"%PDF-1.4".ljust(20 << 20))
+    found = await writes.write("POST", "/documents", body)
+    assert found["state"] == "confirmed"
+    detail = await writes.daemon.get(f"/operations/{found['id']}")
+    assert ["document" in one for one in (detail["body"], detail["attempts"][-1]["request"])] == [False, False]
+    problem = await writes.send("POST", "/documents", {**body, "document": body["document"] + "AAAA"}, 400)
+    assert [one["pointer"] for one in problem["errors"]] == ["/document"]
+    with suppress(OSError):  # closed while we still sent
+        await writes.send("POST", "/documents", {**body, "document": body["document"] * 2}, 413)
 
 
 async def test_a_refusal_is_a_failed_operation_with_flexports_words(writes):

@@ -38,7 +38,8 @@ class InvalidBodyError(InvalidError):
         self.errors = [{"pointer": one.pointer, "detail": one.detail} for one in problems]
         first = problems[0]
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        super().__init__(f"{first.pointer or 'the body'}: {first.detail}{more}", first.pointer or "body")
+        place = f"{first.pointer}: " if first.pointer else ""
+        super().__init__(f"{place}{first.detail}{more}", first.pointer or "body")
 
 
 @dataclass(frozen=True, slots=True)

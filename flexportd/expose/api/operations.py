@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -223,7 +224,7 @@ def operation_detail(tx: Transaction, number: int) -> dict[str, Any]:
 LIST = ListEndpoint.of(
     OperationRecord,
     {"created_at": "id"},
-    LISTING.filters,
+    {**LISTING.filters, "kind": replace(LISTING.filters["kind"], choices=tuple(OPERATION_KINDS))},
     read=lambda tx, page: tx.operations.page(page),
     document=operation_document,
 )
