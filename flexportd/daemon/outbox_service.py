@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-_LEASE_MARGIN = 300.0  # seconds for the look-ups of one operation, besides the timeout of its request
+_LEASE_MARGIN = 1200.0  # seconds for a large upload and for the look-ups of one operation, besides the timeout
 _FOLLOW_UP_INTERVAL = 60.0  # seconds between looks at pending amendments
 _REFETCH_ROUNDS = 15  # of those after which the bookings of pending amendments are fetched
 _MAX_FOLLOWED = 200  # pending amendments in one transaction

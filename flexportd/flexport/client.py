@@ -31,6 +31,7 @@ from flexportd.tasks import Tasks
 T = TypeVar("T")
 
 _THREAD_THRESHOLD = 1 << 20  # bytes from which the search for secrets leaves the event loop
+_MIN_UPLOAD_RATE = 64 << 10  # bytes per second: a large body takes its time before the answer can come
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +209,8 @@ class Client:
     async def _reply(self, request: Request, bearer: str, stats: AttemptStats) -> tuple[Reply, str]:
         request = replace(request, headers=_headers(bearer))
         rules = self._rules
-        reply = await exchange(
-            self._open_session, request, self._clock, seconds=rules.timeout, max_size=rules.max_answer
-        )
+        seconds = rules.timeout + len(request.body or b"") / _MIN_UPLOAD_RATE
+        reply = await exchange(self._open_session, request, self._clock, seconds=seconds, max_size=rules.max_answer)
         stats.bytes = len(reply.body)
         date = self.server_clock.observe(reply.headers.get("Date"), reply.received)
         # A response may repeat the request, and its bytes are stored.

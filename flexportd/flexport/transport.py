@@ -4,6 +4,7 @@ aiohttp's errors are caught only here. `sent` of the errors raised is False if t
 connection was made.
 """
 
+import io
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from flexportd.http.retry_after import http_date, retry_after
 
 CONNECT_TIMEOUT = 10.0  # seconds
 MAX_ERROR_BODY = 64 << 10  # bytes of a failure's body that are read: enough to parse its message
+_LARGE_BODY = 1 << 20  # bytes; aiohttp sends bytes as one piece
 _REQUEST_IDS = ("X-Request-Id", "CF-Ray")
 _NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 
@@ -182,7 +184,7 @@ async def open_response(
             request.method,
             url,
             headers=headers,
-            data=request.body,
+            data=_payload(request.body),
             allow_redirects=False,
             timeout=limits,
             trace_request_ctx=progress,
@@ -237,3 +239,8 @@ def describe(request: Request) -> str:
     """Method, host and path, for messages: never the query, never credentials."""
     url = URL(request.url, encoded=True)
     return escape_control(f"{request.method} {url.host}{url.path}")
+
+
+def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
+    """A body to send; a large one in pieces, so that the event loop goes on."""
+    return io.BytesIO(body) if body is not None and len(body) > _LARGE_BODY else body
