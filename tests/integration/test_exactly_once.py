@@ -291,6 +291,23 @@ async def test_an_order_that_is_made_late_is_found_by_a_later_look_up(tmp_path):
         assert (found.state, found.sends) == ("confirmed", 1)
 
 
+async def test_an_order_that_was_given_up_is_looked_up_before_it_is_retried(tmp_path):
+    async with outbox(tmp_path) as box:
+        number = await box.create("booking.create", bodies.booking(box.sandbox.world, name="Given up"))
+        before = set(box.objects(BOOKING))
+        box.sandbox.fault("accepted_then_dropped", method="POST")
+        box.sandbox.fault("500", "^/bookings", times=None, method="GET")
+        with pytest.raises(AssertionError, match="does not end"):
+            await box.run(number, steps=5)  # the look-ups fail
+        at = box.mirror.clock.stamp()
+        await box.mirror.db.write(lambda tx: actions.resolve_cancelled(tx, number, ANA, "not needed", at))
+        box.sandbox.clear_faults()
+        await box.mirror.db.write(lambda tx: actions.retry(tx, number, ANA, RULES, at))
+        found = await box.run(number)
+        assert (found.state, found.sends) == ("confirmed", 1)
+        assert {found.resource_id} == set(box.objects(BOOKING)) - before
+
+
 async def test_flexport_that_is_away_for_a_day_costs_no_order_and_a_longer_absence_fails_it(tmp_path):
     async with outbox(tmp_path) as box:
         number = await box.create("product.create", bodies.product(box.sandbox.world, sku="AWAY"))

@@ -140,6 +140,8 @@ def retry(tx: Transaction, number: int, actor: Actor, rules: WriteRules, at: str
     operation = load(tx, number)
     _check_allowed(operation, rules)
     if operation.state in ("failed", "cancelled"):
+        if tx.operations.was_possibly_accepted(number):  # given up by a person: it is looked up before it is sent
+            tx.operations.suspect(number)
         tx.operations.requeue(number, at)
         _queue(tx, operation, at)
     elif operation.state == "unknown":

@@ -135,6 +135,8 @@ class OperationHandler:
         except NotFoundAtFlexportError as error:
             return await self._fail(operation, f"Flexport does not have the object that is to be changed: {error}")
         except (FlexportError, InconclusiveLookupError) as error:
+            if error.permanent:
+                return await self._fail(operation, f"{_refusal_sentence(kind, error)} Nothing was sent.")
             return await self._postpone(operation, error)
         if request is None:  # the operation has ended without a request
             return Applied()
@@ -249,7 +251,7 @@ class OperationHandler:
         await self._db.write(lambda tx: tx.operations.end_attempt(attempt, self._clock.stamp(), result))
         if await self._db.read(lambda tx: tx.operations.was_possibly_accepted(operation.id)):
             return await self._look_up(operation, kind)
-        return await self._fail(operation, refusal_sentence(kind, error))
+        return await self._fail(operation, _refusal_sentence(kind, error))
 
     async def _after_unknown(
         self, operation: Operation, kind: OperationKind, attempt: int, error: FlexportError
@@ -315,7 +317,7 @@ class OperationHandler:
         except (FlexportError, InconclusiveLookupError) as failure:
             reason = f"The outcome cannot be looked up: {failure}"
             result, waited = AttemptResult(outcome="failed", error=str(failure)), self._waited(current)
-            is_last = waited > MAX_LOOKUP_TIME.total_seconds()
+            is_last = failure.permanent or waited > MAX_LOOKUP_TIME.total_seconds()
             await self._db.write(lambda tx: self._wait(tx, current, attempt, result, reason, needs_decision=is_last))
             return Applied() if is_last else Snooze(_retry_delay(waited), reason)
         found = await self._db.read(lambda tx: _unclaimed(tx, current, kind, found))
@@ -452,15 +454,19 @@ def _retry_delay(waited: float) -> float:
     return min(max(_MIN_RETRY, waited / 10), _MAX_RETRY)
 
 
-def refusal_sentence(kind: OperationKind, error: FlexportError) -> str:
-    """Why Flexport refused a write, and what to do where that is known."""
+def _refusal_sentence(kind: OperationKind, error: Exception) -> str:
+    """Why Flexport refused, and what to do where that is known."""
     if isinstance(error, UnauthorisedError | ForbiddenAtFlexportError):
         what = kind.group.replace("_", " ")
         return (
-            f"Flexport does not let this token write {what}: {error} In Flexport's settings, open the API credentials, "
-            f"allow them to write {what}, and retry the operation."
+            f"Flexport does not let this token write {what}: {_sentence(error)} In Flexport's settings, open the API "
+            f"credentials, allow them to write {what}, and retry the operation."
         )
-    return str(error)
+    return _sentence(error)
+
+
+def _sentence(error: Exception) -> str:
+    return f"{str(error).rstrip('.')}."
 
 
 def _is_temporary(error: FlexportError) -> bool:

@@ -1043,7 +1043,7 @@ CREATE TABLE operations (
         ('awaiting_approval', 'pending', 'sending', 'confirmed', 'failed', 'unknown', 'cancelled')),
     needs_decision INTEGER NOT NULL DEFAULT 0,  -- unknown, and no further look-up follows
     unknown_since TEXT,                 -- null: its outcome is not in doubt since it was queued
-    is_suspect INTEGER NOT NULL DEFAULT 0,  -- the database was restored: it may have been sent since the backup
+    is_suspect INTEGER NOT NULL DEFAULT 0,  -- it may have had an effect: after a restore, or given up by a person
     created_at TEXT NOT NULL,
     created_by TEXT NOT NULL,           -- the name of an API key, or of a local user
     creator TEXT NOT NULL,              -- the same as an identity: a key's number, or the local user

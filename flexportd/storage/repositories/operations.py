@@ -207,8 +207,12 @@ class Operations(ListRepository):
         self._run("suspect_all")
         return self._run("doubt_all", at, error).rowcount
 
+    def suspect(self, operation_id: int) -> None:
+        """It may have had an effect: it is looked up before it is sent."""
+        self._run("suspect", operation_id)
+
     def trust(self, operation_id: int) -> None:
-        """It was not sent since the backup."""
+        """It certainly had no effect so far."""
         self._run("trust", operation_id)
 
     def set_body(self, operation_id: int, body: str) -> None:

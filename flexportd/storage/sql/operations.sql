@@ -50,7 +50,10 @@ WHERE state IN ('awaiting_approval', 'pending', 'sending', 'failed', 'cancelled'
 UPDATE operations SET state = 'unknown', updated_at = ?1, error = ?2, lookups = 0, needs_decision = 0,
     unknown_since = coalesce(unknown_since, ?1) WHERE state IN ('pending', 'sending');
 
--- trust: it was not sent since the backup
+-- suspect: it may have been sent although nothing says so
+UPDATE operations SET is_suspect = 1, sent_at = coalesce(sent_at, created_at) WHERE id = ?;
+
+-- trust: it certainly had no effect so far
 UPDATE operations SET is_suspect = 0 WHERE id = ?;
 
 -- set_body: a smaller body once the whole one is no longer needed
