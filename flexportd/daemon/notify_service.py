@@ -38,6 +38,7 @@ log = structlog.get_logger(__name__)
 _LEASE = max(channel.timeout for channel in CHANNEL_TYPES.values()) + 60.0  # seconds
 _WORKERS = 64  # more than the lanes of several channels that hang: these must not hold up the others
 _SAVE_INTERVAL = 60.0  # seconds
+_CLOSE_TIMEOUT = 2.0  # seconds for the last save
 _MAX_UNSENT = 100_000
 
 
@@ -113,7 +114,8 @@ class NotifyService:
         for channels in (self.channels, *self._retired):
             await self._close(channels)
         try:
-            await self._queue.db.read(self._restore_check.save)
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await self._queue.db.read(self._restore_check.save)
         except Exception:  # the daemon stops nevertheless; at worst, the next start takes a crash for a restore
             log.exception("position_not_saved")
 
