@@ -55,7 +55,7 @@ _DATE = re.compile(
     rf"[0-9]{{1,2}}([/.])[0-9]{{1,2}}\1(?:[0-9]{{2}}|[0-9]{{4}})|[0-9]{{4}}[-/][0-9]{{1,2}}[-/][0-9]{{1,2}}(?:[ T].*)?"
     rf"|[0-9]{{1,2}}-{_MONTH}(?:-[0-9]{{2,4}})?|{_MONTH}-[0-9]{{2}}"
 )
-_DECIMAL_COMMA = re.compile(r"[0-9]+,[0-9]+")
+_DECIMAL_COMMA = re.compile(r"[0-9]{1,30},[0-9]{1,30}")
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 # National codes are pairs of digits added to the six of the harmonised system, but for these.
