@@ -69,7 +69,9 @@ async def test_the_stream_has_operations_but_not_for_customers(daemon):
         await daemon.receive(event(shipment(1, name="Another name", **ACME), at="2026-03-22T00:00:00.000Z"))
         topic, first = await all_of_them.event()
         _, second = await all_of_them.event()
-        seen, _ = await customer.event()
+        seen = [(await customer.event())[0]]
+        while seen[-1] != "shipment.updated":  # exceptions of the shipment may open before it
+            seen.append((await customer.event())[0])
     assert topic == first["topic"] == "operation.unknown"
     told = {name: first[name] for name in ("operation_id", "state", "kind", "title", "detail", "created_by")}
     assert told == {
@@ -78,7 +80,7 @@ async def test_the_stream_has_operations_but_not_for_customers(daemon):
     }  # fmt: skip
     assert (first["needs_decision"], first["shipment_id"]) == (True, 1)
     assert (second["topic"], second["detail"], second["needs_decision"]) == ("operation.failed", "SKU is taken", False)
-    assert seen.startswith(("shipment.", "milestone."))
+    assert not [topic for topic in seen if topic.startswith("operation.")]
 
 
 async def test_status_metrics_and_pages_show_what_needs_a_decision(daemon, tmp_path, capsys):
