@@ -98,7 +98,8 @@ WHERE o.state = 'unknown' AND CASE WHEN x.id IS NULL THEN o.unknown_since <= ?1
         OR json_extract(x.evidence, '$.needs_decision') IS NOT o.needs_decision END
 UNION ALL
 SELECT CAST(x.resource_id AS INTEGER) FROM exceptions AS x LEFT JOIN operations AS o ON o.id = CAST(x.resource_id AS INTEGER)
-WHERE x.closed_at IS NULL AND x.resource = 'operations' AND o.state IS NOT 'unknown' LIMIT ?3;
+WHERE x.closed_at IS NULL AND x.kind = 'operation_unknown' AND x.resource = 'operations' AND o.state IS NOT 'unknown'
+LIMIT ?3;
 
 -- unknown_operations: since when the first of the unknown operations without an exception, and the first of those whose
 -- exception is not critical, have been unknown
