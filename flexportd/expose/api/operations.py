@@ -355,7 +355,7 @@ _HEADERS = (
     Parameter(
         "Prefer",
         f"`wait=10` waits for the outcome, at most {MAX_WAIT} seconds.",
-        {"type": "string", "maxLength": 200},
+        {"type": "string"},
         where="header",
         example="wait=10",
     ),
@@ -430,7 +430,7 @@ async def create(request: web.Request, kind: OperationKind, body: Body, target: 
 
     Raises InvalidBodyError, InvalidError, ForbiddenError, ConflictError, NotFoundError.
     """
-    control = request.app[OPERATIONS]
+    control, who = request.app[OPERATIONS], actor(request)
     command = WriteCommand(kind, body, target, _idempotency_key(request))
     if target is not None:
         await request.app[DB].read(lambda tx: _check_exists(tx, kind, target))
@@ -445,7 +445,7 @@ async def create(request: web.Request, kind: OperationKind, body: Body, target: 
         }
         return await respond_with(request, preview)
     seconds = _wait_seconds(request)
-    operation, _ = await control.create(command, actor(request))
+    operation, _ = await control.create(command, who)
     if seconds:
         await control.wait(operation.id, seconds)
     found = await request.app[DB].read(lambda tx: load_operation(tx, operation.id))
@@ -509,10 +509,8 @@ async def push_products(request: web.Request) -> web.StreamResponse:
     Rows that Flexport has already need nothing, so the same rows can be sent again. Invalid rows are reported; the
     others are not affected.
     """
-    body, control = json_body(request, PushRequest), request.app[OPERATIONS]
-    plans = await (
-        control.plan_products(body.rows) if body.dry_run else control.push_products(body.rows, actor(request))
-    )
+    body, control, who = json_body(request, PushRequest), request.app[OPERATIONS], actor(request)
+    plans = await (control.plan_products(body.rows) if body.dry_run else control.push_products(body.rows, who))
     result: PushResult = {"rows": [_push_row(plan) for plan in plans]}
     return await respond_with(request, result)
 
