@@ -172,7 +172,7 @@ def _write_notes(settings: Settings) -> Iterator[str]:
     approval = [name for name in writes.approval if name in writes.allow] if writes.enabled else []
     if approval and not settings.keys_required:
         yield (
-            f"[writes] approval of {', '.join(approval)} protects nothing without keys: whoever can connect can name a "
+            f"[writes] approval of {', '.join(approval)} protects nothing without keys: anyone can name a "
             "second person; set [api] require_key = true"
         )
 

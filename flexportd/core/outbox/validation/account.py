@@ -99,7 +99,7 @@ class Account:
     def _has_ref(self, resource: str, ref: str) -> bool | None:
         if self._by_ref(resource, ref):
             return True
-        # The refs of a partner are in no list of ours where only bookings name it.
+        # Only bookings name the refs of a partner; no mirrored list has them.
         columns = _BOOKING_REFS.get(resource, ())
         return True if any(self._find_by("bookings", name, ref) for name in columns) else self._unless_unread(resource)
 
