@@ -181,6 +181,19 @@ async def test_twenty_clients_with_one_idempotency_key_make_one_booking(writes):
     assert (await writes.write("POST", "/bookings", other, Idempotency_Key="po-2"))["id"] == "2"
 
 
+async def test_idempotency_keys_with_quotes(writes):
+    """A pair of quotes around a key is that of a structured header; any other quote belongs to the key."""
+    for number, key in enumerate(("a", '"', '""', '"a', 'a"', "!" * 200, f'"{"?" * 198}"'), 1):
+        body = bodies.product(writes.world, sku=f"QUOTED-{number}")
+        assert (await writes.write("POST", "/products", body, Idempotency_Key=key))["id"] == str(number)
+        quoted = f'"{key}"' if len(key) == 1 else key
+        assert (await writes.write("POST", "/products", body, Idempotency_Key=quoted))["id"] == str(number)
+    for key in ("", " ", "a b", "!" * 201):
+        assert (await writes.send("POST", "/products", body, 400, Idempotency_Key=key))[
+            "parameter"
+        ] == "Idempotency-Key"
+
+
 async def test_an_unknown_outcome_is_resolved_by_a_person(writes, monkeypatch):
     monkeypatch.setattr(sender, "LOOKUP_DELAYS", (0.0, 0.0))
     body = bodies.booking(writes.world, name="Lost")

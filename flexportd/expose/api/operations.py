@@ -465,12 +465,13 @@ def _idempotency_key(request: web.Request) -> str | None:
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None
-    key = key.strip().removeprefix('"').removesuffix('"')
+    key = key.strip()
     if not _IDEMPOTENCY_KEY.fullmatch(key):
         raise InvalidError(
             f"Idempotency-Key is {key[:50]!r}; allowed are 1 to 200 visible ASCII characters", "Idempotency-Key"
         )
-    return key
+    quoted = len(key) > 2 and key[0] == key[-1] == '"'
+    return key[1:-1] if quoted else key
 
 
 def _wait_seconds(request: web.Request) -> int:
