@@ -194,6 +194,15 @@ async def test_idempotency_keys_with_quotes(writes):
         ] == "Idempotency-Key"
 
 
+async def test_the_name_of_a_person_has_no_control_characters(writes):
+    dry_run, body = "/products?dry_run=true", bodies.product(writes.world)
+    for name in ("ana\tlee", "\u00ad", "\u202eana", "a" * 201):
+        problem = await writes.send("POST", dry_run, body, 400, X_Flexportd_By=name)
+        assert problem["parameter"] == "X-Flexportd-By"
+    for name in ("Ana Lee", "Ren\u00e9e", "\u9648", ""):
+        await writes.send("POST", dry_run, body, 200, X_Flexportd_By=name)
+
+
 async def test_an_unknown_outcome_is_resolved_by_a_person(writes, monkeypatch):
     monkeypatch.setattr(sender, "LOOKUP_DELAYS", (0.0, 0.0))
     body = bodies.booking(writes.world, name="Lost")

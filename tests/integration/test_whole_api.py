@@ -18,6 +18,8 @@ from tests.under_test import start
 
 SCHEMATHESIS = Path(sys.executable).parent / "schemathesis"
 EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "3")
+SEED = os.environ.get("SCHEMATHESIS_SEED", "1")
+"""The same cases in every run, so that a run says something about the change; others by hand, with more examples."""
 ALIKE = (
     "^/api/v1/(legs|container-legs|booking-line-items|purchase-order-line-items|company-entities|contacts|locations|"
     "ports|customs-entries|companies)"
@@ -39,7 +41,7 @@ async def schemathesis(folder, url, phases, *arguments):
     """Everything it says, and its exit code."""
     process = await asyncio.create_subprocess_exec(
         SCHEMATHESIS, "--no-color", "--config-file", CONFIG, "run", f"{url}/api/v1/openapi.json",
-        "--checks", "all", "--phases", phases, "--max-examples", EXAMPLES, "--continue-on-failure",
+        "--checks", "all", "--phases", phases, "--max-examples", EXAMPLES, "--seed", SEED, "--continue-on-failure",
         "--suppress-health-check", "all", "--warnings", "off", *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=Path(__file__).parents[2],
     )  # fmt: skip

@@ -40,6 +40,7 @@ _TAG = "writes"
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,200}")
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])")
 _ACTOR = "X-Flexportd-By"
+_CONTROL = r"\x00-\x1f\x7f-\xa0\xad"  # what a header may contain, but a name may not
 
 Body = dict[str, Any]
 
@@ -267,7 +268,7 @@ async def _respond_with_detail(request: web.Request, number: int) -> web.StreamR
 _ACTOR_HEADER = Parameter(
     _ACTOR,
     "Name of the person, on the control socket and where no key is required. With a key, its name counts.",
-    {"type": "string", "maxLength": 200},
+    {"type": "string", "maxLength": 200, "pattern": f"^[^{_CONTROL}]*$"},
     where="header",
     example="ana@erp-host",
 )
