@@ -332,7 +332,7 @@ class Scheduler:
     async def _watch(self) -> None:
         while True:
             waits = [self._clock.until(entry.due) for entry in self._entries.values() if entry.due is not None]
-            await self._clock.sleep(max(_MIN_WAIT, min(self._look, *waits)))
+            await self._clock.sleep(max(_MIN_WAIT, min([self._look, *waits])))
             self.tick()
             await self._store.save_all()
 

@@ -98,6 +98,7 @@ async def bench(path, clock, *jobs, **options):
         await one.scheduler.start()
         try:
             yield one
+            assert "job_scheduler" not in one.tasks.dead
         finally:
             await one.scheduler.stop(0)
             await one.tasks.stop()
