@@ -222,6 +222,8 @@ async def test_an_unknown_outcome_is_resolved_by_a_person(writes, monkeypatch):
     for wrong, status in (
         ({"action": "confirm", **reason}, 400), ({"action": "resend"}, 400), ({"action": "x", **reason}, 400),
         ({"action": "resend", "confirmed_as": "1", **reason}, 400), ({"action": "resend", "reason": " "}, 400),
+        ({"action": "resend", "reason": "\u0085"}, 400), ({"action": "resend", "reason": "a\0"}, 400),
+        ({"action": "confirm", "confirmed_as": "\ufeff", **reason}, 400),
         ({"action": "confirm", "confirmed_as": "77777", **reason}, 404),
     ):  # fmt: skip
         await writes.daemon.call(f"{path}/resolve", wrong, status)

@@ -21,7 +21,7 @@ from flexportd.errors import InvalidError, not_found
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond, respond_with
 from flexportd.expose.context import DB, OPERATIONS, PRINCIPAL
-from flexportd.expose.openapi.parameters import filter_param, parse_object_id
+from flexportd.expose.openapi.parameters import NOT_BLANK, filter_param, parse_object_id, strip
 from flexportd.expose.openapi.route import Method, Parameter, Schema
 from flexportd.expose.openapi.router import json_body, list_route, param, route
 from flexportd.expose.openapi.schemas import json_response
@@ -120,7 +120,7 @@ class WritePreview(TypedDict):
 class ReasonRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Why."""
 
-    reason: Annotated[str, Meta(min_length=1, max_length=MAX_REASON, pattern=r"\S")]
+    reason: Annotated[str, Meta(min_length=1, max_length=MAX_REASON, pattern=NOT_BLANK)]
 
 
 class ResolveRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -131,9 +131,10 @@ class ResolveRequest(msgspec.Struct, forbid_unknown_fields=True):
         doc("confirm: Flexport made it, as `confirmed_as`. resend: Flexport did not make it; send it again. "
             "cancel: give it up."),
     ]  # fmt: skip
-    reason: Annotated[str, Meta(min_length=1, max_length=MAX_REASON, pattern=r"\S")]
+    reason: Annotated[str, Meta(min_length=1, max_length=MAX_REASON, pattern=NOT_BLANK)]
     confirmed_as: Annotated[
-        Annotated[str, Meta(min_length=1, max_length=100)] | None, doc("Id of the object at Flexport.")
+        Annotated[str, Meta(min_length=1, max_length=100, pattern=NOT_BLANK)] | None,
+        doc("Id of the object at Flexport."),
     ] = None
 
 
@@ -317,7 +318,7 @@ async def resolve_operation(request: web.Request) -> web.StreamResponse:
 
 async def resolve(request: web.Request, number: int, body: ResolveRequest) -> None:
     """Carry out the decision of a person. Raises InvalidError, NotFoundError, ConflictError, FlexportError."""
-    control, who, reason = request.app[OPERATIONS], actor(request), body.reason.strip()
+    control, who, reason = request.app[OPERATIONS], actor(request), strip(body.reason)
     await request.app[DB].read(lambda tx: check_resolvable(load_operation(tx, number)))
     if body.action != "confirm" and body.confirmed_as is not None:
         raise InvalidError("confirmed_as is only for the action confirm", "confirmed_as")
@@ -325,10 +326,10 @@ async def resolve(request: web.Request, number: int, body: ResolveRequest) -> No
         await control.resend(number, who, reason)
     elif body.action == "cancel":
         await control.resolve_cancelled(number, who, reason)
-    elif body.confirmed_as is None or not body.confirmed_as.strip():
+    elif body.confirmed_as is None:
         raise InvalidError("confirmed_as is missing; it is the id of the object at Flexport", "confirmed_as")
     else:
-        await control.resolve_confirmed(number, who, body.confirmed_as.strip(), reason)
+        await control.resolve_confirmed(number, who, strip(body.confirmed_as), reason)
 
 
 def actor(request: web.Request) -> Actor:
