@@ -29,7 +29,7 @@ async def full():
     with TemporaryDirectory(prefix="fxd-") as folder:
         async with world(Path(folder).resolve(), shipments=12) as site:
             for route, kind in LISTS.items():
-                gone = list(site.sandbox.world.export()[kind])[:MISSING]
+                gone = list(site.sandbox.world.rows(kind))[:MISSING]
                 GONE[route] = gone[0]
                 for key in gone:
                     site.sandbox.delete(kind, key)

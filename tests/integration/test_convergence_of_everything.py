@@ -65,7 +65,7 @@ async def test_the_end_is_the_world(tmp_path, seed):
             hours = rnd.randint(2, 60)
             mirror.clock.turn(hours=hours)
             events = sandbox.world.advance(sandbox.world.now + timedelta(hours=hours))
-            shipments = sandbox.world.export()["/shipment"]
+            shipments = sandbox.world.rows("/shipment")
             if rnd.random() < 0.4 and shipments:
                 key = rnd.choice(list(shipments))
                 sandbox.edit_shipment(

@@ -71,7 +71,7 @@ async def test_an_events_resource_is_fetched_once_after_it(tmp_path):
         async with asyncio.timeout(60):
             while (await daemon.get("/sync"))["shipment_details"]["pending"]:
                 await look_again()
-        key, before = next(iter(sandbox.world.export()["/shipment"].items()))
+        key, before = next(iter(sandbox.world.rows("/shipment").items()))
         key = int(key)
         sandbox.edit_shipment(key, {"name": "what the event does not say", "estimated_arrival_date": None})
         event = sandbox.event(key, "/shipment#created")

@@ -125,7 +125,7 @@ class Outbox:
         raise AssertionError(f"operation {number} does not end: {await self.load(number)}")
 
     def objects(self, kind):
-        return self.sandbox.world.export().get(kind, {})
+        return self.sandbox.world.rows(kind)
 
 
 @asynccontextmanager
@@ -229,8 +229,8 @@ async def test_changes_are_repeated_until_they_are_there(tmp_path, fault):
                 found = await box.run(number)
                 box.ending.left = None
                 assert (found.state, found.resource_id) == ("confirmed", str(target)), (steps, found)
-        assert world.export()[SHIPMENT][shipment]["metadata"]["PO #"] == ["PO-9" if fault else "PO-11"]
-        assert world.export()[PRODUCT][product]["name"] == ("Lamp 9" if fault else "Lamp 11")
+        assert world.rows(SHIPMENT)[shipment]["metadata"]["PO #"] == ["PO-9" if fault else "PO-11"]
+        assert world.rows(PRODUCT)[product]["name"] == ("Lamp 9" if fault else "Lamp 11")
 
 
 async def test_metadata_keeps_the_keys_of_others(tmp_path):

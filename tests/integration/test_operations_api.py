@@ -41,7 +41,7 @@ class Writes:
         return await self.send(method, path, body, **{"Prefer": "wait=20", **headers})
 
     def objects(self, kind):
-        return self.world.export().get(kind, {})
+        return self.world.rows(kind)
 
 
 @asynccontextmanager
@@ -322,11 +322,11 @@ async def test_a_restored_database_sends_nothing_that_was_sent_since_the_backup(
             await writes.daemon.call("/queue/pause")
             number = (await writes.send("POST", "/bookings", bodies.booking(sandbox.world, name="Before")))["id"]
         shutil.copy(data / "flexportd.db", backup)
-        before = set(sandbox.world.export()[BOOKING])
+        before = set(sandbox.world.rows(BOOKING))
         async with running(tmp_path, sandbox) as writes:
             await writes.daemon.call("/queue/resume")
             await confirmed(writes, number)
-        made = set(sandbox.world.export()[BOOKING]) - before
+        made = set(sandbox.world.rows(BOOKING)) - before
         for file in data.glob("flexportd.db*"):
             file.unlink()
         shutil.copy(backup, data / "flexportd.db")
@@ -335,7 +335,7 @@ async def test_a_restored_database_sends_nothing_that_was_sent_since_the_backup(
             assert (found["state"], "restored" in found["error"]) == ("unknown", True)
             await writes.daemon.call("/queue/resume")
             assert {(await confirmed(writes, number))["resource_id"]} == made
-        assert set(sandbox.world.export()[BOOKING]) - before == made
+        assert set(sandbox.world.rows(BOOKING)) - before == made
 
 
 async def test_an_approval_after_a_restore_sends_nothing_twice(tmp_path):
@@ -345,12 +345,12 @@ async def test_an_approval_after_a_restore_sends_nothing_twice(tmp_path):
         async with running(tmp_path, sandbox, **needed) as writes:
             number = (await writes.send("POST", "/bookings", bodies.booking(sandbox.world)))["id"]
         shutil.copy(data / "flexportd.db", backup)
-        before = set(sandbox.world.export()[BOOKING])
+        before = set(sandbox.world.rows(BOOKING))
         for _ in range(2):
             async with running(tmp_path, sandbox, **needed) as writes:
                 await writes.send("POST", f"/operations/{number}/approve", None, 200, X_Flexportd_By="Ben")
                 made = {(await confirmed(writes, number))["resource_id"]}
-            assert set(sandbox.world.export()[BOOKING]) - before == made
+            assert set(sandbox.world.rows(BOOKING)) - before == made
             for file in data.glob("flexportd.db*"):
                 file.unlink()
             shutil.copy(backup, data / "flexportd.db")

@@ -22,7 +22,7 @@ async def pair(tmp_path):
 def _route(sandbox):
     """The legs of a shipment that has several."""
     by_shipment = {}
-    for row in sandbox.world.export()[LEGS].values():
+    for row in sandbox.world.rows(LEGS).values():
         by_shipment.setdefault(row["shipment"]["id"], []).append(row)
     return next(rows for rows in by_shipment.values() if len(rows) > 1)
 

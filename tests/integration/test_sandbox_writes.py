@@ -120,7 +120,7 @@ async def test_what_is_made_is_listed_and_read_by_the_importer(opened, kind, bod
     rows = await account.listed(kind)
     assert made in rows
     assert len(rows) == before + 1
-    assert account.world.export()[kind][str(made["id"])] == made
+    assert account.world.rows(kind)[str(made["id"])] == made
     assert account.box.writes.created(kind) == [made["id"]]
     (write,) = account.box.writes
     assert (write.method, write.path, write.status) == ("POST", ALL_PATHS[kind], 200)

@@ -58,7 +58,7 @@ async def test_a_second_run_asks_once_a_page_and_writes_nothing(pair):
 async def test_a_change_is_one_row_of_history_and_names_its_run(pair):
     sandbox, mirror = pair
     await mirror.sync()
-    shipment = next(iter(sandbox.world.export()["/shipment"]))
+    shipment = next(iter(sandbox.world.rows("/shipment")))
     sandbox.edit_shipment(int(shipment), {"name": "renamed"})
     receipts = await mirror.sync()
     assert (receipts["shipments"].changed, receipts["shipments"].unchanged) == (1, receipts["shipments"].total - 1)
@@ -175,7 +175,7 @@ async def test_a_refused_key_in_the_middle_fails_the_run_and_loses_nothing(pair)
 async def test_what_is_gone_is_removed_after_two_complete_passes(pair):
     sandbox, mirror = pair
     await mirror.sync()
-    leg = next(iter(sandbox.world.export()["/shipment_leg"]))
+    leg = next(iter(sandbox.world.rows("/shipment_leg")))
     sandbox.delete("/shipment_leg", leg)
     first = await mirror.sync()
     assert (first["legs"].missing, first["legs"].removed) == (1, 0)
@@ -195,7 +195,7 @@ async def test_what_is_gone_is_removed_after_two_complete_passes(pair):
 async def test_what_comes_back_is_there_again(pair):
     sandbox, mirror = pair
     await mirror.sync()
-    shipments = sandbox.world.export()["/shipment"]
+    shipments = sandbox.world.rows("/shipment")
     key, wire = next(iter(shipments.items()))
     sandbox.delete("/shipment", key)
     await mirror.sync()
@@ -240,7 +240,7 @@ async def test_an_empty_list_waits_for_a_person(pair):
 async def test_many_at_once_wait_for_a_person_who_may_say_yes(tmp_path):
     async with mirrored(tmp_path, names=("shipments",), shipments=60) as (sandbox, mirror):
         await mirror.sync()
-        keys = list(sandbox.world.export()["/shipment"])[:11]
+        keys = list(sandbox.world.rows("/shipment"))[:11]
         for key in keys:
             sandbox.delete("/shipment", key)
         for _ in range(2):
@@ -256,7 +256,7 @@ async def test_many_at_once_wait_for_a_person_who_may_say_yes(tmp_path):
 async def test_ten_at_once_are_few_enough(tmp_path):
     async with mirrored(tmp_path, names=("shipments",), shipments=12) as (sandbox, mirror):
         await mirror.sync()
-        for key in list(sandbox.world.export()["/shipment"])[:10]:
+        for key in list(sandbox.world.rows("/shipment"))[:10]:
             sandbox.delete("/shipment", key)
         await mirror.sync()
         await mirror.sync()
@@ -267,7 +267,7 @@ async def test_ten_at_once_are_few_enough(tmp_path):
 async def test_a_404_on_request_removes_at_once(pair):
     sandbox, mirror = pair
     await mirror.sync()
-    key = next(iter(sandbox.world.export()["/shipment"]))
+    key = next(iter(sandbox.world.rows("/shipment")))
     sandbox.delete("/shipment", key)
     assert await mirror.refresher.refresh(mirror.registry["shipments"], int(key)) == "removed"
     assert key not in await mirror.rows("shipments")
@@ -279,7 +279,7 @@ async def test_a_stamp_in_the_future_keeps_no_later_truth_out(pair):
     await mirror.sync()
     newest = await mirror.one("SELECT max(as_of) FROM shipments")
     assert newest <= stamp(parse(mirror.client.server_clock.at(mirror.clock.now())) + timedelta(seconds=1))
-    key = next(iter(sandbox.world.export()["/shipment"]))
+    key = next(iter(sandbox.world.rows("/shipment")))
     mirror.clock.turn(minutes=10)
     sandbox.edit_shipment(int(key), {"name": "the truth"})
     await mirror.sync()
@@ -289,7 +289,7 @@ async def test_a_stamp_in_the_future_keeps_no_later_truth_out(pair):
 async def test_a_stamp_that_runs_backwards_keeps_no_later_truth_out(pair):
     sandbox, mirror = pair
     await mirror.sync()
-    key = next(iter(sandbox.world.export()["/shipment"]))
+    key = next(iter(sandbox.world.rows("/shipment")))
     mirror.clock.turn(minutes=10)
     sandbox.override("/shipment", int(key), name="the truth", updated_at="2001-01-01T00:00:00.000Z")
     receipts = await mirror.sync()
@@ -333,7 +333,7 @@ async def test_a_link_to_another_host_is_not_followed(tmp_path):
 async def test_a_changed_eta_is_heard_of_without_any_event(pair):
     sandbox, mirror = pair
     await mirror.sync()
-    key = next(iter(sandbox.world.export()["/shipment"]))
+    key = next(iter(sandbox.world.rows("/shipment")))
     sandbox.edit_shipment(int(key), {"estimated_arrival_date": "2027-01-02T12:00:00.000+08:00"})
     asked = len(sandbox.requests)
     receipts = await mirror.catch_up()
@@ -349,10 +349,10 @@ async def test_the_legs_of_a_shipment_that_moved_are_fetched_with_it(pair):
     followed = []
     mirror.incremental = IncrementalSync(mirror.reach, lambda _tx, some, _at: followed.append(list(some)))
     await mirror.catch_up()
-    shipments = sandbox.world.export()["/shipment"]
+    shipments = sandbox.world.rows("/shipment")
     key = next(iter(shipments))
     sandbox.edit_shipment(int(key), {"name": "moved"})
-    leg = next(row for row in sandbox.world.export()["/shipment_leg"].values() if row["shipment"]["id"] == int(key))
+    leg = next(row for row in sandbox.world.rows("/shipment_leg").values() if row["shipment"]["id"] == int(key))
     sandbox.override("/shipment_leg", leg["id"], carrier_name="Another Line")
     await mirror.catch_up()
     assert followed == [[], [int(key)]]
@@ -394,7 +394,7 @@ async def test_what_a_complete_pass_confirmed_no_older_event_changes(pair):
     between = mirror.client.server_clock.at(mirror.clock.now())
     sandbox.world.advance(sandbox.world.now + timedelta(minutes=30))
     mirror.clock.turn(minutes=30)
-    key, leg = next(iter(sandbox.world.export()["/shipment_leg"].items()))
+    key, leg = next(iter(sandbox.world.rows("/shipment_leg").items()))
     await mirror.sync()
     before = (await mirror.rows("legs"))[key]
     webhooks = Webhooks(mirror, random.Random(0))

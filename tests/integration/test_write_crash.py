@@ -39,7 +39,7 @@ async def test_each_operation_has_one_object_however_often_the_process_dies(tmp_
     async with Sandbox(
         SandboxOptions(speed=0, shipments=3, api_key="sandbox-key-for-tests"), HurriedClock()
     ) as sandbox:
-        known = {kind: set(sandbox.world.export()[kind]) for kind in (BOOKING, PRODUCT)}
+        known = {kind: set(sandbox.world.rows(kind)) for kind in (BOOKING, PRODUCT)}
         process = Process(tmp_path, unused_tcp_port)
         config = tmp_path / "flexportd.toml"
         config.write_text(config.read_text() + CONFIG.format(url=sandbox.url))
@@ -63,7 +63,7 @@ async def test_each_operation_has_one_object_however_often_the_process_dies(tmp_
                 while _count(tmp_path, "state IN ('pending', 'sending')"):
                     await look_again()
         await process.kill()
-        made = {kind: set(sandbox.world.export()[kind]) - known[kind] for kind in known}
+        made = {kind: set(sandbox.world.rows(kind)) - known[kind] for kind in known}
         with closing(sqlite3.connect(tmp_path / "data" / "flexportd.db")) as raw:
             rows = raw.execute("SELECT state, kind, resource_id, title FROM operations").fetchall()
     assert len(rows) == COUNT
@@ -95,4 +95,4 @@ def _count(tmp_path, where):
 
 
 def _objects(sandbox, kind, keys):
-    return [row for key, row in sandbox.world.export()[kind].items() if key in keys]
+    return [row for key, row in sandbox.world.rows(kind).items() if key in keys]

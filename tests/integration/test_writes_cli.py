@@ -37,7 +37,7 @@ class Desk(Terminal):
         return str(path)
 
     def made(self, kind):
-        return [self.box.world.export()[kind][str(key)] for key in self.box.writes.created(kind)]
+        return [self.box.world.rows(kind)[str(key)] for key in self.box.writes.created(kind)]
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ async def test_a_file_of_products_is_previewed_pushed_and_pushed_again(opened, t
         assert rows[0]["operation_id"].isdigit()
         assert "5 digits" in rows[3]["error"]
         assert sorted(one["name"] for one in desk.made(PRODUCT)) == ["Lamp", "Table"]
-        assert desk.box.world.export()[PRODUCT][str(known["id"])]["name"] == "Renamed"
+        assert desk.box.world.rows(PRODUCT)[str(known["id"])]["name"] == "Renamed"
 
         again = [
             json.loads(line)
@@ -223,7 +223,7 @@ async def test_an_amendment_shows_the_difference_before_it_is_sent(opened, monke
         assert f"Send this amendment of booking {key} to Flexport?" in told
         assert len(desk.box.writes) == 1
         assert "is confirmed" in await desk.said("bookings", "amend", key, *change)
-        assert desk.box.world.export()[BOOKING][key]["name"] == "Lamps"
+        assert desk.box.world.rows(BOOKING)[key]["name"] == "Lamps"
         desk.box.fault("pending_amendment", "amendments")
         told = await desk.said("bookings", "amend", key, "--set", "new_name=More", "--yes")
         assert "Flexport still has to apply it." in told
@@ -239,7 +239,7 @@ async def test_invoices_documents_and_metadata(opened, tmp_path):
             "invoices", "file", desk.file("c.json", {"invoice_number": "CI-2"}), "--update", str(made["id"])
         )
         assert "(Update commercial invoice" in told
-        assert desk.box.world.export()[COMMERCIAL_INVOICE][str(made["id"])]["invoice_number"] == "CI-2"
+        assert desk.box.world.rows(COMMERCIAL_INVOICE)[str(made["id"])]["invoice_number"] == "CI-2"
 
         shipment = bodies.rows(desk.box.world, SHIPMENT)[0]
         paper = tmp_path / "origin.pdf"
@@ -255,10 +255,10 @@ async def test_invoices_documents_and_metadata(opened, tmp_path):
         named = ("shipments", "set", f"FLEX-{shipment['id']}")
         keys = list(shipment["metadata"])
         assert "is confirmed" in await desk.said(*named, f"{keys[0]}=a", f"{keys[0]}=b=c")
-        after = desk.box.world.export()[SHIPMENT][str(shipment["id"])]["metadata"]
+        after = desk.box.world.rows(SHIPMENT)[str(shipment["id"])]["metadata"]
         assert after == {**shipment["metadata"], keys[0]: ["a", "b=c"]}
         assert "is confirmed" in await desk.said(*named, "--remove", keys[0])
-        assert keys[0] not in desk.box.world.export()[SHIPMENT][str(shipment["id"])]["metadata"]
+        assert keys[0] not in desk.box.world.rows(SHIPMENT)[str(shipment["id"])]["metadata"]
         for wrong, words in (
             (("x",), "is not KEY=VALUE"),
             ((), "Specify one or more"),

@@ -21,8 +21,8 @@ from flexportd.core.documents.zip_export import zip_stream
 from flexportd.core.resources import documents
 from flexportd.escape import csv_cell
 from flexportd.expose.streamed_response import attachment
+from flexportd.storage import migrate
 from flexportd.storage.file_store import Archive
-from flexportd.storage.migrate import migrations, split_statements
 from flexportd.storage.repositories.document_files import DeclaredFile, FetchedFile, FetchFailure
 from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Transaction
@@ -60,11 +60,9 @@ def archive(tmp_path):
 
 
 @pytest.fixture
-def tx():
-    raw = sqlite3.connect(":memory:", isolation_level=None)
-    for step in migrations():
-        for statement in split_statements(step.sql):
-            raw.execute(statement)
+def tx(tmp_path):
+    migrate.migrate(tmp_path / "flexportd.db")
+    raw = sqlite3.connect(tmp_path / "flexportd.db", isolation_level=None)
     yield Transaction(raw)
     raw.close()
 

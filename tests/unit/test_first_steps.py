@@ -36,7 +36,7 @@ async def test_ids_and_names_in_the_readme_exist_in_the_demo():
     defaults = {option.name: option.default for option in demo.params}
     options = SandboxOptions(seed=defaults["seed"], shipments=defaults["shipments"], speed=0)
     async with Sandbox(options, DatedClock()) as sandbox:
-        shipments = sandbox.world.export()["/shipment"].values()
+        shipments = sandbox.world.rows("/shipment").values()
     ids = set(re.findall(r"FLEX-(\d+)", README)) | set(re.findall(r"--shipment (\d+)", README))
     assert ids
     assert ids <= {str(shipment["id"]) for shipment in shipments}

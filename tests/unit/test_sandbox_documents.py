@@ -112,7 +112,7 @@ def test_every_row_is_found_by_its_id_and_listed_once(world, kind):
     listed = [row for row in rows(world, kind) if not row.get("deleted_at")]
     assert listed
     assert len({row["id"] for row in listed}) == len(listed)
-    assert world.export()[kind] == {str(row["id"]): row for row in listed}
+    assert world.rows(kind) == {str(row["id"]): row for row in listed}
     for row in listed:
         assert world.find(kind, str(row["id"])) == row
     for nobody in ("0", "x", "A" * 22, "9" * 18, "²"):
@@ -457,14 +457,14 @@ def test_ports_are_found_by_their_type(world, kind, detail):
 def test_any_object_can_be_altered_deleted_and_put(kind):
     world = world_of(30)
     row = next(row for row in rows(world, kind) if not row.get("deleted_at"))
-    count, revision = len(world.export()[kind]), world.revision
+    count, revision = len(world.rows(kind)), world.revision
     altered = world.override(kind, row["id"], {"x_novelty": 1})
     assert altered == {**row, "x_novelty": 1}
-    assert world.find(kind, str(row["id"])) == altered == world.export()[kind][str(row["id"])]
+    assert world.find(kind, str(row["id"])) == altered == world.rows(kind)[str(row["id"])]
     assert "x_novelty" not in row
     assert world.revision > revision
     world.delete(kind, row["id"])
-    assert str(row["id"]) not in world.export()[kind]
+    assert str(row["id"]) not in world.rows(kind)
     with pytest.raises(NotFoundError):
         world.find(kind, str(row["id"]))
     with pytest.raises(NotFoundError):
@@ -472,14 +472,14 @@ def test_any_object_can_be_altered_deleted_and_put(kind):
     with pytest.raises(NotFoundError):
         world.override(kind, row["id"], {})
     world.advance(world.now + timedelta(days=30))
-    assert str(row["id"]) not in world.export()[kind]
+    assert str(row["id"]) not in world.rows(kind)
     new = {**row, "id": 5 if isinstance(row["id"], int) else "a-new-one"}
     world.put(new)
     assert world.find(kind, str(new["id"])) == new
     world.put(row)
     assert world.find(kind, str(row["id"])) == row
-    assert len(world.export()[kind]) >= count
-    assert key_of(new) in world.export()[kind]
+    assert len(world.rows(kind)) >= count
+    assert key_of(new) in world.rows(kind)
 
 
 def test_a_port_can_be_put_and_deleted_too():

@@ -194,11 +194,11 @@ class World:
 
         Without deleted legs, which are in no list, and events, which are not state.
         """
-        return {
-            kind: {key_of(row): row for row in collection.rows() if not row.get("deleted_at")}
-            for kind, collection in self.collections.items()
-            if kind != kinds.EVENT
-        }
+        return {kind: self.rows(kind) for kind in self.collections if kind != kinds.EVENT}
+
+    def rows(self, kind: str) -> dict[str, Wire]:
+        """The part of `export` with one `_object`."""
+        return {key_of(row): row for row in self.collections[kind].rows() if not row.get("deleted_at")}
 
     def file(self, key: str) -> tuple[bytes, str]:
         """The bytes of a document and their media type. Raises NotFoundError."""
