@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from flexportd.clock import age, parse, stamp
-from flexportd.core.changes.topics import OPERATION
+from flexportd.core.changes.topics import CHANNEL_FAILED, OPERATION, RECOVERED
 from flexportd.core.labels import count_of
 from flexportd.core.resources.invoices import due_status
 from flexportd.core.resources.registry import Registry
@@ -52,7 +52,7 @@ PROGRAM_LANES = 4  # messages that are sent to one program at the same time
 MAX_REPEATS = 2  # messages about one subject within REPEAT_WINDOW, after which it waits longer and longer
 REPEAT_WINDOW = timedelta(days=30)
 REPEAT_DELAYS = tuple(timedelta(days=days) for days in (1, 2, 4))  # after the second, third and later messages
-CHANNEL_FAILED, RECOVERED, CHANNEL_CONDITION = "system.channel_failed", "system.recovered", "channel_failed"
+CHANNEL_CONDITION = "channel_failed"
 BIG_MOVE = 7  # days from the date last told: such a message is urgent
 _DAY = timedelta(days=1)
 _ACTIVE = timedelta(hours=48)  # after which a cause that returns is a new incident

@@ -15,10 +15,11 @@ import msgspec
 import structlog
 
 from flexportd.clock import Clock, age, parse, stamp
+from flexportd.core.changes.topics import CHANNEL_FAILED, RECOVERED
 from flexportd.core.labels import format_duration
 from flexportd.errors import MalformedError
 from flexportd.notify.channels.channel import Channel, ChannelError, OutgoingMessage, SendReceipt
-from flexportd.notify.composition import CHANNEL_CONDITION, CHANNEL_FAILED, RECOVERED
+from flexportd.notify.composition import CHANNEL_CONDITION
 from flexportd.notify.content import Content
 from flexportd.outcome import Applied, Dead, Ignored, Outcome, Snooze
 from flexportd.storage.database import Database

@@ -368,7 +368,7 @@ DocumentTypes = Annotated[
 
 
 def _required_documents(mode: str, *sample: str) -> Any:
-    sentence = f"Document types that a {mode} shipment needs once it has departed (Flexport's names); a/b means either."
+    sentence = f"Document types that {mode} shipments need after departure (Flexport's names); a/b means either."
     return key((), sentence, shown="[]", sample=list(sample))
 
 

@@ -27,6 +27,7 @@ from flexportd.core.changes.topics import (
 )
 from flexportd.core.resources.registry import RESOURCE_TYPES, Registry
 from flexportd.errors import InvalidError
+from flexportd.notify.message_texts import _WORDINGS
 from flexportd.queue.handlers import DEAD_LETTER
 from flexportd.storage.change_log import FinishedEvent, HistoryRow, JournalEntry, WrittenObject
 from flexportd.storage.repositories.resources import ObjectState
@@ -417,3 +418,8 @@ def test_two_changes_in_one_commit_each_see_the_values_of_their_time():
     first, second = (one for one in told_ if one["topic"] == "invoice.total_changed")
     assert (first["new_total"], first["currency"], first["difference"]) == ("120", "EUR", "20")
     assert (second["old_total"], second["old_currency"], second["currency"]) == ("120", "EUR", "USD")
+
+
+def test_each_topic_with_a_text_for_people_can_be_named():
+    assert set(_WORDINGS) <= NAMES
+    assert parse_patterns("on", "system.channel_failed").match("system.channel_failed")

@@ -63,7 +63,8 @@ class StreamMessage(TypedDict):
 
     `days_later` is present with `shipment.eta_changed`; `type`, `title` and `occurred_at` with milestones; `kind` and
     `detail` with `system.*`, `dead_letter_id`, `link` (where the API shows it) and `state` with one of them, `since`
-    with the conditions of the daemon (when the fault began; `kind` is the condition, also when it ended); the amounts
+    with the conditions of the daemon (when the fault began; `kind` is the condition, also when it ended), `channel`
+    with `system.channel_failed` and its `system.recovered`; the amounts
     (decimal text, `difference` is null between two currencies) with `invoice.total_changed`;
     `exception_id`, `kind`, `severity` and `evidence` with `exception.*`, `evidence` also with `invoice.due` and
     `invoice.overdue`; `only_for_snooze` with `exception.worsened` if the severity is the same, and only a snooze ended;
@@ -90,6 +91,7 @@ class StreamMessage(TypedDict):
     detail: NotRequired[str]
     dead_letter_id: NotRequired[str]
     link: NotRequired[str]
+    channel: NotRequired[str]
     state: NotRequired[str]
     since: NotRequired[str]
     old_total: NotRequired[str | None]

@@ -21,7 +21,7 @@ MAX_PATTERNS = 50
 MAX_NAME_LENGTH = 100  # characters of a milestone's name
 MILESTONE = "milestone."
 OPERATION = "operation."
-RECOVERED = "system.recovered"
+CHANNEL_FAILED, RECOVERED = "system.channel_failed", "system.recovered"
 _CACHE_SIZE = 2000  # cached results of one set of patterns
 
 
@@ -145,6 +145,10 @@ SYSTEM_TOPICS = (
     Topic("system.webhook_silent", "Webhooks do not arrive although they should."),
     Topic("system.webhook_check_failed", "The path check of webhooks fails; `detail` names the step."),
     Topic("system.disk_low", "Little disk space is free."),
+    Topic(
+        CHANNEL_FAILED,
+        "A channel of notifications fails (`state`: `failing`) or is switched off (`off`); `channel` names it.",
+    ),
     Topic(RECOVERED, "A condition ended: `kind` names it, such as `sync_failed`."),
 )
 

@@ -152,7 +152,7 @@ async def find_line_item(reader: FlexportReader, write: SentWrite) -> LookupResu
 
 
 async def find_document(reader: FlexportReader, write: SentWrite) -> LookupResult:
-    """A new document: the one with the marker in its memo; without memos, the only new one with its file name."""
+    """A new document: the one with the marker in its memo; without a memo, one with its file name is only similar."""
     body = write.body
     query = {"f.shipment.id": str(body.get("shipment_id")), "f.document_type": str(body.get("document_type"))}
     if write.since is None:

@@ -1,8 +1,8 @@
 """What an audience key may see, one limited to some shipments: these, and the objects that belong to them.
 
 Its holder is a customer of the Flexport client. So it never sees freight invoices, which are the client's costs,
-documents that show the client's prices (`documents.FOR_CUSTOMERS`), Flexport's own JSON, which may contain anything, or
-objects that belong to no shipment. Everything else is as if it did not exist: the responses are the same.
+documents that show the client's prices (all but `documents.CUSTOMER_TYPES`), Flexport's own JSON, which may contain
+anything, or objects that belong to no shipment. Everything else is as if it did not exist: the responses are the same.
 """
 
 import base64

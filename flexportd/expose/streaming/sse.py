@@ -31,6 +31,7 @@ from flexportd.core.changes.topics import (
     EXCEPTION_TOPICS,
     FIELD_TOPICS,
     MAX_PATTERNS,
+    OPERATION_TOPICS,
     PATTERN,
     SYSTEM_TOPICS,
     Patterns,
@@ -285,7 +286,7 @@ _OPTIONAL_EVENT_ID = {"type": "string", "pattern": f"^({_EVENT_ID_PATTERN})?$"} 
 
 _EVENT = Schema(name="StreamEvent", schema=FIXED_SCHEMAS["stream_event"], refs=(StreamMessage, StreamReset))
 
-_TOPIC_LIST = (*(field.topic for field in FIELD_TOPICS), *EXCEPTION_TOPICS, *SYSTEM_TOPICS)
+_TOPIC_LIST = (*(field.topic for field in FIELD_TOPICS), *EXCEPTION_TOPICS, *OPERATION_TOPICS, *SYSTEM_TOPICS)
 _TOPICS = "\n".join(f"- `{topic.name}`: {topic.meaning}" for topic in _TOPIC_LIST)
 
 
