@@ -264,9 +264,9 @@ async def test_kinds_scopes_and_approvals(tmp_path):
         problem = await writes.send("POST", "/bookings", bodies.booking(writes.world), 403)
         assert "[writes] allow" in problem["detail"]
         tokens = {}
-        for scope in ("read", "write", "admin"):
-            made = await writes.daemon.call("/keys", {"name": scope.title(), "scope": scope}, 201)
-            tokens[scope] = {"Authorization": f"Bearer {made['token']}"}
+        for name, scope in (("read", "read"), ("write", "write"), ("admin", "admin"), ("second", "admin")):
+            made = await writes.daemon.call("/keys", {"name": name.title(), "scope": scope}, 201)
+            tokens[name] = {"Authorization": f"Bearer {made['token']}"}
         body = bodies.product(writes.world)
         assert (await writes.send("POST", "/products", body, 403, **tokens["read"]))["type"].endswith("scope")
         found = await writes.write("POST", "/products", body, **tokens["write"])
@@ -285,6 +285,17 @@ async def test_kinds_scopes_and_approvals(tmp_path):
             "POST", f"/operations/{other['id']}/cancel", {"reason": "Not needed"}, 200, **tokens["write"]
         )
         assert gone["state"] == "cancelled"
+        assert len(list(writes.sandbox.writes)) == 1
+        # A retry is no way around the approval: neither before the first one, nor after somebody cancelled.
+        path = f"/operations/{other['id']}"
+        for _ in range(2):
+            again = await writes.send("POST", f"{path}/retry", None, 200, **tokens["write"])
+            assert (again["state"], again["approved_by"], again["ended_at"]) == ("awaiting_approval", None, None)
+            await writes.daemon.daemon.queue.set_paused(paused=True)
+            approved = await writes.send("POST", f"{path}/approve", None, 200, **tokens["second"])
+            assert approved["approved_by"] == "Second"
+            await writes.send("POST", f"{path}/cancel", {"reason": "Not needed"}, 200, **tokens["second"])
+            await writes.daemon.daemon.queue.set_paused(paused=False)
         assert len(list(writes.sandbox.writes)) == 1
         document = await writes.write("POST", "/documents", bodies.document(writes.world), **tokens["write"])
         assert document["state"] == "confirmed"

@@ -135,15 +135,20 @@ def cancel(tx: Transaction, number: int, actor: Actor, reason: str, at: str) -> 
 def retry(tx: Transaction, number: int, actor: Actor, rules: WriteRules, at: str) -> None:
     """Send an operation again that failed or was cancelled, or look up an unknown one now.
 
+    Where its kind needs an approval, one that was never approved, or that somebody cancelled since, waits for it.
     Raises NotFoundError, ConflictError, ForbiddenError.
     """
     operation = load(tx, number)
-    _check_allowed(operation, rules)
+    kind = _check_allowed(operation, rules)
     if operation.state in ("failed", "cancelled"):
         if tx.operations.was_possibly_accepted(number):  # given up by a person: it is looked up before it is sent
             tx.operations.suspect(number)
-        tx.operations.requeue(number, at)
-        _queue(tx, operation, at)
+        is_approved = operation.approved_at is not None and operation.state != "cancelled"
+        if kind.group in rules.approval and not is_approved:
+            tx.operations.withdraw(number, at)
+        else:
+            tx.operations.requeue(number, at)
+            _queue(tx, operation, at)
     elif operation.state == "unknown":
         tx.operations.set_state(number, "unknown", at, operation.error)
         _queue(tx, operation, at)
@@ -198,10 +203,13 @@ def kind_of(operation: Operation) -> OperationKind:
     return kind
 
 
-def _check_allowed(operation: Operation, rules: WriteRules) -> None:
-    refusal = rules.refusal(kind_of(operation))
+def _check_allowed(operation: Operation, rules: WriteRules) -> OperationKind:
+    """The kind of an operation that may be sent. Raises ForbiddenError, ConflictError."""
+    kind = kind_of(operation)
+    refusal = rules.refusal(kind)
     if refusal is not None:
         raise ForbiddenError(refusal)
+    return kind
 
 
 def _end_cancelled(tx: Transaction, operation: Operation, reason: str, at: str) -> None:

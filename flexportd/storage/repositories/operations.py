@@ -202,6 +202,10 @@ class Operations(ListRepository):
         """Let it be sent again, because a person decided so."""
         self._run("requeue", at, reason, operation_id)
 
+    def withdraw(self, operation_id: int, at: str) -> None:
+        """Let it be sent again, once it is approved anew."""
+        self._run("withdraw", at, operation_id)
+
     def suspect_all(self, at: str, error: str) -> int:
         """Doubt that operations which have not succeeded were not sent; how many outcomes are unknown by that."""
         self._run("suspect_all")

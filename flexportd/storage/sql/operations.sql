@@ -42,6 +42,10 @@ WHERE id = ?3 AND state = 'awaiting_approval';
 UPDATE operations SET state = 'pending', updated_at = ?1, queued_at = ?1, ended_at = NULL, error = NULL,
     needs_decision = 0, unknown_since = NULL, reason = coalesce(?2, reason) WHERE id = ?3;
 
+-- withdraw: it is not sent before it is approved, again if it was before
+UPDATE operations SET state = 'awaiting_approval', updated_at = ?1, ended_at = NULL, error = NULL, approved_at = NULL,
+    approved_by = NULL WHERE id = ?2;
+
 -- suspect_all: it may have been sent although this database says that it was not
 UPDATE operations SET is_suspect = 1, sent_at = coalesce(sent_at, created_at)
 WHERE state IN ('awaiting_approval', 'pending', 'sending', 'failed', 'cancelled');
