@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from flexportd.clock import Clock
 from flexportd.daemon.app import Daemon, open_daemon
 from flexportd.flexport.webhook_signature import Verifier, sign
 from flexportd.settings import Settings
+from tests import fork_server
 
 SECRET = "test-secret-0123456789"
 
@@ -62,6 +64,14 @@ class UnderTest:
             body = await answer.read()
             assert answer.status == status, body
             return json.loads(body) if body else None
+
+    async def command(self, *arguments: str) -> tuple[int, str, str]:
+        """Run `flexportd ARGUMENTS` in a process of its own: exit code, stdout, stderr."""
+        storage = self.daemon.settings.storage
+        names = ("data_dir", "cache_dir", "control_socket")
+        paths = {f"FLEXPORTD_STORAGE__{name.upper()}": str(getattr(storage, name)) for name in names}
+        done = await asyncio.to_thread(fork_server.run, ("flexportd", *arguments), env=os.environ | paths)
+        return done.returncode, done.stdout, done.stderr
 
     async def call(self, path: str, body: Any = None, status: int = 200) -> Any:
         """POST to an API path."""

@@ -3,9 +3,11 @@
 import pytest
 import pytest_asyncio
 
-from tests.browser.conftest import EVERY_PAGE
+from tests.browser.conftest import EVERY_PAGE, PAGES
 
 WIDTHS = (320, 360, 390, 480, 600, 740, 768, 820, 900, 1000, 1024, 1280, 1440, 1920, 2560)
+RECORD_WIDTHS = (320, 600, 820, 1024, 1440, 2560)
+"""For the pages of resources that are not shipments: all of them are made of the same two templates."""
 
 REFUSED = {"no such shipment": 404, "no such share": 404, "filters that cannot be used": 400}
 
@@ -68,7 +70,7 @@ async def faults(page, name, address):
     # As in test_accessibility.py: the first routes of each group say what the others would.
     await page.evaluate("() => document.querySelectorAll('.api-route:nth-child(n + 3)').forEach((one) => one.remove())")
     found = {}
-    for width in WIDTHS:
+    for width in WIDTHS if name in PAGES else RECORD_WIDTHS:
         await page.set_viewport_size({"width": width, "height": 900})
         if wrong := await page.evaluate(FAULTS):
             found[width] = wrong

@@ -1,10 +1,8 @@
 """Time travel and causes through the front door."""
 
-import asyncio
 import csv
 import io
 import json
-import sys
 from urllib.parse import quote
 
 import pytest
@@ -224,23 +222,10 @@ async def test_the_command_tells_it(daemon, clock):
     made = event(shipment())
     await _live(daemon, clock, made)
     for arguments in (("shipment", "FLEX-910233"), ("event", str(made["id"]))):
-        code, out, err = await _why(daemon, *arguments)
+        code, out, err = await daemon.command("why", *arguments)
         assert (code, err) == (0, "")
         assert f"event {made['id']} (Shipment Created) arrived by webhook with a valid signature" in out
-    code, out, _ = await _why(daemon, "shipment", "910233", "--json")
+    code, out, _ = await daemon.command("why", "shipment", "910233", "--json")
     assert json.loads(out)["data"][0]["event_id"] == str(made["id"])
-    code, _, err = await _why(daemon, "planet", "1")
+    code, _, err = await daemon.command("why", "planet", "1")
     assert (code, "allowed are " in err) == (4, True)
-
-
-async def _why(daemon, *arguments):
-    storage = daemon.daemon.settings.storage
-    config = storage.data_dir.parent / "why.toml"
-    config.write_text(f'[storage]\ndata_dir = "{storage.data_dir}"\ncontrol_socket = "{storage.control_socket}"\n')
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "flexportd", "--config", str(config), "why", *arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    return process.returncode, out.decode(), err.decode()

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -507,22 +506,12 @@ async def test_bad_requests_name_what_is_wrong_and_change_nothing(daemon):
     assert (await send(daemon, "/exceptions/1/unacknowledge", {"by": "ops"}, key))[0] == 200
 
 
-async def test_the_commands_act_and_show(settings, clock, tmp_path):
-    config, storage = tmp_path / "flexportd.toml", settings.storage
-    config.write_text(
-        f'[storage]\ndata_dir = "{storage.data_dir}"\ncache_dir = "{storage.cache_dir}"\n'
-        f'control_socket = "{storage.control_socket}"\n'
-    )
-
-    async def run(*arguments):
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "flexportd", "--config", config, "exceptions", *arguments,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        said, wrong = await process.communicate()
-        return process.returncode, said.decode(), wrong.decode()
-
+async def test_the_commands_act_and_show(settings, clock):
     async with start(settings, clock) as daemon:
+
+        def run(*arguments):
+            return daemon.command("exceptions", *arguments)
+
         await daemon.receive(event(shipment(1), id=1), event(shipment(2), id=2))
         await standing(daemon)
         code, said, wrong = await run("ack", "1", "99", "2")

@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import shutil
-import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -666,23 +665,12 @@ async def test_pages_tell_of_what_stands_and_what_is_watched(settings, clock):
         assert "No open exceptions" in await page(daemon, "/")
 
 
-async def test_the_commands_list_and_show(settings, clock, tmp_path):
-    config = tmp_path / "flexportd.toml"
-    storage = settings.storage
-    config.write_text(
-        f'[storage]\ndata_dir = "{storage.data_dir}"\ncache_dir = "{storage.cache_dir}"\n'
-        f'control_socket = "{storage.control_socket}"\n'
-    )
-
-    async def run(*arguments):
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "flexportd", "--config", config, "exceptions", *arguments,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        said, wrong = await process.communicate()
-        return process.returncode, said.decode(), wrong.decode()
-
+async def test_the_commands_list_and_show(settings, clock):
     async with start(settings, clock) as daemon:
+
+        def run(*arguments):
+            return daemon.command("exceptions", *arguments)
+
         await standing(daemon)
         assert await run() == (0, "No open exceptions.\n", "")
         await daemon.receive(event(shipment(1), id=1))

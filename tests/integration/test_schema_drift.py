@@ -1,9 +1,6 @@
 """What Flexport sends that nobody published, from the webhook to the API and the command."""
 
-import asyncio
 import json
-import os
-import sys
 
 import pytest
 
@@ -117,20 +114,10 @@ async def test_it_is_streamed_as_a_table(drifted):
 
 
 async def run(daemon, *arguments):
-    """The command in a process of its own; what it printed."""
-    storage = daemon.daemon.settings.storage
-    environ = os.environ | {
-        "FLEXPORTD_STORAGE__DATA_DIR": str(storage.data_dir),
-        "FLEXPORTD_STORAGE__CACHE_DIR": str(storage.cache_dir),
-        "FLEXPORTD_STORAGE__CONTROL_SOCKET": str(storage.control_socket),
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "flexportd", "drift", *arguments, env=environ,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 20)
-    assert process.returncode == 0, err
-    return out.decode()
+    """What the command prints."""
+    code, out, err = await daemon.command("drift", *arguments)
+    assert code == 0, err
+    return out
 
 
 async def test_the_command_shows_them(drifted):
