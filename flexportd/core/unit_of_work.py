@@ -216,9 +216,10 @@ class UnitOfWork:
         now = [self._records.get((domain.name, number)) or record for number, record in known.items()]
         return [record for record in now if record.fields["shipment_id"] == shipment_id]
 
-    def route_of(self, shipment_id: int) -> dict[str, Any]:
-        """The fields of a shipment that its legs and containers give now."""
+    def route_of(self, shipment_id: int, own: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of a new shipment, with these of its `own`, that its legs and containers give now."""
         route = ShipmentRoute(self.shipment_records(legs.RESOURCE_TYPE, shipment_id))
+        self._note_anomalies(route, own)
         return route_fields(route, self.shipment_records(containers.RESOURCE_TYPE, shipment_id))
 
     def refresh_route(self, shipment_id: int, cause: ChangeCause, *, quietly: bool = False) -> None:
@@ -241,8 +242,7 @@ class UnitOfWork:
         if quietly or ("legs", shipment_id) in self._assigned:
             fields = {**shipment.fields, **route_fields(route, boxes)}
             fields.update(shipments.best_known(fields))
-            departure = fields["own_actual_departure"] or fields["own_estimated_departure"]
-            self.anomalies += [(legs.RESOURCE_TYPE.object_name, *odd) for odd in route.anomalies(departure)]
+            self._note_anomalies(route, fields)
         else:  # no leg changed: the rest of the route is as it was
             fields = {**shipment.fields, "container_numbers": container_numbers(boxes)}
         if fields != shipment.fields:
@@ -250,6 +250,10 @@ class UnitOfWork:
             after = msgspec.structs.replace(shipment, fields=fields, synced_at=synced_at)
             quietly = quietly or _is_completing(shipment, cause)
             self.put(shipments.RESOURCE_TYPE, after, cause, quietly=quietly, is_localised=True)
+
+    def _note_anomalies(self, route: ShipmentRoute, own: Mapping[str, Any]) -> None:
+        departure = own["own_actual_departure"] or own["own_estimated_departure"]
+        self.anomalies += [(legs.RESOURCE_TYPE.object_name, *odd) for odd in route.anomalies(departure)]
 
     def _set_route_fields(
         self, domain: ResourceType, record: Record, given: Mapping[str, Any], cause: ChangeCause

@@ -277,6 +277,17 @@ async def test_three_hundred_legs_are_one_way(mirror):
     assert places == ["Yantian, China"] + [f"Stop {n}" for n in range(1, 300)]
 
 
+async def test_legs_that_are_known_before_their_shipment_are_noted_too(settings, clock):
+    async with start(settings, clock) as daemon:
+        await daemon.receive(event(sea_leg(501, 5, origin=None), id=1))
+        await daemon.settled()
+        assert (await daemon.get("/drift"))["data"] == []
+        await daemon.receive(event(planned(5), id=2))
+        await daemon.settled()
+        names = {row["name"] for row in (await daemon.get("/drift"))["data"]}
+        assert "origin of a leg is not given" in names
+
+
 @pytest.mark.parametrize("case", CASES)
 async def test_schema_drift_notes_it(mirror, case):
     rows = (await mirror.get("/drift?limit=500"))["data"]

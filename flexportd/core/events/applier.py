@@ -269,7 +269,7 @@ def add_derived_fields(
     domain, key = named
     if domain is shipments.RESOURCE_TYPE:
         if len(fields) < len(domain.table.names):  # else they are those of before, with what changed
-            route = current.fields if current else workspace.route_of(int(key))
+            route = current.fields if current else workspace.route_of(int(key), fields)
             fields.update({name: route[name] for name in (domain.derived if current else ROUTE_FIELDS)})
         if current is None or shipments.own_dates(fields) != shipments.own_dates(current.fields):
             fields.update(shipments.best_known(fields))
