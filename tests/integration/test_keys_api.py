@@ -87,6 +87,25 @@ async def test_a_key_is_good_at_once_until_it_is_revoked(office):
     assert office.headers["WWW-Authenticate"] == 'Bearer realm="flexportd"'
 
 
+async def test_keys_and_links_are_in_the_audit_log_without_their_tokens(office):
+    admin = await office.key("Ana", scope="admin")
+    share = await office.share(expires="7d")
+    for path, token in ((f"shares/{share['id']}", admin["token"]), (f"keys/{admin['id']}", "local")):
+        for _ in range(2):  # the second time changes nothing
+            await office.ask("DELETE", f"/api/v1/{path}", token=token)
+    await office.ask("DELETE", "/api/v1/keys/nobody", None, 404, "local")
+    entries = (await office.ask("GET", "/api/v1/audit", token="local"))["data"]
+    assert [(one["actor"], one["action"], one["subject"]) for one in reversed(entries)] == [
+        ("local", "key.create", f"key {admin['id']}"),
+        ("local", "share.create", f"share link {share['id']}"),
+        ("Ana", "share.revoke", f"share link {share['id']}"),
+        ("local", "key.revoke", f"key {admin['id']}"),
+    ]
+    assert entries[-1]["detail"] == "Ana: scope admin"
+    assert admin["token"] not in json.dumps(entries)
+    assert share["path"] not in json.dumps(entries)
+
+
 async def test_only_an_administrator_sees_and_makes_keys(office, clock):
     tokens = {}
     for scope in ("read", "write", "admin"):

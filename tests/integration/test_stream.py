@@ -547,7 +547,7 @@ async def test_a_key_that_is_revoked_ends_its_streams(daemon, clock):
             assert await dismissed.event() is None
         async with served.client(**bearer) as client:
             assert await client.quiet() == []
-            await db.write(lambda tx: keys.revoke(tx, key.id, clock.now()))
+            await db.write(lambda tx: keys.revoke(tx, key.id, "me", clock.now()))
             gate.reload(await db.read(lambda tx: tx.keys.with_digests(MAX_CACHED_KEYS)))
             assert await client.event() is None
         assert (await served.refused(**bearer))[0] == 401

@@ -48,7 +48,7 @@ class Desk:
 
     async def revoke(self, key):
         known = await self.db.write(
-            lambda tx: (keys.revoke(tx, key.id, self.now), tx.keys.with_digests(MAX_CACHED_KEYS))[1]
+            lambda tx: (keys.revoke(tx, key.id, "local", self.now), tx.keys.with_digests(MAX_CACHED_KEYS))[1]
         )
         self.gate.reload(known)
 

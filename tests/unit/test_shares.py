@@ -78,14 +78,14 @@ async def test_a_link_that_is_revoked_shows_nothing(db):
     share, token = await _shared(db)
     _, other = await _shared(db)
     for _ in range(2):
-        revoked = await db.write(lambda tx: shares.revoke(tx, share.id, NOW))
+        revoked = await db.write(lambda tx: shares.revoke(tx, share.id, "Anna", NOW))
         assert revoked.revoked_at == stamp(NOW)
     with pytest.raises(RefusedError) as caught:
         await _open(db, token)
     assert (caught.value.status, caught.value.slug) == (410, "share-revoked")
     assert (await _open(db, other)).id != share.id
     with pytest.raises(NotFoundError):
-        await db.write(lambda tx: shares.revoke(tx, "nosuchid", NOW))
+        await db.write(lambda tx: shares.revoke(tx, "nosuchid", "Anna", NOW))
 
 
 async def test_the_store_holds_nothing_that_opens_anything(db):
@@ -150,7 +150,7 @@ async def test_only_what_is_here_can_be_shared_and_not_without_bound(db, monkeyp
     share, _ = await _shared(db)
     with pytest.raises(ConflictError, match="maximum of 2 links"):
         await _shared(db)
-    await db.write(lambda tx: shares.revoke(tx, share.id, NOW))
+    await db.write(lambda tx: shares.revoke(tx, share.id, "Anna", NOW))
     await _shared(db)
 
 

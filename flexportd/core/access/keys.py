@@ -146,14 +146,19 @@ def create(tx: Transaction, wanted: NewKey, by: str, now: datetime) -> tuple[Sto
         _rate(wanted.rate_limit), at, by, expires_at,
     )  # fmt: skip
     tx.keys.add(key, digest(token))
+    limited = "" if audience is None else ", limited to some shipments"
+    tx.audit.add(at, by, "key.create", f"key {key_id}", f"{name}: scope {wanted.scope}{limited}")
     return key, token
 
 
-def revoke(tx: Transaction, key_id: str, now: datetime) -> StoredKey:
+def revoke(tx: Transaction, key_id: str, by: str, now: datetime) -> StoredKey:
     """Revoke a key and the share links that were made with it. Raises NotFoundError."""
-    tx.keys.revoke(key_id, stamp(now))
+    at = stamp(now)
+    is_new = tx.keys.revoke(key_id, at)
     key = get_key(tx, key_id)
-    tx.shares.revoke_of_key(key_id, stamp(now))
+    tx.shares.revoke_of_key(key_id, at)
+    if is_new:
+        tx.audit.add(at, by, "key.revoke", f"key {key_id}", key.name)
     return key
 
 

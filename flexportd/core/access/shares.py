@@ -73,13 +73,18 @@ def create(tx: Transaction, shipment_id: int, wanted: NewShare, by: Principal, n
         share_id = random_text(_ID)
     share = Share(share_id, shipment_id, _label(wanted.label), at, by.name, expires_at, key_id=by.key_id)
     tx.shares.add(share)
+    tx.audit.add(at, by.name, "share.create", f"share link {share_id}", f"FLEX-{shipment_id} until {expires_at}")
     return share
 
 
-def revoke(tx: Transaction, share_id: str, now: datetime) -> Share:
+def revoke(tx: Transaction, share_id: str, by: str, now: datetime) -> Share:
     """Revoke a link. Raises NotFoundError."""
-    tx.shares.revoke(share_id, stamp(now))
-    return get_share(tx, share_id)
+    at = stamp(now)
+    is_new = tx.shares.revoke(share_id, at)
+    share = get_share(tx, share_id)
+    if is_new:
+        tx.audit.add(at, by, "share.revoke", f"share link {share_id}", f"FLEX-{share.shipment_id}")
+    return share
 
 
 def get_share(tx: Transaction, share_id: str) -> Share:

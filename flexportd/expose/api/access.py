@@ -140,10 +140,11 @@ async def revoke_key(request: web.Request) -> web.StreamResponse:
     The key stops working and remains in the list. Revoking it again has no effect.
     """
     authenticator, key_id = request.app[AUTHENTICATOR], request.match_info["id"]
+    principal: Principal = request[PRINCIPAL]
     now = request.app[CLOCK].now()
 
     def work(tx: Transaction) -> tuple[StoredKey, list[tuple[StoredKey, bytes]]]:
-        return keys.revoke(tx, key_id, now), tx.keys.with_digests(MAX_CACHED_KEYS)
+        return keys.revoke(tx, key_id, principal.name, now), tx.keys.with_digests(MAX_CACHED_KEYS)
 
     key, stored = await request.app[DB].write(work)
     authenticator.reload(stored)
@@ -252,8 +253,9 @@ async def revoke_share(request: web.Request) -> web.StreamResponse:
 
     The link stops working and remains in the list. Revoking it again has no effect.
     """
+    principal: Principal = request[PRINCIPAL]
     now = request.app[CLOCK].now()
-    share = await request.app[DB].write(lambda tx: shares.revoke(tx, request.match_info["id"], now))
+    share = await request.app[DB].write(lambda tx: shares.revoke(tx, request.match_info["id"], principal.name, now))
     return json_document(_share_document(request, msgspec.structs.asdict(share), stamp(now)))
 
 

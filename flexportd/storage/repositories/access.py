@@ -12,9 +12,9 @@ Usage = tuple[str, str, int]  # (id, when it was last used or viewed, how often 
 
 
 class _GrantRepository(ListRepository):
-    def revoke(self, grant_id: str, at: str) -> None:
-        """Revoke a key or a link."""
-        self._run("revoke", at, grant_id)
+    def revoke(self, grant_id: str, at: str) -> bool:
+        """Revoke a key or a link; False if it does not exist or is revoked."""
+        return self._run("revoke", at, grant_id).rowcount == 1
 
     def changed_at(self) -> str | None:
         """When one was last created or revoked."""

@@ -318,6 +318,10 @@ ACTIONS = {
     "operation.cancel": "Cancelled",
     "operation.retry": "Retried",
     "operation.resolve": "Resolved",
+    "key.create": "Key created",
+    "key.revoke": "Key revoked",
+    "share.create": "Share link created",
+    "share.revoke": "Share link revoked",
 }
 """Actions of the audit log, in words."""
 
