@@ -1,0 +1,58 @@
+"""Writes while people decide and Flexport answers oddly: what was decided stands, and nothing is confirmed on a guess."""
+
+import asyncio
+
+import pytest
+
+from flexportd.core.outbox import sender
+from flexportd.sandbox.catalog.kinds import COMMERCIAL_INVOICE, LOCATION, PRODUCT
+from tests import write_bodies as bodies
+from tests.integration.test_operations_api import confirmed, writing
+from tests.under_test import look_again
+
+
+@pytest.fixture
+async def writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(sender, "LOOKUP_DELAYS", (0.0, 0.0))
+    async with writing(tmp_path) as opened:
+        yield opened
+
+
+async def becomes(writes, number, *states, **members):
+    """The operation once it is in one of these states and has these members."""
+    async with asyncio.timeout(20):
+        while True:
+            found = await writes.daemon.get(f"/operations/{number}")
+            if found["state"] in states and all(found[name] == value for name, value in members.items()):
+                return found
+            await look_again()
+
+
+async def unknown(writes, method, path, body):
+    """An operation whose request was lost before Flexport accepted it, and which a person must decide."""
+    writes.sandbox.fault("dropped_before_accepting", method=method)
+    number = (await writes.send(method, path, body))["id"]
+    return await becomes(writes, number, "unknown", needs_decision=True)
+
+
+async def test_a_change_is_not_confirmed_by_fields_that_did_not_change(writes):
+    """A lost change of lines or suppliers is sent again, although the other fields have their values already."""
+    invoice = bodies.commercial_invoice(writes.world)
+    made = (await writes.write("POST", "/commercial-invoices", invoice))["resource_id"]
+    line = {**invoice["line_items"][0], "quantity": {"value": 20, "unit": "pcs"},
+            "value": {"amount": "241.00", "currency_code": "USD"}}  # fmt: skip
+    change = {"invoice_number": invoice["invoice_number"], "currency_code": "USD", "line_items": [line]}
+    writes.sandbox.fault("dropped_before_accepting", method="PATCH")
+    found = await writes.send("PATCH", f"/commercial-invoices/{made}", change)
+    await confirmed(writes, found["id"])
+    assert len(writes.objects(COMMERCIAL_INVOICE)[made]["line_items"]) == 1
+    product = next(one for one in writes.objects(PRODUCT).values() if one["archived_at"] is None)
+    location = next(iter(writes.objects(LOCATION).values()))
+    suppliers = [{"ref": location["ref"], "country_of_origin": "VN"}]
+    writes.sandbox.fault("dropped_before_accepting", method="PATCH")
+    change = {"name": product["name"], "suppliers": suppliers, "product_properties": [{"type": "fit", "value": "E27"}]}
+    found = await writes.send("PATCH", f"/products/{product['id']}", change)
+    await confirmed(writes, found["id"])
+    stored = writes.objects(PRODUCT)[str(product["id"])]
+    assert [one["ref"] for one in stored["suppliers"]] == [location["ref"]]
+    assert [one["value"] for one in stored["product_properties"]] == ["E27"]
