@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from flexportd.core.outbox import sender
-from flexportd.sandbox.catalog.kinds import COMMERCIAL_INVOICE, LOCATION, PRODUCT
+from flexportd.sandbox.catalog.kinds import COMMERCIAL_INVOICE, CONTACT, LOCATION, PRODUCT
 from tests import write_bodies as bodies
 from tests.integration.test_operations_api import confirmed, writing
 from tests.under_test import look_again
@@ -56,3 +56,17 @@ async def test_a_change_is_not_confirmed_by_fields_that_did_not_change(writes):
     stored = writes.objects(PRODUCT)[str(product["id"])]
     assert [one["ref"] for one in stored["suppliers"]] == [location["ref"]]
     assert [one["value"] for one in stored["product_properties"]] == ["E27"]
+
+
+async def test_a_retry_looks_again_whether_flexport_has_it(writes):
+    """What Flexport had when an operation failed says nothing about what it has when somebody retries it."""
+    body = bodies.contact(writes.world)
+    writes.sandbox.fault("write_forbidden", method="POST")
+    first = (await writes.write("POST", "/contacts", body))["id"]
+    await becomes(writes, first, "failed")
+    assert (await writes.write("POST", "/contacts", body))["state"] == "confirmed"
+    before = set(writes.objects(CONTACT))
+    await writes.daemon.call(f"/operations/{first}/retry")
+    found = await becomes(writes, first, "failed", "confirmed")
+    assert (found["state"], set(writes.objects(CONTACT))) == ("failed", before)
+    assert "already has one" in found["error"]

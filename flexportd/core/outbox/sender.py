@@ -163,12 +163,16 @@ class OperationHandler:
             if merged is None:
                 return None
             body = {"metadata": merged}
-        elif kind.looks_first and operation.baseline is None and not await self._take_baseline(operation, kind, body):
+        elif kind.looks_first and not await self._has_baseline(operation, kind, body):
             return None
         return outgoing(kind, body, operation.resource_id, self.rules, operation.key)
 
-    async def _take_baseline(self, operation: Operation, kind: OperationKind, body: Mapping[str, Any]) -> bool:
-        """Store what exists before; False if the operation ends because of it."""
+    async def _has_baseline(self, operation: Operation, kind: OperationKind, body: Mapping[str, Any]) -> bool:
+        """Store what exists before, unless it may be the result already; False if the operation ends because of it."""
+        if operation.baseline is not None and await self._db.read(
+            lambda tx: tx.operations.was_possibly_accepted(operation.id)
+        ):
+            return True
         write = SentWrite(body, operation.key, operation.resource_id)
         result = await kind.lookup(self._client, write)
         existing = [*result.matches, *result.similar]

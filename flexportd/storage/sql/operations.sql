@@ -21,7 +21,7 @@ UPDATE operations SET state = 'sending', updated_at = ?1, sent_at = coalesce(sen
     lookups = 0, needs_decision = 0, error = NULL WHERE id = ?3 AND state = 'pending';
 
 -- set_baseline: what existed before it was sent
-UPDATE operations SET baseline = ? WHERE id = ? AND baseline IS NULL;
+UPDATE operations SET baseline = ? WHERE id = ?;
 
 -- set_state: a state that is not an end
 UPDATE operations SET state = ?1, updated_at = ?2, error = ?3, needs_decision = ?4,
