@@ -10,6 +10,8 @@ from tests import write_bodies as bodies
 from tests.integration.test_operations_api import confirmed, writing
 from tests.under_test import look_again
 
+REASON = {"reason": "Decided by phone"}
+
 
 @pytest.fixture
 async def writes(tmp_path, monkeypatch):
@@ -70,3 +72,76 @@ async def test_a_retry_looks_again_whether_flexport_has_it(writes):
     found = await becomes(writes, first, "failed", "confirmed")
     assert (found["state"], set(writes.objects(CONTACT))) == ("failed", before)
     assert "already has one" in found["error"]
+
+
+class SlowReader:
+    """Flexport's client, whose lists wait for `go` once `hold` is set; `waits` is set while one does."""
+
+    def __init__(self, client):
+        self._client = client
+        self.hold, self.waits, self.go = False, asyncio.Event(), asyncio.Event()
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+    async def page(self, *args):
+        await self._wait()
+        return await self._client.page(*args)
+
+    async def get(self, *args):
+        await self._wait()
+        return await self._client.get(*args)
+
+    async def _wait(self):
+        if self.hold:
+            self.waits.set()
+            await self.go.wait()
+
+
+def slow_reader(writes, monkeypatch):
+    handler = writes.daemon.daemon.outbox.handler
+    reader = SlowReader(handler._client)
+    monkeypatch.setattr(handler, "_client", reader)
+    return reader
+
+
+async def looked_up_again(writes, number, reader):
+    """Retry an operation with an unknown outcome; returns while its look-up waits for Flexport."""
+    reader.hold = True
+    await writes.daemon.call(f"/operations/{number}/retry")
+    await asyncio.wait_for(reader.waits.wait(), 20)
+
+
+async def test_a_look_up_does_not_undo_what_a_person_decided_during_it(writes, monkeypatch):
+    lost = await unknown(writes, "POST", "/bookings", bodies.booking(writes.world))
+    reader = slow_reader(writes, monkeypatch)
+    await looked_up_again(writes, lost["id"], reader)
+    await writes.daemon.call(f"/operations/{lost['id']}/resolve", {"action": "resend", **REASON})
+    reader.go.set()
+    await confirmed(writes, lost["id"])
+
+
+async def test_a_look_up_is_no_way_around_an_approval(tmp_path, monkeypatch):
+    monkeypatch.setattr(sender, "LOOKUP_DELAYS", (0.0, 0.0))
+    async with writing(tmp_path, **{"writes.approval": ["products"]}) as writes:
+        sent = list(writes.sandbox.writes)
+        number = (await writes.send("POST", "/products", bodies.product(writes.world)))["id"]
+        writes.sandbox.fault("dropped_before_accepting", method="POST")
+        reader = slow_reader(writes, monkeypatch)
+        reader.hold = True
+        await writes.send("POST", f"/operations/{number}/approve", None, 200, X_Flexportd_By="Ben")
+        await asyncio.wait_for(reader.waits.wait(), 20)
+        reader.waits.clear()
+        reader.go.set()  # the first look-up
+        reader.go.clear()
+        await asyncio.wait_for(reader.waits.wait(), 20)  # the second one, after which it would be sent again
+        await writes.daemon.call(f"/operations/{number}/resolve", {"action": "cancel", **REASON})
+        again = await writes.daemon.call(f"/operations/{number}/retry")
+        assert again["state"] == "awaiting_approval"
+        reader.go.set()
+        await becomes(writes, number, "awaiting_approval")
+        async with asyncio.timeout(20):
+            while (await writes.daemon.get("/queue"))["leased"]:
+                await look_again()
+        assert (await writes.daemon.get(f"/operations/{number}"))["state"] == "awaiting_approval"
+        assert len(list(writes.sandbox.writes)) == len(sent) + 1

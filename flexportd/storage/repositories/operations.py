@@ -155,6 +155,10 @@ class Operations(ListRepository):
         row = self._run("is_blocked", operation.target, operation.id).fetchone()
         return None if row is None else int(row[0])
 
+    def is_unchanged(self, operation: Operation) -> bool:
+        """Whether nobody has changed its state, or has put it into the queue again, since it was read."""
+        return self._count("count_unchanged", operation.id, operation.state, operation.queued_at) > 0
+
     def begin_send(self, operation_id: int, at: str, flexport_at: str) -> bool:
         """It is about to be sent; False unless it is pending. `flexport_at`: Flexport's clock; the first is kept."""
         return self._run("begin_send", at, flexport_at, operation_id).rowcount == 1

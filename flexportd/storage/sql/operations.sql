@@ -16,6 +16,9 @@ SELECT {columns} FROM operations WHERE target = ?
 -- is_blocked: whether an earlier one on the same target may still be sent
 SELECT id FROM operations WHERE target = ? AND id < ? AND state IN ('pending', 'sending', 'unknown') ORDER BY id LIMIT 1;
 
+-- count_unchanged: 1 if it is in this state since it was put into the queue at this time
+SELECT count(*) FROM operations WHERE id = ? AND state = ? AND queued_at = ?;
+
 -- begin_send: it is about to be sent
 UPDATE operations SET state = 'sending', updated_at = ?1, sent_at = coalesce(sent_at, ?2), sends = sends + 1,
     lookups = 0, needs_decision = 0, error = NULL WHERE id = ?3 AND state = 'pending';
