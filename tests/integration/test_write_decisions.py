@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from flexportd.core.outbox import sender
-from flexportd.sandbox.catalog.kinds import COMMERCIAL_INVOICE, CONTACT, LOCATION, PRODUCT
+from flexportd.sandbox.catalog.kinds import COMMERCIAL_INVOICE, CONTACT, LOCATION, PRODUCT, SHIPMENT
 from tests import write_bodies as bodies
 from tests.integration.test_operations_api import confirmed, writing
 from tests.under_test import look_again
@@ -145,3 +145,17 @@ async def test_a_look_up_is_no_way_around_an_approval(tmp_path, monkeypatch):
                 await look_again()
         assert (await writes.daemon.get(f"/operations/{number}"))["state"] == "awaiting_approval"
         assert len(list(writes.sandbox.writes)) == len(sent) + 1
+
+
+async def test_a_write_that_flexport_may_have_made_is_never_called_failed(writes):
+    """A change that was lost three times, and cannot be prepared any more: Flexport may have made it all the same."""
+    shipment = next(iter(writes.objects(SHIPMENT)))
+    writes.sandbox.fault("dropped_before_accepting", method="PATCH", times=3)
+    number = (await writes.send("PATCH", f"/shipments/{shipment}", {"metadata": {"Team": "North"}}))["id"]
+    await becomes(writes, number, "unknown", needs_decision=True, sends=3)
+    writes.sandbox.fault("403", f"^/shipments/{shipment}", method="GET")
+    await writes.daemon.call(f"/operations/{number}/resolve", {"action": "resend", **REASON})
+    found = await becomes(writes, number, "unknown", "failed", needs_decision=True)
+    assert found["state"] == "unknown"
+    await writes.daemon.call(f"/operations/{number}/resolve", {"action": "resend", **REASON})
+    await confirmed(writes, number)

@@ -136,7 +136,7 @@ class OperationHandler:
             return await self._fail(operation, f"Flexport does not have the object that is to be changed: {error}")
         except (FlexportError, InconclusiveLookupError) as error:
             if error.permanent:
-                return await self._fail(operation, f"{_refusal_sentence(kind, error)} Nothing was sent.")
+                return await self._fail(operation, f"{_refusal_sentence(kind, error)} Nothing was sent this time.")
             return await self._postpone(operation, error)
         if request is None:  # the operation has ended without a request
             return Applied()
@@ -280,7 +280,7 @@ class OperationHandler:
         """Flexport is not available, and nothing was sent: later, but not for ever."""
         waited = self._waited(operation)
         if waited > MAX_WAIT.total_seconds():
-            return await self._fail(operation, f"It could not be sent within 24 hours, and was not sent. {error}")
+            return await self._fail(operation, f"It could not be sent within 24 hours. {error}")
         retry_after = error.response.retry_after if isinstance(error, FlexportError) else None
         return await self._defer(operation, max(_retry_delay(waited), retry_after or 0.0), str(error))
 
@@ -297,14 +297,18 @@ class OperationHandler:
         return await self._unless_overtaken(defer, Snooze(seconds, reason))
 
     async def _fail(self, operation: Operation, error: str) -> Outcome:
-        def fail(tx: Transaction) -> None:
-            at = self._clock.stamp()
-            if tx.operations.end(operation.id, "failed", at, error=error):
-                self._after_end(tx, operation, notice(operation, "failed", error), at)
-
-        await self._db.write(fail)
+        await self._db.write(lambda tx: self._give_up(tx, operation, error))
         log.warning("operation_failed", operation_id=operation.id, kind=operation.kind, error=error)
         return Applied()
+
+    def _give_up(self, tx: Transaction, operation: Operation, error: str) -> None:
+        """It fails; where an earlier request may have had an effect, a person must decide."""
+        at = self._clock.stamp()
+        if tx.operations.was_possibly_accepted(operation.id):
+            tx.operations.set_state(operation.id, "unknown", at, error, needs_decision=True)
+            tx.journal.add(at, notices=[notice(operation, "unknown", error, needs_decision=True)])
+        elif tx.operations.end(operation.id, "failed", at, error=error):
+            self._after_end(tx, operation, notice(operation, "failed", error), at)
 
     # --- look-ups ---
 
