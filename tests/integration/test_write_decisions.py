@@ -159,3 +159,23 @@ async def test_a_write_that_flexport_may_have_made_is_never_called_failed(writes
     assert found["state"] == "unknown"
     await writes.daemon.call(f"/operations/{number}/resolve", {"action": "resend", **REASON})
     await confirmed(writes, number)
+
+
+async def test_an_earlier_write_waits_for_a_later_one_that_was_sent_before_it(writes):
+    """An operation that is retried is sent in its turn: after one on the same object whose outcome is unknown."""
+    shipment = next(iter(writes.objects(SHIPMENT)))
+    writes.sandbox.fault("write_forbidden", method="PATCH")
+    path = f"/shipments/{shipment}"
+    first = (await writes.write("PATCH", path, {"metadata": {"Team": "North"}}))["id"]
+    await becomes(writes, first, "failed")
+    writes.sandbox.fault("dropped_before_accepting", method="PATCH", times=3)
+    second = (await writes.send("PATCH", path, {"metadata": {"Team": "South"}}))["id"]
+    await becomes(writes, second, "unknown", needs_decision=True)
+    await writes.daemon.call(f"/operations/{first}/retry")
+    async with asyncio.timeout(20):
+        while not (found := await writes.daemon.get(f"/operations/{first}"))["error"] and found["state"] == "pending":
+            await look_again()
+    assert (found["state"], found["error"]) == ("pending", f"operation {second} on the same object comes first")
+    await writes.daemon.call(f"/operations/{second}/resolve", {"action": "resend", **REASON})
+    await confirmed(writes, first)
+    await confirmed(writes, second)

@@ -391,6 +391,7 @@ class OperationHandler:
             return False
         tx.operations.trust(operation.id)
         tx.operations.set_state(operation.id, "pending", at, None)
+        tx.operations.make_due(operation.target, at)
         return True
 
     def _waited(self, operation: Operation) -> float:
