@@ -226,6 +226,7 @@ def _queue(tx: Transaction, operation: Operation, at: str) -> None:
         at,
         [NewItem(ITEM_KIND, INTERACTIVE, lane=operation.target, merge_key=str(operation.id), payload=payload)],
     )
+    tx.operations.make_due(operation.target, at)  # those that waited for it while it was unknown, and come first now
 
 
 def _shipment_of(kind: OperationKind, body: Mapping[str, Any], target_id: str | None) -> int | None:

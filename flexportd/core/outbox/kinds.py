@@ -94,7 +94,7 @@ _ALL = (
     OperationKind(
         name="product.update", group="products", label="Update product", method="PATCH", path="/products/{id}",
         resource="products", check=check_product_update,
-        lookup=lookup.compare_object("/products", lookup.PRODUCT_FIELDS), title=_field("sku"),
+        lookup=lookup.compare_object("/products", lookup.CHANGED_PRODUCT_FIELDS), title=_field("sku"),
         target=_of_object("products"), is_repeatable=True,
     ),
     OperationKind(

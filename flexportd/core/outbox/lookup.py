@@ -30,6 +30,7 @@ PRODUCT_FIELDS = (
     "client_verified",
     "classifications",
 )
+CHANGED_PRODUCT_FIELDS = (*PRODUCT_FIELDS, "product_properties", "suppliers")
 INVOICE_FIELDS = ("invoice_number", "is_related_parties", "metadata")
 _ENTITY_FIELDS = ("name", "ref")
 _AMENDED = {
@@ -196,13 +197,22 @@ async def find_contact(reader: FlexportReader, write: SentWrite) -> LookupResult
 
 
 def compare_object(path: str, fields: Sequence[str]) -> Lookup:
-    """A change of an object: whether it has the values now that were sent."""
+    """A change of an object: whether it has the values now that were sent.
+
+    A match must show every field: one that cannot be compared may be the only one that was to change.
+    """
 
     async def find(reader: FlexportReader, write: SentWrite) -> LookupResult:
         text, found = await _object(reader, path, write)
-        if not any(name in write.body and name in found for name in fields):
-            return LookupResult((), [_candidate(text, found, "does not show what was sent")])
-        return _compared(text, found, differences(write.body, found, fields))
+        differing = differences(write.body, found, fields)
+        hidden = [
+            name
+            for name, value in write.body.items()
+            if name not in fields or (name not in found and not equal(value, None))
+        ]
+        if hidden and not differing:
+            return LookupResult((), [_candidate(text, found, f"does not show {', '.join(hidden)} as they were sent")])
+        return _compared(text, found, differing)
 
     return find
 

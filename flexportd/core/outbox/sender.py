@@ -66,6 +66,7 @@ _MIN_RETRY, _MAX_RETRY = 30.0, 900.0  # seconds while Flexport is not available:
 _BLOCKED_RETRY = 60.0  # seconds; the end of the earlier operation wakes it before
 _MAX_RESPONSE = 64 << 10  # bytes of a response that are stored with an attempt
 _CONFLICT = 409
+_OVERTAKEN = "a person decided meanwhile what becomes of it"
 RESTORED = "the database was restored from a backup; the operation may have been sent since"
 
 
@@ -128,15 +129,14 @@ class OperationHandler:
         if wait is None and blocking is not None:
             wait = f"operation {blocking} on the same object comes first"
         if wait is not None:
-            await self._note(operation, wait)
-            return Snooze(_BLOCKED_RETRY, wait)
+            return await self._defer(operation, _BLOCKED_RETRY, wait)
         try:
             request = await self._prepare(operation, kind)
         except NotFoundAtFlexportError as error:
             return await self._fail(operation, f"Flexport does not have the object that is to be changed: {error}")
         except (FlexportError, InconclusiveLookupError) as error:
             if error.permanent:
-                return await self._fail(operation, f"{_refusal_sentence(kind, error)} Nothing was sent.")
+                return await self._fail(operation, f"{_refusal_sentence(kind, error)} Nothing was sent this time.")
             return await self._postpone(operation, error)
         if request is None:  # the operation has ended without a request
             return Applied()
@@ -163,12 +163,16 @@ class OperationHandler:
             if merged is None:
                 return None
             body = {"metadata": merged}
-        elif kind.looks_first and operation.baseline is None and not await self._take_baseline(operation, kind, body):
+        elif kind.looks_first and not await self._has_baseline(operation, kind, body):
             return None
         return outgoing(kind, body, operation.resource_id, self.rules, operation.key)
 
-    async def _take_baseline(self, operation: Operation, kind: OperationKind, body: Mapping[str, Any]) -> bool:
-        """Store what exists before; False if the operation ends because of it."""
+    async def _has_baseline(self, operation: Operation, kind: OperationKind, body: Mapping[str, Any]) -> bool:
+        """Store what exists before, unless it may be the result already; False if the operation ends because of it."""
+        if operation.baseline is not None and await self._db.read(
+            lambda tx: tx.operations.was_possibly_accepted(operation.id)
+        ):
+            return True
         write = SentWrite(body, operation.key, operation.resource_id)
         result = await kind.lookup(self._client, write)
         existing = [*result.matches, *result.similar]
@@ -264,8 +268,7 @@ class OperationHandler:
     def _take_back(self, tx: Transaction, operation: Operation, attempt: int, error: FlexportError) -> None:
         at = self._clock.stamp()
         tx.operations.end_attempt(attempt, at, _failed_attempt("not_sent", error))
-        possible = tx.operations.was_possibly_accepted(operation.id)
-        tx.operations.set_state(operation.id, "unknown" if possible else "pending", at, str(error))
+        tx.operations.set_state(operation.id, "pending", at, str(error))
 
     def _end_interrupted(self, tx: Transaction, operation: Operation) -> None:
         at = self._clock.stamp()
@@ -276,28 +279,36 @@ class OperationHandler:
     async def _postpone(self, operation: Operation, error: Exception) -> Outcome:
         """Flexport is not available, and nothing was sent: later, but not for ever."""
         waited = self._waited(operation)
-        if waited > MAX_WAIT.total_seconds() and operation.state == "pending":
-            return await self._fail(operation, f"It could not be sent within 24 hours, and was not sent. {error}")
+        if waited > MAX_WAIT.total_seconds():
+            return await self._fail(operation, f"It could not be sent within 24 hours. {error}")
         retry_after = error.response.retry_after if isinstance(error, FlexportError) else None
-        if operation.state == "pending":
-            await self._note(operation, str(error))
-        return Snooze(max(_retry_delay(waited), retry_after or 0.0), str(error))
+        return await self._defer(operation, max(_retry_delay(waited), retry_after or 0.0), str(error))
 
-    async def _note(self, operation: Operation, reason: str) -> None:
-        """Show why a pending operation waits."""
-        if operation.error != reason:
-            at = self._clock.stamp()
-            await self._db.write(lambda tx: tx.operations.set_state(operation.id, "pending", at, reason))
+    async def _defer(self, operation: Operation, seconds: float, reason: str) -> Outcome:
+        """Send a pending operation later, and show why it waits."""
+
+        def defer(tx: Transaction) -> bool:
+            if not tx.operations.is_unchanged(operation):
+                return False
+            if operation.error != reason:
+                tx.operations.set_state(operation.id, "pending", self._clock.stamp(), reason)
+            return True
+
+        return await self._unless_overtaken(defer, Snooze(seconds, reason))
 
     async def _fail(self, operation: Operation, error: str) -> Outcome:
-        def fail(tx: Transaction) -> None:
-            at = self._clock.stamp()
-            if tx.operations.end(operation.id, "failed", at, error=error):
-                self._after_end(tx, operation, notice(operation, "failed", error), at)
-
-        await self._db.write(fail)
+        await self._db.write(lambda tx: self._give_up(tx, operation, error))
         log.warning("operation_failed", operation_id=operation.id, kind=operation.kind, error=error)
         return Applied()
+
+    def _give_up(self, tx: Transaction, operation: Operation, error: str) -> None:
+        """It fails; where an earlier request may have had an effect, a person must decide."""
+        at = self._clock.stamp()
+        if tx.operations.was_possibly_accepted(operation.id):
+            tx.operations.set_state(operation.id, "unknown", at, error, needs_decision=True)
+            tx.journal.add(at, notices=[notice(operation, "unknown", error, needs_decision=True)])
+        elif tx.operations.end(operation.id, "failed", at, error=error):
+            self._after_end(tx, operation, notice(operation, "failed", error), at)
 
     # --- look-ups ---
 
@@ -318,8 +329,10 @@ class OperationHandler:
             reason = f"The outcome cannot be looked up: {failure}"
             result, waited = AttemptResult(outcome="failed", error=str(failure)), self._waited(current)
             is_last = failure.permanent or waited > MAX_LOOKUP_TIME.total_seconds()
-            await self._db.write(lambda tx: self._wait(tx, current, attempt, result, reason, needs_decision=is_last))
-            return Applied() if is_last else Snooze(_retry_delay(waited), reason)
+            return await self._unless_overtaken(
+                lambda tx: self._wait(tx, current, attempt, result, reason, needs_decision=is_last),
+                Applied() if is_last else Snooze(_retry_delay(waited), reason),
+            )
         found = await self._db.read(lambda tx: _unclaimed(tx, current, kind, found))
         evidence = _evidence(found)
         if len(found.matches) == 1:
@@ -332,13 +345,20 @@ class OperationHandler:
         is_last = several or current.lookups >= len(LOOKUP_DELAYS)
         may_repeat = kind.is_repeatable and not several and current.sends < MAX_SENDS
         if may_repeat and current.lookups + 1 >= REPEAT_AFTER:
-            await self._db.write(lambda tx: self._send_again(tx, current, attempt, result))
-            return Snooze(0.0, "look-ups found nothing; it is sent again, which is safe")
+            return await self._unless_overtaken(
+                lambda tx: self._send_again(tx, current, attempt, result),
+                Snooze(0.0, "look-ups found nothing; it is sent again, which is safe"),
+            )
         message = error or current.error or "Flexport did not answer"
-        await self._db.write(lambda tx: self._wait(tx, current, attempt, result, message, needs_decision=is_last))
-        if is_last:
-            return Applied()
-        return Snooze(LOOKUP_DELAYS[current.lookups], "its outcome is unknown; it is looked up again")
+        delay = 0.0 if is_last else LOOKUP_DELAYS[current.lookups]
+        return await self._unless_overtaken(
+            lambda tx: self._wait(tx, current, attempt, result, message, needs_decision=is_last),
+            Applied() if is_last else Snooze(delay, "its outcome is unknown; it is looked up again"),
+        )
+
+    async def _unless_overtaken(self, store: Callable[[Transaction], bool], outcome: Outcome) -> Outcome:
+        """Store a result; `outcome`, unless a person decided meanwhile, which leaves an item of its own."""
+        return outcome if await self._db.write(store) else Ignored(_OVERTAKEN)
 
     def _wait(
         self,
@@ -349,22 +369,30 @@ class OperationHandler:
         error: str,
         *,
         needs_decision: bool = False,
-    ) -> None:
-        """The outcome stays unknown: until the next look-up, or for a person."""
+    ) -> bool:
+        """The outcome stays unknown: until the next look-up, or for a person. False if a person decided meanwhile."""
         at = self._clock.stamp()
         tx.operations.end_attempt(attempt, at, result)
+        if not tx.operations.is_unchanged(operation):
+            return False
         if result.outcome != "failed":
             tx.operations.count_lookup(operation.id, at)
         was_known = operation.state != "unknown"
         tx.operations.set_state(operation.id, "unknown", at, error, needs_decision=needs_decision)
         if was_known or needs_decision:
             tx.journal.add(at, notices=[notice(operation, "unknown", error, needs_decision=needs_decision)])
+        return True
 
-    def _send_again(self, tx: Transaction, operation: Operation, attempt: int, result: AttemptResult) -> None:
+    def _send_again(self, tx: Transaction, operation: Operation, attempt: int, result: AttemptResult) -> bool:
+        """It is pending again; False if a person decided meanwhile."""
         at = self._clock.stamp()
         tx.operations.end_attempt(attempt, at, result)
+        if not tx.operations.is_unchanged(operation):
+            return False
         tx.operations.trust(operation.id)
         tx.operations.set_state(operation.id, "pending", at, None)
+        tx.operations.make_due(operation.target, at)
+        return True
 
     def _waited(self, operation: Operation) -> float:
         """Seconds since it was put into the queue."""

@@ -151,9 +151,13 @@ class Operations(ListRepository):
         return self._all(_operation, "unfinished_of_target", target, limit)
 
     def blocking(self, operation: Operation) -> int | None:
-        """The id of an earlier operation on the same target that may still be sent; None if there is none."""
+        """The id of an operation on the same target that comes first; None if there is none."""
         row = self._run("is_blocked", operation.target, operation.id).fetchone()
         return None if row is None else int(row[0])
+
+    def is_unchanged(self, operation: Operation) -> bool:
+        """Whether nobody has changed its state, or has put it into the queue again, since it was read."""
+        return self._count("count_unchanged", operation.id, operation.state, operation.queued_at) > 0
 
     def begin_send(self, operation_id: int, at: str, flexport_at: str) -> bool:
         """It is about to be sent; False unless it is pending. `flexport_at`: Flexport's clock; the first is kept."""
@@ -283,7 +287,7 @@ class Operations(ListRepository):
         return self._count("count_unknown_sends", operation_id) > 0
 
     def make_due(self, target: str, at: str) -> int:
-        """Make the waiting items of operations on a target due; how many."""
+        """Make the items of operations on a target due that wait to be sent; how many."""
         return self._run("make_due", at, target).rowcount
 
     def delete_old(self, before_at: str, limit: int) -> int:

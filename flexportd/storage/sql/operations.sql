@@ -13,15 +13,20 @@ SELECT {columns} FROM operations WHERE creator = ? AND idempotency_key = ?;
 SELECT {columns} FROM operations WHERE target = ?
     AND state IN ('awaiting_approval', 'pending', 'sending', 'unknown') ORDER BY id LIMIT ?;
 
--- is_blocked: whether an earlier one on the same target may still be sent
-SELECT id FROM operations WHERE target = ? AND id < ? AND state IN ('pending', 'sending', 'unknown') ORDER BY id LIMIT 1;
+-- is_blocked: one on the same target that comes first: an earlier one to be sent, or any that was sent
+SELECT id FROM operations INDEXED BY operations_unfinished WHERE target = ?1
+    AND state IN ('awaiting_approval', 'pending', 'sending', 'unknown')
+    AND (id < ?2 AND state = 'pending' OR id <> ?2 AND state IN ('sending', 'unknown')) ORDER BY id LIMIT 1;
+
+-- count_unchanged: 1 if it is in this state since it was put into the queue at this time
+SELECT count(*) FROM operations WHERE id = ? AND state = ? AND queued_at = ?;
 
 -- begin_send: it is about to be sent
 UPDATE operations SET state = 'sending', updated_at = ?1, sent_at = coalesce(sent_at, ?2), sends = sends + 1,
     lookups = 0, needs_decision = 0, error = NULL WHERE id = ?3 AND state = 'pending';
 
 -- set_baseline: what existed before it was sent
-UPDATE operations SET baseline = ? WHERE id = ? AND baseline IS NULL;
+UPDATE operations SET baseline = ? WHERE id = ?;
 
 -- set_state: a state that is not an end
 UPDATE operations SET state = ?1, updated_at = ?2, error = ?3, needs_decision = ?4,
@@ -114,5 +119,7 @@ DELETE FROM operation_attempts WHERE operation_id IN (SELECT value FROM json_eac
 -- delete: operations
 DELETE FROM operations WHERE id IN (SELECT value FROM json_each(?));
 
--- make_due: the items of operations on a target that wait
-UPDATE items SET ready_at = ?1 WHERE kind = 'operation' AND state = 'ready' AND lane = ?2 AND ready_at > ?1;
+-- make_due: the items of operations on a target that wait to be sent
+UPDATE items SET ready_at = ?1 WHERE kind = 'operation' AND state = 'ready' AND lane = ?2 AND ready_at > ?1
+    AND merge_key IN (SELECT CAST(id AS TEXT) FROM operations INDEXED BY operations_unfinished WHERE target = ?2
+        AND state IN ('awaiting_approval', 'pending', 'sending', 'unknown') AND state = 'pending');

@@ -1,0 +1,181 @@
+"""Writes while people decide and Flexport answers oddly: what was decided stands, and nothing is confirmed on a guess."""
+
+import asyncio
+
+import pytest
+
+from flexportd.core.outbox import sender
+from flexportd.sandbox.catalog.kinds import COMMERCIAL_INVOICE, CONTACT, LOCATION, PRODUCT, SHIPMENT
+from tests import write_bodies as bodies
+from tests.integration.test_operations_api import confirmed, writing
+from tests.under_test import look_again
+
+REASON = {"reason": "Decided by phone"}
+
+
+@pytest.fixture
+async def writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(sender, "LOOKUP_DELAYS", (0.0, 0.0))
+    async with writing(tmp_path) as opened:
+        yield opened
+
+
+async def becomes(writes, number, *states, **members):
+    """The operation once it is in one of these states and has these members."""
+    async with asyncio.timeout(20):
+        while True:
+            found = await writes.daemon.get(f"/operations/{number}")
+            if found["state"] in states and all(found[name] == value for name, value in members.items()):
+                return found
+            await look_again()
+
+
+async def unknown(writes, method, path, body):
+    """An operation whose request was lost before Flexport accepted it, and which a person must decide."""
+    writes.sandbox.fault("dropped_before_accepting", method=method)
+    number = (await writes.send(method, path, body))["id"]
+    return await becomes(writes, number, "unknown", needs_decision=True)
+
+
+async def test_a_change_is_not_confirmed_by_fields_that_did_not_change(writes):
+    """A lost change of lines or suppliers is sent again, although the other fields have their values already."""
+    invoice = bodies.commercial_invoice(writes.world)
+    made = (await writes.write("POST", "/commercial-invoices", invoice))["resource_id"]
+    line = {**invoice["line_items"][0], "quantity": {"value": 20, "unit": "pcs"},
+            "value": {"amount": "241.00", "currency_code": "USD"}}  # fmt: skip
+    change = {"invoice_number": invoice["invoice_number"], "currency_code": "USD", "line_items": [line]}
+    writes.sandbox.fault("dropped_before_accepting", method="PATCH")
+    found = await writes.send("PATCH", f"/commercial-invoices/{made}", change)
+    await confirmed(writes, found["id"])
+    assert len(writes.objects(COMMERCIAL_INVOICE)[made]["line_items"]) == 1
+    product = next(one for one in writes.objects(PRODUCT).values() if one["archived_at"] is None)
+    location = next(iter(writes.objects(LOCATION).values()))
+    suppliers = [{"ref": location["ref"], "country_of_origin": "VN"}]
+    writes.sandbox.fault("dropped_before_accepting", method="PATCH")
+    change = {"name": product["name"], "suppliers": suppliers, "product_properties": [{"type": "fit", "value": "E27"}]}
+    found = await writes.send("PATCH", f"/products/{product['id']}", change)
+    await confirmed(writes, found["id"])
+    stored = writes.objects(PRODUCT)[str(product["id"])]
+    assert [one["ref"] for one in stored["suppliers"]] == [location["ref"]]
+    assert [one["value"] for one in stored["product_properties"]] == ["E27"]
+
+
+async def test_a_retry_looks_again_whether_flexport_has_it(writes):
+    """What Flexport had when an operation failed says nothing about what it has when somebody retries it."""
+    body = bodies.contact(writes.world)
+    writes.sandbox.fault("write_forbidden", method="POST")
+    first = (await writes.write("POST", "/contacts", body))["id"]
+    await becomes(writes, first, "failed")
+    assert (await writes.write("POST", "/contacts", body))["state"] == "confirmed"
+    before = set(writes.objects(CONTACT))
+    await writes.daemon.call(f"/operations/{first}/retry")
+    found = await becomes(writes, first, "failed", "confirmed")
+    assert (found["state"], set(writes.objects(CONTACT))) == ("failed", before)
+    assert "already has one" in found["error"]
+
+
+class SlowReader:
+    """Flexport's client, whose lists wait for `go` once `hold` is set; `waits` is set while one does."""
+
+    def __init__(self, client):
+        self._client = client
+        self.hold, self.waits, self.go = False, asyncio.Event(), asyncio.Event()
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+    async def page(self, *args):
+        await self._wait()
+        return await self._client.page(*args)
+
+    async def get(self, *args):
+        await self._wait()
+        return await self._client.get(*args)
+
+    async def _wait(self):
+        if self.hold:
+            self.waits.set()
+            await self.go.wait()
+
+
+def slow_reader(writes, monkeypatch):
+    handler = writes.daemon.daemon.outbox.handler
+    reader = SlowReader(handler._client)
+    monkeypatch.setattr(handler, "_client", reader)
+    return reader
+
+
+async def looked_up_again(writes, number, reader):
+    """Retry an operation with an unknown outcome; returns while its look-up waits for Flexport."""
+    reader.hold = True
+    await writes.daemon.call(f"/operations/{number}/retry")
+    await asyncio.wait_for(reader.waits.wait(), 20)
+
+
+async def test_a_look_up_does_not_undo_what_a_person_decided_during_it(writes, monkeypatch):
+    lost = await unknown(writes, "POST", "/bookings", bodies.booking(writes.world))
+    reader = slow_reader(writes, monkeypatch)
+    await looked_up_again(writes, lost["id"], reader)
+    await writes.daemon.call(f"/operations/{lost['id']}/resolve", {"action": "resend", **REASON})
+    reader.go.set()
+    await confirmed(writes, lost["id"])
+
+
+async def test_a_look_up_is_no_way_around_an_approval(tmp_path, monkeypatch):
+    monkeypatch.setattr(sender, "LOOKUP_DELAYS", (0.0, 0.0))
+    async with writing(tmp_path, **{"writes.approval": ["products"]}) as writes:
+        sent = list(writes.sandbox.writes)
+        number = (await writes.send("POST", "/products", bodies.product(writes.world)))["id"]
+        writes.sandbox.fault("dropped_before_accepting", method="POST")
+        reader = slow_reader(writes, monkeypatch)
+        reader.hold = True
+        await writes.send("POST", f"/operations/{number}/approve", None, 200, X_Flexportd_By="Ben")
+        await asyncio.wait_for(reader.waits.wait(), 20)
+        reader.waits.clear()
+        reader.go.set()  # the first look-up
+        reader.go.clear()
+        await asyncio.wait_for(reader.waits.wait(), 20)  # the second one, after which it would be sent again
+        await writes.daemon.call(f"/operations/{number}/resolve", {"action": "cancel", **REASON})
+        again = await writes.daemon.call(f"/operations/{number}/retry")
+        assert again["state"] == "awaiting_approval"
+        reader.go.set()
+        await becomes(writes, number, "awaiting_approval")
+        async with asyncio.timeout(20):
+            while (await writes.daemon.get("/queue"))["leased"]:
+                await look_again()
+        assert (await writes.daemon.get(f"/operations/{number}"))["state"] == "awaiting_approval"
+        assert len(list(writes.sandbox.writes)) == len(sent) + 1
+
+
+async def test_a_write_that_flexport_may_have_made_is_never_called_failed(writes):
+    """A change that was lost three times, and cannot be prepared any more: Flexport may have made it all the same."""
+    shipment = next(iter(writes.objects(SHIPMENT)))
+    writes.sandbox.fault("dropped_before_accepting", method="PATCH", times=3)
+    number = (await writes.send("PATCH", f"/shipments/{shipment}", {"metadata": {"Team": "North"}}))["id"]
+    await becomes(writes, number, "unknown", needs_decision=True, sends=3)
+    writes.sandbox.fault("403", f"^/shipments/{shipment}", method="GET")
+    await writes.daemon.call(f"/operations/{number}/resolve", {"action": "resend", **REASON})
+    found = await becomes(writes, number, "unknown", "failed", needs_decision=True)
+    assert found["state"] == "unknown"
+    await writes.daemon.call(f"/operations/{number}/resolve", {"action": "resend", **REASON})
+    await confirmed(writes, number)
+
+
+async def test_an_earlier_write_waits_for_a_later_one_that_was_sent_before_it(writes):
+    """An operation that is retried is sent in its turn: after one on the same object whose outcome is unknown."""
+    shipment = next(iter(writes.objects(SHIPMENT)))
+    writes.sandbox.fault("write_forbidden", method="PATCH")
+    path = f"/shipments/{shipment}"
+    first = (await writes.write("PATCH", path, {"metadata": {"Team": "North"}}))["id"]
+    await becomes(writes, first, "failed")
+    writes.sandbox.fault("dropped_before_accepting", method="PATCH", times=3)
+    second = (await writes.send("PATCH", path, {"metadata": {"Team": "South"}}))["id"]
+    await becomes(writes, second, "unknown", needs_decision=True)
+    await writes.daemon.call(f"/operations/{first}/retry")
+    async with asyncio.timeout(20):
+        while not (found := await writes.daemon.get(f"/operations/{first}"))["error"] and found["state"] == "pending":
+            await look_again()
+    assert (found["state"], found["error"]) == ("pending", f"operation {second} on the same object comes first")
+    await writes.daemon.call(f"/operations/{second}/resolve", {"action": "resend", **REASON})
+    await confirmed(writes, first)
+    await confirmed(writes, second)
