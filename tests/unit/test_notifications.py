@@ -316,6 +316,43 @@ async def test_two_slips_of_a_day_are_a_slip_of_two_days(notified):
     assert await one.titles() == ["FLEX-1 · PO 1: ETA 2 days later"]
 
 
+async def test_slips_that_are_read_together_are_one_slip(notified):
+    one = await notified(SLIPS)
+    await one.eta(1, "2026-03-20")
+    for day in ("2026-03-21", "2026-03-22"):
+        at = f"{day}T12:00:00-07:00"
+        await one.db.write(put(record("shipments", 1, name="PO 1", estimated_arrival=at, **ON_BOARD)))
+    await one.notifier.process()
+    await one.pass_time(minutes=1)
+    assert await one.titles() == ["FLEX-1 · PO 1: ETA 2 days later"]
+
+
+@pytest.mark.parametrize("days", [("2026-03-20",), ("2026-03-20", None, "2026-03-21")])
+async def test_a_date_that_was_unknown_at_first_is_compared_from_the_first_known_one_on(notified, days):
+    one = await notified(SLIPS)
+    await one.eta(1, None)
+    for day in days:
+        await one.eta(1, day)
+    await one.pass_time(minutes=1)
+    await one.eta(1, "2026-03-21")
+    await one.pass_time(minutes=1)
+    assert await one.titles() == []
+    await one.eta(1, "2026-03-22")
+    await one.pass_time(minutes=1)
+    assert await one.titles() == ["FLEX-1 · PO 1: ETA 2 days later"]
+
+
+async def test_a_first_date_is_told_by_a_rule_for_every_change_and_compared_by_the_others(notified):
+    one = await notified({"name": "All", "on": "shipment.eta_changed"}, SLIPS)
+    await one.eta(1, None)
+    await one.eta(1, "2026-03-20")
+    await one.pass_time(minutes=1)
+    await one.eta(1, "2026-03-23")
+    await one.pass_time(hours=2)
+    assert await one.titles() == ["FLEX-1 · PO 1: New ETA", "FLEX-1 · PO 1: ETA 3 days later"]
+    assert [json.loads(one.rules) for one in await one.deliveries()] == [["All"], ["All", "ETA slips"]]
+
+
 async def test_a_date_that_moves_back_before_it_is_told_is_not_told(notified):
     one = await notified(SLIPS)
     await one.eta(1, "2026-03-20")

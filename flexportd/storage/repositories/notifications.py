@@ -198,8 +198,8 @@ class Notifications(ListRepository):
         return {(row[0], row[1], row[2], row[3]): ToldDate(*row[4:]) for row in rows}
 
     def begin_dates(self, values: Sequence[tuple[DateKey, str | None]], at: str) -> None:
-        """Where the comparison of these dates begins, unless it has begun."""
-        bulk_insert(self._raw, self._sql["begin_date"], [(*key, day, at) for key, day in values])
+        """Where the comparison of these dates begins, unless it has begun with a known day."""
+        self._raw.executemany(self._sql["begin_date"], [(*key, day, at) for key, day in values])
 
     def save_told_dates(self, values: Sequence[tuple[DateKey, str | None]], at: str, delivery_id: int) -> None:
         """These dates are told with a delivery."""

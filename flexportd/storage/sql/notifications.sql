@@ -61,8 +61,10 @@ SELECT t.channel, t.resource, t.resource_id, t.field, t.day, t.told_at, t.delive
 CROSS JOIN told_dates AS t ON t.channel = asked.value ->> 0 AND t.resource = asked.value ->> 1
     AND t.resource_id = asked.value ->> 2 AND t.field = asked.value ->> 3;
 
--- begin_date: where the comparison of a date begins
-INSERT OR IGNORE INTO told_dates (channel, resource, resource_id, field, day, told_at) VALUES (?, ?, ?, ?, ?, ?);
+-- begin_date: where the comparison of a date begins; one that was unknown begins when it is known
+INSERT INTO told_dates (channel, resource, resource_id, field, day, told_at) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (channel, resource, resource_id, field) DO UPDATE SET day = excluded.day, day_before = NULL,
+    told_at = excluded.told_at, delivery_id = NULL WHERE day IS NULL AND excluded.day IS NOT NULL;
 
 -- save_told_date: a date is told with a delivery
 INSERT INTO told_dates (channel, resource, resource_id, field, day, told_at, delivery_id)
