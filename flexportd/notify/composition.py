@@ -171,10 +171,11 @@ class Composition:
         if not self.channel.folds:
             return self._single_messages()
         rows = self._tx.notifications.due(self.channel.name, stamp(self.now), MAX_DUE)
+        actions: list[Action] = []
         wait = self._gather_until(rows)
         if wait is not None:
-            return [Postpone([row.id for row in rows if row.hold == "gather"], "gather", wait)]
-        actions: list[Action] = []
+            actions.append(Postpone([row.id for row in rows if row.hold == "gather"], "gather", wait))
+            rows = [row for row in rows if row.hold != "gather"]
         pieces: dict[str, list[Piece]] = {"message": [], "summary": []}
         holds: dict[int, Hold] = {}
         for row, subject in self.with_subjects(rows):

@@ -444,6 +444,20 @@ async def test_quiet_hours_hold_messages_and_end_with_one_summary(notified):
     assert (delivery.kind, delivery.title) == ("summary", "Summary: 3 updates held back during quiet hours")
 
 
+async def test_what_is_due_does_not_wait_for_messages_that_still_gather(notified):
+    quiet = {**EXCEPTIONS, "quiet": "22:00-07:00", "timezone": "UTC"}
+    one = await notified(quiet, SLIPS)
+    await one.eta(1, "2026-03-20")
+    one.clock.turn(hours=11)
+    await one.open("customs_hold", 1)
+    await one.pass_time(hours=7, minutes=59, seconds=55)
+    await one.eta(1, "2026-03-28")
+    await one.pass_time(seconds=6)
+    assert await one.titles() == ["Summary: 1 update held back during quiet hours"]
+    await one.pass_time(seconds=10)
+    assert (await one.titles())[1:] == ["FLEX-1 · PO 1: ETA 8 days later"]
+
+
 async def test_a_rule_sends_as_many_an_hour_as_it_may_and_then_a_summary(notified):
     one = await notified({**EXCEPTIONS, "max_per_hour": 2})
     for number in range(1, 6):
