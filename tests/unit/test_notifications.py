@@ -471,6 +471,25 @@ async def test_a_rule_sends_as_many_an_hour_as_it_may_and_then_a_summary(notifie
     assert "held back by the limit" in summary.title
 
 
+async def test_the_limit_of_a_rule_holds_back_nothing_of_another_one(notified):
+    limited = {**EXCEPTIONS, "max_per_hour": 1}
+    critical = {"name": "Critical", "on": "exception.*", "when": {"severity": "critical"}}
+    one = await notified(limited, critical, SLIPS)
+    await one.eta(1, "2026-03-20")
+    await one.open("customs_hold", 1)
+    await one.pass_time(minutes=1)
+    await one.open("missing_documents", 2)
+    await one.open("customs_hold", 3, severity="critical")
+    await one.pass_time(minutes=1)
+    assert await one.titles() == ["FLEX-1 · PO 1: Customs hold", "FLEX-3: Customs hold"]
+    await one.eta(1, "2026-03-28")
+    await one.pass_time(hours=1, minutes=2)
+    assert sorted((await one.titles())[2:]) == [
+        "FLEX-1 · PO 1: ETA 8 days later",
+        "Summary: 1 update held back by the limit of messages per hour",
+    ]
+
+
 async def test_a_digest_says_what_is_wrong_first_then_what_changed_and_what_arrives(notified):
     rule = {**EXCEPTIONS, "on": ["exception.*", "shipment.arrived"], "digest": "daily 07:30"}
     one = await notified(rule)
