@@ -24,6 +24,7 @@ from flexportd.notify.content import Content, Line
 from flexportd.notify.incidents import (
     Cluster,
     Piece,
+    by_template,
     cause_of,
     cluster,
     digest_lines,
@@ -186,7 +187,8 @@ class Composition:
                 holds[row.id] = row.hold
                 pieces["summary" if row.hold in ("quiet", "rate") else "message"].append(found)
         actions += self._messages(merge(pieces["message"]))
-        actions += self._summary(merge(pieces["summary"]), holds)
+        for group in by_template(merge(pieces["summary"])):
+            actions += self._summary(group, holds)
         return combine(actions)
 
     def _gather_until(self, rows: Sequence[Notification]) -> datetime | None:
@@ -256,6 +258,7 @@ class Composition:
             date=told,
             is_urgent=abs(message.get("days_later") or 0) >= BIG_MOVE,
             template=(rule.template, rule.subject),
+            template_rule=rule.name,
             variables=variables,
         )
 
@@ -512,7 +515,7 @@ class Composition:
             title = " ".join(self._config.render_template(subject, variables).split()) if subject is not None else ""
             body = self._config.render_template(template, variables) if template is not None else None
         except TemplateError as error:
-            note = f"The template of rule {content.rules[0]} failed, so this is the standard text: {error}"
+            note = f"The template of rule {pieces[0].template_rule} failed, so this is the standard text: {error}"
             return msgspec.structs.replace(content, notes=(*content.notes, note))
         return msgspec.structs.replace(content, title=title or content.title, body=body)
 

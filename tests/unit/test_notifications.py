@@ -606,6 +606,48 @@ async def test_a_template_makes_the_text_and_one_that_fails_leaves_the_standard_
     assert failed.notes[0].startswith("The template of rule Exceptions failed, so this is the standard text: ")
 
 
+@pytest.mark.parametrize("names", [("Template", "Plain"), ("Plain", "Template")])
+async def test_a_template_makes_the_text_also_where_a_rule_without_one_matches(notified, names):
+    template = {"Template": {"template": "{{ shipment.name }}: {{ exception.kind }}"}, "Plain": {}}
+    one = await notified(*({**EXCEPTIONS, "name": name, **template[name]} for name in names))
+    await one.eta(1, "2026-03-20")
+    await one.open("customs_hold", 1)
+    await one.pass_time(minutes=1)
+    assert [(content.body, content.notes) for content in await one.contents()] == [("PO 1: customs_hold", ())]
+
+
+@pytest.mark.parametrize("names", [("Broken", "Plain"), ("Plain", "Broken")])
+async def test_the_note_names_the_rule_whose_template_failed(notified, names):
+    template = {"Broken": {"template": "{{ shipment.name / 2 }}"}, "Plain": {}}
+    one = await notified(*({**EXCEPTIONS, "name": name, **template[name]} for name in names))
+    await one.eta(1, "2026-03-20")
+    await one.open("customs_hold", 1)
+    await one.pass_time(minutes=1)
+    ((note,),) = [content.notes for content in await one.contents()]
+    assert note.startswith("The template of rule Broken failed")
+
+
+async def test_a_summary_has_no_template_of_another_rule(notified):
+    quiet = {"quiet": "22:00-07:00", "timezone": "UTC"}
+    customs = {
+        **EXCEPTIONS,
+        "name": "Customs",
+        "when": {"kind": "customs_hold"},
+        "template": "{{ shipment.name }}",
+        **quiet,
+    }
+    others = {**EXCEPTIONS, "name": "Others", "when": {"kind": {"not": "customs_hold"}}, **quiet}
+    one = await notified(customs, others)
+    await one.eta(1, "2026-03-20")
+    one.clock.turn(hours=11)
+    await one.open("customs_hold", 1)
+    await one.open("missing_documents", 1)
+    await one.pass_time(hours=9)
+    contents = await one.contents()
+    assert [(content.rules, content.body) for content in contents] == [(["Customs"], "PO 1"), (["Others"], None)]
+    assert contents[1].sections[0].lines[0].texts
+
+
 async def test_occurrences_that_are_read_again_are_notified_once(notified):
     one = await notified(SLIPS)
     await one.eta(1, "2026-03-20")
