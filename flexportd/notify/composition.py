@@ -245,6 +245,9 @@ class Composition:
         quiet_end = rule.quiet.ends_at(self.now, rule.zone) if rule.quiet else None
         if quiet_end is not None and row.hold != "digest":
             return Postpone([row.id], "quiet", quiet_end)
+        other = self._tx.notifications.told_by_other_rule(row) if row.hold == "quiet" and self.channel.folds else None
+        if other is not None:
+            return Drop([row.id], f"rule {other} reported it during the quiet hours")
         message, told = row.message, None
         if row.topic in DATE_TOPICS:
             change = self._date_change(row, subject)

@@ -444,6 +444,29 @@ async def test_quiet_hours_hold_messages_and_end_with_one_summary(notified):
     assert (delivery.kind, delivery.title) == ("summary", "Summary: 3 updates held back during quiet hours")
 
 
+async def test_what_another_rule_reported_during_quiet_hours_is_not_reported_again(notified):
+    quiet = {**EXCEPTIONS, "quiet": "22:00-07:00", "timezone": "UTC"}
+    critical = {"name": "Critical", "on": "exception.*", "when": {"severity": "critical"}}
+    channels = {"team": ChannelInfo("team", "email"), "erp": ChannelInfo("erp", "webhook", folds=False)}
+    one = await notified(quiet, critical, channels=channels)
+    one.clock.turn(hours=11)
+    await one.open("customs_hold", 1, severity="critical")
+    await one.open("missing_documents", 2)
+    await one.pass_time(minutes=1)
+    await one.pass_time(hours=9)
+    found = [(sent.channel, json.loads(sent.rules), sent.title) for sent in await one.deliveries()]
+    assert found == [
+        ("erp", ["Critical"], "FLEX-1: Customs hold"),
+        ("team", ["Critical"], "FLEX-1: Customs hold"),
+        ("erp", ["Exceptions"], "FLEX-1: Customs hold"),
+        ("erp", ["Exceptions"], "FLEX-2: Missing documents"),
+        ("team", ["Exceptions"], "Summary: 1 update held back during quiet hours"),
+    ]
+    assert [row for row in await one.rows("channel, reason") if row[1]] == [
+        ("team", "rule Critical reported it during the quiet hours")
+    ]
+
+
 async def test_what_is_due_does_not_wait_for_messages_that_still_gather(notified):
     quiet = {**EXCEPTIONS, "quiet": "22:00-07:00", "timezone": "UTC"}
     one = await notified(quiet, SLIPS)

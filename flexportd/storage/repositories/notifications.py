@@ -172,6 +172,10 @@ class Notifications(ListRepository):
         """The state of the newest notification of a channel about a subject; None without one."""
         return self._text("last_state", channel, subject)
 
+    def told_by_other_rule(self, row: Notification) -> str | None:
+        """The rule for which the channel was told of the same occurrence; None without one."""
+        return self._text("told_by_other_rule", row.occurrence, row.channel, row.rule)
+
     def was_told(self, channel: str, exception_id: int) -> bool:
         """Whether a channel was told of an exception."""
         return self._run("was_told", channel, exception_id).fetchone() is not None

@@ -45,6 +45,12 @@ GROUP BY subject, delivery_id ORDER BY at;
 -- last_state: the state of the newest notification of a channel about a subject
 SELECT state FROM notifications WHERE channel = ? AND subject = ? ORDER BY id DESC LIMIT 1;
 
+-- told_by_other_rule: for which other rule a channel was told of an occurrence
+SELECT rule FROM notifications WHERE occurrence = ? AND channel = ? AND rule <> ? AND state = 'sent'
+    AND NOT EXISTS (
+        SELECT 1 FROM deliveries WHERE deliveries.id = delivery_id AND deliveries.state IN ('failed', 'discarded'))
+LIMIT 1;
+
 -- was_told: whether a channel was told of an exception
 SELECT 1 FROM notifications WHERE channel = ? AND exception_id = ? AND state = 'sent' AND topic <> 'exception.closed' LIMIT 1;
 
