@@ -490,7 +490,8 @@ class Composition:
     ) -> Send:
         for name in content.rules:
             self._planned[name] = self._planned.get(name, 0) + 1
-        content = self._with_template(content, pieces)
+        dates = [piece.date for piece in pieces if piece.date is not None]
+        content = msgspec.structs.replace(self._with_template(content, pieces), dates=dates)
         ids = [number for piece in pieces for number in piece.ids]
         delivery = NewDelivery(
             key=new_key(),
@@ -505,7 +506,6 @@ class Composition:
             edits=edits,
             notifications=len(ids),
         )
-        dates = [piece.date for piece in pieces if piece.date is not None]
         return Send(delivery, ids, lane or self.channel.name, dates)
 
     def _with_template(self, content: Content, pieces: Sequence[Piece]) -> Content:

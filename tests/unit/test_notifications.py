@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 
 from flexportd.clock import stamp
 from flexportd.core.outbox.records import notice
+from flexportd.notify.channels.channel import ChannelError
 from flexportd.notify.composer import Composer
 from flexportd.notify.composition import BIG_MOVE, MAX_REPEATS, ChannelInfo, NotifyConfig
 from flexportd.notify.content import Content
+from flexportd.notify.deliveries import DeliveryHandler
 from flexportd.notify.notifier import Notifier, RuleMatcher
 from flexportd.notify.rule_template import render_template
 from flexportd.notify.rules import compile_rules
+from flexportd.outcome import Dead
 from flexportd.settings import Settings
 from flexportd.settings.defaults import default_rules
 from flexportd.storage.database import Database
@@ -25,6 +28,7 @@ from flexportd.storage.repositories.exceptions import ExceptionFields
 from flexportd.type_lock import decode_as
 from tests.integration.test_exceptions import StoodClock
 from tests.stored import REGISTRY, new_operation, put, record
+from tests.unit.test_delivery_handler import Scripted
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 SLIPS = {"name": "ETA slips", "on": "shipment.eta_changed", "when": {"days_later": 2}}
@@ -108,6 +112,19 @@ class Notified:
     async def pass_time(self, **by):
         self.clock.turn(**by)
         await self.composer.compose_due()
+
+    async def send(self, number, *, fails=False):
+        """Attempt a delivery, which its channel accepts, or refuses for ever."""
+        channel = Scripted(self.clock, "team")
+        channel.answers = [ChannelError("no", permanent=True)] * fails
+        handler, at = DeliveryHandler(self.db, self.clock, {"team": channel}), stamp(self.clock.now())
+        items = await self.db.read(lambda tx: tx.items.with_merge_keys("delivery", [str(number)]))
+        outcome = await handler.handle(items[str(number)])
+        if isinstance(outcome, Dead):
+            await self.db.write(lambda tx: handler.on_dead(tx, items[str(number)], outcome.error, at))
+
+    async def told(self):
+        return await self.db.read(lambda tx: tx.raw.execute("SELECT day, delivery_id FROM told_dates").fetchall())
 
     async def deliveries(self):
         def work(tx):
@@ -370,6 +387,65 @@ async def test_a_date_that_moves_back_after_it_was_told_is_corrected(notified):
     await one.eta(1, "2026-03-20")
     await one.pass_time(hours=1)
     assert await one.titles() == ["FLEX-1 · PO 1: ETA 5 days later", "FLEX-1 · PO 1: ETA 5 days earlier"]
+
+
+async def told_twice(one):
+    """Two messages about one date, of which neither is attempted yet."""
+    await one.eta(1, "2026-03-20")
+    for day in ("2026-03-22", "2026-03-24"):
+        await one.eta(1, day)
+        await one.pass_time(hours=2)
+    assert await one.told() == [("2026-03-24", 2)]
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+@pytest.mark.parametrize(
+    ("failed", "told"),
+    [
+        ((), ("2026-03-24", 2)),
+        ((1,), ("2026-03-24", 2)),
+        ((2,), ("2026-03-22", 1)),
+        ((1, 2), ("2026-03-20", None)),
+    ],
+)
+async def test_the_date_last_told_is_that_of_the_last_message_that_was_sent(notified, order, failed, told):
+    one = await notified(SLIPS)
+    await told_twice(one)
+    for number in order:
+        await one.send(number, fails=number in failed)
+    assert await one.told() == [told]
+
+
+async def test_a_message_that_is_retried_after_it_failed_tells_its_date(notified):
+    one = await notified(SLIPS)
+    await one.eta(1, "2026-03-20")
+    await one.eta(1, "2026-03-22")
+    await one.pass_time(minutes=1)
+    await one.send(1, fails=True)
+    assert await one.told() == [("2026-03-20", None)]
+    await one.db.write(lambda tx: tx.deliveries.reopen(1, stamp(one.clock.now())))
+    await one.send(1)
+    assert await one.told() == [("2026-03-22", 1)]
+    await one.eta(1, "2026-03-20")
+    await one.pass_time(hours=2)
+    assert (await one.titles())[1:] == ["FLEX-1 · PO 1: ETA 2 days earlier"]
+
+
+async def test_what_a_channel_did_not_accept_was_not_reported(notified):
+    one = await notified(EXCEPTIONS)
+    row = await one.open("customs_hold", 1)
+    await one.pass_time(minutes=1)
+    await one.send(1, fails=True)
+    await one.close(row)
+    await one.pass_time(hours=2)
+    assert await one.rows() == [("sent", "gather", None), ("dropped", "gather", "it was not reported open")]
+    for number in range(3):
+        row = await one.open("customs_hold", 1)
+        await one.pass_time(minutes=1)
+        await one.send(number + 2, fails=True)
+        await one.close(row)
+        await one.pass_time(hours=2)
+    assert len(await one.titles()) == 4
 
 
 async def test_two_hundred_changes_of_a_date_are_a_handful_of_messages(notified):

@@ -209,6 +209,10 @@ class Notifications(ListRepository):
         """These dates are told with a delivery."""
         self._raw.executemany(self._sql["save_told_date"], [(*key, day, at, delivery_id) for key, day in values])
 
+    def confirm_told_dates(self, values: Sequence[tuple[DateKey, str | None]], at: str, delivery_id: int) -> None:
+        """A delivery with these dates was sent, perhaps after a later one, or after it had failed."""
+        self._raw.executemany(self._sql["confirm_told_date"], [(delivery_id, day, at, *key) for key, day in values])
+
     def take_back(self, channel: str, delivery_id: int, at: str) -> None:
         """The dates in a delivery that failed were not told: the ones before it count."""
         self._run("take_back", at, channel, delivery_id)
