@@ -24,6 +24,7 @@ from flexportd.notify.content import Content, Line
 from flexportd.notify.incidents import (
     Cluster,
     Piece,
+    by_template,
     cause_of,
     cluster,
     digest_lines,
@@ -171,10 +172,11 @@ class Composition:
         if not self.channel.folds:
             return self._single_messages()
         rows = self._tx.notifications.due(self.channel.name, stamp(self.now), MAX_DUE)
+        actions: list[Action] = []
         wait = self._gather_until(rows)
         if wait is not None:
-            return [Postpone([row.id for row in rows if row.hold == "gather"], "gather", wait)]
-        actions: list[Action] = []
+            actions.append(Postpone([row.id for row in rows if row.hold == "gather"], "gather", wait))
+            rows = [row for row in rows if row.hold != "gather"]
         pieces: dict[str, list[Piece]] = {"message": [], "summary": []}
         holds: dict[int, Hold] = {}
         for row, subject in self.with_subjects(rows):
@@ -185,7 +187,8 @@ class Composition:
                 holds[row.id] = row.hold
                 pieces["summary" if row.hold in ("quiet", "rate") else "message"].append(found)
         actions += self._messages(merge(pieces["message"]))
-        actions += self._summary(merge(pieces["summary"]), holds)
+        for group in by_template(merge(pieces["summary"])):
+            actions += self._summary(group, holds)
         return combine(actions)
 
     def _gather_until(self, rows: Sequence[Notification]) -> datetime | None:
@@ -242,6 +245,9 @@ class Composition:
         quiet_end = rule.quiet.ends_at(self.now, rule.zone) if rule.quiet else None
         if quiet_end is not None and row.hold != "digest":
             return Postpone([row.id], "quiet", quiet_end)
+        other = self._tx.notifications.told_by_other_rule(row) if row.hold == "quiet" and self.channel.folds else None
+        if other is not None:
+            return Drop([row.id], f"rule {other} reported it during the quiet hours")
         message, told = row.message, None
         if row.topic in DATE_TOPICS:
             change = self._date_change(row, subject)
@@ -255,6 +261,7 @@ class Composition:
             date=told,
             is_urgent=abs(message.get("days_later") or 0) >= BIG_MOVE,
             template=(rule.template, rule.subject),
+            template_rule=rule.name,
             variables=variables,
         )
 
@@ -399,21 +406,22 @@ class Composition:
             else:
                 ready.append(piece)
         clusters = cluster(ready, lambda cause: self._last_of_cause(cause) is not None)
-        return [*actions, *map(self._message, clusters)]
+        return [*actions, *(action for one in clusters for action in self._message(one))]
 
     def _last_of_cause(self, cause: str) -> Delivery | None:
         return self._tx.deliveries.last_of_cause(self.channel.name, cause, stamp(self.now - _ACTIVE))
 
-    def _message(self, one: Cluster) -> Action:
-        ids = [number for piece in one.pieces for number in piece.ids]
+    def _message(self, one: Cluster) -> list[Action]:
+        pieces, actions = self._within_limits(one.pieces)
+        if not pieces:
+            return actions
+        one = one._replace(pieces=pieces)
+        ids = [number for piece in pieces for number in piece.ids]
         last = self._last_of_cause(one.cause) if one.cause and one.thread == one.cause else None
         severity = severity_of(one.pieces)
         pause = _CRITICAL_PAUSE if severity == "critical" else _INCIDENT_PAUSE
         if last is not None and not self.channel.can_edit and parse(last.created_at) + pause > self.now:
-            return Postpone(ids, "repeat", parse(last.created_at) + pause)
-        held = next((held for piece in one.pieces if (held := self._rate_limit(piece))), None)
-        if held is not None:
-            return Postpone(ids, held.hold, held.due_at)
+            return [*actions, Postpone(ids, "repeat", parse(last.created_at) + pause)]
         lines = digest_lines(one.pieces) if one.is_folded else lines_of(one.pieces)
         before = [] if last is None else _other_lines(last, lines)
         sections = [section_of(lines, "New"), section_of(before, "Reported before")] if before else [section_of(lines)]
@@ -426,15 +434,14 @@ class Composition:
             rules=_rules_of(one.pieces),
         )
         edits = last.id if last is not None and self.channel.can_edit else None
-        return self.send("message", content, one.pieces, thread=one.thread, cause=one.cause, edits=edits)
+        sent = self.send("message", content, one.pieces, thread=one.thread, cause=one.cause, edits=edits)
+        return [*actions, sent]
 
     def _summary(self, pieces: Sequence[Piece], holds: Mapping[int, Hold]) -> list[Action]:
         """One message for what was held back."""
+        pieces, actions = self._within_limits(pieces)
         if not pieces:
-            return []
-        held = next((held for piece in pieces if (held := self._rate_limit(piece))), None)
-        if held is not None:
-            return [Postpone([number for piece in pieces for number in piece.ids], "rate", held.due_at)]
+            return actions
         by_limit = any(holds.get(number) == "rate" for piece in pieces for number in piece.ids)
         why = "held back by the limit of messages per hour" if by_limit else "held back during quiet hours"
         lines = lines_of(pieces)
@@ -446,19 +453,29 @@ class Composition:
             topic="notification",
             rules=_rules_of(pieces),
         )
-        return [self.send("summary", content, pieces)]
+        return [*actions, self.send("summary", content, pieces)]
+
+    def _within_limits(self, pieces: Sequence[Piece]) -> tuple[list[Piece], list[Action]]:
+        """The pieces that can be sent now; and what waits because of a limit."""
+        held = [self._rate_limit(piece) for piece in pieces]
+        free = [piece for piece, limit in zip(pieces, held, strict=True) if limit is None]
+        return free, [limit for limit in held if limit is not None]
 
     def _rate_limit(self, piece: Piece) -> Postpone | None:
-        """Until when a piece waits because one of its rules has sent as many messages as it may in an hour."""
+        """Until when a piece waits because each of its rules has sent as many messages as it may in an hour."""
+        ends: list[datetime] = []
         for name in piece.rules:
             rule = self._config.rule(name)
-            if rule is None or rule.max_per_hour is None:
+            if rule is None:
                 continue
+            if rule.max_per_hour is None:
+                return None
             times = self._tx.deliveries.times_of_rule(name, self.channel.name, stamp(self.now - _HOUR))
-            if len(times) + self._planned.get(name, 0) >= rule.max_per_hour:
-                first = parse(times[0]) if times else self.now
-                return Postpone(piece.ids, "rate", max(first + _HOUR, self.now + timedelta(seconds=1)))
-        return None
+            if len(times) + self._planned.get(name, 0) < rule.max_per_hour:
+                return None
+            first = parse(times[0]) if times else self.now
+            ends.append(max(first + _HOUR, self.now + timedelta(seconds=1)))
+        return Postpone(piece.ids, "rate", min(ends)) if ends else None
 
     def send(
         self,
@@ -473,7 +490,8 @@ class Composition:
     ) -> Send:
         for name in content.rules:
             self._planned[name] = self._planned.get(name, 0) + 1
-        content = self._with_template(content, pieces)
+        dates = [piece.date for piece in pieces if piece.date is not None]
+        content = msgspec.structs.replace(self._with_template(content, pieces), dates=dates)
         ids = [number for piece in pieces for number in piece.ids]
         delivery = NewDelivery(
             key=new_key(),
@@ -488,7 +506,6 @@ class Composition:
             edits=edits,
             notifications=len(ids),
         )
-        dates = [piece.date for piece in pieces if piece.date is not None]
         return Send(delivery, ids, lane or self.channel.name, dates)
 
     def _with_template(self, content: Content, pieces: Sequence[Piece]) -> Content:
@@ -501,7 +518,7 @@ class Composition:
             title = " ".join(self._config.render_template(subject, variables).split()) if subject is not None else ""
             body = self._config.render_template(template, variables) if template is not None else None
         except TemplateError as error:
-            note = f"The template of rule {content.rules[0]} failed, so this is the standard text: {error}"
+            note = f"The template of rule {pieces[0].template_rule} failed, so this is the standard text: {error}"
             return msgspec.structs.replace(content, notes=(*content.notes, note))
         return msgspec.structs.replace(content, title=title or content.title, body=body)
 

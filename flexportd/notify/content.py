@@ -39,7 +39,7 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `title` is the subject of a mail; `summary` a sentence below it. `body` replaces the sections: the text that the
     template of a rule made. `topic` and `data` are what a program receives. `notes` stand at the end, such as the
-    failure of a template.
+    failure of a template. `dates` are those that the message tells: (channel, resource, id, field), and the day.
     """
 
     title: str
@@ -52,6 +52,7 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True):
     topic: str = ""
     data: Mapping[str, Any] = {}
     rules: Sequence[str] = ()
+    dates: Sequence[tuple[tuple[str, str, str, str], str | None]] = ()
 
 
 def texts_about(content: Content, shipment_id: int) -> list[str]:

@@ -116,6 +116,7 @@ class DeliveryHandler:
     def _record_success(self, tx: Transaction, found: Delivery, receipt: SendReceipt) -> ChannelState:
         at = self._clock.stamp()
         tx.deliveries.mark_sent(found.id, at, receipt.remote_id, receipt.note)
+        tx.notifications.confirm_told_dates(decode_as(found.content, Content).dates, at, found.id)
         before = tx.deliveries.channel_state(found.channel)
         after = ChannelState(found.channel, last_sent_at=at)
         tx.deliveries.save_channel_state(after)

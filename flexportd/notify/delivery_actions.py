@@ -58,6 +58,7 @@ def discard(tx: Transaction, queue: Queue, number: int, at: str, *, who: str, wh
     if item is not None and item.state == "ready":
         tx.items.finish([item])
     tx.deliveries.mark_discarded(number, at, discard_text(who, why))
+    tx.notifications.take_back(found.channel, number, at)
 
 
 def check_channel(tx: Transaction, channel: str) -> None:

@@ -50,6 +50,7 @@ class Piece(msgspec.Struct, frozen=True):
     """Whether it is sent earlier although its subject was reported lately."""
     template: tuple[str | None, str | None] = (None, None)
     """The templates of its rule for text and subject; `variables` are what these can use of it."""
+    template_rule: str = ""
     variables: Mapping[str, Any] = {}
 
 
@@ -82,20 +83,28 @@ def merge(pieces: Iterable[Piece]) -> list[Piece]:
 
 
 def _join(before: Piece, last: Piece) -> Piece:
+    templated = last if last.template != (None, None) else before
     return msgspec.structs.replace(
         last,
         ids=(*before.ids, *last.ids),
         rules=tuple(dict.fromkeys((*before.rules, *last.rules))),
-        template=last.template if last.template != (None, None) else before.template,
+        template=templated.template,
+        template_rule=templated.template_rule,
+        variables=templated.variables,
     )
+
+
+def by_template(pieces: Iterable[Piece]) -> list[list[Piece]]:
+    """The pieces of each template: what is in one message has one."""
+    groups: dict[tuple[str | None, str | None], list[Piece]] = {}
+    for piece in pieces:
+        groups.setdefault(piece.template, []).append(piece)
+    return list(groups.values())
 
 
 def cluster(pieces: Sequence[Piece], is_active: Callable[[str], bool]) -> list[Cluster]:
     """The messages for these pieces; `is_active` says whether a cause was reported lately."""
-    groups: dict[tuple[str | None, str | None], list[Piece]] = {}
-    for piece in pieces:
-        groups.setdefault(piece.template, []).append(piece)
-    return [one for group in groups.values() for one in _cluster(group, is_active)]
+    return [one for group in by_template(pieces) for one in _cluster(group, is_active)]
 
 
 def _cluster(pieces: Sequence[Piece], is_active: Callable[[str], bool]) -> list[Cluster]:

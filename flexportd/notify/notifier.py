@@ -71,21 +71,34 @@ class RuleMatcher:
         found = matching_messages(tx, self._registry, entry, self.patterns, self._needs)
         return [message for message in found if is_news(message, now)]
 
-    def notifications(self, tx: Transaction, entry: JournalEntry, now: datetime) -> Iterator[Write]:
-        """The notifications of one entry, and where the comparison of dates begins."""
+    def notifications(
+        self, tx: Transaction, entry: JournalEntry, now: datetime, dates: "DateComparison | None" = None
+    ) -> Iterator[Write]:
+        """The notifications of one entry, and where the comparison of dates begins.
+
+        `dates` is that of the entries before it whose writes are not stored yet.
+        """
         messages = self.messages(tx, entry, now)
         if not messages:
             return
-        dates = DateComparison(tx)
+        dates = dates or DateComparison(tx)
         for message, subject in zip(messages, load_subjects(tx, self._registry, messages), strict=True):
+            compared: set[str] = set()
+            matched: set[str] = set()
             for rule in self._rules.for_topic(message["topic"]):
                 for channel in rule.channels:
+                    compared.add(channel)
                     told = dates.compare(channel, message)
                     if told.start is not None:
                         yield told.start
                     if matches(rule, message, subject, told, now):
+                        matched.add(channel)
                         hold = hold_of(rule, now, self._gather(channel))
                         yield _notification(entry, {**message, **told.fields}, (rule.name, channel), hold, now)
+            for channel in sorted(compared - matched):
+                start = dates.begin_at_first(channel, message)
+                if start is not None:
+                    yield start
 
 
 class Notifier(ChangeLogConsumer[NotifierState, Write]):
@@ -165,17 +178,19 @@ class Notifier(ChangeLogConsumer[NotifierState, Write]):
         if not state.is_loud or not self.matcher.patterns.patterns:
             return Step(msgspec.structs.replace(state, journal=newest), last=True)
         writes: list[Write] = []
-        now = self._clock.now()
+        now, dates = self._clock.now(), DateComparison(tx)
         for entry in tx.journal.after(state.journal, _ENTRIES):
-            writes += self._notifications(tx, entry, now)
+            writes += self._notifications(tx, entry, now, dates)
             state = msgspec.structs.replace(state, journal=entry.id, at=entry.at)
             if len(writes) >= _MAX_WRITES:
                 break
         return Step(state, writes, last=state.journal == newest)
 
-    def _notifications(self, tx: Transaction, entry: JournalEntry, now: datetime) -> list[Write]:
+    def _notifications(
+        self, tx: Transaction, entry: JournalEntry, now: datetime, dates: "DateComparison"
+    ) -> list[Write]:
         try:
-            return list(self.matcher.notifications(tx, entry, now))
+            return list(self.matcher.notifications(tx, entry, now, dates))
         except DATA_ERRORS:
             log.exception("notifications_skipped", entry_id=entry.id)
             self._skipped += 1
@@ -245,6 +260,18 @@ class DateComparison:
         days = days_between(told.day, day_of(change["new"]))
         fields = {"days_later": days, "told": told.day}
         return DateChange(fields, told.delivery_id is not None, is_same=days == 0, start=start)
+
+    def begin_at_first(self, channel: str, message: Message) -> DateStart | None:
+        """Where the comparison begins for a channel that knew no date, and is not told this one; None: elsewhere."""
+        field = DATE_TOPICS.get(message["topic"])
+        if field is None:
+            return None
+        key = (channel, message["resource"], message["resource_id"], field)
+        day = day_of(next(one["new"] for one in message["changes"] if one["field"] == field))
+        if self._known[key].day is not None or day is None:
+            return None
+        self._known[key] = ToldDate(day, message["at"], None)
+        return DateStart(key, day)
 
 
 def matches(rule: Rule, message: Message, subject: MessageSubject, told: DateChange, now: datetime) -> bool:

@@ -196,6 +196,11 @@ async def test_what_waits_for_its_next_attempt_is_attempted_at_once_or_discarded
         detail = await daemon.get("/deliveries/1")
         assert (detail["topic"], detail["data"]["shipment_id"]) == ("shipment.eta_changed", 42)
 
+        later = shipment(42, estimated_arrival_date="2026-03-26T12:00:00.000-07:00", updated_at="2026-03-06T00:00:00Z")
+        await daemon.receive(event(later))
+        await deliveries(daemon, 1, "waiting")
+        assert (await daemon.get("/deliveries/2"))["data"]["days_later"] == 5  # what was discarded told no date
+
 
 async def test_a_channel_that_is_switched_off_is_seen_everywhere_until_a_person_resumes_it(tmp_path, target, clock):
     target.script.append(reply("gone", 410))

@@ -22,8 +22,8 @@ class Scripted(Channel):
 
     destination = "nowhere"
 
-    def __init__(self, clock):
-        super().__init__("erp", None, ChannelContext(clock))
+    def __init__(self, clock, name="erp"):
+        super().__init__(name, None, ChannelContext(clock))
         self.answers, self.sent = [], []
 
     async def send(self, message):

@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 
 from flexportd.clock import stamp
 from flexportd.core.outbox.records import notice
+from flexportd.notify.channels.channel import ChannelError
 from flexportd.notify.composer import Composer
 from flexportd.notify.composition import BIG_MOVE, MAX_REPEATS, ChannelInfo, NotifyConfig
 from flexportd.notify.content import Content
+from flexportd.notify.deliveries import DeliveryHandler
 from flexportd.notify.notifier import Notifier, RuleMatcher
 from flexportd.notify.rule_template import render_template
 from flexportd.notify.rules import compile_rules
+from flexportd.outcome import Dead
 from flexportd.settings import Settings
 from flexportd.settings.defaults import default_rules
 from flexportd.storage.database import Database
@@ -25,6 +28,7 @@ from flexportd.storage.repositories.exceptions import ExceptionFields
 from flexportd.type_lock import decode_as
 from tests.integration.test_exceptions import StoodClock
 from tests.stored import REGISTRY, new_operation, put, record
+from tests.unit.test_delivery_handler import Scripted
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 SLIPS = {"name": "ETA slips", "on": "shipment.eta_changed", "when": {"days_later": 2}}
@@ -108,6 +112,19 @@ class Notified:
     async def pass_time(self, **by):
         self.clock.turn(**by)
         await self.composer.compose_due()
+
+    async def send(self, number, *, fails=False):
+        """Attempt a delivery, which its channel accepts, or refuses for ever."""
+        channel = Scripted(self.clock, "team")
+        channel.answers = [ChannelError("no", permanent=True)] * fails
+        handler, at = DeliveryHandler(self.db, self.clock, {"team": channel}), stamp(self.clock.now())
+        items = await self.db.read(lambda tx: tx.items.with_merge_keys("delivery", [str(number)]))
+        outcome = await handler.handle(items[str(number)])
+        if isinstance(outcome, Dead):
+            await self.db.write(lambda tx: handler.on_dead(tx, items[str(number)], outcome.error, at))
+
+    async def told(self):
+        return await self.db.read(lambda tx: tx.raw.execute("SELECT day, delivery_id FROM told_dates").fetchall())
 
     async def deliveries(self):
         def work(tx):
@@ -316,6 +333,43 @@ async def test_two_slips_of_a_day_are_a_slip_of_two_days(notified):
     assert await one.titles() == ["FLEX-1 · PO 1: ETA 2 days later"]
 
 
+async def test_slips_that_are_read_together_are_one_slip(notified):
+    one = await notified(SLIPS)
+    await one.eta(1, "2026-03-20")
+    for day in ("2026-03-21", "2026-03-22"):
+        at = f"{day}T12:00:00-07:00"
+        await one.db.write(put(record("shipments", 1, name="PO 1", estimated_arrival=at, **ON_BOARD)))
+    await one.notifier.process()
+    await one.pass_time(minutes=1)
+    assert await one.titles() == ["FLEX-1 · PO 1: ETA 2 days later"]
+
+
+@pytest.mark.parametrize("days", [("2026-03-20",), ("2026-03-20", None, "2026-03-21")])
+async def test_a_date_that_was_unknown_at_first_is_compared_from_the_first_known_one_on(notified, days):
+    one = await notified(SLIPS)
+    await one.eta(1, None)
+    for day in days:
+        await one.eta(1, day)
+    await one.pass_time(minutes=1)
+    await one.eta(1, "2026-03-21")
+    await one.pass_time(minutes=1)
+    assert await one.titles() == []
+    await one.eta(1, "2026-03-22")
+    await one.pass_time(minutes=1)
+    assert await one.titles() == ["FLEX-1 · PO 1: ETA 2 days later"]
+
+
+async def test_a_first_date_is_told_by_a_rule_for_every_change_and_compared_by_the_others(notified):
+    one = await notified({"name": "All", "on": "shipment.eta_changed"}, SLIPS)
+    await one.eta(1, None)
+    await one.eta(1, "2026-03-20")
+    await one.pass_time(minutes=1)
+    await one.eta(1, "2026-03-23")
+    await one.pass_time(hours=2)
+    assert await one.titles() == ["FLEX-1 · PO 1: New ETA", "FLEX-1 · PO 1: ETA 3 days later"]
+    assert [json.loads(one.rules) for one in await one.deliveries()] == [["All"], ["All", "ETA slips"]]
+
+
 async def test_a_date_that_moves_back_before_it_is_told_is_not_told(notified):
     one = await notified(SLIPS)
     await one.eta(1, "2026-03-20")
@@ -333,6 +387,65 @@ async def test_a_date_that_moves_back_after_it_was_told_is_corrected(notified):
     await one.eta(1, "2026-03-20")
     await one.pass_time(hours=1)
     assert await one.titles() == ["FLEX-1 · PO 1: ETA 5 days later", "FLEX-1 · PO 1: ETA 5 days earlier"]
+
+
+async def told_twice(one):
+    """Two messages about one date, of which neither is attempted yet."""
+    await one.eta(1, "2026-03-20")
+    for day in ("2026-03-22", "2026-03-24"):
+        await one.eta(1, day)
+        await one.pass_time(hours=2)
+    assert await one.told() == [("2026-03-24", 2)]
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+@pytest.mark.parametrize(
+    ("failed", "told"),
+    [
+        ((), ("2026-03-24", 2)),
+        ((1,), ("2026-03-24", 2)),
+        ((2,), ("2026-03-22", 1)),
+        ((1, 2), ("2026-03-20", None)),
+    ],
+)
+async def test_the_date_last_told_is_that_of_the_last_message_that_was_sent(notified, order, failed, told):
+    one = await notified(SLIPS)
+    await told_twice(one)
+    for number in order:
+        await one.send(number, fails=number in failed)
+    assert await one.told() == [told]
+
+
+async def test_a_message_that_is_retried_after_it_failed_tells_its_date(notified):
+    one = await notified(SLIPS)
+    await one.eta(1, "2026-03-20")
+    await one.eta(1, "2026-03-22")
+    await one.pass_time(minutes=1)
+    await one.send(1, fails=True)
+    assert await one.told() == [("2026-03-20", None)]
+    await one.db.write(lambda tx: tx.deliveries.reopen(1, stamp(one.clock.now())))
+    await one.send(1)
+    assert await one.told() == [("2026-03-22", 1)]
+    await one.eta(1, "2026-03-20")
+    await one.pass_time(hours=2)
+    assert (await one.titles())[1:] == ["FLEX-1 · PO 1: ETA 2 days earlier"]
+
+
+async def test_what_a_channel_did_not_accept_was_not_reported(notified):
+    one = await notified(EXCEPTIONS)
+    row = await one.open("customs_hold", 1)
+    await one.pass_time(minutes=1)
+    await one.send(1, fails=True)
+    await one.close(row)
+    await one.pass_time(hours=2)
+    assert await one.rows() == [("sent", "gather", None), ("dropped", "gather", "it was not reported open")]
+    for number in range(3):
+        row = await one.open("customs_hold", 1)
+        await one.pass_time(minutes=1)
+        await one.send(number + 2, fails=True)
+        await one.close(row)
+        await one.pass_time(hours=2)
+    assert len(await one.titles()) == 4
 
 
 async def test_two_hundred_changes_of_a_date_are_a_handful_of_messages(notified):
@@ -407,6 +520,43 @@ async def test_quiet_hours_hold_messages_and_end_with_one_summary(notified):
     assert (delivery.kind, delivery.title) == ("summary", "Summary: 3 updates held back during quiet hours")
 
 
+async def test_what_another_rule_reported_during_quiet_hours_is_not_reported_again(notified):
+    quiet = {**EXCEPTIONS, "quiet": "22:00-07:00", "timezone": "UTC"}
+    critical = {"name": "Critical", "on": "exception.*", "when": {"severity": "critical"}}
+    channels = {"team": ChannelInfo("team", "email"), "erp": ChannelInfo("erp", "webhook", folds=False)}
+    one = await notified(quiet, critical, channels=channels)
+    one.clock.turn(hours=11)
+    await one.open("customs_hold", 1, severity="critical")
+    await one.open("missing_documents", 2)
+    await one.pass_time(minutes=1)
+    await one.pass_time(hours=9)
+    found = [(sent.channel, json.loads(sent.rules), sent.title) for sent in await one.deliveries()]
+    assert found == [
+        ("erp", ["Critical"], "FLEX-1: Customs hold"),
+        ("team", ["Critical"], "FLEX-1: Customs hold"),
+        ("erp", ["Exceptions"], "FLEX-1: Customs hold"),
+        ("erp", ["Exceptions"], "FLEX-2: Missing documents"),
+        ("team", ["Exceptions"], "Summary: 1 update held back during quiet hours"),
+    ]
+    assert [row for row in await one.rows("channel, reason") if row[1]] == [
+        ("team", "rule Critical reported it during the quiet hours")
+    ]
+
+
+async def test_what_is_due_does_not_wait_for_messages_that_still_gather(notified):
+    quiet = {**EXCEPTIONS, "quiet": "22:00-07:00", "timezone": "UTC"}
+    one = await notified(quiet, SLIPS)
+    await one.eta(1, "2026-03-20")
+    one.clock.turn(hours=11)
+    await one.open("customs_hold", 1)
+    await one.pass_time(hours=7, minutes=59, seconds=55)
+    await one.eta(1, "2026-03-28")
+    await one.pass_time(seconds=6)
+    assert await one.titles() == ["Summary: 1 update held back during quiet hours"]
+    await one.pass_time(seconds=10)
+    assert (await one.titles())[1:] == ["FLEX-1 · PO 1: ETA 8 days later"]
+
+
 async def test_a_rule_sends_as_many_an_hour_as_it_may_and_then_a_summary(notified):
     one = await notified({**EXCEPTIONS, "max_per_hour": 2})
     for number in range(1, 6):
@@ -418,6 +568,25 @@ async def test_a_rule_sends_as_many_an_hour_as_it_may_and_then_a_summary(notifie
     summary = (await one.deliveries())[2]
     assert (summary.kind, summary.notifications) == ("summary", 3)
     assert "held back by the limit" in summary.title
+
+
+async def test_the_limit_of_a_rule_holds_back_nothing_of_another_one(notified):
+    limited = {**EXCEPTIONS, "max_per_hour": 1}
+    critical = {"name": "Critical", "on": "exception.*", "when": {"severity": "critical"}}
+    one = await notified(limited, critical, SLIPS)
+    await one.eta(1, "2026-03-20")
+    await one.open("customs_hold", 1)
+    await one.pass_time(minutes=1)
+    await one.open("missing_documents", 2)
+    await one.open("customs_hold", 3, severity="critical")
+    await one.pass_time(minutes=1)
+    assert await one.titles() == ["FLEX-1 · PO 1: Customs hold", "FLEX-3: Customs hold"]
+    await one.eta(1, "2026-03-28")
+    await one.pass_time(hours=1, minutes=2)
+    assert sorted((await one.titles())[2:]) == [
+        "FLEX-1 · PO 1: ETA 8 days later",
+        "Summary: 1 update held back by the limit of messages per hour",
+    ]
 
 
 async def test_a_digest_says_what_is_wrong_first_then_what_changed_and_what_arrives(notified):
@@ -534,6 +703,48 @@ async def test_a_template_makes_the_text_and_one_that_fails_leaves_the_standard_
     failed = by_rule["Exceptions"]
     assert failed.body is None
     assert failed.notes[0].startswith("The template of rule Exceptions failed, so this is the standard text: ")
+
+
+@pytest.mark.parametrize("names", [("Template", "Plain"), ("Plain", "Template")])
+async def test_a_template_makes_the_text_also_where_a_rule_without_one_matches(notified, names):
+    template = {"Template": {"template": "{{ shipment.name }}: {{ exception.kind }}"}, "Plain": {}}
+    one = await notified(*({**EXCEPTIONS, "name": name, **template[name]} for name in names))
+    await one.eta(1, "2026-03-20")
+    await one.open("customs_hold", 1)
+    await one.pass_time(minutes=1)
+    assert [(content.body, content.notes) for content in await one.contents()] == [("PO 1: customs_hold", ())]
+
+
+@pytest.mark.parametrize("names", [("Broken", "Plain"), ("Plain", "Broken")])
+async def test_the_note_names_the_rule_whose_template_failed(notified, names):
+    template = {"Broken": {"template": "{{ shipment.name / 2 }}"}, "Plain": {}}
+    one = await notified(*({**EXCEPTIONS, "name": name, **template[name]} for name in names))
+    await one.eta(1, "2026-03-20")
+    await one.open("customs_hold", 1)
+    await one.pass_time(minutes=1)
+    ((note,),) = [content.notes for content in await one.contents()]
+    assert note.startswith("The template of rule Broken failed")
+
+
+async def test_a_summary_has_no_template_of_another_rule(notified):
+    quiet = {"quiet": "22:00-07:00", "timezone": "UTC"}
+    customs = {
+        **EXCEPTIONS,
+        "name": "Customs",
+        "when": {"kind": "customs_hold"},
+        "template": "{{ shipment.name }}",
+        **quiet,
+    }
+    others = {**EXCEPTIONS, "name": "Others", "when": {"kind": {"not": "customs_hold"}}, **quiet}
+    one = await notified(customs, others)
+    await one.eta(1, "2026-03-20")
+    one.clock.turn(hours=11)
+    await one.open("customs_hold", 1)
+    await one.open("missing_documents", 1)
+    await one.pass_time(hours=9)
+    contents = await one.contents()
+    assert [(content.rules, content.body) for content in contents] == [(["Customs"], "PO 1"), (["Others"], None)]
+    assert contents[1].sections[0].lines[0].texts
 
 
 async def test_occurrences_that_are_read_again_are_notified_once(notified):

@@ -172,6 +172,10 @@ class Notifications(ListRepository):
         """The state of the newest notification of a channel about a subject; None without one."""
         return self._text("last_state", channel, subject)
 
+    def told_by_other_rule(self, row: Notification) -> str | None:
+        """The rule for which the channel was told of the same occurrence; None without one."""
+        return self._text("told_by_other_rule", row.occurrence, row.channel, row.rule)
+
     def was_told(self, channel: str, exception_id: int) -> bool:
         """Whether a channel was told of an exception."""
         return self._run("was_told", channel, exception_id).fetchone() is not None
@@ -198,12 +202,16 @@ class Notifications(ListRepository):
         return {(row[0], row[1], row[2], row[3]): ToldDate(*row[4:]) for row in rows}
 
     def begin_dates(self, values: Sequence[tuple[DateKey, str | None]], at: str) -> None:
-        """Where the comparison of these dates begins, unless it has begun."""
-        bulk_insert(self._raw, self._sql["begin_date"], [(*key, day, at) for key, day in values])
+        """Where the comparison of these dates begins, unless it has begun with a known day."""
+        self._raw.executemany(self._sql["begin_date"], [(*key, day, at) for key, day in values])
 
     def save_told_dates(self, values: Sequence[tuple[DateKey, str | None]], at: str, delivery_id: int) -> None:
         """These dates are told with a delivery."""
         self._raw.executemany(self._sql["save_told_date"], [(*key, day, at, delivery_id) for key, day in values])
+
+    def confirm_told_dates(self, values: Sequence[tuple[DateKey, str | None]], at: str, delivery_id: int) -> None:
+        """A delivery with these dates was sent, perhaps after a later one, or after it had failed."""
+        self._raw.executemany(self._sql["confirm_told_date"], [(delivery_id, day, at, *key) for key, day in values])
 
     def take_back(self, channel: str, delivery_id: int, at: str) -> None:
         """The dates in a delivery that failed were not told: the ones before it count."""

@@ -39,14 +39,24 @@ UPDATE notifications SET state = 'dropped', reason = ?, ended_at = ? WHERE state
 -- recently_sent: when messages about these subjects were made for a channel
 SELECT subject, min(ended_at) AS at FROM notifications
 WHERE channel = ? AND subject IN (SELECT value FROM json_each(?)) AND state = 'sent' AND hold <> 'digest'
-    AND topic <> 'exception.closed' AND ended_at >= ?
+    AND topic <> 'exception.closed' AND ended_at >= ? AND NOT EXISTS (
+        SELECT 1 FROM deliveries WHERE deliveries.id = delivery_id AND deliveries.state IN ('failed', 'discarded'))
 GROUP BY subject, delivery_id ORDER BY at;
 
 -- last_state: the state of the newest notification of a channel about a subject
 SELECT state FROM notifications WHERE channel = ? AND subject = ? ORDER BY id DESC LIMIT 1;
 
+-- told_by_other_rule: for which other rule a channel was told of an occurrence
+SELECT rule FROM notifications WHERE occurrence = ? AND channel = ? AND rule <> ? AND state = 'sent'
+    AND NOT EXISTS (
+        SELECT 1 FROM deliveries WHERE deliveries.id = delivery_id AND deliveries.state IN ('failed', 'discarded'))
+LIMIT 1;
+
 -- was_told: whether a channel was told of an exception
-SELECT 1 FROM notifications WHERE channel = ? AND exception_id = ? AND state = 'sent' AND topic <> 'exception.closed' LIMIT 1;
+SELECT 1 FROM notifications
+WHERE channel = ? AND exception_id = ? AND state = 'sent' AND topic <> 'exception.closed' AND NOT EXISTS (
+    SELECT 1 FROM deliveries WHERE deliveries.id = delivery_id AND deliveries.state IN ('failed', 'discarded'))
+LIMIT 1;
 
 -- of_delivery: those that a delivery contains
 SELECT {columns} FROM notifications WHERE delivery_id = ? ORDER BY id LIMIT ?;
@@ -61,17 +71,32 @@ SELECT t.channel, t.resource, t.resource_id, t.field, t.day, t.told_at, t.delive
 CROSS JOIN told_dates AS t ON t.channel = asked.value ->> 0 AND t.resource = asked.value ->> 1
     AND t.resource_id = asked.value ->> 2 AND t.field = asked.value ->> 3;
 
--- begin_date: where the comparison of a date begins
-INSERT OR IGNORE INTO told_dates (channel, resource, resource_id, field, day, told_at) VALUES (?, ?, ?, ?, ?, ?);
+-- begin_date: where the comparison of a date begins; one that was unknown begins when it is known
+INSERT INTO told_dates (channel, resource, resource_id, field, day, told_at) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (channel, resource, resource_id, field) DO UPDATE SET day = excluded.day, day_before = NULL,
+    told_at = excluded.told_at, delivery_id = NULL WHERE day IS NULL AND excluded.day IS NOT NULL;
 
--- save_told_date: a date is told with a delivery
+-- save_told_date: a date is told with a delivery; if the one before it is not sent yet, what was told before that counts
 INSERT INTO told_dates (channel, resource, resource_id, field, day, told_at, delivery_id)
 VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (channel, resource, resource_id, field) DO UPDATE SET day_before = day, day = excluded.day,
-    told_at = excluded.told_at, delivery_id = excluded.delivery_id;
+ON CONFLICT (channel, resource, resource_id, field) DO UPDATE SET
+    day_before = CASE WHEN EXISTS (
+        SELECT 1 FROM deliveries WHERE deliveries.id = told_dates.delivery_id AND state <> 'sent') THEN day_before ELSE day END,
+    day = excluded.day, told_at = excluded.told_at, delivery_id = excluded.delivery_id;
 
--- take_back: a delivery was not sent, so the dates in it were not told
-UPDATE told_dates SET day = day_before, told_at = ?1, delivery_id = NULL
+-- confirm_told_date: a delivery was sent after another one had been made, or after it had failed
+UPDATE told_dates SET
+    day_before = CASE WHEN delivery_id > ?1 THEN ?2 ELSE day_before END,
+    day = CASE WHEN delivery_id > ?1 THEN day ELSE ?2 END,
+    told_at = CASE WHEN delivery_id > ?1 THEN told_at ELSE ?3 END,
+    delivery_id = max(coalesce(delivery_id, 0), ?1)
+WHERE channel = ?4 AND resource = ?5 AND resource_id = ?6 AND field = ?7 AND delivery_id IS NOT ?1;
+
+-- take_back: a delivery was not sent, so the dates in it were not told; the last one that was sent counts
+UPDATE told_dates SET day = day_before, told_at = ?1, delivery_id = (
+        SELECT max(n.delivery_id) FROM notifications AS n CROSS JOIN deliveries AS d ON d.id = n.delivery_id
+        WHERE n.channel = told_dates.channel AND d.state = 'sent' AND n.subject =
+            'date:' || told_dates.resource || ':' || told_dates.resource_id || ':' || told_dates.field)
 WHERE channel = ?2 AND delivery_id = ?3;
 
 -- forget_told_dates: begin all comparisons again
