@@ -192,8 +192,7 @@ class OutboxService:
         Raises NotFoundError, ConflictError, FlexportError.
         """
         handler = self._require_flexport()
-        operation = await self._queue.db.read(lambda tx: actions.load(tx, number))
-        actions.check_resolvable(operation)
+        operation = await self._queue.db.read(lambda tx: actions.resolvable(tx, number))
         await handler.confirm(operation, key, reason, actor.name)
         self._announce()
 

@@ -55,16 +55,25 @@ class ProcessEndedError(BaseException):
 
 
 class Ending:
-    """Ends the process at one step: before or after a write of the database or a request to Flexport."""
+    """Ends the process at one step: before or after a write of the database or a request to Flexport.
+
+    Or something else happens there (`interrupt`).
+    """
 
     def __init__(self, db, client):
-        self._write, self._send = db.write, client.send
+        self.undisturbed, self._send = db.write, client.send
         self.left = None
         self.before = True
+        self.on_send = None
+        self._interruption = None
         db.write, client.send = self.write, self.send
 
     def arm(self, steps, before):
-        self.left, self.before = steps, before
+        self.left, self.before, self._interruption = steps, before, None
+
+    def interrupt(self, steps, interruption):
+        """Call this coroutine function before one of the next steps."""
+        self.left, self.before, self._interruption = steps, True, interruption
 
     def _is_now(self):
         if self.left is None:
@@ -76,7 +85,10 @@ class Ending:
         is_now = self._is_now()
         if is_now and self.before:
             self.left = None
-            raise ProcessEndedError
+            if self._interruption is None:
+                raise ProcessEndedError
+            await self._interruption()
+            return await work()
         result = await work()
         if is_now:
             self.left = None
@@ -84,10 +96,17 @@ class Ending:
         return result
 
     async def write(self, work):
-        return await self._step(lambda: self._write(work))
+        return await self._step(lambda: self.undisturbed(work))
 
     async def send(self, *arguments):
+        if self.on_send is not None:
+            self.on_send()
         return await self._step(lambda: self._send(*arguments))
+
+
+def item_of(number):
+    payload = msgspec.json.encode(OperationRequest(number)).decode()
+    return Item(**dict.fromkeys(Item.__struct_fields__) | {"id": number, "kind": "operation", "payload": payload})
 
 
 class Outbox:
@@ -95,10 +114,10 @@ class Outbox:
         self.sandbox, self.mirror, self.ending = sandbox, mirror, ending
         self.amended = []
 
-    def handler(self):
+    def handler(self, rules=RULES):
         return OperationHandler(
             self.mirror.db, self.mirror.clock, self.mirror.client, self.mirror.intake,
-            registry=self.mirror.registry, rules=RULES, on_amended=lambda _, key, at: self.amended.append(key),
+            registry=self.mirror.registry, rules=rules, on_amended=lambda _, key, at: self.amended.append(key),
         )  # fmt: skip
 
     async def create(self, kind, body, target=None):
@@ -112,8 +131,7 @@ class Outbox:
 
     async def run(self, number, steps=60):
         """Run the item of an operation until nothing is left to do, as a new process after each end."""
-        payload = msgspec.json.encode(OperationRequest(number)).decode()
-        item = Item(**dict.fromkeys(Item.__struct_fields__) | {"id": number, "kind": "operation", "payload": payload})
+        item = item_of(number)
         for _ in range(steps):
             try:
                 outcome = await self.handler().handle(item)

@@ -125,8 +125,9 @@ def approve(tx: Transaction, number: int, actor: Actor, at: str) -> None:
 def cancel(tx: Transaction, number: int, actor: Actor, reason: str, at: str) -> None:
     """Do not send an operation. Raises NotFoundError, ConflictError if it may have been sent."""
     operation = load(tx, number)
-    if operation.state not in ("awaiting_approval", "pending") or tx.operations.was_possibly_accepted(number):
-        hint = "; resolve it instead" if operation.state == "unknown" else ""
+    is_resolvable = _is_resolvable(tx, operation)
+    if operation.state not in ("awaiting_approval", "pending") or is_resolvable:
+        hint = "; resolve it instead" if is_resolvable else ""
         raise ConflictError(f"operation {number} is {operation.state} and can no longer be cancelled{hint}")
     _end_cancelled(tx, operation, reason, at)
     tx.audit.add(at, actor.name, "operation.cancel", _subject(number), reason)
@@ -159,10 +160,19 @@ def retry(tx: Transaction, number: int, actor: Actor, rules: WriteRules, at: str
     tx.audit.add(at, actor.name, "operation.retry", _subject(number), _title(operation))
 
 
-def check_resolvable(operation: Operation) -> None:
-    """Raises ConflictError unless a person may decide the outcome of an operation."""
-    if operation.state != "unknown":
-        raise ConflictError(f"operation {operation.id} is {operation.state}; only one that is unknown can be resolved")
+def resolvable(tx: Transaction, number: int) -> Operation:
+    """An operation whose outcome a person may decide. Raises NotFoundError, ConflictError."""
+    operation = load(tx, number)
+    if not _is_resolvable(tx, operation):
+        raise ConflictError(f"operation {number} is {operation.state}; only one that is unknown can be resolved")
+    return operation
+
+
+def _is_resolvable(tx: Transaction, operation: Operation) -> bool:
+    """Its outcome is unknown, or was before it was retried."""
+    if operation.state in ("awaiting_approval", "pending"):
+        return tx.operations.was_possibly_accepted(operation.id)
+    return operation.state == "unknown"
 
 
 def resend(tx: Transaction, number: int, actor: Actor, rules: WriteRules, *, reason: str, at: str) -> None:
@@ -171,7 +181,8 @@ def resend(tx: Transaction, number: int, actor: Actor, rules: WriteRules, *, rea
     Raises NotFoundError, ConflictError, ForbiddenError.
     """
     operation = load(tx, number)
-    check_resolvable(operation)
+    if operation.state != "unknown":
+        raise ConflictError(f"operation {number} is {operation.state}; only one that is unknown can be sent again")
     _check_allowed(operation, rules)
     tx.operations.trust(number)
     tx.operations.requeue(number, at, reason)
@@ -181,8 +192,7 @@ def resend(tx: Transaction, number: int, actor: Actor, rules: WriteRules, *, rea
 
 def resolve_cancelled(tx: Transaction, number: int, actor: Actor, reason: str, at: str) -> None:
     """Give up an unknown operation. Raises NotFoundError, ConflictError."""
-    operation = load(tx, number)
-    check_resolvable(operation)
+    operation = resolvable(tx, number)
     _end_cancelled(tx, operation, reason, at)
     tx.audit.add(at, actor.name, "operation.resolve", _subject(number), f"Cancelled: {reason}")
 

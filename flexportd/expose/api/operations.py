@@ -11,7 +11,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from flexportd.core.json_types import Stamp, doc
-from flexportd.core.outbox.actions import MAX_REASON, Actor, WriteCommand, check_resolvable
+from flexportd.core.outbox.actions import MAX_REASON, Actor, WriteCommand, resolvable
 from flexportd.core.outbox.kinds import OPERATION_KINDS, OperationKind
 from flexportd.core.outbox.product_upsert import MAX_ROWS, ProductPlan, UpsertAction
 from flexportd.core.outbox.records import operation_title, stored_body
@@ -319,7 +319,7 @@ async def resolve_operation(request: web.Request) -> web.StreamResponse:
 async def resolve(request: web.Request, number: int, body: ResolveRequest) -> None:
     """Carry out the decision of a person. Raises InvalidError, NotFoundError, ConflictError, FlexportError."""
     control, who, reason = request.app[OPERATIONS], actor(request), strip(body.reason)
-    await request.app[DB].read(lambda tx: check_resolvable(load_operation(tx, number)))
+    await request.app[DB].read(lambda tx: resolvable(tx, number))
     if body.action != "confirm" and body.confirmed_as is not None:
         raise InvalidError("confirmed_as is only for the action confirm", "confirmed_as")
     if body.action == "resend":

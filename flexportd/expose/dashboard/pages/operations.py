@@ -193,6 +193,7 @@ def operation_page(data: OperationData, context: PageContext) -> SimpleNamespace
     """One operation: its state, what follows, its attempts, and the forms for what people decide."""
     operation, view, access = data.operation, context.view, data.access
     state, key = operation.state, operation.resource_id
+    is_waiting = state in ("awaiting_approval", "pending")
     has_unknown_send = any(one.type == "send" and one.outcome == "unknown" for one in data.attempts)
     details = [
         ("Kind", text(operation.kind)),
@@ -223,10 +224,10 @@ def operation_page(data: OperationData, context: PageContext) -> SimpleNamespace
         attempts=tuple(_attempt(number, one, data.links, view) for number, one in enumerate(data.attempts, 1)),
         audit=tuple(audit_row(one._asdict(), view) for one in data.audit),
         can_approve=state == "awaiting_approval" and access.may_decide and data.is_enabled and not data.is_own,
-        can_cancel=access.may_cancel and state in ("awaiting_approval", "pending") and not has_unknown_send,
+        can_cancel=access.may_cancel and is_waiting and not has_unknown_send,
         retry=retry_words.get(state) if access.may_write else None,
-        can_resolve=state == "unknown" and access.may_decide,
-        can_resend=data.is_enabled,
+        can_resolve=access.may_decide and (state == "unknown" or (is_waiting and has_unknown_send)),
+        can_resend=data.is_enabled and state == "unknown",
         longest_reason=MAX_REASON,
         longest_id=_LONGEST_ID,
         json_url=f"/api/v1/operations/{operation.id}",
