@@ -1,6 +1,8 @@
 """Writes while people decide and Flexport answers oddly: what was decided stands, and nothing is confirmed on a guess."""
 
 import asyncio
+import json
+from dataclasses import replace
 
 import pytest
 
@@ -214,3 +216,37 @@ async def test_of_two_decisions_the_first_counts(writes, monkeypatch):
     assert "only one that is unknown" in (await confirming)["detail"]
     await writes.daemon.call("/queue/resume")
     assert (await confirmed(writes, lost["id"]))["resource_id"] != booking
+
+
+class OddWriter:
+    """Flexport's client, whose answers to writes have another id."""
+
+    def __init__(self, client, value):
+        self._client, self._value = client, value
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+    async def send(self, *args):
+        answer = await self._client.send(*args)
+        return replace(answer, text=json.dumps({**json.loads(answer.text), "id": self._value}).encode())
+
+
+async def test_an_answer_without_the_id_of_the_object_confirms_nothing(writes, monkeypatch):
+    """The look-up finds what Flexport made."""
+    handler = writes.daemon.daemon.outbox.handler
+    client, first = handler._client, next(iter(writes.objects(PRODUCT)))
+    for number, value in enumerate((None, "", True, 1.5, [1], {})):
+        monkeypatch.setattr(handler, "_client", OddWriter(client, value))
+        body = bodies.product(writes.world, sku=f"ODD-{number}")
+        found = await confirmed(writes, (await writes.send("POST", "/products", body))["id"])
+        assert writes.objects(PRODUCT)[found["resource_id"]]["sku"] == body["sku"], value
+        assert (await writes.daemon.get(f"/products/{found['resource_id']}"))["sku"] == body["sku"]
+        description = f"Brass {number}"
+        found = await writes.send("PATCH", f"/products/{first}", {"description": description})
+        found = await confirmed(writes, found["id"])
+        assert (await writes.daemon.get(f"/products/{first}"))["description"] == description
+    monkeypatch.setattr(handler, "_client", OddWriter(client, int(found["resource_id"]) + 1))
+    found = await writes.send("PATCH", f"/products/{first}", {"description": "Copper"})
+    await confirmed(writes, found["id"])
+    assert (await writes.daemon.get(f"/products/{first}"))["description"] == "Copper"

@@ -215,16 +215,9 @@ class OperationHandler:
         self, operation: Operation, kind: OperationKind, attempt: int, answer: FetchedObject, start: RequestStart
     ) -> Outcome:
         found = _decoded(answer.text)
-        key = None if found.get("id") is None else str(found["id"])
-        owner = None
-        if key is not None and kind.resource is not None and not kind.changes:
-            owner = await self._db.read(lambda tx: tx.operations.owner_of(kind.resource or "", key, operation.id))
-        if key is None or owner is not None:
-            what = (
-                "does not contain the id of what it made" if owner is None else f"names the object of operation {owner}"
-            )
-            error = UnknownOutcomeError(f"Flexport's answer {what}")
-            return await self._after_unknown(operation, kind, attempt, error)
+        key, objection = await self._read_key(operation, kind, found.get("id"))
+        if key is None:
+            return await self._after_unknown(operation, kind, attempt, UnknownOutcomeError(objection))
         if kind.name == "shipment.set_metadata":
             wanted = msgspec.json.decode(operation.body).get("metadata") or {}
             have = found.get("metadata") or {}
@@ -240,6 +233,22 @@ class OperationHandler:
             self._confirm_with(operation, candidate, (answer.started_at, answer.date), start, (attempt, result))
         )
         return Applied()
+
+    async def _read_key(self, operation: Operation, kind: OperationKind, value: Any) -> tuple[str | None, str]:
+        """The id in an answer, or None and why it cannot be the result."""
+        domain = self._registry[kind.resource] if kind.resource is not None and kind.name != "booking.amend" else None
+        text = str(value) if type(value) in (int, str) else ""
+        parsed = domain.parse_id(text) if domain is not None else text or None
+        if parsed is None:
+            return None, "Flexport's answer does not contain the id of what it made"
+        key = str(parsed)
+        if domain is not None and kind.changes:
+            is_other = key != operation.resource_id
+            return None if is_other else key, f"Flexport's answer is about {domain.label} {key}"
+        owner = None
+        if domain is not None:
+            owner = await self._db.read(lambda tx: tx.operations.owner_of(domain.name, key, operation.id))
+        return None if owner is not None else key, f"Flexport's answer names the object of operation {owner}"
 
     async def _after_error(
         self, operation: Operation, kind: OperationKind, attempt: int, error: FlexportError
