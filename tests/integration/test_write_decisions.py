@@ -1,11 +1,13 @@
 """Writes while people decide and Flexport answers oddly: what was decided stands, and nothing is confirmed on a guess."""
 
 import asyncio
+import json
+from dataclasses import replace
 
 import pytest
 
 from flexportd.core.outbox import sender
-from flexportd.sandbox.catalog.kinds import COMMERCIAL_INVOICE, CONTACT, LOCATION, PRODUCT, SHIPMENT
+from flexportd.sandbox.catalog.kinds import BOOKING, COMMERCIAL_INVOICE, CONTACT, LOCATION, PRODUCT, SHIPMENT
 from tests import write_bodies as bodies
 from tests.integration.test_operations_api import confirmed, writing
 from tests.under_test import look_again
@@ -179,3 +181,72 @@ async def test_an_earlier_write_waits_for_a_later_one_that_was_sent_before_it(wr
     await writes.daemon.call(f"/operations/{second}/resolve", {"action": "resend", **REASON})
     await confirmed(writes, first)
     await confirmed(writes, second)
+
+
+async def test_a_write_is_confirmed_only_as_what_it_can_have_made(writes):
+    first, second = (one for one in list(writes.objects(PRODUCT))[:2])
+    writes.sandbox.fault("dropped_before_accepting", method="PATCH", times=3)
+    number = (await writes.send("PATCH", f"/products/{first}", {"description": "Brass"}))["id"]
+    await becomes(writes, number, "unknown", needs_decision=True)
+
+    async def confirm(number, key, status):
+        body = {"action": "confirm", "confirmed_as": key, **REASON}
+        return await writes.daemon.call(f"/operations/{number}/resolve", body, status)
+
+    assert f"changes product {first}" in (await confirm(number, second, 409))["detail"]
+    assert (await confirm(number, first, 200))["resource_id"] == first
+    made = await writes.write("POST", "/bookings", bodies.booking(writes.world))
+    lost = await unknown(writes, "POST", "/bookings", bodies.booking(writes.world))
+    problem = await confirm(lost["id"], made["resource_id"], 409)
+    assert f"operation {made['id']} made booking {made['resource_id']}" in problem["detail"]
+    assert (await writes.daemon.get(f"/operations/{lost['id']}"))["needs_decision"]
+
+
+async def test_of_two_decisions_the_first_counts(writes, monkeypatch):
+    lost = await unknown(writes, "POST", "/bookings", bodies.booking(writes.world))
+    reader = slow_reader(writes, monkeypatch)
+    reader.hold = True
+    path, booking = f"/operations/{lost['id']}", next(iter(writes.objects(BOOKING)))
+    body = {"action": "confirm", "confirmed_as": booking, **REASON}
+    confirming = asyncio.create_task(writes.daemon.call(f"{path}/resolve", body, 409))
+    await asyncio.wait_for(reader.waits.wait(), 20)
+    await writes.daemon.call("/queue/pause")
+    await writes.daemon.call(f"{path}/resolve", {"action": "resend", **REASON})
+    reader.go.set()
+    assert "only one that is unknown" in (await confirming)["detail"]
+    await writes.daemon.call("/queue/resume")
+    assert (await confirmed(writes, lost["id"]))["resource_id"] != booking
+
+
+class OddWriter:
+    """Flexport's client, whose answers to writes have another id."""
+
+    def __init__(self, client, value):
+        self._client, self._value = client, value
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+    async def send(self, *args):
+        answer = await self._client.send(*args)
+        return replace(answer, text=json.dumps({**json.loads(answer.text), "id": self._value}).encode())
+
+
+async def test_an_answer_without_the_id_of_the_object_confirms_nothing(writes, monkeypatch):
+    """The look-up finds what Flexport made."""
+    handler = writes.daemon.daemon.outbox.handler
+    client, first = handler._client, next(iter(writes.objects(PRODUCT)))
+    for number, value in enumerate((None, "", True, 1.5, [1], {})):
+        monkeypatch.setattr(handler, "_client", OddWriter(client, value))
+        body = bodies.product(writes.world, sku=f"ODD-{number}")
+        found = await confirmed(writes, (await writes.send("POST", "/products", body))["id"])
+        assert writes.objects(PRODUCT)[found["resource_id"]]["sku"] == body["sku"], value
+        assert (await writes.daemon.get(f"/products/{found['resource_id']}"))["sku"] == body["sku"]
+        description = f"Brass {number}"
+        found = await writes.send("PATCH", f"/products/{first}", {"description": description})
+        found = await confirmed(writes, found["id"])
+        assert (await writes.daemon.get(f"/products/{first}"))["description"] == description
+    monkeypatch.setattr(handler, "_client", OddWriter(client, int(found["resource_id"]) + 1))
+    found = await writes.send("PATCH", f"/products/{first}", {"description": "Copper"})
+    await confirmed(writes, found["id"])
+    assert (await writes.daemon.get(f"/products/{first}"))["description"] == "Copper"

@@ -19,6 +19,7 @@ import structlog
 
 from flexportd.clock import Clock, age
 from flexportd.core.importer.importer import Importer, RequestStart
+from flexportd.core.outbox.actions import check_resolvable, load
 from flexportd.core.outbox.comparison import metadata_differences
 from flexportd.core.outbox.kinds import OPERATION_KINDS, OperationKind
 from flexportd.core.outbox.lookup import (
@@ -34,7 +35,8 @@ from flexportd.core.outbox.records import OperationRequest, logged_body, notice,
 from flexportd.core.outbox.request_builder import OutgoingWrite, WriteRules, id_value, merge_metadata, outgoing
 from flexportd.core.resources.registry import Registry
 from flexportd.core.unit_of_work import ChangeCause
-from flexportd.errors import MalformedError
+from flexportd.errors import ConflictError, MalformedError
+from flexportd.escape import escape_control
 from flexportd.flexport.client import FetchedObject
 from flexportd.flexport.errors import (
     FlexportError,
@@ -213,16 +215,9 @@ class OperationHandler:
         self, operation: Operation, kind: OperationKind, attempt: int, answer: FetchedObject, start: RequestStart
     ) -> Outcome:
         found = _decoded(answer.text)
-        key = None if found.get("id") is None else str(found["id"])
-        owner = None
-        if key is not None and kind.resource is not None and not kind.changes:
-            owner = await self._db.read(lambda tx: tx.operations.owner_of(kind.resource or "", key, operation.id))
-        if key is None or owner is not None:
-            what = (
-                "does not contain the id of what it made" if owner is None else f"names the object of operation {owner}"
-            )
-            error = UnknownOutcomeError(f"Flexport's answer {what}")
-            return await self._after_unknown(operation, kind, attempt, error)
+        key, objection = await self._read_key(operation, kind, found.get("id"))
+        if key is None:
+            return await self._after_unknown(operation, kind, attempt, UnknownOutcomeError(objection))
         if kind.name == "shipment.set_metadata":
             wanted = msgspec.json.decode(operation.body).get("metadata") or {}
             have = found.get("metadata") or {}
@@ -238,6 +233,22 @@ class OperationHandler:
             self._confirm_with(operation, candidate, (answer.started_at, answer.date), start, (attempt, result))
         )
         return Applied()
+
+    async def _read_key(self, operation: Operation, kind: OperationKind, value: Any) -> tuple[str | None, str]:
+        """The id in an answer, or None and why it cannot be the result."""
+        domain = self._registry[kind.resource] if kind.resource is not None and kind.name != "booking.amend" else None
+        text = str(value) if type(value) in (int, str) else ""
+        parsed = domain.parse_id(text) if domain is not None else text or None
+        if parsed is None:
+            return None, "Flexport's answer does not contain the id of what it made"
+        key = str(parsed)
+        if domain is not None and kind.changes:
+            is_other = key != operation.resource_id
+            return None if is_other else key, f"Flexport's answer is about {domain.label} {key}"
+        owner = None
+        if domain is not None:
+            owner = await self._db.read(lambda tx: tx.operations.owner_of(domain.name, key, operation.id))
+        return None if owner is not None else key, f"Flexport's answer names the object of operation {owner}"
 
     async def _after_error(
         self, operation: Operation, kind: OperationKind, attempt: int, error: FlexportError
@@ -401,11 +412,21 @@ class OperationHandler:
     # --- ends ---
 
     async def confirm(self, operation: Operation, key: str, reason: str, by: str) -> None:
-        """Confirm an operation as a person decided, with this object at Flexport. Raises FlexportError."""
+        """Confirm an operation as a person decided, with this object. Raises FlexportError, ConflictError."""
         kind = OPERATION_KINDS[operation.kind]
         domain = self._registry[kind.resource or ""]
+        if kind.changes and key != operation.resource_id:
+            raise ConflictError(
+                f"operation {operation.id} changes {domain.label} {operation.resource_id}; "
+                f"it cannot be confirmed as {escape_control(key)}"
+            )
         start = await self._importer.request_start()
         response = await self._client.get(LISTS[domain.object_name].path, key, "interactive")
+        found = _decoded(response.text).get("id")
+        if str(found) != key:
+            raise ConflictError(
+                f"Flexport answers with {domain.label} {escape_control(str(found), 100)} for {escape_control(key)}"
+            )
         candidate = Candidate(key, response.text, "")
         await self._confirm_with(
             operation, candidate, (response.started_at, response.date), start, reason=reason, by=by
@@ -433,6 +454,8 @@ class OperationHandler:
 
         def confirm(tx: Transaction) -> None:
             at = self._clock.stamp()
+            if by is not None:
+                self._check_decision(tx, operation, kind, candidate.id)
             if attempt is not None:
                 tx.operations.end_attempt(attempt[0], at, attempt[1])
             if not tx.operations.end(operation.id, "confirmed", at, resource_id=key, reason=reason, is_pending=pending):
@@ -454,6 +477,16 @@ class OperationHandler:
             cause = ChangeCause(self._clock.stamp(), "write")
             await self._importer.apply([comparison], cause, lambda tx, *_: confirm(tx))
         log.info("operation_confirmed", operation_id=operation.id, kind=kind.name, resource_id=key)
+
+    def _check_decision(self, tx: Transaction, operation: Operation, kind: OperationKind, key: str) -> None:
+        """Raises ConflictError if a person cannot confirm an operation with this object, or not any more."""
+        check_resolvable(load(tx, operation.id))
+        if not tx.operations.is_unchanged(operation):
+            raise ConflictError(f"somebody else has decided about operation {operation.id} meanwhile")
+        owner = None if kind.changes else tx.operations.owner_of(kind.resource or "", key, operation.id)
+        if owner is not None:
+            label = self._registry[kind.resource or ""].label
+            raise ConflictError(f"operation {owner} made {label} {key}; it cannot be the result of two")
 
     @staticmethod
     def _after_end(tx: Transaction, operation: Operation, told: Mapping[str, Any], at: str) -> None:
