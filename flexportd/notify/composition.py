@@ -210,6 +210,7 @@ class Composition:
     def _single_messages(self) -> list[Action]:
         """For a program: each notification is a message."""
         actions: list[Action] = []
+        ready: dict[tuple[str, str], tuple[Notification, Piece]] = {}
         for row, subject in self.with_subjects(
             self._tx.notifications.due(self.channel.name, stamp(self.now), MAX_PROGRAM)
         ):
@@ -217,6 +218,11 @@ class Composition:
             if isinstance(found, Drop | Postpone):
                 actions.append(found)
                 continue
+            key = (row.rule, found.subject if found.date is not None else row.occurrence)
+            before = ready.pop(key, None)  # a date is told once, as it is now
+            ids = found.ids if before is None else (*before[1].ids, *found.ids)
+            ready[key] = row, msgspec.structs.replace(found, ids=ids)
+        for row, found in ready.values():
             held = self._rate_limit(found)
             if held is not None:
                 actions.append(held)
@@ -227,7 +233,7 @@ class Composition:
                 severity=found.severity,
                 path=found.path,
                 topic=row.topic,
-                data={**row.message, "rule": row.rule, "text": found.text},
+                data={**found.message, "rule": row.rule, "text": found.text},
                 rules=found.rules,
             )
             actions.append(self.send("message", content, [found], lane=program_lane(row)))
@@ -248,16 +254,18 @@ class Composition:
         other = self._tx.notifications.told_by_other_rule(row) if row.hold == "quiet" and self.channel.folds else None
         if other is not None:
             return Drop([row.id], f"rule {other} reported it during the quiet hours")
-        message, told = row.message, None
+        message, told, new = row.message, None, {}
         if row.topic in DATE_TOPICS:
             change = self._date_change(row, subject)
             if change is None or not matches(rule, message, subject, change[0], self.now):
                 return Drop([row.id], "the date is as it was last told, or nearly so")
-            message, told = {**message, **change[0].fields, "new": change[1][1]}, change[1]
-        variables = self._variables(row, subject) if rule.template or rule.subject else {}
+            message, told = {**message, **change[0].fields}, change[1]
+            new = {"new": told[1]}
+        variables = self._variables(message, row.exception_id, subject) if rule.template or rule.subject else {}
         return msgspec.structs.replace(
-            self.piece(message, subject, row.rule),
+            self.piece({**message, **new}, subject, row.rule),
             ids=(row.id,),
+            message=message,
             date=told,
             is_urgent=abs(message.get("days_later") or 0) >= BIG_MOVE,
             template=(rule.template, rule.subject),
@@ -285,11 +293,11 @@ class Composition:
             cause=cause_of(kind, fields.get("vessel"), fields.get("voyage"), port),
         )
 
-    def _variables(self, row: Notification, subject: MessageSubject) -> Mapping[str, Any]:
+    def _variables(self, message: Message, exception_id: int | None, subject: MessageSubject) -> Mapping[str, Any]:
         """What a template can use of one notification; see `rule_template.VARIABLES`."""
-        found = None if row.exception_id is None else self._exception(row.exception_id)
+        found = None if exception_id is None else self._exception(exception_id)
         return {
-            "message": row.message,
+            "message": message,
             "shipment": None if subject.shipment is None else plain_fields(subject.shipment),
             "exception": None if found is None else msgspec.to_builtins(found),
         }

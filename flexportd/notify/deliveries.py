@@ -155,6 +155,7 @@ class DeliveryHandler:
             return before
         failures, since = before.failures + 1, before.failing_since or stamp(now)
         is_off = error.is_gone or (age(since, now) or 0.0) > OFF_AFTER.total_seconds()
+        is_off = is_off or before.state == "off"  # another attempt has switched it off meanwhile
         state = "off" if is_off else "failing" if failures >= FAILURES_TO_OPEN else before.state
         step = min(max(failures - FAILURES_TO_OPEN, 0), len(PROBE_DELAYS) - 1)
         delay = max(PROBE_DELAYS[step] if state == "failing" else 0.0, error.retry_after)

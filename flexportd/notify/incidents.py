@@ -45,6 +45,8 @@ class Piece(msgspec.Struct, frozen=True):
     path: str
     shipment_id: int | None = None
     cause: str | None = None
+    message: Mapping[str, Any] = {}
+    """What a program receives: a date in it is compared with the one last told."""
     date: tuple[DateKey, str | None] | None = None
     is_urgent: bool = False
     """Whether it is sent earlier although its subject was reported lately."""

@@ -199,6 +199,12 @@ class _TemplateEnvironment(ImmutableSandboxedEnvironment):
             raise TemplateError(f"the operator {operator} is not available for these values")
         return super().call_binop(context, operator, left, right)
 
+    def call(self, context: Any, function: Any, /, *args: Any, **options: Any) -> Any:
+        """A method costs the size of what it is called on."""
+        owner = getattr(function, "__self__", None)
+        self.spend(len(owner) if isinstance(owner, _SIZED) else 0)
+        return super().call(context, function, *args, **options)
+
     def getattr(self, obj: Any, attribute: str) -> Any:
         """The value of a key comes before a method of its name."""
         return obj[attribute] if isinstance(obj, dict) and attribute in obj else super().getattr(obj, attribute)

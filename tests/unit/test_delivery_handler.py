@@ -1,5 +1,6 @@
 """Sending one delivery: retries, channels that fail, recover, are gone or switched off, and what a crash leaves."""
 
+import asyncio
 import json
 from datetime import timedelta
 
@@ -144,6 +145,31 @@ async def test_a_channel_that_is_gone_is_switched_off_at_once_with_one_notice(de
     assert (await desk.handle(second)).error == "channel erp is switched off: 410 Gone"
     assert len(desk.channel.sent) == 1
     assert await desk.notices() == [("system.channel_failed", "off")]
+
+
+async def test_an_attempt_that_ends_after_its_channel_was_switched_off_does_not_switch_it_on(desk):
+    first, second = await desk.add("k1"), await desk.add("k2")
+    for _ in range(3):
+        desk.channel.answers = [ChannelError("down")]
+        await desk.handle(first)
+        desk.clock.turn(hours=1)
+    begun, is_off = asyncio.Event(), asyncio.Event()
+
+    async def send(message):
+        if message.key == "k2":
+            raise ChannelError("410 Gone", is_gone=True)
+        begun.set()
+        await is_off.wait()
+        raise ChannelError("down")
+
+    desk.channel.send = send
+    async with asyncio.TaskGroup() as group:
+        group.create_task(desk.handle(first))
+        await begun.wait()
+        await desk.handle(second)
+        is_off.set()
+    assert (await desk.state()).state == "off"
+    assert await desk.notices() == [("system.channel_failed", "failing"), ("system.channel_failed", "off")]
 
 
 async def test_a_channel_that_fails_for_days_is_switched_off_with_one_notice_more(desk):

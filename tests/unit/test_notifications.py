@@ -389,6 +389,21 @@ async def test_a_date_that_moves_back_after_it_was_told_is_corrected(notified):
     assert await one.titles() == ["FLEX-1 · PO 1: ETA 5 days later", "FLEX-1 · PO 1: ETA 5 days earlier"]
 
 
+async def test_a_program_is_told_a_date_once_as_it_is_after_the_quiet_hours(notified):
+    channels = {"erp": ChannelInfo("erp", "webhook", folds=False)}
+    one = await notified({**SLIPS, "quiet": "22:00-07:00", "timezone": "UTC"}, channels=channels)
+    await one.eta(1, "2026-03-20")
+    one.clock.turn(hours=11)
+    for day in ("2026-03-22", "2026-03-25", "2026-03-24"):
+        await one.eta(1, day)
+        await one.pass_time(minutes=1)
+    await one.pass_time(hours=9)
+    ((data, dates),) = [(content.data, content.dates) for content in await one.contents()]
+    assert (data["days_later"], data["told"], "new" in data) == (4, "2026-03-20", False)
+    assert data["text"] == "Now expected on 24 Mar, 4 days later than 20 Mar"
+    assert [day for _, day in dates] == ["2026-03-24"]
+
+
 async def told_twice(one):
     """Two messages about one date, of which neither is attempted yet."""
     await one.eta(1, "2026-03-20")

@@ -77,6 +77,7 @@ DOUBLED = "{% set x = 'xxxxxxxx' %}"
         "{{ " + "9" * 5000 + " }}",
         "x" * 70_000,
         "{% for a in range(1000) %}" + "x" * 200 + "{% endfor %}",
+        "{% set t = '" + "a," * 5000 + "' %}{% for a in range(100) %}{% if t.split(',') %}{% endif %}{% endfor %}",
     ],
     ids=lambda source: source[:40],
 )  # fmt: skip
