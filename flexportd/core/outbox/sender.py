@@ -19,7 +19,7 @@ import structlog
 
 from flexportd.clock import Clock, age
 from flexportd.core.importer.importer import Importer, RequestStart
-from flexportd.core.outbox.actions import check_resolvable, load
+from flexportd.core.outbox.actions import resolvable
 from flexportd.core.outbox.comparison import metadata_differences
 from flexportd.core.outbox.kinds import OPERATION_KINDS, OperationKind
 from flexportd.core.outbox.lookup import (
@@ -480,7 +480,7 @@ class OperationHandler:
 
     def _check_decision(self, tx: Transaction, operation: Operation, kind: OperationKind, key: str) -> None:
         """Raises ConflictError if a person cannot confirm an operation with this object, or not any more."""
-        check_resolvable(load(tx, operation.id))
+        resolvable(tx, operation.id)
         if not tx.operations.is_unchanged(operation):
             raise ConflictError(f"somebody else has decided about operation {operation.id} meanwhile")
         owner = None if kind.changes else tx.operations.owner_of(kind.resource or "", key, operation.id)
