@@ -8,6 +8,7 @@ import pytest
 
 from flexportd.core.outbox import sender
 from flexportd.sandbox.catalog.kinds import BOOKING, COMMERCIAL_INVOICE, CONTACT, LOCATION, PRODUCT, SHIPMENT
+from flexportd.settings import Settings
 from tests import write_bodies as bodies
 from tests.integration.test_operations_api import confirmed, writing
 from tests.under_test import look_again
@@ -250,3 +251,41 @@ async def test_an_answer_without_the_id_of_the_object_confirms_nothing(writes, m
     found = await writes.send("PATCH", f"/products/{first}", {"description": "Copper"})
     await confirmed(writes, found["id"])
     assert (await writes.daemon.get(f"/products/{first}"))["description"] == "Copper"
+
+
+def reload(writes, tmp_path, **changes):
+    values = {"writes.enabled": True, "api.require_key": False, "sync.refresh_after_event": False, **changes}
+    writes.daemon.daemon.outbox.reload(Settings.for_tests(tmp_path, **values))
+
+
+async def test_what_is_not_sent_yet_needs_an_approval_once_its_kind_does(writes, tmp_path):
+    await writes.daemon.call("/queue/pause")
+    number = (await writes.send("POST", "/products", bodies.product(writes.world)))["id"]
+    reload(writes, tmp_path, **{"writes.approval": ["products", "bookings"]})
+    await writes.daemon.call("/queue/resume")
+    await becomes(writes, number, "awaiting_approval")
+    assert list(writes.sandbox.writes) == []
+    await writes.send("POST", f"/operations/{number}/approve", None, 403)
+    await writes.send("POST", f"/operations/{number}/approve", None, 200, X_Flexportd_By="Ben")
+    await confirmed(writes, number)
+    reload(writes, tmp_path)
+    lost = await unknown(writes, "POST", "/bookings", bodies.booking(writes.world))
+    reload(writes, tmp_path, **{"writes.approval": ["bookings"]})
+    path, body = f"/operations/{lost['id']}/resolve", {"action": "resend", **REASON}
+    assert "somebody else" in (await writes.send("POST", path, body, 403))["detail"]
+    await writes.send("POST", path, body, 200, X_Flexportd_By="Ben")
+    await confirmed(writes, lost["id"])
+
+
+async def test_writes_that_are_disabled_while_one_is_prepared_are_not_sent(writes, tmp_path, monkeypatch):
+    reader = slow_reader(writes, monkeypatch)
+    reader.hold = True
+    number = (await writes.send("POST", "/contacts", bodies.contact(writes.world)))["id"]
+    await asyncio.wait_for(reader.waits.wait(), 20)
+    reload(writes, tmp_path, **{"writes.enabled": False})
+    reader.go.set()
+    async with asyncio.timeout(20):
+        while not (found := await writes.daemon.get(f"/operations/{number}"))["error"]:
+            await look_again()
+    assert (found["state"], "disabled" in found["error"]) == ("pending", True)
+    assert list(writes.sandbox.writes) == []

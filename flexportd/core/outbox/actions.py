@@ -143,8 +143,7 @@ def retry(tx: Transaction, number: int, actor: Actor, rules: WriteRules, at: str
     if operation.state in ("failed", "cancelled"):
         if tx.operations.was_possibly_accepted(number):  # given up by a person: it is looked up before it is sent
             tx.operations.suspect(number)
-        is_approved = operation.approved_at is not None and operation.state != "cancelled"
-        if kind.group in rules.approval and not is_approved:
+        if lacks_approval(operation, kind, rules) or (kind.group in rules.approval and operation.state == "cancelled"):
             tx.operations.withdraw(number, at)
         else:
             tx.operations.requeue(number, at)
@@ -172,7 +171,9 @@ def resend(tx: Transaction, number: int, actor: Actor, rules: WriteRules, *, rea
     """
     operation = load(tx, number)
     check_resolvable(operation)
-    _check_allowed(operation, rules)
+    kind = _check_allowed(operation, rules)
+    if lacks_approval(operation, kind, rules) and operation.creator == actor.identity:
+        raise ForbiddenError(f"operation {number} was created by {actor.name}; somebody else must let it be sent again")
     tx.operations.trust(number)
     tx.operations.requeue(number, at, reason)
     _queue(tx, operation, at)
@@ -185,6 +186,11 @@ def resolve_cancelled(tx: Transaction, number: int, actor: Actor, reason: str, a
     check_resolvable(operation)
     _end_cancelled(tx, operation, reason, at)
     tx.audit.add(at, actor.name, "operation.resolve", _subject(number), f"Cancelled: {reason}")
+
+
+def lacks_approval(operation: Operation, kind: OperationKind, rules: WriteRules) -> bool:
+    """Whether an operation needs an approval now, and has none."""
+    return kind.group in rules.approval and operation.approved_at is None
 
 
 def load(tx: Transaction, number: int) -> Operation:

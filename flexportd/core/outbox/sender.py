@@ -19,7 +19,7 @@ import structlog
 
 from flexportd.clock import Clock, age
 from flexportd.core.importer.importer import Importer, RequestStart
-from flexportd.core.outbox.actions import check_resolvable, load
+from flexportd.core.outbox.actions import check_resolvable, lacks_approval, load
 from flexportd.core.outbox.comparison import metadata_differences
 from flexportd.core.outbox.kinds import OPERATION_KINDS, OperationKind
 from flexportd.core.outbox.lookup import (
@@ -126,12 +126,19 @@ class OperationHandler:
     # --- sending ---
 
     async def _send(self, operation: Operation, kind: OperationKind) -> Outcome:
+        rules = self.rules
+        if lacks_approval(operation, kind, rules) and await self._db.write(lambda tx: self._withdraw(tx, operation)):
+            return Ignored("it waits for an approval, which was not needed when it was created")
         blocking = await self._db.read(lambda tx: tx.operations.blocking(operation))
-        wait = self.rules.refusal(kind)
+        wait = rules.refusal(kind)
         if wait is None and blocking is not None:
             wait = f"operation {blocking} on the same object comes first"
         if wait is not None:
             return await self._defer(operation, _BLOCKED_RETRY, wait)
+        return await self._prepare_and_submit(operation, kind, rules)
+
+    async def _prepare_and_submit(self, operation: Operation, kind: OperationKind, rules: WriteRules) -> Outcome:
+        """Send it, unless it cannot be prepared, or `[writes]` is no longer these rules."""
         try:
             request = await self._prepare(operation, kind)
         except NotFoundAtFlexportError as error:
@@ -142,7 +149,16 @@ class OperationHandler:
             return await self._postpone(operation, error)
         if request is None:  # the operation has ended without a request
             return Applied()
+        if self.rules is not rules:
+            return Snooze(0.0, "[writes] was changed before it was sent")
         return await self._submit(operation, kind, request)
+
+    def _withdraw(self, tx: Transaction, operation: Operation) -> bool:
+        """Let it wait for an approval; False if it was sent before, or a person decided meanwhile."""
+        if tx.operations.was_possibly_accepted(operation.id) or not tx.operations.is_unchanged(operation):
+            return False
+        tx.operations.withdraw(operation.id, self._clock.stamp())
+        return True
 
     async def _submit(self, operation: Operation, kind: OperationKind, request: OutgoingWrite) -> Outcome:
         """Send the request, after it is stored that it is sent."""
