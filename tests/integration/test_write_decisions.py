@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from flexportd.core.outbox import sender
+from flexportd.daemon import outbox_service
 from flexportd.sandbox.catalog.kinds import BOOKING, COMMERCIAL_INVOICE, CONTACT, LOCATION, PRODUCT, SHIPMENT
 from flexportd.settings import Settings
 from tests import write_bodies as bodies
@@ -289,3 +290,38 @@ async def test_writes_that_are_disabled_while_one_is_prepared_are_not_sent(write
             await look_again()
     assert (found["state"], "disabled" in found["error"]) == ("pending", True)
     assert list(writes.sandbox.writes) == []
+
+
+async def test_pending_amendments_are_followed_however_many_there_are(writes, monkeypatch):
+    """One that Flexport never applies does not keep others from being noticed."""
+    monkeypatch.setattr(outbox_service, "_MAX_FOLLOWED", 1)
+    booking, other = list(writes.objects(BOOKING))[:2]
+    writes.sandbox.fault("pending_amendment", times=3)
+    numbers = [
+        (await writes.write("POST", f"/bookings/{one}/amendments", body))["id"]
+        for one, body in (
+            (booking, {"amendment_note": "Call the factory first"}),
+            (other, {"new_name": "Renamed"}),
+            (other, {"new_name": "Renamed", "new_destination_port_loc_code": bodies.port_code(writes.world, "US")}),
+        )
+    ]
+    outbox = writes.daemon.daemon.outbox
+    await outbox.follow_up_amendments()
+    assert (await becomes(writes, numbers[1], "confirmed"))["pending_at_flexport"]
+    writes.sandbox.override(BOOKING, other, name="Renamed")
+    await writes.daemon.call("/sync/run", status=202)
+    async with asyncio.timeout(20):
+        while (await writes.daemon.get(f"/operations/{numbers[1]}"))["pending_at_flexport"]:
+            await outbox.follow_up_amendments(refetch=True)
+            writes.daemon.daemon.clock.turn(seconds=5)
+            await look_again()
+
+
+async def test_an_amendment_is_not_applied_because_the_booking_had_its_values(writes):
+    booking, wire = next(iter(writes.objects(BOOKING).items()))
+    writes.sandbox.fault("pending_amendment")
+    note = "Deliver to the back gate"
+    body = {"new_name": wire["name"], "amendment_note": note}
+    number = (await writes.write("POST", f"/bookings/{booking}/amendments", body))["id"]
+    await writes.daemon.daemon.outbox.follow_up_amendments()
+    assert (await becomes(writes, number, "confirmed"))["pending_at_flexport"]
