@@ -325,3 +325,14 @@ async def test_an_amendment_is_not_applied_because_the_booking_had_its_values(wr
     number = (await writes.write("POST", f"/bookings/{booking}/amendments", body))["id"]
     await writes.daemon.daemon.outbox.follow_up_amendments()
     assert (await becomes(writes, number, "confirmed"))["pending_at_flexport"]
+
+
+async def test_metadata_that_cannot_be_read_is_not_replaced(writes):
+    shipment = next(iter(writes.objects(SHIPMENT)))
+    for odd in ([{"name": "Team", "value": "North"}], "Team", 7):
+        writes.sandbox.override(SHIPMENT, shipment, metadata=odd)
+        found = await writes.write("PATCH", f"/shipments/{shipment}", {"metadata": {"Lane": "A"}})
+        assert (found["state"], found["sends"], "metadata" in found["error"]) == ("failed", 0, True)
+    writes.sandbox.override(SHIPMENT, shipment, metadata=None)
+    found = await writes.write("PATCH", f"/shipments/{shipment}", {"metadata": {"Lane": "A"}})
+    assert found["state"] == "confirmed"

@@ -208,7 +208,12 @@ class OperationHandler:
         """The whole map to send, since Flexport replaces it; None if nothing would change, which confirms it."""
         start = await self._importer.request_start()
         response = await self._client.get("/shipments", operation.resource_id or "", "write")
-        have = _decoded(response.text).get("metadata")
+        found = _decoded(response.text)
+        have = found.get("metadata")
+        if "metadata" not in found or not isinstance(have, dict | None):
+            reason = "Flexport's answer does not show the present metadata of the shipment as an object"
+            await self._fail(operation, f"{reason}. A write would replace all of it, so nothing was sent.")
+            return None
         merged = merge_metadata(have, body.get("metadata") or {})
         if metadata_differences(merged, have):
             return merged
