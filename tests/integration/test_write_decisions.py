@@ -336,3 +336,12 @@ async def test_metadata_that_cannot_be_read_is_not_replaced(writes):
     writes.sandbox.override(SHIPMENT, shipment, metadata=None)
     found = await writes.write("PATCH", f"/shipments/{shipment}", {"metadata": {"Lane": "A"}})
     assert found["state"] == "confirmed"
+
+
+async def test_a_change_to_null_only_changes_nothing(writes):
+    booking, product = next(iter(writes.objects(BOOKING))), next(iter(writes.objects(PRODUCT)))
+    for method, path, body in (
+        ("POST", f"/bookings/{booking}/amendments", {"new_name": None}),
+        ("PATCH", f"/products/{product}", {"name": None, "suppliers": None}),
+    ):
+        assert "changes nothing" in (await writes.send(method, path, body, 400))["detail"]
