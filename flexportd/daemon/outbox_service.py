@@ -120,12 +120,14 @@ class OutboxService:
 
         Raises InvalidBodyError, ForbiddenError, ConflictError.
         """
+        earlier = await self._queue.db.read(lambda tx: actions.find_earlier(tx, command, actor))
+        if earlier is not None:
+            return earlier, False
         self._check_enabled(command)
         at, now = self._queue.clock.stamp(), self._queue.clock.now()
 
         def write(tx: Transaction) -> tuple[Operation, bool]:
-            key = command.idempotency_key
-            if key is None or tx.operations.by_idempotency_key(actor.identity, key) is None:
+            if actions.find_earlier(tx, command, actor) is None:
                 actions.check(tx, command, now)
             return actions.create(tx, command, actor, self.rules, at)
 

@@ -345,3 +345,15 @@ async def test_a_change_to_null_only_changes_nothing(writes):
         ("PATCH", f"/products/{product}", {"name": None, "suppliers": None}),
     ):
         assert "changes nothing" in (await writes.send(method, path, body, 400))["detail"]
+
+
+async def test_an_idempotency_key_finds_its_operation_also_when_nothing_may_be_written(writes, tmp_path):
+    product = next(iter(writes.objects(PRODUCT)))
+    for method, path, body in (
+        ("POST", "/products", bodies.product(writes.world)), ("PATCH", f"/products/{product}", {"description": "Brass"}),
+    ):  # fmt: skip
+        reload(writes, tmp_path)
+        first = await writes.write(method, path, body, Idempotency_Key=path)
+        reload(writes, tmp_path, **{"writes.enabled": False})
+        assert (await writes.send(method, path, body, Idempotency_Key=path))["id"] == first["id"]
+        assert "disabled" in (await writes.send(method, path, body, 403, Idempotency_Key="other"))["detail"]
