@@ -357,3 +357,15 @@ async def test_an_idempotency_key_finds_its_operation_also_when_nothing_may_be_w
         reload(writes, tmp_path, **{"writes.enabled": False})
         assert (await writes.send(method, path, body, Idempotency_Key=path))["id"] == first["id"]
         assert "disabled" in (await writes.send(method, path, body, 403, Idempotency_Key="other"))["detail"]
+
+
+async def test_a_marker_in_a_text_is_not_sent_again(writes):
+    """The instructions of an earlier booking, copied into a new one, do not make it the result of the earlier one."""
+    lost = await unknown(writes, "POST", "/bookings", bodies.booking(writes.world, name="Lost"))
+    sent = (await writes.daemon.get(f"/operations/{lost['id']}"))["attempts"][0]["request"]
+    copy = bodies.booking(writes.world, name="Copy", special_instructions=sent["special_instructions"])
+    writes.sandbox.fault("accepted_then_dropped", method="POST")
+    found = await confirmed(writes, (await writes.send("POST", "/bookings", copy))["id"])
+    instructions = writes.objects(BOOKING)[found["resource_id"]]["special_instructions"]
+    assert instructions.count("flexportd:") == sent["special_instructions"].count("flexportd:")
+    assert sent["special_instructions"].rsplit("flexportd:", 1)[1] not in instructions
