@@ -369,3 +369,19 @@ async def test_a_marker_in_a_text_is_not_sent_again(writes):
     instructions = writes.objects(BOOKING)[found["resource_id"]]["special_instructions"]
     assert instructions.count("flexportd:") == sent["special_instructions"].count("flexportd:")
     assert sent["special_instructions"].rsplit("flexportd:", 1)[1] not in instructions
+
+
+async def test_a_push_that_goes_back_to_earlier_values_is_not_the_earlier_one(writes):
+    """The values of the last push count, also while earlier ones wait."""
+    product = next(one for one in writes.objects(PRODUCT).values() if one["archived_at"] is None)
+    await writes.daemon.call("/queue/pause")
+
+    async def push(description):
+        rows = [{"sku": product["sku"], "description": description}]
+        return (await writes.daemon.call("/products/push", {"rows": rows}))["rows"][0]
+
+    first, again, second, back = [await push(one) for one in ("Brass", "Brass", "Copper", "Brass")]
+    assert [one["action"] for one in (first, again, second, back)] == ["update", "pending", "update", "update"]
+    await writes.daemon.call("/queue/resume")
+    await confirmed(writes, back["operation_id"])
+    assert writes.objects(PRODUCT)[str(product["id"])]["description"] == "Brass"
