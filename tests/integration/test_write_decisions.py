@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import shutil
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -11,8 +13,9 @@ from flexportd.daemon import outbox_service
 from flexportd.sandbox.catalog.kinds import BOOKING, COMMERCIAL_INVOICE, CONTACT, LOCATION, PRODUCT, SHIPMENT
 from flexportd.settings import Settings
 from tests import write_bodies as bodies
-from tests.integration.test_operations_api import confirmed, writing
-from tests.under_test import look_again
+from tests.integration import test_operations_api
+from tests.integration.test_operations_api import confirmed, flexport, running, writing
+from tests.under_test import DatedClock, look_again
 
 REASON = {"reason": "Decided by phone"}
 
@@ -385,3 +388,28 @@ async def test_a_push_that_goes_back_to_earlier_values_is_not_the_earlier_one(wr
     await writes.daemon.call("/queue/resume")
     await confirmed(writes, back["operation_id"])
     assert writes.objects(PRODUCT)[str(product["id"])]["description"] == "Brass"
+
+
+async def test_after_a_restore_a_booking_is_found_although_our_clock_is_fast(tmp_path, monkeypatch):
+    fast = datetime(2026, 3, 21, 15, tzinfo=UTC)  # three hours ahead of Flexport
+    monkeypatch.setattr(test_operations_api, "DatedClock", lambda: DatedClock(fast))
+    data, backup = tmp_path / "data", tmp_path / "backup.db"
+    async with flexport() as sandbox:
+        body = bodies.booking(sandbox.world)
+        async with running(tmp_path, sandbox) as writes:
+            await writes.daemon.call("/queue/pause")
+            number = (await writes.send("POST", "/bookings", body))["id"]
+        shutil.copy(data / "flexportd.db", backup)
+        async with running(tmp_path, sandbox) as writes:
+            await writes.daemon.call("/queue/resume")
+            made = (await confirmed(writes, number))["resource_id"]
+        for file in data.glob("flexportd.db*"):
+            file.unlink()
+        shutil.copy(backup, data / "flexportd.db")
+        async with running(tmp_path, sandbox) as writes:
+            await writes.daemon.call("/queue/resume")
+            found = await becomes(writes, number, "confirmed", "unknown")
+            while found["state"] == "unknown" and not found["lookups"]:
+                await look_again()
+                found = await writes.daemon.get(f"/operations/{number}")
+            assert (found["state"], found["resource_id"]) == ("confirmed", made)

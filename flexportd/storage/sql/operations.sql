@@ -51,8 +51,8 @@ UPDATE operations SET state = 'pending', updated_at = ?1, queued_at = ?1, ended_
 UPDATE operations SET state = 'awaiting_approval', updated_at = ?1, ended_at = NULL, error = NULL, approved_at = NULL,
     approved_by = NULL WHERE id = ?2;
 
--- suspect_all: it may have been sent although this database says that it was not
-UPDATE operations SET is_suspect = 1, sent_at = coalesce(sent_at, created_at)
+-- suspect_all: it may have been sent although this database says that it was not (our clock may be ahead of Flexport's)
+UPDATE operations SET is_suspect = 1, sent_at = coalesce(sent_at, strftime('%Y-%m-%dT%H:%M:%fZ', created_at, '-1 day'))
 WHERE state IN ('awaiting_approval', 'pending', 'sending', 'failed', 'cancelled');
 
 -- doubt_all: the outcome of what was to be sent is unknown
@@ -60,7 +60,7 @@ UPDATE operations SET state = 'unknown', updated_at = ?1, error = ?2, lookups = 
     unknown_since = coalesce(unknown_since, ?1) WHERE state IN ('pending', 'sending');
 
 -- suspect: it may have been sent although nothing says so
-UPDATE operations SET is_suspect = 1, sent_at = coalesce(sent_at, created_at) WHERE id = ?;
+UPDATE operations SET is_suspect = 1, sent_at = coalesce(sent_at, strftime('%Y-%m-%dT%H:%M:%fZ', created_at, '-1 day')) WHERE id = ?;
 
 -- trust: it certainly had no effect so far
 UPDATE operations SET is_suspect = 0 WHERE id = ?;
