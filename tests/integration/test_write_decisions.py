@@ -413,3 +413,13 @@ async def test_after_a_restore_a_booking_is_found_although_our_clock_is_fast(tmp
                 await look_again()
                 found = await writes.daemon.get(f"/operations/{number}")
             assert (found["state"], found["resource_id"]) == ("confirmed", made)
+
+
+async def test_the_first_write_after_a_start_is_found_although_our_clock_is_fast(tmp_path, monkeypatch):
+    """No response has shown Flexport's clock before it is sent."""
+    fast = datetime(2026, 3, 21, 15, tzinfo=UTC)
+    monkeypatch.setattr(test_operations_api, "DatedClock", lambda: DatedClock(fast))
+    async with flexport() as sandbox, running(tmp_path, sandbox) as writes:
+        sandbox.fault("accepted_then_dropped", method="POST")
+        number = (await writes.send("POST", "/bookings", bodies.booking(sandbox.world)))["id"]
+        assert (await becomes(writes, number, "confirmed", "unknown"))["state"] == "confirmed"

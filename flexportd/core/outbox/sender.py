@@ -81,6 +81,9 @@ class FlexportWriter(FlexportReader, Protocol):
     def now(self) -> str:
         """The time on Flexport's clock, as a stamp."""
 
+    def earliest_now(self) -> str:
+        """The earliest time that it can be on Flexport's clock, as a stamp."""
+
 
 class OperationHandler:
     """Sends the operation of an item of the queue, or looks up its outcome. `rules` may be exchanged."""
@@ -224,7 +227,7 @@ class OperationHandler:
     def _begin(self, tx: Transaction, operation: Operation, request: OutgoingWrite, body: bytes) -> int | None:
         """Store that it is sent, before it is; None if it is no longer to be sent."""
         at = self._clock.stamp()
-        if not tx.operations.begin_send(operation.id, at, self._client.now()):
+        if not tx.operations.begin_send(operation.id, at, self._client.earliest_now()):
             return None
         return tx.operations.begin_attempt(
             operation.id, "send", at, method=request.method, path=request.path, request=logged_body(operation, body)
@@ -349,7 +352,9 @@ class OperationHandler:
         body = msgspec.json.decode(operation.body)
         current = await self._db.read(lambda tx: tx.operations.by_id(operation.id)) or operation
         baseline = None if current.baseline is None else frozenset(msgspec.json.decode(current.baseline))
-        write = SentWrite(body, current.key, current.resource_id, current.sent_at or self._client.now(), baseline)
+        write = SentWrite(
+            body, current.key, current.resource_id, current.sent_at or self._client.earliest_now(), baseline
+        )
         attempt = await self._db.write(
             lambda tx: tx.operations.begin_attempt(operation.id, "lookup", self._clock.stamp())
         )
