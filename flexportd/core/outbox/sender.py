@@ -148,7 +148,7 @@ class OperationHandler:
             return await self._fail(operation, f"Flexport does not have the object that is to be changed: {error}")
         except (FlexportError, InconclusiveLookupError) as error:
             if error.permanent:
-                return await self._fail(operation, f"{_refusal_sentence(kind, error)} Nothing was sent this time.")
+                return await self._fail(operation, f"{_refusal_sentence(kind, error)} Nothing was sent.")
             return await self._postpone(operation, error)
         if request is None:  # the operation has ended without a request
             return Applied()
@@ -315,7 +315,7 @@ class OperationHandler:
         """Flexport is not available, and nothing was sent: later, but not for ever."""
         waited = self._waited(operation)
         if waited > MAX_WAIT.total_seconds():
-            return await self._fail(operation, f"It could not be sent within 24 hours. {error}")
+            return await self._fail(operation, f"It could not be sent within 24 hours, and was not sent. {error}")
         retry_after = error.response.retry_after if isinstance(error, FlexportError) else None
         return await self._defer(operation, max(_retry_delay(waited), retry_after or 0.0), str(error))
 
@@ -340,6 +340,7 @@ class OperationHandler:
         """It fails; where an earlier request may have had an effect, a person must decide."""
         at = self._clock.stamp()
         if tx.operations.was_possibly_accepted(operation.id):
+            error = f"An earlier request may have had an effect. The last attempt: {error}"
             tx.operations.set_state(operation.id, "unknown", at, error, needs_decision=True)
             tx.journal.add(at, notices=[notice(operation, "unknown", error, needs_decision=True)])
         elif tx.operations.end(operation.id, "failed", at, error=error):
