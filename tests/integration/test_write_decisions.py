@@ -423,3 +423,15 @@ async def test_the_first_write_after_a_start_is_found_although_our_clock_is_fast
         sandbox.fault("accepted_then_dropped", method="POST")
         number = (await writes.send("POST", "/bookings", bodies.booking(sandbox.world)))["id"]
         assert (await becomes(writes, number, "confirmed", "unknown"))["state"] == "confirmed"
+
+
+async def test_an_idempotency_key_without_an_api_key_is_one_for_all_people(writes):
+    """The same command, repeated as root after a lost response, is not a second booking."""
+    body = bodies.booking(writes.world)
+    first = await writes.write("POST", "/bookings", body, Idempotency_Key="po-1", X_Flexportd_By="ana")
+    for name in ("root", "ana", ""):
+        again = await writes.write("POST", "/bookings", body, Idempotency_Key="po-1", X_Flexportd_By=name)
+        assert (again["id"], again["created_by"]) == (first["id"], "ana"), name
+    made = await writes.daemon.call("/keys", {"name": "ERP", "scope": "write"}, 201)
+    other = {"Authorization": f"Bearer {made['token']}"}
+    assert (await writes.write("POST", "/bookings", body, Idempotency_Key="po-1", **other))["id"] != first["id"]

@@ -6,8 +6,14 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?11, ?11, ?14);
 -- one: an operation by its id
 SELECT {columns} FROM operations WHERE id = ?;
 
--- by_idempotency_key: the operation that a client created with this key
-SELECT {columns} FROM operations WHERE creator = ? AND idempotency_key = ?;
+-- by_idempotency_key: the operation that a client, or anybody without an API key if it has none, created with this key
+WITH RECURSIVE people(name) AS (
+    SELECT min(creator) FROM operations WHERE idempotency_key IS NOT NULL AND creator >= 'local:' AND creator < 'local;'
+    UNION ALL SELECT (SELECT min(creator) FROM operations
+        WHERE idempotency_key IS NOT NULL AND creator > people.name AND creator < 'local;')
+    FROM people WHERE people.name IS NOT NULL)
+SELECT {columns} FROM operations WHERE idempotency_key = ?2
+    AND creator IN (SELECT ?1 UNION SELECT name FROM people WHERE ?1 LIKE 'local:%') ORDER BY id LIMIT 1;
 
 -- unfinished_of_target: those on one target that have not ended, in order
 SELECT {columns} FROM operations WHERE target = ?
