@@ -12,7 +12,7 @@ import structlog
 
 from flexportd.core.outbox import actions
 from flexportd.core.outbox.actions import Actor, WriteCommand
-from flexportd.core.outbox.lookup import is_fully_shown
+from flexportd.core.outbox.lookup import is_newly_shown
 from flexportd.core.outbox.product_upsert import ProductPlan, plan_product
 from flexportd.core.outbox.records import notice
 from flexportd.core.outbox.request_builder import OutgoingWrite, WriteRules, merge_metadata, outgoing
@@ -120,12 +120,14 @@ class OutboxService:
 
         Raises InvalidBodyError, ForbiddenError, ConflictError.
         """
+        earlier = await self._queue.db.read(lambda tx: actions.find_earlier(tx, command, actor))
+        if earlier is not None:
+            return earlier, False
         self._check_enabled(command)
         at, now = self._queue.clock.stamp(), self._queue.clock.now()
 
         def write(tx: Transaction) -> tuple[Operation, bool]:
-            key = command.idempotency_key
-            if key is None or tx.operations.by_idempotency_key(actor.identity, key) is None:
+            if actions.find_earlier(tx, command, actor) is None:
                 actions.check(tx, command, now)
             return actions.create(tx, command, actor, self.rules, at)
 
@@ -242,9 +244,20 @@ class OutboxService:
 
     async def follow_up_amendments(self, *, refetch: bool = False) -> None:
         """Mark the amendments that their bookings show as applied; `refetch`: fetch the bookings of the others."""
-        pending = await self._queue.db.read(lambda tx: tx.operations.pending_amendments(0, _MAX_FOLLOWED))
-        if not pending:
-            return
+        after, any_applied = 0, False
+        while pending := await self._pending_amendments(after):
+            any_applied |= await self._follow(pending, refetch=refetch)
+            after = pending[-1].id
+        if any_applied:
+            self._announce()
+        if refetch and after:
+            self._queue.gates[REFRESH].wake()
+
+    async def _pending_amendments(self, after: int) -> Sequence[Operation]:
+        return await self._queue.db.read(lambda tx: tx.operations.pending_amendments(after, _MAX_FOLLOWED))
+
+    async def _follow(self, pending: Sequence[Operation], *, refetch: bool) -> bool:
+        """Look at some pending amendments; whether one is applied."""
         at, now = self._queue.clock.stamp(), self._queue.clock.now()
 
         def write(tx: Transaction) -> bool:
@@ -256,15 +269,13 @@ class OutboxService:
                         _refetch_booking(tx, one.resource_id, at, SYNC)
             return bool(applied)
 
-        if await self._queue.db.write(write):
-            self._announce()
-        if refetch:
-            self._queue.gates[REFRESH].wake()
+        return await self._queue.db.write(write)
 
 
 def _is_applied(tx: Transaction, now: datetime, operation: Operation) -> bool:
     booking = _stored(tx, now, "bookings", operation.resource_id)
-    return bool(booking) and is_fully_shown(msgspec.json.decode(operation.body), booking)
+    before = frozenset(msgspec.json.decode(operation.baseline or "[]"))
+    return bool(booking) and is_newly_shown(msgspec.json.decode(operation.body), booking, before)
 
 
 def _stored(tx: Transaction, now: datetime, resource: str, key: Key | None) -> Mapping[str, Any]:

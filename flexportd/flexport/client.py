@@ -183,6 +183,10 @@ class Client:
         """The present time on Flexport's clock, as a stamp."""
         return self.server_clock.at(self._clock.now())
 
+    def earliest_now(self) -> str:
+        """The earliest time that it can be on Flexport's clock, as a stamp: before the first response, a day ago."""
+        return self.server_clock.earliest(self._clock.now())
+
     def state(self) -> dict[str, Any]:
         """For the status page: breaker, auth, rate limit, calls by purpose since the start, Flexport's clock, proxy."""
         return {

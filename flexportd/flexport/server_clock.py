@@ -74,6 +74,10 @@ class ServerClock:
             self._unexpected.clear()
         return agree
 
+    def earliest(self, local: datetime) -> str:
+        """The earliest time that Flexport's clock can show, as a stamp, at a time of our clock."""
+        return self.at(local if self._offsets else local - _MAX_OFFSET_CHANGE)
+
     def at(self, local: datetime) -> str:
         """Flexport's time, as a stamp, at a time of our clock; equal to ours before the first response."""
         return stamp(local + self.offset())

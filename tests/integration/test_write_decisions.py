@@ -2,15 +2,20 @@
 
 import asyncio
 import json
+import shutil
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from flexportd.core.outbox import sender
+from flexportd.daemon import outbox_service
 from flexportd.sandbox.catalog.kinds import BOOKING, COMMERCIAL_INVOICE, CONTACT, LOCATION, PRODUCT, SHIPMENT
+from flexportd.settings import Settings
 from tests import write_bodies as bodies
-from tests.integration.test_operations_api import confirmed, writing
-from tests.under_test import look_again
+from tests.integration import test_operations_api
+from tests.integration.test_operations_api import confirmed, flexport, running, writing
+from tests.under_test import DatedClock, look_again
 
 REASON = {"reason": "Decided by phone"}
 
@@ -250,3 +255,183 @@ async def test_an_answer_without_the_id_of_the_object_confirms_nothing(writes, m
     found = await writes.send("PATCH", f"/products/{first}", {"description": "Copper"})
     await confirmed(writes, found["id"])
     assert (await writes.daemon.get(f"/products/{first}"))["description"] == "Copper"
+
+
+def reload(writes, tmp_path, **changes):
+    values = {"writes.enabled": True, "api.require_key": False, "sync.refresh_after_event": False, **changes}
+    writes.daemon.daemon.outbox.reload(Settings.for_tests(tmp_path, **values))
+
+
+async def test_what_is_not_sent_yet_needs_an_approval_once_its_kind_does(writes, tmp_path):
+    await writes.daemon.call("/queue/pause")
+    number = (await writes.send("POST", "/products", bodies.product(writes.world)))["id"]
+    reload(writes, tmp_path, **{"writes.approval": ["products", "bookings"]})
+    await writes.daemon.call("/queue/resume")
+    await becomes(writes, number, "awaiting_approval")
+    assert list(writes.sandbox.writes) == []
+    await writes.send("POST", f"/operations/{number}/approve", None, 403)
+    await writes.send("POST", f"/operations/{number}/approve", None, 200, X_Flexportd_By="Ben")
+    await confirmed(writes, number)
+    reload(writes, tmp_path)
+    lost = await unknown(writes, "POST", "/bookings", bodies.booking(writes.world))
+    reload(writes, tmp_path, **{"writes.approval": ["bookings"]})
+    path, body = f"/operations/{lost['id']}/resolve", {"action": "resend", **REASON}
+    assert "somebody else" in (await writes.send("POST", path, body, 403))["detail"]
+    await writes.send("POST", path, body, 200, X_Flexportd_By="Ben")
+    await confirmed(writes, lost["id"])
+
+
+async def test_writes_that_are_disabled_while_one_is_prepared_are_not_sent(writes, tmp_path, monkeypatch):
+    reader = slow_reader(writes, monkeypatch)
+    reader.hold = True
+    number = (await writes.send("POST", "/contacts", bodies.contact(writes.world)))["id"]
+    await asyncio.wait_for(reader.waits.wait(), 20)
+    reload(writes, tmp_path, **{"writes.enabled": False})
+    reader.go.set()
+    async with asyncio.timeout(20):
+        while not (found := await writes.daemon.get(f"/operations/{number}"))["error"]:
+            await look_again()
+    assert (found["state"], "disabled" in found["error"]) == ("pending", True)
+    assert list(writes.sandbox.writes) == []
+
+
+async def test_pending_amendments_are_followed_however_many_there_are(writes, monkeypatch):
+    """One that Flexport never applies does not keep others from being noticed."""
+    monkeypatch.setattr(outbox_service, "_MAX_FOLLOWED", 1)
+    booking, other = list(writes.objects(BOOKING))[:2]
+    writes.sandbox.fault("pending_amendment", times=3)
+    numbers = [
+        (await writes.write("POST", f"/bookings/{one}/amendments", body))["id"]
+        for one, body in (
+            (booking, {"amendment_note": "Call the factory first"}),
+            (other, {"new_name": "Renamed"}),
+            (other, {"new_name": "Renamed", "new_destination_port_loc_code": bodies.port_code(writes.world, "US")}),
+        )
+    ]
+    outbox = writes.daemon.daemon.outbox
+    await outbox.follow_up_amendments()
+    assert (await becomes(writes, numbers[1], "confirmed"))["pending_at_flexport"]
+    writes.sandbox.override(BOOKING, other, name="Renamed")
+    await writes.daemon.call("/sync/run", status=202)
+    async with asyncio.timeout(20):
+        while (await writes.daemon.get(f"/operations/{numbers[1]}"))["pending_at_flexport"]:
+            await outbox.follow_up_amendments(refetch=True)
+            writes.daemon.daemon.clock.turn(seconds=5)
+            await look_again()
+
+
+async def test_an_amendment_is_not_applied_because_the_booking_had_its_values(writes):
+    booking, wire = next(iter(writes.objects(BOOKING).items()))
+    writes.sandbox.fault("pending_amendment")
+    note = "Deliver to the back gate"
+    body = {"new_name": wire["name"], "amendment_note": note}
+    number = (await writes.write("POST", f"/bookings/{booking}/amendments", body))["id"]
+    await writes.daemon.daemon.outbox.follow_up_amendments()
+    assert (await becomes(writes, number, "confirmed"))["pending_at_flexport"]
+
+
+async def test_metadata_that_cannot_be_read_is_not_replaced(writes):
+    shipment = next(iter(writes.objects(SHIPMENT)))
+    for odd in ([{"name": "Team", "value": "North"}], "Team", 7):
+        writes.sandbox.override(SHIPMENT, shipment, metadata=odd)
+        found = await writes.write("PATCH", f"/shipments/{shipment}", {"metadata": {"Lane": "A"}})
+        assert (found["state"], found["sends"], "metadata" in found["error"]) == ("failed", 0, True)
+    writes.sandbox.override(SHIPMENT, shipment, metadata=None)
+    found = await writes.write("PATCH", f"/shipments/{shipment}", {"metadata": {"Lane": "A"}})
+    assert found["state"] == "confirmed"
+
+
+async def test_a_change_to_null_only_changes_nothing(writes):
+    booking, product = next(iter(writes.objects(BOOKING))), next(iter(writes.objects(PRODUCT)))
+    for method, path, body in (
+        ("POST", f"/bookings/{booking}/amendments", {"new_name": None}),
+        ("PATCH", f"/products/{product}", {"name": None, "suppliers": None}),
+    ):
+        assert "changes nothing" in (await writes.send(method, path, body, 400))["detail"]
+
+
+async def test_an_idempotency_key_finds_its_operation_also_when_nothing_may_be_written(writes, tmp_path):
+    product = next(iter(writes.objects(PRODUCT)))
+    for method, path, body in (
+        ("POST", "/products", bodies.product(writes.world)), ("PATCH", f"/products/{product}", {"description": "Brass"}),
+    ):  # fmt: skip
+        reload(writes, tmp_path)
+        first = await writes.write(method, path, body, Idempotency_Key=path)
+        reload(writes, tmp_path, **{"writes.enabled": False})
+        assert (await writes.send(method, path, body, Idempotency_Key=path))["id"] == first["id"]
+        assert "disabled" in (await writes.send(method, path, body, 403, Idempotency_Key="other"))["detail"]
+
+
+async def test_a_marker_in_a_text_is_not_sent_again(writes):
+    """The instructions of an earlier booking, copied into a new one, do not make it the result of the earlier one."""
+    lost = await unknown(writes, "POST", "/bookings", bodies.booking(writes.world, name="Lost"))
+    sent = (await writes.daemon.get(f"/operations/{lost['id']}"))["attempts"][0]["request"]
+    copy = bodies.booking(writes.world, name="Copy", special_instructions=sent["special_instructions"])
+    writes.sandbox.fault("accepted_then_dropped", method="POST")
+    found = await confirmed(writes, (await writes.send("POST", "/bookings", copy))["id"])
+    instructions = writes.objects(BOOKING)[found["resource_id"]]["special_instructions"]
+    assert instructions.count("flexportd:") == sent["special_instructions"].count("flexportd:")
+    assert sent["special_instructions"].rsplit("flexportd:", 1)[1] not in instructions
+
+
+async def test_a_push_that_goes_back_to_earlier_values_is_not_the_earlier_one(writes):
+    """The values of the last push count, also while earlier ones wait."""
+    product = next(one for one in writes.objects(PRODUCT).values() if one["archived_at"] is None)
+    await writes.daemon.call("/queue/pause")
+
+    async def push(description):
+        rows = [{"sku": product["sku"], "description": description}]
+        return (await writes.daemon.call("/products/push", {"rows": rows}))["rows"][0]
+
+    first, again, second, back = [await push(one) for one in ("Brass", "Brass", "Copper", "Brass")]
+    assert [one["action"] for one in (first, again, second, back)] == ["update", "pending", "update", "update"]
+    await writes.daemon.call("/queue/resume")
+    await confirmed(writes, back["operation_id"])
+    assert writes.objects(PRODUCT)[str(product["id"])]["description"] == "Brass"
+
+
+async def test_after_a_restore_a_booking_is_found_although_our_clock_is_fast(tmp_path, monkeypatch):
+    fast = datetime(2026, 3, 21, 15, tzinfo=UTC)  # three hours ahead of Flexport
+    monkeypatch.setattr(test_operations_api, "DatedClock", lambda: DatedClock(fast))
+    data, backup = tmp_path / "data", tmp_path / "backup.db"
+    async with flexport() as sandbox:
+        body = bodies.booking(sandbox.world)
+        async with running(tmp_path, sandbox) as writes:
+            await writes.daemon.call("/queue/pause")
+            number = (await writes.send("POST", "/bookings", body))["id"]
+        shutil.copy(data / "flexportd.db", backup)
+        async with running(tmp_path, sandbox) as writes:
+            await writes.daemon.call("/queue/resume")
+            made = (await confirmed(writes, number))["resource_id"]
+        for file in data.glob("flexportd.db*"):
+            file.unlink()
+        shutil.copy(backup, data / "flexportd.db")
+        async with running(tmp_path, sandbox) as writes:
+            await writes.daemon.call("/queue/resume")
+            found = await becomes(writes, number, "confirmed", "unknown")
+            while found["state"] == "unknown" and not found["lookups"]:
+                await look_again()
+                found = await writes.daemon.get(f"/operations/{number}")
+            assert (found["state"], found["resource_id"]) == ("confirmed", made)
+
+
+async def test_the_first_write_after_a_start_is_found_although_our_clock_is_fast(tmp_path, monkeypatch):
+    """No response has shown Flexport's clock before it is sent."""
+    fast = datetime(2026, 3, 21, 15, tzinfo=UTC)
+    monkeypatch.setattr(test_operations_api, "DatedClock", lambda: DatedClock(fast))
+    async with flexport() as sandbox, running(tmp_path, sandbox) as writes:
+        sandbox.fault("accepted_then_dropped", method="POST")
+        number = (await writes.send("POST", "/bookings", bodies.booking(sandbox.world)))["id"]
+        assert (await becomes(writes, number, "confirmed", "unknown"))["state"] == "confirmed"
+
+
+async def test_an_idempotency_key_without_an_api_key_is_one_for_all_people(writes):
+    """The same command, repeated as root after a lost response, is not a second booking."""
+    body = bodies.booking(writes.world)
+    first = await writes.write("POST", "/bookings", body, Idempotency_Key="po-1", X_Flexportd_By="ana")
+    for name in ("root", "ana", ""):
+        again = await writes.write("POST", "/bookings", body, Idempotency_Key="po-1", X_Flexportd_By=name)
+        assert (again["id"], again["created_by"]) == (first["id"], "ana"), name
+    made = await writes.daemon.call("/keys", {"name": "ERP", "scope": "write"}, 201)
+    other = {"Authorization": f"Bearer {made['token']}"}
+    assert (await writes.write("POST", "/bookings", body, Idempotency_Key="po-1", **other))["id"] != first["id"]

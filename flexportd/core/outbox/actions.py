@@ -65,24 +65,30 @@ def check(tx: Transaction, command: WriteCommand, now: datetime) -> None:
         raise InvalidBodyError(problems)
 
 
+def find_earlier(tx: Transaction, command: WriteCommand, actor: Actor) -> Operation | None:
+    """The operation that was created with the idempotency key of a write. Raises ConflictError for another body."""
+    key = command.idempotency_key
+    earlier = None if key is None else tx.operations.by_idempotency_key(actor.identity, key)
+    if key is not None and earlier is not None and earlier.digest != command.digest:
+        raise ConflictError(
+            f"Idempotency-Key {key[:60]!r} was used for operation {earlier.id} with another body; "
+            "use a new key for a new write"
+        )
+    return earlier
+
+
 def create(tx: Transaction, command: WriteCommand, actor: Actor, rules: WriteRules, at: str) -> tuple[Operation, bool]:
     """Store an operation and the item that sends it; with the key of an earlier one, return that. Whether it is new.
 
     Raises ForbiddenError, ConflictError.
     """
-    kind, key = command.kind, command.idempotency_key
+    kind = command.kind
+    earlier = find_earlier(tx, command, actor)
+    if earlier is not None:
+        return earlier, False
     refusal = rules.refusal(kind)
     if refusal is not None:
         raise ForbiddenError(refusal)
-    if key is not None:
-        earlier = tx.operations.by_idempotency_key(actor.identity, key)
-        if earlier is not None:
-            if earlier.digest != command.digest:
-                raise ConflictError(
-                    f"Idempotency-Key {key[:60]!r} was used for operation {earlier.id} with another body; "
-                    "use a new key for a new write"
-                )
-            return earlier, False
     needs_approval = kind.group in rules.approval
     target_id = None if command.target_id is None else str(command.target_id)
     operation_key = secrets.token_hex(8)
@@ -100,7 +106,7 @@ def create(tx: Transaction, command: WriteCommand, actor: Actor, rules: WriteRul
             state="awaiting_approval" if needs_approval else "pending",
             created_by=actor.name,
             creator=actor.identity,
-            idempotency_key=key,
+            idempotency_key=command.idempotency_key,
         ),
         at,
     )
@@ -144,8 +150,7 @@ def retry(tx: Transaction, number: int, actor: Actor, rules: WriteRules, at: str
     if operation.state in ("failed", "cancelled"):
         if tx.operations.was_possibly_accepted(number):  # given up by a person: it is looked up before it is sent
             tx.operations.suspect(number)
-        is_approved = operation.approved_at is not None and operation.state != "cancelled"
-        if kind.group in rules.approval and not is_approved:
+        if lacks_approval(operation, kind, rules) or (kind.group in rules.approval and operation.state == "cancelled"):
             tx.operations.withdraw(number, at)
         else:
             tx.operations.requeue(number, at)
@@ -183,7 +188,9 @@ def resend(tx: Transaction, number: int, actor: Actor, rules: WriteRules, *, rea
     operation = load(tx, number)
     if operation.state != "unknown":
         raise ConflictError(f"operation {number} is {operation.state}; only one that is unknown can be sent again")
-    _check_allowed(operation, rules)
+    kind = _check_allowed(operation, rules)
+    if lacks_approval(operation, kind, rules) and operation.creator == actor.identity:
+        raise ForbiddenError(f"operation {number} was created by {actor.name}; somebody else must let it be sent again")
     tx.operations.trust(number)
     tx.operations.requeue(number, at, reason)
     _queue(tx, operation, at)
@@ -195,6 +202,11 @@ def resolve_cancelled(tx: Transaction, number: int, actor: Actor, reason: str, a
     operation = resolvable(tx, number)
     _end_cancelled(tx, operation, reason, at)
     tx.audit.add(at, actor.name, "operation.resolve", _subject(number), f"Cancelled: {reason}")
+
+
+def lacks_approval(operation: Operation, kind: OperationKind, rules: WriteRules) -> bool:
+    """Whether an operation needs an approval now, and has none."""
+    return kind.group in rules.approval and operation.approved_at is None
 
 
 def load(tx: Transaction, number: int) -> Operation:

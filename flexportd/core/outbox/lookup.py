@@ -232,11 +232,9 @@ async def compare_amendment(reader: FlexportReader, write: SentWrite) -> LookupR
     A pending amendment shows nowhere.
     """
     text, booking = await _object(reader, "/bookings", write)
-    same = applied_fields(write.body, booking)
-    shown = [name for name in write.body if name in _AMENDED]
-    if shown and len(same) == len(shown) and (write.baseline is not None and not write.baseline.issuperset(same)):
+    if write.baseline is not None and is_newly_shown(write.body, booking, write.baseline):
         return LookupResult([_candidate(text, booking, "has all values of the amendment")])
-    missing = sorted(set(shown) - set(same))
+    missing = sorted(_AMENDED.keys() & write.body.keys() - set(applied_fields(write.body, booking)))
     note = f"the booking does not show {', '.join(missing)}" if missing else "the booking cannot show this amendment"
     return LookupResult((), [_candidate(text, booking, note)])
 
@@ -253,10 +251,10 @@ def amended_value(booking: Mapping[str, Any], name: str) -> Any:
     return _member(booking, _AMENDED[name]) if name in _AMENDED else None
 
 
-def is_fully_shown(amendment: Mapping[str, Any], booking: Mapping[str, Any]) -> bool:
-    """Whether a booking has all values of an amendment that it can show, and there are any."""
-    shown = [name for name in amendment if name in _AMENDED]
-    return bool(shown) and len(applied_fields(amendment, booking)) == len(shown)
+def is_newly_shown(amendment: Mapping[str, Any], booking: Mapping[str, Any], before: frozenset[str]) -> bool:
+    """Whether a booking has all values of an amendment that it can show, and did not have all of them before."""
+    same = applied_fields(amendment, booking)
+    return len(same) == sum(name in _AMENDED for name in amendment) and not before.issuperset(same)
 
 
 def baseline_of(result: LookupResult) -> list[str]:

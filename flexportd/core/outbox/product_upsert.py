@@ -16,6 +16,7 @@ from flexportd.storage.queries.table import Key
 from flexportd.storage.transaction import Transaction
 
 MAX_ROWS = 500  # of one request
+_MAX_UNFINISHED = 100  # operations on one product
 
 UpsertAction = Literal["create", "update", "unchanged", "pending", "invalid"]
 
@@ -71,10 +72,16 @@ def _plan_change(tx: Transaction, row: Mapping[str, Any], product_id: Key, accou
     kind = OPERATION_KINDS["product.update"]
     record = account.find("products", product_id)
     present = msgspec.json.decode(record.raw) if record is not None and record.raw else {}
+    unfinished = tx.operations.unfinished_of_target(kind.target(row, str(product_id)) or "", _MAX_UNFINISHED)
+    planned = dict(present)  # once the operations that have not ended are carried out
+    setters: dict[str, int] = {}
+    for operation in unfinished:
+        planned |= msgspec.json.decode(operation.body)
+        setters |= dict.fromkeys(msgspec.json.decode(operation.body), operation.id)
     changes = [
         ProductChange(field, present.get(field), value)
         for field, value in row.items()
-        if not equal(value, present.get(field))
+        if not equal(value, present.get(field)) or not equal(value, planned.get(field))
     ]
     sku = str(row["sku"]).strip()
     problems = kind.check(dict(row), account, product_id)
@@ -82,16 +89,18 @@ def _plan_change(tx: Transaction, row: Mapping[str, Any], product_id: Key, accou
         return ProductPlan("invalid", sku, product_id, problems=problems)
     if not changes:
         return ProductPlan("unchanged", sku, product_id)
+    if all(equal(change.new, planned.get(change.field)) for change in changes):
+        last = max(setters[change.field] for change in changes)
+        return ProductPlan("pending", sku, product_id, changes, operation_id=last)
     command = WriteCommand(kind, {change.field: change.new for change in changes}, product_id)
-    return _unless_pending(tx, ProductPlan("update", sku, product_id, changes, command=command))
+    return ProductPlan("update", sku, product_id, changes, command=command)
 
 
 def _unless_pending(tx: Transaction, plan: ProductPlan) -> ProductPlan:
     """The plan, or that an operation which has not ended does the same."""
     assert plan.command is not None
-    target_id = None if plan.product_id is None else str(plan.product_id)
-    target = plan.command.kind.target(plan.command.body, target_id)
-    for operation in tx.operations.unfinished_of_target(target or "", 20):
+    target = plan.command.kind.target(plan.command.body, None)
+    for operation in tx.operations.unfinished_of_target(target or "", _MAX_UNFINISHED):
         if operation.digest == plan.command.digest:
             return ProductPlan("pending", plan.sku, plan.product_id, plan.changes, operation_id=operation.id)
     return plan

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from flexportd.core.outbox.kinds import OperationKind
-from flexportd.core.outbox.marker import with_metadata_marker, with_text_marker
+from flexportd.core.outbox.marker import with_metadata_marker, with_text_marker, without_markers
 from flexportd.settings import Settings
 
 PLACEHOLDER = "0" * 16  # for the key in the marker of what is not stored
@@ -53,6 +53,9 @@ def outgoing(
     For metadata of a shipment, the body is completed with the present metadata before it is sent.
     """
     sent = dict(body)
+    text = sent.get(kind.marker_field or "")
+    if kind.marker_field is not None and isinstance(text, str):
+        sent[kind.marker_field] = without_markers(text)  # of the write that it was copied from
     if kind.name == "booking.amend":
         sent = {"booking_id": id_value(target_id), **sent}
     if kind.name == "booking.create" and rules.marker_metadata_key is not None:

@@ -19,7 +19,7 @@ import structlog
 
 from flexportd.clock import Clock, age
 from flexportd.core.importer.importer import Importer, RequestStart
-from flexportd.core.outbox.actions import resolvable
+from flexportd.core.outbox.actions import lacks_approval, resolvable
 from flexportd.core.outbox.comparison import metadata_differences
 from flexportd.core.outbox.kinds import OPERATION_KINDS, OperationKind
 from flexportd.core.outbox.lookup import (
@@ -81,6 +81,9 @@ class FlexportWriter(FlexportReader, Protocol):
     def now(self) -> str:
         """The time on Flexport's clock, as a stamp."""
 
+    def earliest_now(self) -> str:
+        """The earliest time that it can be on Flexport's clock, as a stamp."""
+
 
 class OperationHandler:
     """Sends the operation of an item of the queue, or looks up its outcome. `rules` may be exchanged."""
@@ -126,23 +129,39 @@ class OperationHandler:
     # --- sending ---
 
     async def _send(self, operation: Operation, kind: OperationKind) -> Outcome:
+        rules = self.rules
+        if lacks_approval(operation, kind, rules) and await self._db.write(lambda tx: self._withdraw(tx, operation)):
+            return Ignored("it waits for an approval, which was not needed when it was created")
         blocking = await self._db.read(lambda tx: tx.operations.blocking(operation))
-        wait = self.rules.refusal(kind)
+        wait = rules.refusal(kind)
         if wait is None and blocking is not None:
             wait = f"operation {blocking} on the same object comes first"
         if wait is not None:
             return await self._defer(operation, _BLOCKED_RETRY, wait)
+        return await self._prepare_and_submit(operation, kind, rules)
+
+    async def _prepare_and_submit(self, operation: Operation, kind: OperationKind, rules: WriteRules) -> Outcome:
+        """Send it, unless it cannot be prepared, or `[writes]` is no longer these rules."""
         try:
             request = await self._prepare(operation, kind)
         except NotFoundAtFlexportError as error:
             return await self._fail(operation, f"Flexport does not have the object that is to be changed: {error}")
         except (FlexportError, InconclusiveLookupError) as error:
             if error.permanent:
-                return await self._fail(operation, f"{_refusal_sentence(kind, error)} Nothing was sent this time.")
+                return await self._fail(operation, f"{_refusal_sentence(kind, error)} Nothing was sent.")
             return await self._postpone(operation, error)
         if request is None:  # the operation has ended without a request
             return Applied()
+        if self.rules is not rules:
+            return Snooze(0.0, "[writes] was changed before it was sent")
         return await self._submit(operation, kind, request)
+
+    def _withdraw(self, tx: Transaction, operation: Operation) -> bool:
+        """Let it wait for an approval; False if it was sent before, or a person decided meanwhile."""
+        if tx.operations.was_possibly_accepted(operation.id) or not tx.operations.is_unchanged(operation):
+            return False
+        tx.operations.withdraw(operation.id, self._clock.stamp())
+        return True
 
     async def _submit(self, operation: Operation, kind: OperationKind, request: OutgoingWrite) -> Outcome:
         """Send the request, after it is stored that it is sent."""
@@ -192,7 +211,12 @@ class OperationHandler:
         """The whole map to send, since Flexport replaces it; None if nothing would change, which confirms it."""
         start = await self._importer.request_start()
         response = await self._client.get("/shipments", operation.resource_id or "", "write")
-        have = _decoded(response.text).get("metadata")
+        found = _decoded(response.text)
+        have = found.get("metadata")
+        if "metadata" not in found or not isinstance(have, dict | None):
+            reason = "Flexport's answer does not show the present metadata of the shipment as an object"
+            await self._fail(operation, f"{reason}. A write would replace all of it, so nothing was sent.")
+            return None
         merged = merge_metadata(have, body.get("metadata") or {})
         if metadata_differences(merged, have):
             return merged
@@ -203,7 +227,7 @@ class OperationHandler:
     def _begin(self, tx: Transaction, operation: Operation, request: OutgoingWrite, body: bytes) -> int | None:
         """Store that it is sent, before it is; None if it is no longer to be sent."""
         at = self._clock.stamp()
-        if not tx.operations.begin_send(operation.id, at, self._client.now()):
+        if not tx.operations.begin_send(operation.id, at, self._client.earliest_now()):
             return None
         return tx.operations.begin_attempt(
             operation.id, "send", at, method=request.method, path=request.path, request=logged_body(operation, body)
@@ -291,7 +315,7 @@ class OperationHandler:
         """Flexport is not available, and nothing was sent: later, but not for ever."""
         waited = self._waited(operation)
         if waited > MAX_WAIT.total_seconds():
-            return await self._fail(operation, f"It could not be sent within 24 hours. {error}")
+            return await self._fail(operation, f"It could not be sent within 24 hours, and was not sent. {error}")
         retry_after = error.response.retry_after if isinstance(error, FlexportError) else None
         return await self._defer(operation, max(_retry_delay(waited), retry_after or 0.0), str(error))
 
@@ -316,6 +340,7 @@ class OperationHandler:
         """It fails; where an earlier request may have had an effect, a person must decide."""
         at = self._clock.stamp()
         if tx.operations.was_possibly_accepted(operation.id):
+            error = f"An earlier request may have had an effect. The last attempt: {error}"
             tx.operations.set_state(operation.id, "unknown", at, error, needs_decision=True)
             tx.journal.add(at, notices=[notice(operation, "unknown", error, needs_decision=True)])
         elif tx.operations.end(operation.id, "failed", at, error=error):
@@ -328,7 +353,9 @@ class OperationHandler:
         body = msgspec.json.decode(operation.body)
         current = await self._db.read(lambda tx: tx.operations.by_id(operation.id)) or operation
         baseline = None if current.baseline is None else frozenset(msgspec.json.decode(current.baseline))
-        write = SentWrite(body, current.key, current.resource_id, current.sent_at or self._client.now(), baseline)
+        write = SentWrite(
+            body, current.key, current.resource_id, current.sent_at or self._client.earliest_now(), baseline
+        )
         attempt = await self._db.write(
             lambda tx: tx.operations.begin_attempt(operation.id, "lookup", self._clock.stamp())
         )

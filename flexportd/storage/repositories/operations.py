@@ -143,7 +143,7 @@ class Operations(ListRepository):
         return self._one(_operation, "one", operation_id)
 
     def by_idempotency_key(self, creator: str, key: str) -> Operation | None:
-        """The operation that this creator created with this key."""
+        """The operation that this creator created with this key; people without an API key count as one creator."""
         return self._one(_operation, "by_idempotency_key", creator, key)
 
     def unfinished_of_target(self, target: str, limit: int) -> list[Operation]:

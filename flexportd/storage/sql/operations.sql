@@ -6,8 +6,14 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?11, ?11, ?14);
 -- one: an operation by its id
 SELECT {columns} FROM operations WHERE id = ?;
 
--- by_idempotency_key: the operation that a client created with this key
-SELECT {columns} FROM operations WHERE creator = ? AND idempotency_key = ?;
+-- by_idempotency_key: the operation that a client, or anybody without an API key if it has none, created with this key
+WITH RECURSIVE people(name) AS (
+    SELECT min(creator) FROM operations WHERE idempotency_key IS NOT NULL AND creator >= 'local:' AND creator < 'local;'
+    UNION ALL SELECT (SELECT min(creator) FROM operations
+        WHERE idempotency_key IS NOT NULL AND creator > people.name AND creator < 'local;')
+    FROM people WHERE people.name IS NOT NULL)
+SELECT {columns} FROM operations WHERE idempotency_key = ?2
+    AND creator IN (SELECT ?1 UNION SELECT name FROM people WHERE ?1 LIKE 'local:%') ORDER BY id LIMIT 1;
 
 -- unfinished_of_target: those on one target that have not ended, in order
 SELECT {columns} FROM operations WHERE target = ?
@@ -51,8 +57,8 @@ UPDATE operations SET state = 'pending', updated_at = ?1, queued_at = ?1, ended_
 UPDATE operations SET state = 'awaiting_approval', updated_at = ?1, ended_at = NULL, error = NULL, approved_at = NULL,
     approved_by = NULL WHERE id = ?2;
 
--- suspect_all: it may have been sent although this database says that it was not
-UPDATE operations SET is_suspect = 1, sent_at = coalesce(sent_at, created_at)
+-- suspect_all: it may have been sent although this database says that it was not (our clock may be ahead of Flexport's)
+UPDATE operations SET is_suspect = 1, sent_at = coalesce(sent_at, strftime('%Y-%m-%dT%H:%M:%fZ', created_at, '-1 day'))
 WHERE state IN ('awaiting_approval', 'pending', 'sending', 'failed', 'cancelled');
 
 -- doubt_all: the outcome of what was to be sent is unknown
@@ -60,7 +66,7 @@ UPDATE operations SET state = 'unknown', updated_at = ?1, error = ?2, lookups = 
     unknown_since = coalesce(unknown_since, ?1) WHERE state IN ('pending', 'sending');
 
 -- suspect: it may have been sent although nothing says so
-UPDATE operations SET is_suspect = 1, sent_at = coalesce(sent_at, created_at) WHERE id = ?;
+UPDATE operations SET is_suspect = 1, sent_at = coalesce(sent_at, strftime('%Y-%m-%dT%H:%M:%fZ', created_at, '-1 day')) WHERE id = ?;
 
 -- trust: it certainly had no effect so far
 UPDATE operations SET is_suspect = 0 WHERE id = ?;

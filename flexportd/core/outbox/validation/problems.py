@@ -93,8 +93,8 @@ class ObjectReader:
                 self.add(name, f"is required{reason and ' '}{reason}")
 
     def require_change(self) -> None:
-        """Note an empty body of a change; to be called after the checks, which make its fields known."""
-        if not self.fields:
+        """Note a body of a change without values; to be called after the checks, which make its fields known."""
+        if all(value is None for value in self.fields.values()):
             self.problems.add(
                 self.pointer, f"the body changes nothing; at least one of {_listed(self._known)} is required"
             )
