@@ -1,11 +1,15 @@
 """Notifications over the whole way: a webhook from Flexport arrives, and a mail leaves for a real SMTP server."""
 
 import asyncio
+import contextlib
 import json
 import shutil
+import sqlite3
+from datetime import timedelta
 
 import pytest
 
+from flexportd.clock import stamp
 from flexportd.settings import Settings
 from tests.events import event, shipment
 from tests.integration.test_resources_cli import Terminal
@@ -73,16 +77,22 @@ async def test_a_slip_of_the_arrival_is_a_mail_that_names_shipment_dates_and_day
 
 async def test_the_first_sync_and_a_restored_database_send_nothing_and_what_follows_is_sent(tmp_path, box, clock):
     everything = {"name": "All", "on": "shipment.*"}
-    fields = {"notify.gather": "0s", "notify.rules": [everything], **email_channel(box)}
-    flexport = SmallFlexport(shipment(1))
+    daily = {"name": "Daily", "on": "shipment.arrived", "digest": "daily 07:30"}
+    fields = {"notify.gather": "0s", "notify.rules": [everything, daily], **email_channel(box)}
+    at = clock.now() + timedelta(days=2)
+    flexport = SmallFlexport(shipment(1, estimated_arrival_date=stamp(at)))
     async with mirroring(flexport, tmp_path / "a", clock, **fields) as daemon:
-        flexport.put(shipment(1, updated_at="2026-03-05T00:00:00Z", status="departure_port"))
+        flexport.put(
+            shipment(1, updated_at="2026-03-05T00:00:00Z", status="departure_port", estimated_arrival_date=stamp(at))
+        )
         await synced(daemon)
         await box.wait_for(1)
     first = box.subjects
     assert first[0].startswith("FLEX-1 · PO 1: ")
     (tmp_path / "b").mkdir()
     shutil.copytree(tmp_path / "a" / "data", tmp_path / "b" / "data")
+    with contextlib.closing(sqlite3.connect(tmp_path / "b" / "data" / "flexportd.db")) as raw, raw:
+        assert raw.execute("UPDATE digest_runs SET due_at = '2026-01-01T07:30:00.000Z'").rowcount == 1
     flexport.put(shipment(1, updated_at="2026-03-06T00:00:00Z", status="in_transit_to_arrival_port"))
     flexport.put(shipment(2))
     async with mirroring(flexport, tmp_path / "b", clock, **fields) as daemon:
@@ -91,6 +101,7 @@ async def test_the_first_sync_and_a_restored_database_send_nothing_and_what_foll
         await synced(daemon)
         await box.wait_for(len(first) + 1)
         assert "arrival port" in box.text()
+        assert not [subject for subject in box.subjects if "digest" in subject]  # it was due before the restore
 
 
 async def test_a_channel_that_fails_is_tried_again_reported_by_the_others_and_recovers(tmp_path, box, clock):

@@ -624,6 +624,34 @@ async def test_a_digest_says_what_is_wrong_first_then_what_changed_and_what_arri
     assert len(await one.deliveries()) == 2  # the hold is still open
 
 
+async def test_a_digest_has_no_exception_that_an_outage_holds_back(notified):
+    daily = {"name": "Daily", "on": "exception.*", "digest": "daily 07:30", "timezone": "UTC"}
+    one = await notified(daily)
+    await one.open("late_departure", 1)
+    await one.pass_time(minutes=1)
+    await one.pass_time(hours=20)
+    await one.db.write(lambda tx: tx.conditions.begin(Condition("sync_failed", stamp(NOW), "Flexport is down")))
+    await one.open("silent", 2)
+    await one.open("customs_hold", 3)
+    await one.pass_time(hours=24)
+    sections = [content.sections for content in await one.contents()]
+    labels = [[line.label for line in section.lines] for one in sections for section in one]
+    assert labels == [["FLEX-1"], ["FLEX-1", "FLEX-3"]]
+
+
+async def test_a_digest_is_not_sent_before_the_lists_are_complete(notified):
+    daily = {"name": "Daily", "on": "exception.*", "digest": "daily 07:30", "timezone": "UTC"}
+    one = await notified(daily)
+    await one.open("customs_hold", 1)
+    await one.pass_time(minutes=1)
+    await one.db.write(lambda tx: Notifier.begin_again(tx, stamp(one.clock.now())))
+    await one.pass_time(hours=20)
+    assert await one.titles() == []
+    await Notifier(one.db, one.clock, one.notifier.matcher).process()
+    await one.pass_time(hours=24)
+    assert await one.titles() == ["Daily digest, 12 Mar: 1 open"]
+
+
 async def test_a_digest_without_anything_to_say_is_not_sent(notified):
     one = await notified({**EXCEPTIONS, "digest": "daily 07:30"})
     for _ in range(3):
