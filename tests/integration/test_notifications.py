@@ -187,6 +187,31 @@ async def test_an_event_is_explained_rule_by_rule(tmp_path, box, clock):
         assert customs["reason"] == "the topic is not one of exception.opened"
 
 
+async def test_an_explanation_counts_the_days_from_the_date_last_told(tmp_path, box, clock):
+    async def rule_of(event_id):
+        found = await daemon.get(f"/events/{event_id}/notifications")
+        (message,) = [one for one in found["messages"] if one["topic"] == "shipment.eta_changed"]
+        return message["rules"][0]
+
+    async with start(configured(tmp_path, box, SLIPS), clock) as daemon:
+        await slip(daemon, day="2026-03-22")
+        last = slipped(42, "2026-03-23", "2026-03-06T00:00:00Z")
+        await daemon.receive(last)
+        await delivery(daemon, "sent")
+        rule = await rule_of(last["id"])
+        assert (rule["matched"], rule["channels"]) == (True, {"team": "in delivery 1"})
+        assert rule["reason"] == "days_later is 2, at least 2"
+
+        back = slipped(42, "2026-03-21", "2026-03-07T00:00:00Z")
+        await daemon.receive(back)
+        async with asyncio.timeout(20):
+            while len((await daemon.get("/notifications"))["data"]) < 2:
+                await look_again()
+        rule = await rule_of(back["id"])
+        assert rule["matched"]
+        assert rule["reason"] == "days_later is -2, not at least 2; it corrects the date last told"
+
+
 async def test_a_digest_can_be_seen_and_sent_now(tmp_path, box, clock):
     daily = {**SLIPS, "digest": "daily 07:30"}
     async with start(configured(tmp_path, box, daily), clock) as daemon:
