@@ -229,6 +229,20 @@ async def test_a_digest_can_be_seen_and_sent_now(tmp_path, box, clock):
         assert "4 days later" not in (again["text"] or "")
 
 
+async def test_a_digest_that_is_switched_off_can_be_seen_but_is_not_sent(tmp_path, box, clock):
+    off = {"name": "Off", "on": "shipment.arrived", "digest": "daily 07:30", "enabled": False}
+    daily = {**off, "name": "Daily", "enabled": True}
+    async with start(configured(tmp_path, box, off, daily), clock) as daemon:
+        await daemon.receive(event(shipment(1, estimated_arrival_date=stamp(clock.now() + timedelta(days=2)))))
+        await daemon.settled()
+        found = (await daemon.call("/notify/digests", {"dry_run": False}))["data"]
+        assert [(one["rule"], one["delivery_id"]) for one in found] == [("Daily", "1")]
+        (seen,) = (await daemon.call("/notify/digests", {"rule": "Off"}))["data"]
+        assert "Arriving" in seen["text"]
+        refused = await daemon.call("/notify/digests", {"rule": "Off", "dry_run": False}, 409)
+        assert "enabled = true" in refused["detail"]
+
+
 async def test_rules_and_channels_change_with_the_configuration_while_the_daemon_runs(tmp_path, box, clock):
     async with start(configured(tmp_path, box, {**SLIPS, "enabled": False}), clock) as daemon:
         await slip(daemon)
