@@ -168,6 +168,25 @@ async def closed(notified):
         await context.__aexit__(None, None, None)
 
 
+async def test_the_shipped_rules_report_what_is_critical_when_its_snooze_ends(notified):
+    one = await notified(*(rule for rule in default_rules() if "exceptions" in rule["name"]))
+    row = await one.open("customs_hold", 1, severity="critical")
+    until = stamp(one.clock.now() + timedelta(days=3))
+    await one.db.write(lambda tx: tx.exceptions.snooze(row, stamp(NOW), "maya", until, until_worse=False))
+    await one.pass_time(minutes=1)
+    await one.pass_time(days=3)
+    assert await one.titles() == []
+
+    def end(tx):
+        tx.exceptions.unsnooze(row)
+        one._notice(tx, "exception.snooze_ended", row, tx.exceptions.by_id(row))
+
+    await one.db.write(end)
+    await one.notifier.process()
+    await one.pass_time(minutes=1)
+    assert await one.titles() == ["FLEX-1: Customs hold, still open"]
+
+
 # --- folding ---
 
 
