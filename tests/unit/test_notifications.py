@@ -236,6 +236,19 @@ async def test_where_a_message_cannot_be_edited_what_joins_an_incident_waits_an_
     assert (second.edits, second.thread) == (None, first.thread)
 
 
+async def test_a_shipment_with_several_problems_belongs_to_the_incident_of_most_shipments(notified):
+    one = await notified(SLIPS, EXCEPTIONS)
+    for number in range(1, 5):
+        await one.eta(number, "2026-03-20")
+    await one.open("customs_hold", 4)
+    for number in range(1, 5):
+        await one.eta(number, "2026-03-24")
+    await one.pass_time(seconds=60)
+    (content,) = await one.contents()
+    assert content.title.startswith("EVER GIVEN 012W · 4 shipments: ")
+    assert sorted(line.label for line in content.sections[0].lines) == [f"FLEX-{n} · PO {n}" for n in range(1, 5)]
+
+
 async def test_several_exceptions_of_one_shipment_are_one_message(notified):
     one = await notified(EXCEPTIONS)
     await one.eta(1, "2026-03-20")
