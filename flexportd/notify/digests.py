@@ -128,7 +128,8 @@ def compose_digest(
         data={"rule": rule.name, "sections": [_section_data(section) for section in sections]},
         rules=(rule.name,),
     )
-    return combine([*actions, composition.send("digest", content, pieces)])
+    first = next(iter([*pieces, *open_now]), None)
+    return combine([*actions, composition.send("digest", content, pieces, first=first)])
 
 
 def _is_about_shipments(patterns: Patterns) -> bool:
@@ -149,7 +150,7 @@ def _open_exceptions(
     rows = [row for severity in SEVERITIES for row in tx.exceptions.open_of_severity(severity, MAX_OPEN)]
     messages = [message_of(row) for row in rows if not is_snoozed(row, now) and row.id not in held]
     return [
-        composition.piece(message, subject, rule.name)
+        composition.templated(composition.piece(message, subject, rule.name), rule, message, subject)
         for message, subject in zip(messages, load_subjects(tx, registry, messages), strict=True)
         if rule.condition.evaluate(facts_of(message, subject), today).matched
     ]

@@ -656,6 +656,18 @@ async def test_a_digest_says_what_is_wrong_first_then_what_changed_and_what_arri
     assert len(await one.deliveries()) == 2  # the hold is still open
 
 
+async def test_a_digest_has_the_template_of_its_rule_also_if_nothing_is_new(notified):
+    daily = {"name": "Daily", "on": "exception.*", "digest": "daily 07:30", "timezone": "UTC"}
+    one = await notified(
+        {**daily, "template": "{% for line in lines %}{{ line.label }}: {{ exception.kind }}{% endfor %}"}
+    )
+    await one.pass_time(minutes=1)
+    await one.open("customs_hold", 1)
+    for _ in range(2):
+        await one.pass_time(hours=24)
+    assert [(content.body, content.notes) for content in await one.contents()] == [("FLEX-1: customs_hold", ())] * 2
+
+
 async def test_a_digest_has_no_exception_that_an_outage_holds_back(notified):
     daily = {"name": "Daily", "on": "exception.*", "digest": "daily 07:30", "timezone": "UTC"}
     one = await notified(daily)
