@@ -55,6 +55,7 @@ REPEAT_WINDOW = timedelta(days=30)
 REPEAT_DELAYS = tuple(timedelta(days=days) for days in (1, 2, 4))  # after the second, third and later messages
 CHANNEL_CONDITION = "channel_failed"
 BIG_MOVE = 7  # days from the date last told: such a message is urgent
+_URGENT = frozenset({"exception.worsened", "exception.snooze_ended"})
 _DAY = timedelta(days=1)
 _ACTIVE = timedelta(hours=48)  # after which a cause that returns is a new incident
 _INCIDENT_PAUSE = timedelta(hours=1)  # between messages about a cause, where the first cannot be edited
@@ -266,7 +267,7 @@ class Composition:
             ids=(row.id,),
             message=message,
             date=told,
-            is_urgent=abs(message.get("days_later") or 0) >= BIG_MOVE,
+            is_urgent=abs(message.get("days_later") or 0) >= BIG_MOVE or row.topic in _URGENT,
         )
         return self.templated(piece, rule, message, subject)
 

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, date, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -342,6 +343,27 @@ async def test_what_is_acknowledged_or_snoozed_before_it_is_sent_is_not_sent(not
 
 
 # --- dates that were told ---
+
+
+async def test_what_gets_worse_or_is_no_longer_snoozed_is_reported_at_once(notified):
+    one = await notified(EXCEPTIONS)
+    row = await one.open("free_time_expiring", 1, severity="notice")
+    await one.pass_time(hours=1)
+    for topic, severity in (("worsened", "warning"), ("worsened", "critical"), ("snooze_ended", "critical")):
+
+        def worsen(tx, topic=topic, severity=severity):
+            found = msgspec.structs.replace(tx.exceptions.by_id(row), severity=severity)
+            one._notice(tx, f"exception.{topic}", row, found)
+
+        await one.db.write(worsen)
+        await one.notifier.process()
+        await one.pass_time(hours=1)
+    assert [title.partition(": ")[2] for title in await one.titles()] == [
+        "Free time ends soon",
+        "Free time ends soon, now warning",
+        "Free time ends soon, now critical",
+        "Free time ends soon, still open",
+    ]
 
 
 async def test_eleven_small_slips_are_one_message(notified):
