@@ -10,6 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from flexportd.clock import stamp
+from flexportd.core.changes.topics import TOPICS
 from flexportd.core.outbox.records import notice
 from flexportd.notify.channels.channel import ChannelError
 from flexportd.notify.composer import Composer
@@ -748,6 +749,19 @@ async def test_an_outage_of_a_day_is_one_alarm_and_one_all_clear_and_no_alarm_ab
         "flexportd: Syncs with Flexport fail",
         "flexportd: Resolved: syncs with Flexport fail",
     ]
+
+
+async def test_each_system_message_gives_its_detail(notified):
+    one = await notified({"name": "System", "on": "system.*"})
+    topics = [topic.name for topic in TOPICS if topic.name.startswith("system.")]
+    for number, topic in enumerate(topics):
+        await one.system(
+            topic, kind=topic.partition(".")[2], detail=f"Detail {number}", dead_letter_id="1", channel="erp"
+        )
+    await one.db.write(lambda tx: tx.deliveries.save_channel_state(ChannelState("erp", "failing")))
+    await one.pass_time(minutes=1)
+    lines = [line for content in await one.contents() for section in content.sections for line in section.lines]
+    assert {text for line in lines for text in line.texts} == {f"Detail {number}" for number in range(len(topics))}
 
 
 async def test_a_failing_channel_is_reported_on_the_others_only(notified):
