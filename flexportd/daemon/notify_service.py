@@ -313,6 +313,7 @@ def _begin_again(tx: Transaction, at: str) -> tuple[int, int]:
     Notifier.begin_again(tx, at)
     dropped = tx.notifications.drop_waiting(reason, at)
     tx.notifications.forget_told_dates()
+    tx.notifications.forget_digest_times()
     unsent = tx.deliveries.unsent(_MAX_UNSENT)
     for number in unsent:
         tx.deliveries.mark_discarded(number, at, reason)

@@ -103,10 +103,15 @@ class NotifyTools:
     async def digest(self, rule_name: str | None, *, dry_run: bool) -> list[DigestResult]:
         """The digests of a rule, or of all, as they would be now; sent unless it is a dry run.
 
-        Raises NotFoundError, InvalidError for a rule without digest, ConflictError if there is none.
+        Raises NotFoundError, InvalidError for a rule without digest, ConflictError if there is none, or for one that is
+        switched off.
         """
         config, clock, db = self._config(), self._queue.clock, self._queue.db
-        rules = [find_rule(config.rules, rule_name)] if rule_name else [r for r in config.rules.rules if r.digest]
+        rules = [rule for rule in config.rules.rules if rule.digest and rule.is_enabled]
+        if rule_name:
+            rules = [find_rule(config.rules, rule_name)]
+            if not dry_run and not rules[0].is_enabled:
+                raise ConflictError(f"rule {rules[0].name!r} is switched off; set enabled = true to send its digest")
         results: list[DigestResult] = []
         for rule in rules:
             for name in rule.channels:

@@ -55,6 +55,7 @@ REPEAT_WINDOW = timedelta(days=30)
 REPEAT_DELAYS = tuple(timedelta(days=days) for days in (1, 2, 4))  # after the second, third and later messages
 CHANNEL_CONDITION = "channel_failed"
 BIG_MOVE = 7  # days from the date last told: such a message is urgent
+_URGENT = frozenset({"exception.worsened", "exception.snooze_ended"})
 _DAY = timedelta(days=1)
 _ACTIVE = timedelta(hours=48)  # after which a cause that returns is a new incident
 _INCIDENT_PAUSE = timedelta(hours=1)  # between messages about a cause, where the first cannot be edited
@@ -261,17 +262,14 @@ class Composition:
                 return Drop([row.id], "the date is as it was last told, or nearly so")
             message, told = {**message, **change[0].fields}, change[1]
             new = {"new": told[1]}
-        variables = self._variables(message, row.exception_id, subject) if rule.template or rule.subject else {}
-        return msgspec.structs.replace(
+        piece = msgspec.structs.replace(
             self.piece({**message, **new}, subject, row.rule),
             ids=(row.id,),
             message=message,
             date=told,
-            is_urgent=abs(message.get("days_later") or 0) >= BIG_MOVE,
-            template=(rule.template, rule.subject),
-            template_rule=rule.name,
-            variables=variables,
+            is_urgent=abs(message.get("days_later") or 0) >= BIG_MOVE or row.topic in _URGENT,
         )
+        return self.templated(piece, rule, message, subject)
 
     def piece(self, message: Message, subject: MessageSubject, rule: str) -> Piece:
         """What a message says, without notifications."""
@@ -293,14 +291,20 @@ class Composition:
             cause=cause_of(kind, fields.get("vessel"), fields.get("voyage"), port),
         )
 
-    def _variables(self, message: Message, exception_id: int | None, subject: MessageSubject) -> Mapping[str, Any]:
-        """What a template can use of one notification; see `rule_template.VARIABLES`."""
-        found = None if exception_id is None else self._exception(exception_id)
-        return {
+    def templated(self, piece: Piece, rule: Rule, message: Message, subject: MessageSubject) -> Piece:
+        """A piece with the templates of its rule, and what these can use of it; see `rule_template.VARIABLES`."""
+        if rule.template is None and rule.subject is None:
+            return piece
+        number = message.get("exception_id")
+        found = None if number is None else self._exception(int(number))
+        variables = {
             "message": message,
             "shipment": None if subject.shipment is None else plain_fields(subject.shipment),
             "exception": None if found is None else msgspec.to_builtins(found),
         }
+        return msgspec.structs.replace(
+            piece, template=(rule.template, rule.subject), template_rule=rule.name, variables=variables
+        )
 
     def _is_own_channel(self, row: Notification) -> bool:
         message = row.message
@@ -495,11 +499,13 @@ class Composition:
         cause: str | None = None,
         edits: int | None = None,
         lane: str | None = None,
+        first: Piece | None = None,
     ) -> Send:
+        """A message of these pieces; `first` is the one whose template makes the text, unless it is the first one."""
         for name in content.rules:
             self._planned[name] = self._planned.get(name, 0) + 1
         dates = [piece.date for piece in pieces if piece.date is not None]
-        content = msgspec.structs.replace(self._with_template(content, pieces), dates=dates)
+        content = msgspec.structs.replace(self._with_template(content, first or next(iter(pieces), None)), dates=dates)
         ids = [number for piece in pieces for number in piece.ids]
         delivery = NewDelivery(
             key=new_key(),
@@ -516,17 +522,17 @@ class Composition:
         )
         return Send(delivery, ids, lane or self.channel.name, dates)
 
-    def _with_template(self, content: Content, pieces: Sequence[Piece]) -> Content:
+    def _with_template(self, content: Content, first: Piece | None) -> Content:
         """The content with the texts of its rule's templates; with the default ones and a note if a template fails."""
-        template, subject = pieces[0].template if pieces else (None, None)
-        if template is None and subject is None:
+        template, subject = first.template if first is not None else (None, None)
+        if first is None or (template is None and subject is None):
             return content
-        variables = {**pieces[0].variables, "title": content.title, "lines": template_lines(content)}
+        variables = {**first.variables, "title": content.title, "lines": template_lines(content)}
         try:
             title = " ".join(self._config.render_template(subject, variables).split()) if subject is not None else ""
             body = self._config.render_template(template, variables) if template is not None else None
         except TemplateError as error:
-            note = f"The template of rule {pieces[0].template_rule} failed, so this is the standard text: {error}"
+            note = f"The template of rule {first.template_rule} failed, so this is the standard text: {error}"
             return msgspec.structs.replace(content, notes=(*content.notes, note))
         return msgspec.structs.replace(content, title=title or content.title, body=body)
 

@@ -61,14 +61,16 @@ class DeliveryHandler:
         found, state, root, edits = await self._db.read(lambda tx: _load(tx, number))
         if found is None or found.state in ("sent", "discarded"):
             return Ignored("the delivery is sent, discarded or deleted")
+        if found.attempts and (later := await self._db.read(lambda tx: tx.deliveries.replaced_by(found))) is not None:
+            note = f"Delivery {later}, which replaces it, was sent before"
+            await self._db.write(lambda tx: tx.deliveries.mark_sent(number, self._clock.stamp(), None, note))
+            return Ignored(note)
         channel = self.channels.get(found.channel)
         if channel is None:
             return Dead(f"channel {found.channel} is no longer configured")
-        if state.state == "off":
-            return Dead(f"channel {found.channel} is switched off: {state.error}")
-        wait = 0.0 if state.retry_at is None else self._clock.until(parse(state.retry_at))
-        if wait > 0 and found.kind != "test":
-            return Snooze(wait, f"channel {found.channel} fails: {state.error}")
+        obstacle = self._obstacle(found, state)
+        if obstacle is not None:
+            return obstacle
         is_repeated = await self._db.write(lambda tx: tx.deliveries.begin(number, self._clock.stamp()))
         message = OutgoingMessage(
             key=found.key,
@@ -88,6 +90,15 @@ class DeliveryHandler:
         self.states[found.channel] = after
         self.attempts[found.channel, "sent"] += 1
         return Applied()
+
+    def _obstacle(self, found: Delivery, state: ChannelState) -> Outcome | None:
+        """What becomes of a message whose channel is off or has to wait; None if it can be sent."""
+        if state.state == "off":
+            return Dead(f"channel {found.channel} is switched off: {state.error}")
+        wait = 0.0 if state.retry_at is None else self._clock.until(parse(state.retry_at))
+        if wait > 0 and found.kind != "test":
+            return Snooze(wait, f"channel {found.channel} fails: {state.error}")
+        return None
 
     async def send_now(self, channel: Channel[Any], message: OutgoingMessage, number: int) -> str | None:
         """Send a delivery now, whatever the state of its channel; the note of the channel. Raises ChannelError."""

@@ -1,6 +1,6 @@
 """Digests: what is wrong first, then what has changed, then what arrives next."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
@@ -21,10 +21,12 @@ from flexportd.notify.composition import (
 )
 from flexportd.notify.content import Content, Line, Section
 from flexportd.notify.incidents import Piece, digest_lines, merge, section_of, severity_of
+from flexportd.notify.notifier import Notifier
 from flexportd.notify.rules import Rule
 from flexportd.notify.subjects import Message, facts_of, load_subjects
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.exceptions import ExceptionRow, is_snoozed
+from flexportd.storage.repositories.notifications import NotifierState
 from flexportd.storage.transaction import Transaction
 
 MAX_NOTIFICATIONS = 5000  # of one digest
@@ -60,6 +62,8 @@ def _digests(config: NotifyConfig) -> Iterator[tuple[Rule, ChannelInfo]]:
 def due_digests(tx: Transaction, config: NotifyConfig, now: datetime) -> list[Action]:
     """What has to be written for the digests that are due, and the times of the next ones."""
     actions: list[Action] = []
+    state = None if config.is_preview else tx.meta.load(Notifier.name, NotifierState)
+    is_complete = state is None or state.is_loud  # not during the first sync, nor after a restore
     for rule, channel in _digests(config):
         assert rule.digest is not None
         due_at = tx.notifications.digest_due_at(rule.name, channel.name)
@@ -67,7 +71,8 @@ def due_digests(tx: Transaction, config: NotifyConfig, now: datetime) -> list[Ac
         if due_at is None or (due_at > stamp(now) and due_at != next_at):  # a new digest, or one with another time
             actions.append(SetDigestTime(rule.name, channel.name, next_at))
         elif due_at <= stamp(now):
-            actions += compose_digest(Composition(tx, config, channel, now), tx, config.registry, rule, now)
+            if is_complete:
+                actions += compose_digest(Composition(tx, config, channel, now), tx, config.registry, rule, now)
             actions.append(SetDigestTime(rule.name, channel.name, next_at))
     return actions
 
@@ -78,17 +83,20 @@ def compose_digest(
     """The digest of a rule for the channel of a composition; nothing is sent if there is nothing to say."""
     actions: list[Action] = []
     pieces: list[Piece] = []
+    held: set[int | None] = set()  # exceptions that are not reported during an outage
     rows = tx.notifications.for_digest(rule.name, composition.channel.name, MAX_NOTIFICATIONS)
     for row, subject in composition.with_subjects(rows):
         found = composition.check(row, subject)
         if isinstance(found, Drop):
             actions.append(found)
-        elif isinstance(found, Piece):  # what is held stays for the next digest
+        elif isinstance(found, Piece):
             pieces.append(found)
+        elif row.topic == "exception.opened":  # what is held stays for the next digest
+            held.add(row.exception_id)
     pieces = merge(pieces)
     today = now.astimezone(rule.zone).date()
     is_about_exceptions = rule.patterns.match("exception.opened")
-    open_now = _open_exceptions(composition, tx, registry, rule, today) if is_about_exceptions else []
+    open_now = _open_exceptions(composition, tx, registry, rule, today=today, held=held) if is_about_exceptions else []
     listed = {piece.subject for piece in open_now}
     wrong = digest_lines(open_now)
     changed = digest_lines([piece for piece in pieces if piece.subject not in listed])
@@ -120,7 +128,8 @@ def compose_digest(
         data={"rule": rule.name, "sections": [_section_data(section) for section in sections]},
         rules=(rule.name,),
     )
-    return combine([*actions, composition.send("digest", content, pieces)])
+    first = next(iter([*pieces, *open_now]), None)
+    return combine([*actions, composition.send("digest", content, pieces, first=first)])
 
 
 def _is_about_shipments(patterns: Patterns) -> bool:
@@ -128,14 +137,20 @@ def _is_about_shipments(patterns: Patterns) -> bool:
 
 
 def _open_exceptions(
-    composition: Composition, tx: Transaction, registry: Registry, rule: Rule, today: date
+    composition: Composition,
+    tx: Transaction,
+    registry: Registry,
+    rule: Rule,
+    *,
+    today: date,
+    held: Container[int | None],
 ) -> list[Piece]:
-    """The open exceptions that the rule is about, the most severe first; snoozed ones are left out."""
+    """The open exceptions that the rule is about, the most severe first; snoozed and held ones are left out."""
     now = composition.now
     rows = [row for severity in SEVERITIES for row in tx.exceptions.open_of_severity(severity, MAX_OPEN)]
-    messages = [message_of(row) for row in rows if not is_snoozed(row, now)]
+    messages = [message_of(row) for row in rows if not is_snoozed(row, now) and row.id not in held]
     return [
-        composition.piece(message, subject, rule.name)
+        composition.templated(composition.piece(message, subject, rule.name), rule, message, subject)
         for message, subject in zip(messages, load_subjects(tx, registry, messages), strict=True)
         if rule.condition.evaluate(facts_of(message, subject), today).matched
     ]

@@ -11,7 +11,16 @@ from typing import Any, Literal
 
 import msgspec
 
-from flexportd.core.changes.topics import MILESTONE, OPERATION, OPERATION_TOPICS, TOPICS, Patterns, topic_prefix
+from flexportd.core.changes.topics import (
+    CHANNEL_FAILED,
+    MILESTONE,
+    OPERATION,
+    OPERATION_TOPICS,
+    RECOVERED,
+    TOPICS,
+    Patterns,
+    topic_prefix,
+)
 from flexportd.core.exceptions.model import KINDS, SEVERITIES
 from flexportd.core.outbox.kinds import OPERATION_KINDS
 from flexportd.core.resources.registry import REGISTRY
@@ -87,6 +96,8 @@ _OF_TOPICS: Mapping[str, Sequence[RuleField]] = {
         *_fields("id", "operation_id"),
     ),
     "system.": (*_fields("text", "kind", "detail", "state"), *_fields("id", "dead_letter_id")),
+    CHANNEL_FAILED: _fields("text", "channel"),
+    RECOVERED: _fields("text", "channel"),
     "invoice.total_changed": (
         RuleField("old_total", "money", currency="old_currency"),
         RuleField("new_total", "money", currency="currency"),

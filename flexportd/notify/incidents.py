@@ -4,6 +4,7 @@ A cause is a vessel and voyage, a port, or a fault of flexportd or Flexport. Sev
 line in any case.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -123,20 +124,23 @@ def _cluster(pieces: Sequence[Piece], is_active: Callable[[str], bool]) -> list[
             by_topic.setdefault(piece.topic, []).append(piece)
         else:
             by_shipment.setdefault(piece.shipment_id, []).append(piece)
+    causes = {number: _causes(own) for number, own in by_shipment.items()}
+    counts = Counter(cause for own in causes.values() for cause in own)
+    shared = {cause for cause, count in counts.items() if count > 1 or is_active(cause)}
     by_cause: dict[str, list[int]] = {}
-    for shipment, own in by_shipment.items():
-        if cause := next((piece.cause for piece in own if piece.cause), None):
-            by_cause.setdefault(cause, []).append(shipment)
-    shared = {cause: some for cause, some in by_cause.items() if len(some) > 1 or is_active(cause)}
+    for shipment, own_causes in causes.items():  # several of its messages may have one: that of most shipments counts
+        if common := [cause for cause in own_causes if cause in shared]:
+            by_cause.setdefault(max(common, key=counts.__getitem__), []).append(shipment)
     incidents = [
         Cluster([piece for shipment in shipments for piece in by_shipment.pop(shipment)], cause, cause)
-        for cause, shipments in shared.items()
+        for cause, shipments in by_cause.items()
+        if len(shipments) > 1 or is_active(cause)
     ]
     if len(incidents) > MAX_INCIDENTS:
         incidents = [Cluster([piece for one in incidents for piece in one.pieces], is_folded=True)]
     found += incidents
     single = [
-        Cluster(own, f"shipment:{shipment}", next((piece.cause for piece in own if piece.cause), None))
+        Cluster(own, f"shipment:{shipment}", next(iter(causes[shipment]), None))
         for shipment, own in by_shipment.items()
     ]
     if len(single) > MAX_MESSAGES:
@@ -146,6 +150,10 @@ def _cluster(pieces: Sequence[Piece], is_active: Callable[[str], bool]) -> list[
         thread = f"{own[0].subject}" if len(own) == 1 else None
         found.append(Cluster(own, thread))
     return found
+
+
+def _causes(pieces: Sequence[Piece]) -> list[str]:
+    return list(dict.fromkeys(piece.cause for piece in pieces if piece.cause))
 
 
 def severity_of(pieces: Sequence[Piece]) -> Severity:

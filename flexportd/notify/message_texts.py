@@ -230,6 +230,8 @@ def _other(message: Message, *_: object) -> Wording:
 
 _CONDITIONS = {
     "sync_failed": "syncs with Flexport fail",
+    "sync_incomplete": "lists of Flexport are not read completely",
+    "review_needed": "missing objects need review",
     "webhook_silent": "no webhooks from Flexport",
     "webhook_check_failed": "webhooks do not reach flexportd",
     "disk_low": "disk space is low",
@@ -264,6 +266,7 @@ _WORDINGS: Mapping[str, Callable[[Message, MessageSubject, date], Wording]] = {
     "operation.cancelled": _operation("Cancelled", "The operation was cancelled", "notice"),
     "system.dead_letter": _system("Queued work failed", "warning"),
     "system.sync_failed": _system("Syncs with Flexport fail", "critical"),
+    "system.review_needed": _system("Missing objects need review", "warning"),
     "system.webhook_silent": _system("No webhooks from Flexport", "critical"),
     "system.webhook_check_failed": _system("Webhooks do not reach flexportd", "critical"),
     "system.disk_low": _system("Disk space is low", "critical"),

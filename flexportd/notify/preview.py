@@ -209,10 +209,10 @@ def _verdict(
     if not rule.patterns.match(message["topic"]):
         wanted = ", ".join(rule.patterns.patterns)
         return RuleVerdict(rule=rule.name, matched=False, reason=f"the topic is not one of {wanted}")
-    stored = {
-        row.channel: _outcome(row) for row in tx.notifications.of_occurrence(occurrence_of(entry, message), rule.name)
-    }
-    verdict = rule.condition.evaluate(facts_of(message, subject), now.astimezone(rule.zone).date())
+    rows = tx.notifications.of_occurrence(occurrence_of(entry, message), rule.name)
+    stored = {row.channel: _outcome(row) for row in rows}
+    seen = rows[0].message if rows else message  # a date is compared with the one last told
+    verdict = rule.condition.evaluate(facts_of(seen, subject), now.astimezone(rule.zone).date())
     dates, channels = DateComparison(tx), dict[str, str]()
     for channel in rule.channels:
         if channel in stored:
@@ -224,7 +224,11 @@ def _verdict(
             channels[channel] = "not notified: the rule or the channel is newer, or the event was no news"
     if not verdict.matched and not stored:
         return RuleVerdict(rule=rule.name, matched=False, reason=verdict.reason)
-    return RuleVerdict(rule=rule.name, matched=True, reason=verdict.reason, channels=channels)
+    reason = verdict.reason
+    if not verdict.matched:
+        is_correction = message["topic"] in DATE_TOPICS and (seen.get("days_later") or 0) < 0
+        reason += "; it corrects the date last told" if is_correction else "; it matched at that time"
+    return RuleVerdict(rule=rule.name, matched=True, reason=reason, channels=channels)
 
 
 def _outcome(row: Notification) -> str:

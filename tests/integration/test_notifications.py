@@ -1,11 +1,15 @@
 """Notifications over the whole way: a webhook from Flexport arrives, and a mail leaves for a real SMTP server."""
 
 import asyncio
+import contextlib
 import json
 import shutil
+import sqlite3
+from datetime import timedelta
 
 import pytest
 
+from flexportd.clock import stamp
 from flexportd.settings import Settings
 from tests.events import event, shipment
 from tests.integration.test_resources_cli import Terminal
@@ -73,16 +77,22 @@ async def test_a_slip_of_the_arrival_is_a_mail_that_names_shipment_dates_and_day
 
 async def test_the_first_sync_and_a_restored_database_send_nothing_and_what_follows_is_sent(tmp_path, box, clock):
     everything = {"name": "All", "on": "shipment.*"}
-    fields = {"notify.gather": "0s", "notify.rules": [everything], **email_channel(box)}
-    flexport = SmallFlexport(shipment(1))
+    daily = {"name": "Daily", "on": "shipment.arrived", "digest": "daily 07:30"}
+    fields = {"notify.gather": "0s", "notify.rules": [everything, daily], **email_channel(box)}
+    at = clock.now() + timedelta(days=2)
+    flexport = SmallFlexport(shipment(1, estimated_arrival_date=stamp(at)))
     async with mirroring(flexport, tmp_path / "a", clock, **fields) as daemon:
-        flexport.put(shipment(1, updated_at="2026-03-05T00:00:00Z", status="departure_port"))
+        flexport.put(
+            shipment(1, updated_at="2026-03-05T00:00:00Z", status="departure_port", estimated_arrival_date=stamp(at))
+        )
         await synced(daemon)
         await box.wait_for(1)
     first = box.subjects
     assert first[0].startswith("FLEX-1 · PO 1: ")
     (tmp_path / "b").mkdir()
     shutil.copytree(tmp_path / "a" / "data", tmp_path / "b" / "data")
+    with contextlib.closing(sqlite3.connect(tmp_path / "b" / "data" / "flexportd.db")) as raw, raw:
+        assert raw.execute("UPDATE digest_runs SET due_at = '2026-01-01T07:30:00.000Z'").rowcount == 1
     flexport.put(shipment(1, updated_at="2026-03-06T00:00:00Z", status="in_transit_to_arrival_port"))
     flexport.put(shipment(2))
     async with mirroring(flexport, tmp_path / "b", clock, **fields) as daemon:
@@ -91,6 +101,7 @@ async def test_the_first_sync_and_a_restored_database_send_nothing_and_what_foll
         await synced(daemon)
         await box.wait_for(len(first) + 1)
         assert "arrival port" in box.text()
+        assert not [subject for subject in box.subjects if "digest" in subject]  # it was due before the restore
 
 
 async def test_a_channel_that_fails_is_tried_again_reported_by_the_others_and_recovers(tmp_path, box, clock):
@@ -176,6 +187,31 @@ async def test_an_event_is_explained_rule_by_rule(tmp_path, box, clock):
         assert customs["reason"] == "the topic is not one of exception.opened"
 
 
+async def test_an_explanation_counts_the_days_from_the_date_last_told(tmp_path, box, clock):
+    async def rule_of(event_id):
+        found = await daemon.get(f"/events/{event_id}/notifications")
+        (message,) = [one for one in found["messages"] if one["topic"] == "shipment.eta_changed"]
+        return message["rules"][0]
+
+    async with start(configured(tmp_path, box, SLIPS), clock) as daemon:
+        await slip(daemon, day="2026-03-22")
+        last = slipped(42, "2026-03-23", "2026-03-06T00:00:00Z")
+        await daemon.receive(last)
+        await delivery(daemon, "sent")
+        rule = await rule_of(last["id"])
+        assert (rule["matched"], rule["channels"]) == (True, {"team": "in delivery 1"})
+        assert rule["reason"] == "days_later is 2, at least 2"
+
+        back = slipped(42, "2026-03-21", "2026-03-07T00:00:00Z")
+        await daemon.receive(back)
+        async with asyncio.timeout(20):
+            while len((await daemon.get("/notifications"))["data"]) < 2:
+                await look_again()
+        rule = await rule_of(back["id"])
+        assert rule["matched"]
+        assert rule["reason"] == "days_later is -2, not at least 2; it corrects the date last told"
+
+
 async def test_a_digest_can_be_seen_and_sent_now(tmp_path, box, clock):
     daily = {**SLIPS, "digest": "daily 07:30"}
     async with start(configured(tmp_path, box, daily), clock) as daemon:
@@ -191,6 +227,20 @@ async def test_a_digest_can_be_seen_and_sent_now(tmp_path, box, clock):
         assert box.subjects == [sent["title"]]
         (again,) = (await daemon.call("/notify/digests", {}))["data"]
         assert "4 days later" not in (again["text"] or "")
+
+
+async def test_a_digest_that_is_switched_off_can_be_seen_but_is_not_sent(tmp_path, box, clock):
+    off = {"name": "Off", "on": "shipment.arrived", "digest": "daily 07:30", "enabled": False}
+    daily = {**off, "name": "Daily", "enabled": True}
+    async with start(configured(tmp_path, box, off, daily), clock) as daemon:
+        await daemon.receive(event(shipment(1, estimated_arrival_date=stamp(clock.now() + timedelta(days=2)))))
+        await daemon.settled()
+        found = (await daemon.call("/notify/digests", {"dry_run": False}))["data"]
+        assert [(one["rule"], one["delivery_id"]) for one in found] == [("Daily", "1")]
+        (seen,) = (await daemon.call("/notify/digests", {"rule": "Off"}))["data"]
+        assert "Arriving" in seen["text"]
+        refused = await daemon.call("/notify/digests", {"rule": "Off", "dry_run": False}, 409)
+        assert "enabled = true" in refused["detail"]
 
 
 async def test_rules_and_channels_change_with_the_configuration_while_the_daemon_runs(tmp_path, box, clock):

@@ -209,6 +209,19 @@ async def test_a_channel_that_is_no_longer_configured_leaves_a_dead_letter(desk)
     assert await desk.handle(number) == Dead("channel erp is no longer configured")
 
 
+async def test_a_message_that_failed_is_not_sent_after_the_one_that_replaces_it(desk):
+    fields = {"thread": "vessel:A", "cause": "vessel:A"}
+    first = await desk.add("k1", **{**fields, "thread": "shipment:1"})
+    second = await desk.add("k2", edits=first, **fields)
+    third = await desk.add("k3", edits=second, **fields)
+    desk.channel.answers = [ChannelError("busy"), ChannelError("busy"), SendReceipt("r3")]
+    for number in (first, second, third, first, second):
+        await desk.handle(number)
+    assert [message.key for message in desk.channel.sent] == ["k1", "k2", "k3"]
+    assert (await desk.delivery(first)).note == "Delivery 3, which replaces it, was sent before"
+    assert (await desk.delivery(second)).state == "sent"
+
+
 async def test_the_first_message_of_a_thread_and_the_edited_one_are_named_to_the_channel(desk):
     first = await desk.add("k1", thread="shipment:1")
     await desk.handle(first)

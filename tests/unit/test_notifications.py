@@ -3,12 +3,14 @@
 import json
 from datetime import UTC, date, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from flexportd.clock import stamp
+from flexportd.core.changes.topics import TOPICS
 from flexportd.core.outbox.records import notice
 from flexportd.notify.channels.channel import ChannelError
 from flexportd.notify.composer import Composer
@@ -168,6 +170,25 @@ async def closed(notified):
         await context.__aexit__(None, None, None)
 
 
+async def test_the_shipped_rules_report_what_is_critical_when_its_snooze_ends(notified):
+    one = await notified(*(rule for rule in default_rules() if "exceptions" in rule["name"]))
+    row = await one.open("customs_hold", 1, severity="critical")
+    until = stamp(one.clock.now() + timedelta(days=3))
+    await one.db.write(lambda tx: tx.exceptions.snooze(row, stamp(NOW), "maya", until, until_worse=False))
+    await one.pass_time(minutes=1)
+    await one.pass_time(days=3)
+    assert await one.titles() == []
+
+    def end(tx):
+        tx.exceptions.unsnooze(row)
+        one._notice(tx, "exception.snooze_ended", row, tx.exceptions.by_id(row))
+
+    await one.db.write(end)
+    await one.notifier.process()
+    await one.pass_time(minutes=1)
+    assert await one.titles() == ["FLEX-1: Customs hold, still open"]
+
+
 # --- folding ---
 
 
@@ -215,6 +236,19 @@ async def test_where_a_message_cannot_be_edited_what_joins_an_incident_waits_an_
     await one.pass_time(hours=1)
     first, second = await one.deliveries()
     assert (second.edits, second.thread) == (None, first.thread)
+
+
+async def test_a_shipment_with_several_problems_belongs_to_the_incident_of_most_shipments(notified):
+    one = await notified(SLIPS, EXCEPTIONS)
+    for number in range(1, 5):
+        await one.eta(number, "2026-03-20")
+    await one.open("customs_hold", 4)
+    for number in range(1, 5):
+        await one.eta(number, "2026-03-24")
+    await one.pass_time(seconds=60)
+    (content,) = await one.contents()
+    assert content.title.startswith("EVER GIVEN 012W · 4 shipments: ")
+    assert sorted(line.label for line in content.sections[0].lines) == [f"FLEX-{n} · PO {n}" for n in range(1, 5)]
 
 
 async def test_several_exceptions_of_one_shipment_are_one_message(notified):
@@ -310,6 +344,27 @@ async def test_what_is_acknowledged_or_snoozed_before_it_is_sent_is_not_sent(not
 
 
 # --- dates that were told ---
+
+
+async def test_what_gets_worse_or_is_no_longer_snoozed_is_reported_at_once(notified):
+    one = await notified(EXCEPTIONS)
+    row = await one.open("free_time_expiring", 1, severity="notice")
+    await one.pass_time(hours=1)
+    for topic, severity in (("worsened", "warning"), ("worsened", "critical"), ("snooze_ended", "critical")):
+
+        def worsen(tx, topic=topic, severity=severity):
+            found = msgspec.structs.replace(tx.exceptions.by_id(row), severity=severity)
+            one._notice(tx, f"exception.{topic}", row, found)
+
+        await one.db.write(worsen)
+        await one.notifier.process()
+        await one.pass_time(hours=1)
+    assert [title.partition(": ")[2] for title in await one.titles()] == [
+        "Free time ends soon",
+        "Free time ends soon, now warning",
+        "Free time ends soon, now critical",
+        "Free time ends soon, still open",
+    ]
 
 
 async def test_eleven_small_slips_are_one_message(notified):
@@ -624,6 +679,46 @@ async def test_a_digest_says_what_is_wrong_first_then_what_changed_and_what_arri
     assert len(await one.deliveries()) == 2  # the hold is still open
 
 
+async def test_a_digest_has_the_template_of_its_rule_also_if_nothing_is_new(notified):
+    daily = {"name": "Daily", "on": "exception.*", "digest": "daily 07:30", "timezone": "UTC"}
+    one = await notified(
+        {**daily, "template": "{% for line in lines %}{{ line.label }}: {{ exception.kind }}{% endfor %}"}
+    )
+    await one.pass_time(minutes=1)
+    await one.open("customs_hold", 1)
+    for _ in range(2):
+        await one.pass_time(hours=24)
+    assert [(content.body, content.notes) for content in await one.contents()] == [("FLEX-1: customs_hold", ())] * 2
+
+
+async def test_a_digest_has_no_exception_that_an_outage_holds_back(notified):
+    daily = {"name": "Daily", "on": "exception.*", "digest": "daily 07:30", "timezone": "UTC"}
+    one = await notified(daily)
+    await one.open("late_departure", 1)
+    await one.pass_time(minutes=1)
+    await one.pass_time(hours=20)
+    await one.db.write(lambda tx: tx.conditions.begin(Condition("sync_failed", stamp(NOW), "Flexport is down")))
+    await one.open("silent", 2)
+    await one.open("customs_hold", 3)
+    await one.pass_time(hours=24)
+    sections = [content.sections for content in await one.contents()]
+    labels = [[line.label for line in section.lines] for one in sections for section in one]
+    assert labels == [["FLEX-1"], ["FLEX-1", "FLEX-3"]]
+
+
+async def test_a_digest_is_not_sent_before_the_lists_are_complete(notified):
+    daily = {"name": "Daily", "on": "exception.*", "digest": "daily 07:30", "timezone": "UTC"}
+    one = await notified(daily)
+    await one.open("customs_hold", 1)
+    await one.pass_time(minutes=1)
+    await one.db.write(lambda tx: Notifier.begin_again(tx, stamp(one.clock.now())))
+    await one.pass_time(hours=20)
+    assert await one.titles() == []
+    await Notifier(one.db, one.clock, one.notifier.matcher).process()
+    await one.pass_time(hours=24)
+    assert await one.titles() == ["Daily digest, 12 Mar: 1 open"]
+
+
 async def test_a_digest_without_anything_to_say_is_not_sent(notified):
     one = await notified({**EXCEPTIONS, "digest": "daily 07:30"})
     for _ in range(3):
@@ -654,6 +749,19 @@ async def test_an_outage_of_a_day_is_one_alarm_and_one_all_clear_and_no_alarm_ab
         "flexportd: Syncs with Flexport fail",
         "flexportd: Resolved: syncs with Flexport fail",
     ]
+
+
+async def test_each_system_message_gives_its_detail(notified):
+    one = await notified({"name": "System", "on": "system.*"})
+    topics = [topic.name for topic in TOPICS if topic.name.startswith("system.")]
+    for number, topic in enumerate(topics):
+        await one.system(
+            topic, kind=topic.partition(".")[2], detail=f"Detail {number}", dead_letter_id="1", channel="erp"
+        )
+    await one.db.write(lambda tx: tx.deliveries.save_channel_state(ChannelState("erp", "failing")))
+    await one.pass_time(minutes=1)
+    lines = [line for content in await one.contents() for section in content.sections for line in section.lines]
+    assert {text for line in lines for text in line.texts} == {f"Detail {number}" for number in range(len(topics))}
 
 
 async def test_a_failing_channel_is_reported_on_the_others_only(notified):

@@ -133,6 +133,7 @@ def test_conditions_match_or_say_why_not(when, matched, reason):
          None, True),
         ("kind = 'sync_failed'\ndetail = { contains = 'shipments' }",
          {"topic": "system.recovered", "kind": "sync_failed", "detail": "Shipments are complete"}, None, True),
+        ("channel = { not = ['erp', 'phone'] }", {"topic": "system.channel_failed", "channel": "erp"}, None, False),
     ],
 )  # fmt: skip
 def test_messages_have_fields_of_their_own_of_their_object_and_of_its_shipment(when, message, fields, matched):
@@ -198,6 +199,11 @@ def test_what_cannot_be_tested_is_a_problem_with_its_place(when, problem):
 def test_the_fields_and_values_are_those_of_the_topics(when, problem):
     (only,) = problems(when, "exception.*")
     assert problem in only
+
+
+def test_the_channel_of_a_failure_is_a_field_of_its_topics():
+    assert problems("channel = 'erp'", "system.channel_failed") == problems("channel = 'erp'", "system.*") == []
+    assert "channel: unknown field" in problems("channel = 'erp'", "system.disk_low")[0]
 
 
 def test_amounts_have_a_currency():

@@ -146,6 +146,11 @@ class Deliveries(ListRepository):
         """The first message of a conversation that was sent."""
         return self._one(_delivery, "first_of_thread", channel, thread)
 
+    def replaced_by(self, found: Delivery) -> int | None:
+        """A message that was sent and contains this one, which it was to replace; None without one."""
+        row = None if found.cause is None else self._run("replaced_by", found.channel, found.cause, found.id).fetchone()
+        return None if row is None else int(row[0])
+
     def times_of_rule(self, rule: str, channel: str, since_at: str) -> list[str]:
         """When messages of a rule were made for a channel since a time, oldest first."""
         return self._first_column("times_of_rule", channel, since_at, rule)

@@ -229,6 +229,10 @@ class Notifications(ListRepository):
         """Set when the next digest is due."""
         self._run("save_digest_due_at", rule, channel, at)
 
+    def forget_digest_times(self) -> None:
+        """Each digest is due at its next time."""
+        self._run("forget_digest_times")
+
     def delete_old(self, before: str, limit: int) -> int:
         """Delete ended notifications from before a time, without those about open exceptions; how many."""
         return self._run("delete_old", before, limit).rowcount

@@ -13,6 +13,12 @@ ORDER BY id DESC LIMIT 1;
 -- first_of_thread: the first message of a conversation that was sent
 SELECT {columns} FROM deliveries WHERE channel = ? AND thread = ? AND remote_id IS NOT NULL ORDER BY id LIMIT 1;
 
+-- replaced_by: a message that was sent and replaces one, perhaps with others in between
+WITH RECURSIVE later (id, state) AS (
+    SELECT id, state FROM deliveries WHERE channel = ?1 AND thread = ?2 AND edits = ?3
+    UNION SELECT d.id, d.state FROM later CROSS JOIN deliveries AS d ON d.channel = ?1 AND d.thread = ?2 AND d.edits = later.id)
+SELECT id FROM later WHERE state = 'sent' LIMIT 1;
+
 -- times_of_rule: when messages of a rule were made
 SELECT created_at FROM deliveries WHERE channel = ? AND created_at >= ?
     AND EXISTS (SELECT 1 FROM json_each(rules) AS rule WHERE rule.value = ?) ORDER BY created_at;

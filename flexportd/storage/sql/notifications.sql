@@ -108,6 +108,9 @@ SELECT due_at FROM digest_runs WHERE rule = ? AND channel = ?;
 -- save_digest_due_at: set when the next digest is due
 INSERT OR REPLACE INTO digest_runs (rule, channel, due_at) VALUES (?, ?, ?);
 
+-- forget_digest_times: each digest is due at its next time
+DELETE FROM digest_runs;
+
 -- delete_old: delete ended ones, without those about open exceptions
 DELETE FROM notifications WHERE id IN (
     SELECT id FROM notifications WHERE state <> 'waiting' AND created_at < ? AND NOT EXISTS (
