@@ -106,6 +106,11 @@ async def test_status_metrics_and_pages_show_what_needs_a_decision(daemon, tmp_p
     _, _, page = await ask(daemon, "/")
     assert b"Decision needed" in page
     assert b'href="/operations?needs_decision=true"' in page
+    code, _, listed = await ask(daemon, "/operations?needs_decision=true")
+    assert code == 200
+    assert listed.count(b'href="/operations/1"') == 1
+    assert b'href="/operations/2"' not in listed
+    assert b'<option value="true" selected>Needed<' in listed
     await daemon.consumed()
     (found,) = (await daemon.get("/exceptions?kind=operation_unknown"))["data"]
     assert (found["severity"], found["title"], found["resource_id"]) == (

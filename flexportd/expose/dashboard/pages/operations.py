@@ -61,9 +61,13 @@ NOTICES = {
     "created": "The operation is stored. This page shows what becomes of it.",
 }
 
+FILTERS = ("state", "kind", "needs_decision")
+
 RULES = ListRules(
-    sorts={"created_at": "id"}, filters={name: LISTING.filters[name] for name in ("state", "kind")}, fields=()
+    sorts={"created_at": "id"}, filters={name: LISTING.filters[name] for name in FILTERS}, fields=()
 )
+
+DECISION_NEEDS = (("true", "Needed"), ("false", "Not needed"))
 
 PAGES = PageTable("operations")
 
@@ -83,7 +87,7 @@ class OperationsData(NamedTuple):
 
 
 async def _query(request: web.Request) -> ListPageQuery:
-    sent = query_params.parse_unique(request.query, ("limit", "cursor", "state", "kind"))
+    sent = query_params.parse_unique(request.query, ("limit", "cursor", *FILTERS))
     filters = MultiDict({name: value for name, value in sent.items() if value.strip()})
     params = query_params.parse_list_params(filters, RULES, request.app[DISPLAY])
     return ListPageQuery(sent, await bind_cursor(request, params))
@@ -92,9 +96,10 @@ async def _query(request: web.Request) -> ListPageQuery:
 def read(tx: Transaction, request: web.Request, query: ListPageQuery) -> OperationsData:
     """The operations in one snapshot."""
     rows = tx.operations.page(query.params.page)
+    is_below_them = not (query.sent.get("cursor") or query.sent.get("needs_decision"))
     return OperationsData(
         query,
-        () if query.sent.get("cursor") else tx.operations.needing_decision(MAX_DECISIONS),
+        tx.operations.needing_decision(MAX_DECISIONS) if is_below_them else (),
         rows,
         query.params.encode_next_cursor(tx, rows, LISTING.key),
         tx.operations.counts(),
@@ -122,6 +127,7 @@ def operations_page(data: OperationsData, context: PageContext) -> SimpleNamespa
         is_filtered=bool(page.filters),
         states=_options(states, sent.get("state", "")),
         kinds=_options(kinds, sent.get("kind", "")),
+        decision_needs=_options(DECISION_NEEDS, sent.get("needs_decision", "")),
         first_url=page_url("/operations", sent, cursor="") if "cursor" in sent else None,
         next_url=None if data.next is None else page_url("/operations", sent, cursor=data.next),
     )
