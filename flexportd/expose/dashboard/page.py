@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler
 from flexportd.core.access.keys import Scope, parse_line
 from flexportd.errors import ConflictError, ExpiredError, InvalidError, NotFoundError, UnavailableError
 from flexportd.expose.cached_response import Producer, respond
-from flexportd.expose.context import CACHE, CLOCK, DB, OPERATIONS, UPSTREAM
+from flexportd.expose.context import CACHE, CLOCK, DB, OPERATIONS, PRINCIPAL, UPSTREAM
 from flexportd.expose.dashboard.layout import error_response, is_customer, page_layout, view_context
 from flexportd.expose.dashboard.render import render
 from flexportd.expose.dashboard.view import alerts
@@ -79,14 +79,21 @@ class Page:
         data, stored = await app[DB].read(lambda tx: (self.read(tx, request, query), alerts.read(tx, view.now)))
         upstream = app[UPSTREAM]
         forecast = upstream.forecast(stored.lists) if upstream else None  # on the loop: it reads the client's state
-        customer, token = is_customer(request), csrf.form_token(request)
+        customer, token, scopes = is_customer(request), csrf.form_token(request), request[PRINCIPAL].scopes
         is_section = request.path == ("/" if self.section == "overview" else f"/{self.section}")
 
         def work() -> bytes:
             current = alerts.current_alerts(runtime, stored, view)
             page = self.view(data, PageContext(view, stored, runtime, current, forecast))
             layout = page_layout(
-                app, self.section, current, stored, is_customer=customer, is_section=is_section, form_token=token
+                app,
+                self.section,
+                current,
+                stored,
+                is_customer=customer,
+                is_section=is_section,
+                form_token=token,
+                scopes=scopes,
             )
             return render(self.template, page, layout)
 

@@ -63,9 +63,7 @@ NOTICES = {
 
 FILTERS = ("state", "kind", "needs_decision")
 
-RULES = ListRules(
-    sorts={"created_at": "id"}, filters={name: LISTING.filters[name] for name in FILTERS}, fields=()
-)
+RULES = ListRules(sorts={"created_at": "id"}, filters={name: LISTING.filters[name] for name in FILTERS}, fields=())
 
 DECISION_NEEDS = (("true", "Needed"), ("false", "Not needed"))
 
