@@ -242,3 +242,20 @@ async def test_pages_show_only_the_forms_that_the_key_may_use(tmp_path, clock):
         assert shown["write"] == {f"/exceptions/1/{name}" for name in ("acknowledge", "assign", "snooze", "note")}
         assert shown["admin"] > shown["write"]
         assert {"/queue/pause", "/queue/dead-letters/2/retry", "/system/jobs/retention/run"} <= shown["admin"]
+
+
+async def test_a_form_that_fails_shows_its_page_again_with_what_was_entered(daemon):
+    await standing(daemon)
+    await daemon.receive(event(shipment(1)))
+    await standing(daemon)
+    async with browser(daemon) as person:
+        answer, text = await person.press("/exceptions/1/snooze", fields="until=", Origin=daemon.url)
+        assert answer.status == 400
+        assert "Nothing was snoozed: choose a day" in text
+        assert 'action="/exceptions/1/snooze"' in text
+        answer, text = await person.press("/exceptions/1/snooze", fields="until=2020-01-01", Origin=daemon.url)
+        assert answer.status == 400
+        assert 'value="2020-01-01"' in text
+        answer, text = await person.press("/exceptions/1/note", fields="text=" + "a" * 600, Origin=daemon.url)
+        assert answer.status == 400
+        assert 'value="' + "a" * 600 in text

@@ -340,6 +340,32 @@ async def test_a_read_only_installation_has_no_forms_and_says_how_to_enable_them
         assert ("Give up" in text, "Confirm" in text, "Send again" in text) == (True, True, False)
 
 
+async def test_a_decision_that_fails_is_explained_on_the_page_and_keeps_what_was_entered(tmp_path):
+    async with writing(tmp_path) as opened_, browser(opened_.daemon) as one:
+        daemon = opened_.daemon
+        await daemon.daemon.db.write(lost)
+        fields = urlencode({"action": "confirm", "confirmed_as": "999999", "reason": "found <it>"})
+        answer, text = await one.press("/operations/1/resolve", fields=fields, Origin=daemon.url)
+        assert answer.status == 404
+        assert "Flexport has no such object" in text
+        assert "<h1>Page not found" not in text
+        assert 'value="999999"' in text
+        assert text.count('value="found &lt;it&gt;"') == 1  # in the form that was sent
+        assert "data-live" not in text  # this address cannot be loaded again
+        fields = urlencode({"action": "cancel", "reason": " "})
+        answer, text = await one.press("/operations/1/resolve", fields=fields, Origin=daemon.url)
+        assert answer.status == 400
+        assert 'action="/operations/1/resolve"' in text
+        await one.press("/operations/1/resolve", fields="action=cancel&reason=gone", Origin=daemon.url)
+        answer, text = await one.press("/operations/1/approve", Origin=daemon.url)
+        assert answer.status == 409
+        assert '<a href="/operations">Writes</a>' in text
+        assert "only one awaiting approval can be approved" in text
+        answer, text = await one.press("/operations/99/approve", Origin=daemon.url)
+        assert answer.status == 404
+        assert "There is no operation 99" in text
+
+
 def lost(tx):
     """An operation with an unknown outcome, from before writes were disabled; its id."""
     number = tx.operations.add(

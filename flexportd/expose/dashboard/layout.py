@@ -2,8 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import SimpleNamespace
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -24,6 +25,13 @@ from flexportd.http.problems import STATUS_OF
 from flexportd.http.responses import HTML, PreparedResponse, PreparedStreamResponse
 
 
+class FailedForm(NamedTuple):
+    """Why a form had no effect, and what was entered into it."""
+
+    problem: str
+    entered: Mapping[str, str]
+
+
 def page_layout(
     app: web.Application,
     section: str,
@@ -34,6 +42,7 @@ def page_layout(
     is_section: bool = False,
     form_token: str = "",
     scopes: Collection[Scope] = (),
+    failed_form: FailedForm | None = None,
 ) -> SimpleNamespace:
     """What surrounds a page; `stored` is None without the database, customers see nothing of the daemon.
 
@@ -59,6 +68,8 @@ def page_layout(
         is_customer=is_customer,
         may_write="write" in scopes,
         may_operate="admin" in scopes,
+        problem=sentence(failed_form.problem, _LONGEST) if failed_form else None,
+        entered=failed_form.entered if failed_form else {},
         decisions=f"{stored.undecided:,}" if stored and stored.undecided else "",
         demo_clock=demo_clock,  # what live.js needs to keep relative times current in a demo
     )

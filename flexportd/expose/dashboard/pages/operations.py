@@ -347,7 +347,7 @@ def audit_row(entry: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
 # --- forms ---
 
 
-@PAGES.form("/operations/{id:[0-9]+}/approve")
+@PAGES.form("/operations/{id:[0-9]+}/approve", on="/operations/{id}")
 async def approve(request: web.Request) -> web.StreamResponse:
     """Approve an operation of somebody else."""
     number, control = operation_id(request), request.app[OPERATIONS]
@@ -355,7 +355,7 @@ async def approve(request: web.Request) -> web.StreamResponse:
     return done(f"/operations/{number}", "approved")
 
 
-@PAGES.form("/operations/{id:[0-9]+}/cancel", scope="write")
+@PAGES.form("/operations/{id:[0-9]+}/cancel", scope="write", on="/operations/{id}")
 async def cancel(request: web.Request) -> web.StreamResponse:
     """Cancel an operation that was not sent, with the reason in the field `reason`."""
     number, control = operation_id(request), request.app[OPERATIONS]
@@ -364,7 +364,7 @@ async def cancel(request: web.Request) -> web.StreamResponse:
     return done(f"/operations/{number}", "cancelled")
 
 
-@PAGES.form("/operations/{id:[0-9]+}/retry", scope="write")
+@PAGES.form("/operations/{id:[0-9]+}/retry", scope="write", on="/operations/{id}")
 async def retry(request: web.Request) -> web.StreamResponse:
     """Send an operation again that failed or was cancelled; look up an unknown one now."""
     number, control = operation_id(request), request.app[OPERATIONS]
@@ -377,7 +377,7 @@ _DECISIONS: Mapping[str, Literal["confirm", "resend", "cancel"]] = {
 }  # fmt: skip
 
 
-@PAGES.form("/operations/{id:[0-9]+}/resolve")
+@PAGES.form("/operations/{id:[0-9]+}/resolve", on="/operations/{id}")
 async def resolve_unknown(request: web.Request) -> web.StreamResponse:
     """Decide what became of an operation: the field `action` is confirm (as `confirmed_as`), resend or cancel."""
     number = operation_id(request)
