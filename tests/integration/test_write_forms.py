@@ -234,7 +234,7 @@ async def test_only_what_a_person_changes_is_sent(writes, person):  # noqa: F811
     path = f"/products/{product['id']}/edit"
     form = await person.open(path)
     form = await person.press("check", 400)
-    assert "The body changes nothing" in form.text
+    assert "One problem. Nothing was sent. Nothing was changed." in form.text
     form = await person.press("check", 400, **{"/name": ""})
     assert "a change cannot remove it" in form.problems["/name"]
     form = await person.press(
@@ -251,11 +251,21 @@ async def test_only_what_a_person_changes_is_sent(writes, person):  # noqa: F811
     assert "has it already" in form.problems["/sku"]
 
 
+async def test_an_amendment_without_a_change_is_not_sent(writes, person):  # noqa: F811
+    booking = next(iter(writes.world.collections[BOOKING].rows()))
+    await person.open(f"/bookings/{booking['id']}/amend")
+    form = await person.press("check", 400)
+    assert "Nothing was changed." in form.text
+    assert "new_cargo_ready_date" not in form.text
+
+
 async def test_metadata_of_a_shipment_are_set_and_removed_by_key(writes, person):  # noqa: F811
     shipment = next(row for row in writes.world.collections[SHIPMENT].rows() if row["metadata"])
     old, path = shipment["metadata"], f"/shipments/{shipment['id']}"
     assert f'href="{path}/metadata"' in (await person._browser.page(path))[1]
     await person.open(f"{path}/metadata")
+    form = await person.press("check", 400)
+    assert "Nothing was changed." in form.text
     gone = next(iter(old))
     rows = len(old)
     await person.press("add:/metadata", **{"/metadata/0/values": ""})

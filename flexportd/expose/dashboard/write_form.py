@@ -55,6 +55,7 @@ _LONGEST_KEY = 40
 _LONGEST_PROBLEM = 500  # characters
 _LONGEST_LINE = 500
 _SEARCH = "find:"
+_NO_CHANGE: Sequence[Mapping[str, Any]] = ({}, {"metadata": {}})
 
 BodyBuilder = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
 """(entered, as it was when the form was opened) → the body to send."""
@@ -187,6 +188,8 @@ async def _check_or_send(
         body = form.finish(body_of(state.values, form.sections), base)
     except InvalidBodyError as error:
         return state._replace(problems=_problems(error))
+    if form.base is not None and body in _NO_CHANGE:
+        return state._replace(problems=[FieldProblem("", "Nothing was changed")])
     command = WriteCommand(form.kind, body, form.target, f"form-{state.key}")
     identity = actor(request).identity
     earlier = await request.app[DB].read(
