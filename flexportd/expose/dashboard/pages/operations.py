@@ -221,7 +221,9 @@ def operation_page(data: OperationData, context: PageContext) -> SimpleNamespace
         notice=NOTICES.get(data.done or ""),
         next_step=_next_step(data),
         is_warning=operation.needs_decision or state == "failed",
-        error=text(operation.error, 500),
+        blocked_by=data.blocked_by,
+        error=text(operation.error, 500) if state != "pending" else None,
+        waits_for=text(operation.error, 500) if state == "pending" else None,
         groups=value_group("Details", named_values(details)),
         body=_pretty(operation.body),
         attempts=tuple(_attempt(number, one, data.links, view) for number, one in enumerate(data.attempts, 1)),
@@ -252,19 +254,17 @@ def _next_step(data: OperationData) -> str:
         )
     if operation.state == "confirmed" and operation.is_pending:
         return "Flexport has accepted the amendment, but has not applied it yet. flexportd checks until it is applied."
-    if operation.state == "pending" and data.blocked_by is not None:
-        return f"It is sent after operation {data.blocked_by}, which is about the same object."
     if operation.state == "awaiting_approval" and data.is_own:
         return "Nothing is sent until another person with an admin key approves it. You created it."
     steps = {
         "awaiting_approval": f"Nothing is sent until a person other than {short_text(operation.created_by)} approves "
         "it with an admin key.",
         "pending": "It is sent as soon as possible. Nothing has to be done.",
-        "sending": "It is at Flexport. If no answer arrives, flexportd looks up whether it took effect before it sends "
+        "sending": "It is being sent to Flexport. If no answer arrives, flexportd looks up whether it took effect before it sends "
         "anything again.",
         "confirmed": "Flexport has it. Nothing more happens.",
         "failed": "It took no effect at Flexport, and is not sent again unless somebody presses Send again.",
-        "unknown": f"Flexport's answer was lost. flexportd looks up whether the write took effect, "
+        "unknown": "It is not known whether the write took effect. flexportd looks it up at Flexport, "
         f"{len(LOOKUP_DELAYS) + 1} times within {format_duration(sum(LOOKUP_DELAYS))}. Nothing is sent meanwhile.",
         "cancelled": "It is not sent.",
     }
