@@ -260,8 +260,8 @@ def _next_step(data: OperationData) -> str:
         "awaiting_approval": f"Nothing is sent until a person other than {short_text(operation.created_by)} approves "
         "it with an admin key.",
         "pending": "It is sent as soon as possible. Nothing has to be done.",
-        "sending": "It is being sent to Flexport. If no answer arrives, flexportd looks up whether it took effect before "
-        "it sends anything again.",
+        "sending": "It is being sent to Flexport. If no answer arrives, flexportd looks up whether it took effect "
+        "before it sends anything again.",
         "confirmed": "Flexport has it. Nothing more happens.",
         "failed": "It took no effect at Flexport, and is not sent again unless somebody presses Send again.",
         "unknown": "It is not known whether the write took effect. flexportd looks it up at Flexport, "
