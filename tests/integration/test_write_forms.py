@@ -146,7 +146,7 @@ async def test_problems_stand_at_their_fields_and_what_was_entered_stays(writes,
     wrong = {
         "/cargo_ready_date": 'Is "21.3.2026"; a day such as',
         "/ocean_booking/container_counts/forty_ft": 'Is "two"; a whole number',
-        "/shipper_entity_ref": "the mirrored account has no such company entity",
+        "/shipper_entity_ref": "your Flexport data has no such company entity",
         "/consignee_entity_ref": "Is required.",
         "/cargo/weight": 'Is "1,5"; a number greater than 0',
         "/cargo/lithium_batteries_packing_types": "Is required for cargo with lithium-ion batteries",
