@@ -249,7 +249,7 @@ def _next_step(data: OperationData) -> str:
     operation = data.operation
     if operation.needs_decision:
         return (
-            "Flexport's answer was lost, and the look-ups did not settle whether the write took effect. flexportd does "
+            "It is not known whether the write took effect, and the look-ups did not settle it. flexportd does "
             "nothing more by itself. Check at Flexport, compare the evidence below, and resolve it."
         )
     if operation.state == "confirmed" and operation.is_pending:
