@@ -40,6 +40,7 @@ _ENTRIES = 50
 _MAX_COMPOSITIONS = 5000
 _MAX_CHANGES = 200  # of one event
 _PREVIEW = "preview"
+_NO_RULES = "there are no rules, or no channels that they could send to; see [notify] in the configuration"
 
 
 def find_rule(rules: Rules, name: str) -> Rule:
@@ -48,7 +49,7 @@ def find_rule(rules: Rules, name: str) -> Rule:
     if found is None:
         names = [rule.name for rule in rules.rules]
         near = closest_match(name, names)
-        hint = f"did you mean {near!r}?" if near else f"there are {', '.join(names) or 'no rules'}"
+        hint = f"did you mean {near!r}?" if near else f"rules are {', '.join(names)}" if names else _NO_RULES
         raise NotFoundError(f"there is no rule {name[:100]!r}; {hint}")
     return found
 

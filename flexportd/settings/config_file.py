@@ -165,7 +165,18 @@ def _syntax(message: str, text: str) -> str:
         return f": not valid TOML: {message}"
     end = text.rstrip("\n")
     line, column = (match[1], match[2]) if match[1] else (end.count("\n") + 1, len(end) - (end.rfind("\n") + 1) + 1)
+    earlier = _earlier_table(text, int(line))
+    if message.startswith("Cannot declare ") and earlier is not None:
+        return f":{line}:{column}: {earlier}; put the keys there"
     return f":{line}:{column}: not valid TOML: {message[:1].lower()}{message[1 : match.start()]}"
+
+
+def _earlier_table(text: str, number: int) -> str | None:
+    """Where the table whose header is in this line occurs before; None if that is not known."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    header = _HEADER.match(lines[number - 1])
+    earlier = header and key_lines("\n".join(lines[: number - 1])).get(_parts(header[1]))
+    return f"[{header[1]}] is there already, in line {earlier}" if header and earlier else None
 
 
 def nests_too_deep(text: str) -> bool:

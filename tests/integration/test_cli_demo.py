@@ -82,6 +82,18 @@ def test_the_sandbox_answers_whom_it_gave_the_key(place):
         assert place.interrupt(process) == 0
 
 
+def test_the_sandbox_keeps_the_key_of_a_configuration_that_is_for_it(place):
+    place.run("init", "--data-dir", "data")
+    file = place.folder / "flexportd.toml"
+    text = file.read_text(encoding="utf-8").replace('#api_key = "..."', 'api_key = "a-key-of-flexport"', 1)
+    for environment, is_kept in (("production", False), ("sandbox", True)):
+        line = f'environment = "{environment}"'
+        file.write_text(text.replace('#environment = "production"', line, 1), encoding="utf-8")
+        with place.started("sandbox", "--listen", "127.0.0.1:0", "--shipments", "2") as (process, out, _):
+            assert (out.until("api key").split()[-1] == "a-key-of-flexport") is is_kept
+            assert place.interrupt(process) == 0
+
+
 def test_the_sandbox_feeds_the_daemon_of_a_configuration_that_is_named(place):
     place.run("init", "--data-dir", "data", "--listen", f"127.0.0.1:{free_port()}")
     (place.folder / "key").write_text("the-key-of-the-sandbox\n", encoding="utf-8")

@@ -9,6 +9,8 @@ import aiohttp
 from flexportd.expose.dashboard import render
 from flexportd.expose.security import csrf
 from flexportd.settings import Settings
+from tests.events import event, shipment
+from tests.integration.test_exceptions import standing
 from tests.integration.test_middleware import new_key
 from tests.under_test import start
 
@@ -216,3 +218,44 @@ async def test_programs_need_no_token(tmp_path, clock):
         ):
             async with daemon.http.post(daemon.url + path, headers=headers, allow_redirects=False) as answer:
                 assert answer.status in (200, 303), path
+
+
+ACTION = re.compile(r'<form [^>]*method="post" action="([^"]+)"')
+
+
+async def test_pages_show_only_the_forms_that_the_key_may_use(tmp_path, clock):
+    settings = Settings.for_tests(tmp_path, **{"api.require_key": True})
+    async with start(settings, clock) as daemon:
+        scopes = ("read", "write", "admin")
+        keys = {scope: await new_key(daemon, name=scope, scope=scope) for scope in scopes}
+        daemon.http.headers["Authorization"] = f"Bearer {keys['read']}"
+        await standing(daemon)
+        await daemon.receive(event(shipment(1)))
+        await daemon.post(b"no event at all")
+        await standing(daemon)
+        shown, paths = {}, ("/exceptions/1", "/queue", "/sync", "/system")
+        for scope in scopes:
+            async with browser(daemon, keys[scope]) as person:
+                texts = [(await person.page(path))[1] for path in paths]
+                shown[scope] = {action for text in texts for action in ACTION.findall(text)}
+        assert shown["read"] == set()
+        assert shown["write"] == {f"/exceptions/1/{name}" for name in ("acknowledge", "assign", "snooze", "note")}
+        assert shown["admin"] > shown["write"]
+        assert {"/queue/pause", "/queue/dead-letters/2/retry", "/system/jobs/retention/run"} <= shown["admin"]
+
+
+async def test_a_form_that_fails_shows_its_page_again_with_what_was_entered(daemon):
+    await standing(daemon)
+    await daemon.receive(event(shipment(1)))
+    await standing(daemon)
+    async with browser(daemon) as person:
+        answer, text = await person.press("/exceptions/1/snooze", fields="until=", Origin=daemon.url)
+        assert answer.status == 400
+        assert "Nothing was snoozed: choose a day" in text
+        assert 'action="/exceptions/1/snooze"' in text
+        answer, text = await person.press("/exceptions/1/snooze", fields="until=2020-01-01", Origin=daemon.url)
+        assert answer.status == 400
+        assert 'value="2020-01-01"' in text
+        answer, text = await person.press("/exceptions/1/note", fields="text=" + "a" * 600, Origin=daemon.url)
+        assert answer.status == 400
+        assert 'value="' + "a" * 600 in text

@@ -276,3 +276,10 @@ async def test_the_commands_try_out_notifications(tmp_path, box, clock, capsys):
         said = await terminal.said("notify", "digest", "--now")
         assert "Rule Daily, channel team (delivery " in said
         await box.wait_for(3)
+
+
+async def test_without_channels_an_unknown_rule_is_explained(daemon):
+    """The shipped rules apply to all channels, so there are none before the first channel."""
+    async with daemon.http.post(daemon.url + "/api/v1/notify/preview", json={"rule": "ETA slips"}) as answer:
+        assert answer.status == 404
+        assert "no channels that they could send to" in (await answer.json(content_type=None))["detail"]

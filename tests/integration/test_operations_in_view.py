@@ -106,6 +106,11 @@ async def test_status_metrics_and_pages_show_what_needs_a_decision(daemon, tmp_p
     _, _, page = await ask(daemon, "/")
     assert b"Decision needed" in page
     assert b'href="/operations?needs_decision=true"' in page
+    code, _, listed = await ask(daemon, "/operations?needs_decision=true")
+    assert code == 200
+    assert listed.count(b'href="/operations/1"') == 1
+    assert b'href="/operations/2"' not in listed
+    assert b'<option value="true" selected>Needed<' in listed
     await daemon.consumed()
     (found,) = (await daemon.get("/exceptions?kind=operation_unknown"))["data"]
     assert (found["severity"], found["title"], found["resource_id"]) == (
@@ -132,3 +137,23 @@ async def test_ended_operations_and_the_audit_log_are_kept_as_long_as_events(dae
     left = await db.read(lambda tx: {number for number in old + kept if tx.operations.by_id(number)})
     assert left == set(kept)
     assert len(await db.read(lambda tx: tx.audit.of_subject("operation 1", 10))) == 1
+
+
+async def test_a_write_that_waits_for_another_names_it_and_shows_no_error(daemon):
+    first = await operation(daemon, "unknown", "SKU-1", target="product:1")
+
+    def wait(tx):
+        number = tx.operations.add(new_operation(title="SKU-2", target="product:1"), LONG_AGO)
+        tx.operations.set_state(number, "pending", LONG_AGO, f"operation {first} on the same object comes first")
+        return number
+
+    number = await daemon.daemon.db.write(wait)
+    for path in (f"/operations/{number}", "/operations?state=pending"):
+        code, _, page = await ask(daemon, path)
+        assert code == 200
+        assert b'<pre class="error">' not in page, path
+    assert (
+        b'after <a href="/operations/%d">operation %d</a>' % (first, first)
+        in (await ask(daemon, f"/operations/{number}"))[2]
+    )
+    assert b"Waits: <bdi>operation %d on the same object comes first" % first in page

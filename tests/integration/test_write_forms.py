@@ -146,7 +146,7 @@ async def test_problems_stand_at_their_fields_and_what_was_entered_stays(writes,
     wrong = {
         "/cargo_ready_date": 'Is "21.3.2026"; a day such as',
         "/ocean_booking/container_counts/forty_ft": 'Is "two"; a whole number',
-        "/shipper_entity_ref": "the mirrored account has no such company entity",
+        "/shipper_entity_ref": "your Flexport data has no such company entity",
         "/consignee_entity_ref": "Is required.",
         "/cargo/weight": 'Is "1,5"; a number greater than 0',
         "/cargo/lithium_batteries_packing_types": "Is required for cargo with lithium-ion batteries",
@@ -234,7 +234,7 @@ async def test_only_what_a_person_changes_is_sent(writes, person):  # noqa: F811
     path = f"/products/{product['id']}/edit"
     form = await person.open(path)
     form = await person.press("check", 400)
-    assert "The body changes nothing" in form.text
+    assert "One problem. Nothing was sent. Nothing was changed." in form.text
     form = await person.press("check", 400, **{"/name": ""})
     assert "a change cannot remove it" in form.problems["/name"]
     form = await person.press(
@@ -251,11 +251,21 @@ async def test_only_what_a_person_changes_is_sent(writes, person):  # noqa: F811
     assert "has it already" in form.problems["/sku"]
 
 
+async def test_an_amendment_without_a_change_is_not_sent(writes, person):  # noqa: F811
+    booking = next(iter(writes.world.collections[BOOKING].rows()))
+    await person.open(f"/bookings/{booking['id']}/amend")
+    form = await person.press("check", 400)
+    assert "Nothing was changed." in form.text
+    assert "new_cargo_ready_date" not in form.text
+
+
 async def test_metadata_of_a_shipment_are_set_and_removed_by_key(writes, person):  # noqa: F811
     shipment = next(row for row in writes.world.collections[SHIPMENT].rows() if row["metadata"])
     old, path = shipment["metadata"], f"/shipments/{shipment['id']}"
     assert f'href="{path}/metadata"' in (await person._browser.page(path))[1]
     await person.open(f"{path}/metadata")
+    form = await person.press("check", 400)
+    assert "Nothing was changed." in form.text
     gone = next(iter(old))
     rows = len(old)
     await person.press("add:/metadata", **{"/metadata/0/values": ""})
@@ -338,6 +348,32 @@ async def test_a_read_only_installation_has_no_forms_and_says_how_to_enable_them
         async with one._http.get(f"{opened_.daemon.url}/operations/{number}", headers=CHROMIUM) as answer:
             text = await answer.text()
         assert ("Give up" in text, "Confirm" in text, "Send again" in text) == (True, True, False)
+
+
+async def test_a_decision_that_fails_is_explained_on_the_page_and_keeps_what_was_entered(tmp_path):
+    async with writing(tmp_path) as opened_, browser(opened_.daemon) as one:
+        daemon = opened_.daemon
+        await daemon.daemon.db.write(lost)
+        fields = urlencode({"action": "confirm", "confirmed_as": "999999", "reason": "found <it>"})
+        answer, text = await one.press("/operations/1/resolve", fields=fields, Origin=daemon.url)
+        assert answer.status == 404
+        assert "Flexport has no such object" in text
+        assert "<h1>Page not found" not in text
+        assert 'value="999999"' in text
+        assert text.count('value="found &lt;it&gt;"') == 1  # in the form that was sent
+        assert "data-live" not in text  # this address cannot be loaded again
+        fields = urlencode({"action": "cancel", "reason": " "})
+        answer, text = await one.press("/operations/1/resolve", fields=fields, Origin=daemon.url)
+        assert answer.status == 400
+        assert 'action="/operations/1/resolve"' in text
+        await one.press("/operations/1/resolve", fields="action=cancel&reason=gone", Origin=daemon.url)
+        answer, text = await one.press("/operations/1/approve", Origin=daemon.url)
+        assert answer.status == 409
+        assert '<a href="/operations">Writes</a>' in text
+        assert "only one awaiting approval can be approved" in text
+        answer, text = await one.press("/operations/99/approve", Origin=daemon.url)
+        assert answer.status == 404
+        assert "There is no operation 99" in text
 
 
 def lost(tx):

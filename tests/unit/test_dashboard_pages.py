@@ -61,6 +61,7 @@ BADGE = SimpleNamespace(words="Flexport down", title="Flexport has not answered.
 FRAME = SimpleNamespace(
     site="Acme & Sons", section="shipments", zone="Europe/Berlin", version="0.0.0", is_section=True, banner=BADGE,
     exceptions="", has_critical=False, failed="", decisions="", form_token="", is_customer=False, demo_clock=None,
+    may_write=True, may_operate=True, problem=None, entered={},
 )  # fmt: skip
 STORED = StoredStatus(
     DeliveryHealth(DeliverySignals(), "arriving", "Webhooks arrive", Detection("working", "")), {}, {}

@@ -295,7 +295,12 @@ def test_a_file_without_permission_is_an_error(home):
         (b"[log]\nlevel = 'a\x00b'", "flexportd.toml:2:11: not valid TOML: "),
         (b"[log]\nlevel = = 1", "flexportd.toml:2:9: not valid TOML: invalid value"),
         (b"[log]\nlevel = [1,\n", "flexportd.toml:2:12: not valid TOML: "),
-        (b"[log]\n[log]", "flexportd.toml:2:5: not valid TOML: cannot declare ('log',) twice"),
+        (b"[log]\n[log]", "flexportd.toml:2:5: [log] is there already, in line 1; put the keys there"),
+        (
+            b"[notify]\n[notify.channels.a]\n\n[notify.channels.a]\n",
+            "flexportd.toml:4:19: [notify.channels.a] is there already, in line 2; put the keys there",
+        ),
+        (b"[a]\nb.c = 1\n[a.b]\n", "flexportd.toml:3:5: [a.b] is there already, in line 2; put the keys there"),
         (b"[log]\nlevel = 'info'\nlevel = 'info'", "flexportd.toml:3:15: not valid TOML: cannot overwrite a value"),
         (b"x = " + b"[" * 100_000, "flexportd.toml: nested too deeply"),
         (b"a." * 500_000 + b"a = 1", "flexportd.toml: a key has more than 32 dots"),

@@ -171,7 +171,7 @@ RULES = [
     rule(PRODUCT, {"/classifications/0/codes": []}),
     rule(PRODUCT, {"/classifications/0/region": "USA"}),
     rule(PRODUCT, {"/classifications": {}}, says="a JSON object; a list is allowed"),
-    rule(PRODUCT, {"/suppliers/0/ref": "nobody"}, says='"nobody"; the mirrored account has no such location'),
+    rule(PRODUCT, {"/suppliers/0/ref": "nobody"}, says='"nobody"; your Flexport data has no such location'),
     rule(PRODUCT, {"/suppliers/1/id": "nobody"}),
     rule(PRODUCT, {"/suppliers/0/id": "loc-us"}, "/suppliers/0/ref"),
     rule(PRODUCT, {"/suppliers/0/ref": ...}, "/suppliers/0"),

@@ -41,7 +41,7 @@ class WebhookOptions:
 @click.option(
     "--api-key-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Read the API key from this file (default: print a new one).",
+    help="Read the API key from this file (default: the configured one for the sandbox, else a new one).",
 )
 @click.option("--webhook-url", metavar="URL", help="Send webhooks to this URL (default: the configured daemon).")
 @click.option(
@@ -62,12 +62,10 @@ def sandbox(invocation: Invocation, /, **options: Any) -> Exit:
     import asyncio
 
     from flexportd import logs
-    from flexportd.cli.commands.webhook import secret_of
     from flexportd.sandbox import SandboxOptions, parse_faults
 
     host, port = _address(options.pop("listen"))
-    key_file = options.pop("api_key_file")
-    key = secrets.token_urlsafe(24) if key_file is None else secret_of(invocation, key_file)
+    key = _api_key(invocation, options.pop("api_key_file"))
     webhooks = _webhooks(invocation, options.pop("webhook_url"), options.pop("webhook_secret_file"))
     faults = parse_faults(options.pop("faults"))
     chosen = SandboxOptions(
@@ -107,6 +105,18 @@ def _address(text: str) -> tuple[str, int]:
     if not colon or not host or not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
         raise InvalidError(f"--listen is {text!r}; expected HOST:PORT, such as 127.0.0.1:9100")
     return host, int(port)
+
+
+def _api_key(invocation: Invocation, file: Path | None) -> str:
+    """The key in the file, else the configured one if it is for the sandbox, else a new one."""
+    from flexportd.cli.commands.webhook import secret_of
+
+    if file is not None:
+        return secret_of(invocation, file)
+    flexport = invocation.loaded.settings.flexport
+    if flexport.environment == "sandbox" and flexport.api_key is not None:
+        return flexport.api_key.get_secret_value()
+    return secrets.token_urlsafe(24)
 
 
 def _webhooks(invocation: Invocation, url: str | None, secret_file: Path | None) -> WebhookOptions:

@@ -2,13 +2,15 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import SimpleNamespace
+from typing import NamedTuple
 
 from aiohttp import web
 
 from flexportd import __version__
 from flexportd.clock import SimulatedClock, stamp
+from flexportd.core.access.keys import Scope
 from flexportd.errors import FlexportdError, UnavailableError
 from flexportd.escape import escape_control
 from flexportd.expose.context import CLOCK, DISPLAY
@@ -23,6 +25,13 @@ from flexportd.http.problems import STATUS_OF
 from flexportd.http.responses import HTML, PreparedResponse, PreparedStreamResponse
 
 
+class FailedForm(NamedTuple):
+    """Why a form had no effect, and what was entered into it."""
+
+    problem: str
+    entered: Mapping[str, str]
+
+
 def page_layout(
     app: web.Application,
     section: str,
@@ -32,8 +41,13 @@ def page_layout(
     is_customer: bool,
     is_section: bool = False,
     form_token: str = "",
+    scopes: Collection[Scope] = (),
+    failed_form: FailedForm | None = None,
 ) -> SimpleNamespace:
-    """What surrounds a page; `stored` is None without the database, customers see nothing of the daemon."""
+    """What surrounds a page; `stored` is None without the database, customers see nothing of the daemon.
+
+    A page shows a form only to a caller whose `scopes` include that of the form.
+    """
     if is_customer:
         active, stored, form_token = (), None, ""
     exceptions, has_critical, _ = count_open(stored.exceptions if stored else ())
@@ -52,6 +66,10 @@ def page_layout(
         failed=f"{failed:,}{'+' if failed == alerts.COUNT_LIMIT else ''}" if failed else "",
         form_token=form_token,
         is_customer=is_customer,
+        may_write="write" in scopes,
+        may_operate="admin" in scopes,
+        problem=sentence(failed_form.problem, _LONGEST) if failed_form else None,
+        entered=failed_form.entered if failed_form else {},
         decisions=f"{stored.undecided:,}" if stored and stored.undecided else "",
         demo_clock=demo_clock,  # what live.js needs to keep relative times current in a demo
     )

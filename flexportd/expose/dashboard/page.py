@@ -10,10 +10,16 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from flexportd.core.access.keys import Scope, parse_line
-from flexportd.errors import ConflictError, ExpiredError, InvalidError, NotFoundError, UnavailableError
+from flexportd.errors import ConflictError, ExpiredError, FlexportdError, InvalidError, NotFoundError, UnavailableError
 from flexportd.expose.cached_response import Producer, respond
-from flexportd.expose.context import CACHE, CLOCK, DB, OPERATIONS, UPSTREAM
-from flexportd.expose.dashboard.layout import error_response, is_customer, page_layout, view_context
+from flexportd.expose.context import CACHE, CLOCK, DB, OPERATIONS, PRINCIPAL, UPSTREAM
+from flexportd.expose.dashboard.layout import (
+    FailedForm,
+    error_response,
+    is_customer,
+    page_layout,
+    view_context,
+)
 from flexportd.expose.dashboard.render import render
 from flexportd.expose.dashboard.view import alerts
 from flexportd.expose.dashboard.view.alerts import PageContext
@@ -22,6 +28,7 @@ from flexportd.expose.middleware import AUDIENCE_ALLOWED, FORM_SCOPE
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.query_params import ListRequest
 from flexportd.expose.security import csrf
+from flexportd.http.problems import FLEXPORT_PROBLEMS, as_problem
 from flexportd.http.responses import HTML, PreparedResponse, PreparedStreamResponse
 from flexportd.storage.transaction import Transaction
 
@@ -72,21 +79,29 @@ class Page:
         build = functools.partial(self.render, request, query)
         return await respond(request, _cached(request, build) if self.is_cached(query) else build, (), HTML)
 
-    async def render(self, request: web.Request, query: Any) -> bytes:
-        """The page for a query."""
+    async def render(self, request: web.Request, query: Any, failed_form: FailedForm | None = None) -> bytes:
+        """The page for a query; with `failed_form`, the page of that form once more."""
         app = request.app
         view, runtime = view_context(app), alerts.runtime_status(app)
         data, stored = await app[DB].read(lambda tx: (self.read(tx, request, query), alerts.read(tx, view.now)))
         upstream = app[UPSTREAM]
         forecast = upstream.forecast(stored.lists) if upstream else None  # on the loop: it reads the client's state
-        customer, token = is_customer(request), csrf.form_token(request)
+        customer, token, scopes = is_customer(request), csrf.form_token(request), request[PRINCIPAL].scopes
         is_section = request.path == ("/" if self.section == "overview" else f"/{self.section}")
 
         def work() -> bytes:
             current = alerts.current_alerts(runtime, stored, view)
             page = self.view(data, PageContext(view, stored, runtime, current, forecast))
             layout = page_layout(
-                app, self.section, current, stored, is_customer=customer, is_section=is_section, form_token=token
+                app,
+                self.section,
+                current,
+                stored,
+                is_customer=customer,
+                is_section=is_section,
+                form_token=token,
+                scopes=scopes,
+                failed_form=failed_form,
             )
             return render(self.template, page, layout)
 
@@ -99,6 +114,7 @@ class PageTable(web.RouteTableDef):
     def __init__(self, section: str) -> None:
         super().__init__()
         self._section = section
+        self._pages: dict[str, Page] = {}
 
     def page(
         self,
@@ -120,18 +136,44 @@ class PageTable(web.RouteTableDef):
 
     def add(self, path: str, page: Page, *, for_audiences: bool = False) -> None:
         """Register a page."""
+        self._pages[path] = page
         self.get(path)(html_errors(page.section, page.handle, for_audiences=for_audiences))
 
-    def form(self, path: str, scope: Scope = "admin") -> Callable[[Handler], Handler]:
-        """Register the decorated handler for the form that posts to this path; `scope` is what a key needs."""
+    def form(self, path: str, scope: Scope = "admin", *, on: str | None = None) -> Callable[[Handler], Handler]:
+        """Register the decorated handler for the form that posts to this path; `scope` is what a key needs.
+
+        If it fails, the page at the path `on` shows the problem and what was entered; None: an error page does.
+        """
 
         def register(handler: Handler) -> Handler:
-            wrapped = html_errors(self._section, handler)
+            page = None if on is None else self._pages[on]
+            wrapped = html_errors(self._section, handler if page is None else _shown_again(page, handler))
             setattr(wrapped, FORM_SCOPE, scope)
             self.post(path)(wrapped)
             return handler
 
         return register
+
+
+def _shown_again(page: Page, handler: Handler) -> Handler:
+    """Answer an expected error of a form with its page. If that has an error too, it is raised."""
+
+    @functools.wraps(handler)
+    async def wrapped(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except FlexportdError as error:
+            if (
+                not isinstance(error, InvalidError | NotFoundError | ConflictError)
+                and error.slug not in FLEXPORT_PROBLEMS
+            ):
+                raise
+            problem, fields = as_problem(request, error), await csrf.form_fields(request) or {}
+            failed = FailedForm(problem.detail, {name: values[0] for name, values in fields.items()})
+            body = await page.render(request, None, failed)
+            return PreparedStreamResponse(PreparedResponse(problem.status, body, HTML, **problem.headers))
+
+    return wrapped
 
 
 def html_errors(section: str, handler: Handler, *, for_audiences: bool = False) -> Handler:

@@ -55,6 +55,7 @@ _LONGEST_KEY = 40
 _LONGEST_PROBLEM = 500  # characters
 _LONGEST_LINE = 500
 _SEARCH = "find:"
+_NO_CHANGE: Sequence[Mapping[str, Any]] = ({}, {"metadata": {}})
 
 BodyBuilder = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
 """(entered, as it was when the form was opened) → the body to send."""
@@ -184,7 +185,7 @@ async def _check_or_send(
     form, control = state.form, request.app[OPERATIONS]
     base = form.base or {}
     try:
-        body = form.finish(body_of(state.values, form.sections), base)
+        body = _body(form, state.values)
     except InvalidBodyError as error:
         return state._replace(problems=_problems(error))
     command = WriteCommand(form.kind, body, form.target, f"form-{state.key}")
@@ -215,6 +216,14 @@ async def _check_or_send(
         earlier=earlier,
         needs_approval=form.kind.group in control.rules.approval,
     )
+
+
+def _body(form: WriteForm, values: Values) -> dict[str, Any]:
+    """The body to send. Raises InvalidBodyError."""
+    body = form.finish(body_of(values, form.sections), form.base or {})
+    if form.base is not None and body in _NO_CHANGE:
+        raise InvalidBodyError([FieldProblem("", "Nothing was changed")])
+    return body
 
 
 def _describe(form: WriteForm, values: Values) -> ChangeLister:

@@ -32,7 +32,7 @@ def check_amendment(body: object, account: Account, booking_id: Key) -> list[Fie
     """The problems of the body of POST /booking_amendments, without its `booking_id`, for this booking."""
     amendment = read_body(body)
     if account.has("bookings", booking_id) is False:
-        amendment.problems.add("", f"the mirrored account has no booking {shown(booking_id)}")
+        amendment.problems.add("", f"your Flexport data has no booking {shown(booking_id)}")
     record = account.find("bookings", booking_id)
     booking: Mapping[str, Any] = record.fields if record else {}
     amendment.line("new_name")

@@ -292,7 +292,7 @@ def check_choice(problems: ProblemList, pointer: str, name: str, value: object, 
 
 def unknown_reference(value: object, thing: str) -> str:
     """The rest of the message for a reference to something that the mirrored account does not have."""
-    return f"is {shown(value)}; the mirrored account has no such {thing}"
+    return f"is {shown(value)}; your Flexport data has no such {thing}"
 
 
 def shown(value: object) -> str:

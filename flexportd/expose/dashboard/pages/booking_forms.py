@@ -79,14 +79,14 @@ _DANGERS = {
 _WEIGHTS = [(unit, unit) for unit in WEIGHT_UNITS]
 _VOLUMES = [(unit, {"cbm": "m³", "cbft": "ft³"}.get(unit, unit)) for unit in VOLUME_UNITS]
 _LENGTHS = [(unit, unit) for unit in LENGTH_UNITS]
-_PAIRS = "One line for each value, as “key: value”."
+_PAIRS = "One line for each value: “key: value”."
 _CHINESE = "Required for goods from mainland China."
 
 
 def _products(pointer: str, also: Mapping[str, str]) -> FormSection:
     fields = (
         FormField("/description", "Description", required=True),
-        FormField("/hs_code", "HS code", hint="4 to 14 digits, as 9405.20", required=True),
+        FormField("/hs_code", "HS code", hint="4 to 14 digits, such as 9405.20.", required=True),
         FormField("/description_for_export_customs", "Description in Chinese", hint=_CHINESE, also=also),
     )
     return FormSection("Products", (FormRows(pointer, "product", fields),))

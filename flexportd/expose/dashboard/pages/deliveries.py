@@ -233,7 +233,7 @@ def _contained(one: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
     )
 
 
-@PAGES.form("/deliveries/{id:[0-9]+}/retry")
+@PAGES.form("/deliveries/{id:[0-9]+}/retry", on="/deliveries/{id:[0-9]+}")
 async def retry(request: web.Request) -> web.StreamResponse:
     """Send a message again; one that was sent, if the form says so."""
     number, control = delivery_id(request), request.app[NOTIFICATIONS]
@@ -242,7 +242,7 @@ async def retry(request: web.Request) -> web.StreamResponse:
     return done(f"/deliveries/{number}", "retried")
 
 
-@PAGES.form("/deliveries/{id:[0-9]+}/discard")
+@PAGES.form("/deliveries/{id:[0-9]+}/discard", on="/deliveries/{id:[0-9]+}")
 async def discard(request: web.Request) -> web.StreamResponse:
     """Discard a message, with the reason in the field `why`."""
     number, control = delivery_id(request), request.app[NOTIFICATIONS]

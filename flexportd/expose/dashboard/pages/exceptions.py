@@ -226,19 +226,19 @@ async def _submit(request: web.Request, work: Work, notice: str, *about: str | b
     return done(f"/exceptions/{request.match_info['id']}", notice)
 
 
-@PAGES.form("/exceptions/{id:[0-9]+}/acknowledge", scope="write")
+@PAGES.form("/exceptions/{id:[0-9]+}/acknowledge", scope="write", on="/exceptions/{id}")
 async def acknowledge(request: web.Request) -> web.StreamResponse:
     """Acknowledge an exception."""
     return await _submit(request, actions.acknowledge, "acknowledged")
 
 
-@PAGES.form("/exceptions/{id:[0-9]+}/unacknowledge", scope="write")
+@PAGES.form("/exceptions/{id:[0-9]+}/unacknowledge", scope="write", on="/exceptions/{id}")
 async def unacknowledge(request: web.Request) -> web.StreamResponse:
     """Take an acknowledgement back."""
     return await _submit(request, actions.unacknowledge, "unacknowledged")
 
 
-@PAGES.form("/exceptions/{id:[0-9]+}/assign", scope="write")
+@PAGES.form("/exceptions/{id:[0-9]+}/assign", scope="write", on="/exceptions/{id}")
 async def assign(request: web.Request) -> web.StreamResponse:
     """Assign an exception to the person in the field `assigned_to`; to nobody if it is empty."""
     given = await form_field(request, "assigned_to", actions.MAX_NAME_LENGTH)
@@ -251,20 +251,22 @@ async def assign(request: web.Request) -> web.StreamResponse:
     return await _submit(request, lambda tx, row, by, at: actions.assign(tx, row, by, at, name), notice, name)
 
 
-@PAGES.form("/exceptions/{id:[0-9]+}/note", scope="write")
+@PAGES.form("/exceptions/{id:[0-9]+}/note", scope="write", on="/exceptions/{id}")
 async def note(request: web.Request) -> web.StreamResponse:
     """Add the note in the field `text`."""
     words = await line_field(request, "text", actions.MAX_NOTE_LENGTH)
     return await _submit(request, lambda tx, row, by, at: actions.note(tx, row, by, at, words), "noted", words)
 
 
-@PAGES.form("/exceptions/{id:[0-9]+}/snooze", scope="write")
+@PAGES.form("/exceptions/{id:[0-9]+}/snooze", scope="write", on="/exceptions/{id}")
 async def snooze(request: web.Request) -> web.StreamResponse:
     """Snooze an exception until the day in the field `until`, with `until_worse` also until it gets worse."""
     until = await form_field(request, "until", _LONGEST_UNTIL)
     if until is None:
         raise InvalidError(f"until is longer than {_LONGEST_UNTIL} characters; a day (2026-03-01) is allowed", "until")
     until_worse = bool(await form_field(request, "until_worse", 10))
+    if not until.strip() and not until_worse:
+        raise InvalidError("Nothing was snoozed: choose a day, “until it gets worse” or both", "until")
     work = snooze_work(request, until.strip() or None, until_worse=until_worse)
     return await _submit(request, work, "snoozed", until, until_worse)
 
@@ -272,7 +274,7 @@ async def snooze(request: web.Request) -> web.StreamResponse:
 _LONGEST_UNTIL = 40  # characters
 
 
-@PAGES.form("/exceptions/{id:[0-9]+}/unsnooze", scope="write")
+@PAGES.form("/exceptions/{id:[0-9]+}/unsnooze", scope="write", on="/exceptions/{id}")
 async def unsnooze(request: web.Request) -> web.StreamResponse:
     """End the snooze of an exception."""
     return await _submit(request, actions.unsnooze, "unsnoozed")

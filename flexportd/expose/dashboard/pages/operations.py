@@ -61,9 +61,11 @@ NOTICES = {
     "created": "The operation is stored. This page shows what becomes of it.",
 }
 
-RULES = ListRules(
-    sorts={"created_at": "id"}, filters={name: LISTING.filters[name] for name in ("state", "kind")}, fields=()
-)
+FILTERS = ("state", "kind", "needs_decision")
+
+RULES = ListRules(sorts={"created_at": "id"}, filters={name: LISTING.filters[name] for name in FILTERS}, fields=())
+
+DECISION_NEEDS = (("true", "Needed"), ("false", "Not needed"))
 
 PAGES = PageTable("operations")
 
@@ -83,7 +85,7 @@ class OperationsData(NamedTuple):
 
 
 async def _query(request: web.Request) -> ListPageQuery:
-    sent = query_params.parse_unique(request.query, ("limit", "cursor", "state", "kind"))
+    sent = query_params.parse_unique(request.query, ("limit", "cursor", *FILTERS))
     filters = MultiDict({name: value for name, value in sent.items() if value.strip()})
     params = query_params.parse_list_params(filters, RULES, request.app[DISPLAY])
     return ListPageQuery(sent, await bind_cursor(request, params))
@@ -92,9 +94,10 @@ async def _query(request: web.Request) -> ListPageQuery:
 def read(tx: Transaction, request: web.Request, query: ListPageQuery) -> OperationsData:
     """The operations in one snapshot."""
     rows = tx.operations.page(query.params.page)
+    is_below_them = not (query.sent.get("cursor") or query.sent.get("needs_decision"))
     return OperationsData(
         query,
-        () if query.sent.get("cursor") else tx.operations.needing_decision(MAX_DECISIONS),
+        tx.operations.needing_decision(MAX_DECISIONS) if is_below_them else (),
         rows,
         query.params.encode_next_cursor(tx, rows, LISTING.key),
         tx.operations.counts(),
@@ -122,6 +125,7 @@ def operations_page(data: OperationsData, context: PageContext) -> SimpleNamespa
         is_filtered=bool(page.filters),
         states=_options(states, sent.get("state", "")),
         kinds=_options(kinds, sent.get("kind", "")),
+        decision_needs=_options(DECISION_NEEDS, sent.get("needs_decision", "")),
         first_url=page_url("/operations", sent, cursor="") if "cursor" in sent else None,
         next_url=None if data.next is None else page_url("/operations", sent, cursor=data.next),
     )
@@ -218,7 +222,9 @@ def operation_page(data: OperationData, context: PageContext) -> SimpleNamespace
         notice=NOTICES.get(data.done or ""),
         next_step=_next_step(data),
         is_warning=operation.needs_decision or state == "failed",
-        error=text(operation.error, 500),
+        blocked_by=data.blocked_by,
+        error=text(operation.error, 500) if state != "pending" else None,
+        waits_for=text(operation.error, 500) if state == "pending" else None,
         groups=value_group("Details", named_values(details)),
         body=_pretty(operation.body),
         attempts=tuple(_attempt(number, one, data.links, view) for number, one in enumerate(data.attempts, 1)),
@@ -244,24 +250,22 @@ def _next_step(data: OperationData) -> str:
     operation = data.operation
     if operation.needs_decision:
         return (
-            "Flexport's answer was lost, and the look-ups did not settle whether the write took effect. flexportd does "
+            "It is not known whether the write took effect, and the look-ups did not settle it. flexportd does "
             "nothing more by itself. Check at Flexport, compare the evidence below, and resolve it."
         )
     if operation.state == "confirmed" and operation.is_pending:
         return "Flexport has accepted the amendment, but has not applied it yet. flexportd checks until it is applied."
-    if operation.state == "pending" and data.blocked_by is not None:
-        return f"It is sent after operation {data.blocked_by}, which is about the same object."
     if operation.state == "awaiting_approval" and data.is_own:
         return "Nothing is sent until another person with an admin key approves it. You created it."
     steps = {
         "awaiting_approval": f"Nothing is sent until a person other than {short_text(operation.created_by)} approves "
         "it with an admin key.",
         "pending": "It is sent as soon as possible. Nothing has to be done.",
-        "sending": "It is at Flexport. If no answer arrives, flexportd looks up whether it took effect before it sends "
-        "anything again.",
+        "sending": "It is being sent to Flexport. If no answer arrives, flexportd looks up whether it took effect "
+        "before it sends anything again.",
         "confirmed": "Flexport has it. Nothing more happens.",
         "failed": "It took no effect at Flexport, and is not sent again unless somebody presses Send again.",
-        "unknown": f"Flexport's answer was lost. flexportd looks up whether the write took effect, "
+        "unknown": "It is not known whether the write took effect. flexportd looks it up at Flexport, "
         f"{len(LOOKUP_DELAYS) + 1} times within {format_duration(sum(LOOKUP_DELAYS))}. Nothing is sent meanwhile.",
         "cancelled": "It is not sent.",
     }
@@ -344,7 +348,7 @@ def audit_row(entry: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
 # --- forms ---
 
 
-@PAGES.form("/operations/{id:[0-9]+}/approve")
+@PAGES.form("/operations/{id:[0-9]+}/approve", on="/operations/{id}")
 async def approve(request: web.Request) -> web.StreamResponse:
     """Approve an operation of somebody else."""
     number, control = operation_id(request), request.app[OPERATIONS]
@@ -352,7 +356,7 @@ async def approve(request: web.Request) -> web.StreamResponse:
     return done(f"/operations/{number}", "approved")
 
 
-@PAGES.form("/operations/{id:[0-9]+}/cancel", scope="write")
+@PAGES.form("/operations/{id:[0-9]+}/cancel", scope="write", on="/operations/{id}")
 async def cancel(request: web.Request) -> web.StreamResponse:
     """Cancel an operation that was not sent, with the reason in the field `reason`."""
     number, control = operation_id(request), request.app[OPERATIONS]
@@ -361,7 +365,7 @@ async def cancel(request: web.Request) -> web.StreamResponse:
     return done(f"/operations/{number}", "cancelled")
 
 
-@PAGES.form("/operations/{id:[0-9]+}/retry", scope="write")
+@PAGES.form("/operations/{id:[0-9]+}/retry", scope="write", on="/operations/{id}")
 async def retry(request: web.Request) -> web.StreamResponse:
     """Send an operation again that failed or was cancelled; look up an unknown one now."""
     number, control = operation_id(request), request.app[OPERATIONS]
@@ -374,7 +378,7 @@ _DECISIONS: Mapping[str, Literal["confirm", "resend", "cancel"]] = {
 }  # fmt: skip
 
 
-@PAGES.form("/operations/{id:[0-9]+}/resolve")
+@PAGES.form("/operations/{id:[0-9]+}/resolve", on="/operations/{id}")
 async def resolve_unknown(request: web.Request) -> web.StreamResponse:
     """Decide what became of an operation: the field `action` is confirm (as `confirmed_as`), resend or cancel."""
     number = operation_id(request)

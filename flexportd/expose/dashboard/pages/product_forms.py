@@ -38,7 +38,7 @@ SECTIONS = (
             FormField("/sku", "SKU", hint="Unique among the products that are not archived.", required=True),
             FormField("/description", "Description", "area"),
             FormField("/product_category", "Category"),
-            FormField("/country_of_origin", "Country of origin", hint="A name, as China."),
+            FormField("/country_of_origin", "Country of origin", hint="A name, such as China."),
             FormField("/client_verified", "Verified", "yes_no"),
         ),
     ),
@@ -50,11 +50,11 @@ SECTIONS = (
                 "region",
                 (
                     FormField("/region", "Region", "choice", [(one, one) for one in REGIONS], required=True),
-                    FormField("/codes", "Codes", "lines", hint="One on each line, as 9405.20.", required=True),
+                    FormField("/codes", "Codes", "lines", hint="One on each line, such as 9405.20.", required=True),
                 ),
             ),
         ),
-        "Flexport's customs experts must know the codes.",
+        "Flexport's customs team must know each code and country. Ask Flexport first.",
     ),
     FormSection(
         "Suppliers",

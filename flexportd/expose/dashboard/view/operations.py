@@ -82,7 +82,8 @@ def operation_row(row: Mapping[str, Any], view: ViewContext) -> SimpleNamespace:
         at=view.ago(row["created_at"]),
         sends=f"sent {count(row['sends'], 'time')}" if row["sends"] else "never sent",
         lookups=count(row["lookups"], "look-up") if row["lookups"] else None,
-        error=text(row["error"], 300),
+        error=text(row["error"], 300) if row["state"] != "pending" else None,
+        waits_for=text(row["error"], 300) if row["state"] == "pending" else None,
         reason=text(row["reason"], 300),
     )
 
