@@ -218,7 +218,7 @@ async def test_of_two_decisions_the_first_counts(writes, monkeypatch):
     await writes.daemon.call("/queue/pause")
     await writes.daemon.call(f"{path}/resolve", {"action": "resend", **REASON})
     reader.go.set()
-    assert "only one that is unknown" in (await confirming)["detail"]
+    assert "somebody else has decided" in (await confirming)["detail"]
     await writes.daemon.call("/queue/resume")
     assert (await confirmed(writes, lost["id"]))["resource_id"] != booking
 
