@@ -430,6 +430,8 @@ class Composition:
         one = one._replace(pieces=pieces)
         ids = [number for piece in pieces for number in piece.ids]
         last = self._last_of_cause(one.cause) if one.cause and one.thread == one.cause else None
+        if last is not None and not _has_same_template(last, pieces[0]):
+            last = None  # its text would be lost
         severity = severity_of(one.pieces)
         pause = _CRITICAL_PAUSE if severity == "critical" else _INCIDENT_PAUSE
         if last is not None and not self.channel.can_edit and parse(last.created_at) + pause > self.now:
@@ -542,6 +544,15 @@ def _other_lines(delivery: Delivery, lines: Sequence[Line]) -> list[Line]:
     known = {line.label for line in lines}
     sections = decode_as(delivery.content, Content).sections
     return [line for section in sections for line in section.lines if line.label not in known]
+
+
+def _has_same_template(delivery: Delivery, piece: Piece) -> bool:
+    """Whether the text of an earlier message was made by the template of a piece, or by none as well."""
+    is_templated = piece.template[0] is not None
+    was_templated = decode_as(delivery.content, Content).body is not None
+    return is_templated == was_templated and (
+        not is_templated or piece.template_rule in decode_as(delivery.rules, list[str])
+    )
 
 
 def _is_about_channel(piece: Piece) -> bool:

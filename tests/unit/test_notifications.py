@@ -223,6 +223,22 @@ async def test_what_joins_an_incident_later_edits_the_message_where_the_channel_
     assert second.title == "EVER GIVEN 012W · 3 shipments: ETA 5 days later"
 
 
+async def test_a_message_is_not_replaced_by_the_text_of_another_template(notified):
+    silent = {**EXCEPTIONS, "name": "Silent", "when": {"kind": "silent"}, "template": "{{ lines|length }} silent"}
+    others = {**EXCEPTIONS, "when": {"kind": {"not": "silent"}}}
+    one = await notified(silent, others, channels={"ops": ChannelInfo("ops", "slack", can_edit=True)})
+    for number in (1, 2):
+        await one.eta(number, "2026-03-20")
+        await one.open("late_arrival", number)
+    await one.pass_time(minutes=1)
+    for kind, number in (("silent", 1), ("late_arrival", 3), ("silent", 4)):
+        await one.eta(number, "2026-03-20")
+        await one.open(kind, number)
+        await one.pass_time(minutes=1)
+    assert [one.edits for one in await one.deliveries()] == [None, None, None, None]
+    assert [content.body for content in await one.contents()] == [None, "1 silent", None, "1 silent"]
+
+
 async def test_where_a_message_cannot_be_edited_what_joins_an_incident_waits_an_hour_and_comes_in_its_thread(notified):
     one = await notified(SLIPS)
     for number in (1, 2, 3):
