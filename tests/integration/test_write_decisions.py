@@ -435,3 +435,11 @@ async def test_an_idempotency_key_without_an_api_key_is_one_for_all_people(write
     made = await writes.daemon.call("/keys", {"name": "ERP", "scope": "write"}, 201)
     other = {"Authorization": f"Bearer {made['token']}"}
     assert (await writes.write("POST", "/bookings", body, Idempotency_Key="po-1", **other))["id"] != first["id"]
+
+
+async def test_a_write_that_waits_for_an_approval_again_is_not_unknown(writes, tmp_path):
+    lost = await unknown(writes, "POST", "/bookings", bodies.booking(writes.world))
+    reload(writes, tmp_path, **{"writes.approval": ["bookings"]})
+    await writes.daemon.call(f"/operations/{lost['id']}/resolve", {"action": "cancel", **REASON})
+    again = await writes.daemon.call(f"/operations/{lost['id']}/retry")
+    assert (again["state"], again["unknown_since"]) == ("awaiting_approval", None)

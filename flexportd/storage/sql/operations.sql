@@ -54,8 +54,8 @@ UPDATE operations SET state = 'pending', updated_at = ?1, queued_at = ?1, ended_
     needs_decision = 0, unknown_since = NULL, reason = coalesce(?2, reason) WHERE id = ?3;
 
 -- withdraw: it is not sent before it is approved, again if it was before
-UPDATE operations SET state = 'awaiting_approval', updated_at = ?1, ended_at = NULL, error = NULL, approved_at = NULL,
-    approved_by = NULL WHERE id = ?2;
+UPDATE operations SET state = 'awaiting_approval', updated_at = ?1, ended_at = NULL, error = NULL,
+    unknown_since = NULL, approved_at = NULL, approved_by = NULL WHERE id = ?2;
 
 -- suspect_all: it may have been sent although this database says that it was not (our clock may be ahead of Flexport's)
 UPDATE operations SET is_suspect = 1, sent_at = coalesce(sent_at, strftime('%Y-%m-%dT%H:%M:%fZ', created_at, '-1 day'))
