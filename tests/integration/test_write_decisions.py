@@ -443,3 +443,15 @@ async def test_a_write_that_waits_for_an_approval_again_is_not_unknown(writes, t
     await writes.daemon.call(f"/operations/{lost['id']}/resolve", {"action": "cancel", **REASON})
     again = await writes.daemon.call(f"/operations/{lost['id']}/retry")
     assert (again["state"], again["unknown_since"]) == ("awaiting_approval", None)
+
+
+async def test_an_idempotency_key_finds_its_operation_also_when_the_object_is_gone(writes):
+    product = next(iter(writes.objects(PRODUCT)))
+    path, body = f"/products/{product}", {"description": "Brass"}
+    first = await writes.write("PATCH", path, body, Idempotency_Key="brass")
+    writes.sandbox.delete(PRODUCT, product)
+    await writes.daemon.call(f"{path}/refresh")
+    assert (await writes.daemon.get(path))["removed_at"]
+    assert (await writes.send("PATCH", path, body, Idempotency_Key="brass"))["id"] == first["id"]
+    await writes.send("PATCH", path, body, 404, Idempotency_Key="other")
+    await writes.send("PATCH", f"{path}?dry_run=true", body, 404, Idempotency_Key="brass")

@@ -11,7 +11,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from flexportd.core.json_types import Stamp, doc
-from flexportd.core.outbox.actions import MAX_REASON, Actor, WriteCommand, resolvable
+from flexportd.core.outbox.actions import MAX_REASON, Actor, WriteCommand, find_earlier, resolvable
 from flexportd.core.outbox.kinds import OPERATION_KINDS, OperationKind
 from flexportd.core.outbox.product_upsert import MAX_ROWS, ProductPlan, UpsertAction
 from flexportd.core.outbox.records import operation_title, stored_body
@@ -434,9 +434,12 @@ async def create(request: web.Request, kind: OperationKind, body: Body, target: 
     """
     control, who = request.app[OPERATIONS], actor(request)
     command = WriteCommand(kind, body, target, _idempotency_key(request))
+    is_dry_run = param(request, "dry_run", default=False)
     if target is not None:
-        await request.app[DB].read(lambda tx: _check_exists(tx, kind, target))
-    if param(request, "dry_run", default=False):
+        earlier = None if is_dry_run else await request.app[DB].read(lambda tx: find_earlier(tx, command, who))
+        if earlier is None:
+            await request.app[DB].read(lambda tx: _check_exists(tx, kind, target))
+    if is_dry_run:
         sent = await control.preview(command)
         preview: WritePreview = {
             "kind": kind.name,
