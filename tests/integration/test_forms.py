@@ -259,3 +259,10 @@ async def test_a_form_that_fails_shows_its_page_again_with_what_was_entered(daem
         answer, text = await person.press("/exceptions/1/note", fields="text=" + "a" * 600, Origin=daemon.url)
         assert answer.status == 400
         assert 'value="' + "a" * 600 in text
+
+
+async def test_the_audit_log_names_each_action_and_its_object_once(tmp_path, clock):
+    async with start(Settings.for_tests(tmp_path, **{"api.require_key": True}), clock) as daemon:
+        async with browser(daemon, await new_key(daemon, scope="admin")) as person:
+            words = re.sub(r"<[^>]+>|\s+", " ", (await person.page("/audit"))[1])
+        assert re.search(r" Created +key \w", words)

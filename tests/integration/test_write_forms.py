@@ -203,6 +203,10 @@ async def test_rows_and_searches_need_no_script(writes, person):  # noqa: F811
     form = await person.press(f"add:{row}", **{f"{row}/1/description": "Chairs"})
     form = await person.press(f"remove:{row}/0")
     assert (form.value(f"{row}/0/description"), form.value(f"{row}/1/description")) == ("Chairs", None)
+    form = await person.press(f"add:{row}")
+    form = await person.press(f"add:{row}")  # also below an empty row
+    assert [form.value(f"{row}/{number}/description") for number in range(4)] == ["Chairs", "", "", None]
+    form = await person.press(f"remove:{row}/2")
     form = await person.press("search:/origin_address_ref", **{"find:/origin_address_ref": place["name"]})
     assert "The list above shows what matches" in form.text
     form = await person.press("enter", **{"/origin_address_ref": place["ref"]})  # Enter searches, and keeps the choice

@@ -94,6 +94,11 @@ def rows_of(values: Values, rows: FormRows) -> int:
     return max(indices, default=-1) + 1
 
 
+def submitted_rows(fields: Mapping[str, Sequence[str]], pointer: str) -> int:
+    """How many rows of a list were submitted, also empty ones."""
+    return len({index for name in fields if (index := _row_index(name, pointer)) is not None})
+
+
 def all_fields(sections: Sequence[FormSection], values: Values) -> Iterator[tuple[FormField, str]]:
     """Every field with its label, those of rows with the number of the row: `Product 2: HS code`."""
     for section in sections:

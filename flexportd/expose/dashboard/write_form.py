@@ -37,6 +37,7 @@ from flexportd.expose.dashboard.body_form import (
     entered_values,
     field_of,
     rows_of,
+    submitted_rows,
     values_of,
 )
 from flexportd.expose.dashboard.page import Page, PageTable, no_query, redirect
@@ -89,7 +90,10 @@ class WriteForm:
 
 
 class FormState(NamedTuple):
-    """What a form shows: what was entered, searches, and the result of a check."""
+    """What a form shows: what was entered, searches, and the result of a check.
+
+    `added` is the list that gets a row; it then has `rows_wanted`, also empty ones.
+    """
 
     form: WriteForm
     values: Values
@@ -103,6 +107,7 @@ class FormState(NamedTuple):
     note: str = ""
     earlier: Operation | None = None
     needs_approval: bool = False
+    rows_wanted: int = 0
 
 
 class FormData(NamedTuple):
@@ -167,7 +172,9 @@ async def submit(
     }
     verb, _, argument = do.partition(":")
     values = entered_values(fields, form.sections, argument if verb == "remove" else "")
-    state = FormState(form, values, key, searches, added=argument if verb == "add" else "")
+    state = FormState(form, values, key, searches)
+    if verb == "add":
+        state = state._replace(added=argument, rows_wanted=submitted_rows(fields, argument) + 1)
     if do == "enter" and not searches:  # Enter in a field: the first button of the form
         do = "check"
     if do in ("check", "send"):
@@ -302,7 +309,7 @@ def _lists(sections: Sequence[FormSection]) -> list[FormRows]:
 
 def _shown_rows(state: FormState, rows: FormRows) -> int:
     entered = rows_of(state.values, rows)
-    return min(MAX_ROWS, max(rows.fewest, entered + (state.added == rows.pointer)))
+    return min(MAX_ROWS, max(rows.fewest, entered, state.rows_wanted if state.added == rows.pointer else 0))
 
 
 # --- the view ---

@@ -323,10 +323,10 @@ ACTIONS = {
     "operation.cancel": "Cancelled",
     "operation.retry": "Retried",
     "operation.resolve": "Resolved",
-    "key.create": "Key created",
-    "key.revoke": "Key revoked",
-    "share.create": "Share link created",
-    "share.revoke": "Share link revoked",
+    "key.create": "Created",
+    "key.revoke": "Revoked",
+    "share.create": "Created",
+    "share.revoke": "Revoked",
 }
 """Actions of the audit log, in words."""
 
