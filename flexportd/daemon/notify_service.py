@@ -74,7 +74,7 @@ class NotifyService:
         )  # fmt: skip
         self.composer = Composer(queue.db, queue.clock, config, self._added)
         self.handler = DeliveryHandler(queue.db, queue.clock, self.channels)
-        self.tools = NotifyTools(queue, self.handler, lambda: self.composer.config)
+        self.tools = NotifyTools(queue, self.handler, self.composer)
         self._item_handler = ItemHandler(
             name=DELIVERY, handle=self.handler.handle, on_dead=self.handler.on_dead, on_retry=self.handler.on_retry,
             on_discard=self.handler.on_discard, on_commit=after_write,

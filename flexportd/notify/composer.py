@@ -42,6 +42,8 @@ class Composer:
         self.config = config
         self._on_sent = on_sent
         self.wake = asyncio.Event()
+        self.turn = asyncio.Lock()
+        """Held from reading what waits until the messages of it are written, so that nothing gets into two of them."""
         self.error: str | None = None
         self._is_checked = False
 
@@ -82,12 +84,13 @@ class Composer:
     async def compose_due(self) -> None:
         """Compose everything that is due now."""
         while True:
-            now, config = self._clock.now(), self.config
-            actions = await self._db.read(partial(due_actions, config=config, now=now))
-            if not actions:
-                return
-            at = self._clock.stamp()
-            count = await self._db.write(lambda tx: perform(tx, actions, at))  # noqa: B023 (awaited here)
+            async with self.turn:
+                now, config = self._clock.now(), self.config
+                actions = await self._db.read(partial(due_actions, config=config, now=now))
+                if not actions:
+                    return
+                at = self._clock.stamp()
+                count = await self._db.write(lambda tx: perform(tx, actions, at))  # noqa: B023 (awaited here)
             if count:
                 self._on_sent(count)
 
