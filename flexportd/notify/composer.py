@@ -78,7 +78,15 @@ class Composer:
         """Let go of what waits for a digest that the configuration has no more."""
         rules, at = self.config.rules.rules, self._clock.stamp()
         kept = [(rule.name, channel) for rule in rules if rule.is_enabled and rule.digest for channel in rule.channels]
-        await self._db.write(lambda tx: tx.notifications.release_digests(kept, at))
+
+        def work(tx: Transaction) -> None:
+            for old in tx.notifications.digest_rules():
+                found = self.config.rules.get(old)
+                if found is not None and found.name != old:  # a name is the same in any case
+                    tx.notifications.rename_digest(old, found.name)
+            tx.notifications.release_digests(kept, at)
+
+        await self._db.write(work)
         self._is_checked = True
 
     async def compose_due(self) -> None:

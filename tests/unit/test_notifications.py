@@ -1,5 +1,7 @@
 """What is sent of what happened: rules, folding, last-told dates, quiet hours, caps and digests, with a clock that stands."""
 
+import asyncio
+import dataclasses
 import json
 from datetime import UTC, date, datetime, timedelta
 
@@ -44,7 +46,7 @@ class Notified:
     """A store with what notifies of it, and one channel for people unless others are named."""
 
     def __init__(self, db, folder, rules, channels=None, **fields):
-        self.db, self.clock = db, StoodClock(NOW)
+        self.db, self.clock, self.folder = db, StoodClock(NOW), folder
         self.channels = channels or {"team": ChannelInfo("team", "email")}
         named = {f"notify.channels.{name}": MAIL for name in self.channels}
         compiled = compile_rules(Settings.for_tests(folder, **{"notify.rules": rules, **named}))
@@ -52,6 +54,22 @@ class Notified:
         matcher = RuleMatcher(REGISTRY, compiled, self.config.gather_of)
         self.notifier = Notifier(db, self.clock, matcher)
         self.composer = Composer(db, self.clock, self.config)
+
+    def configure(self, *rules):
+        """Other rules, as after a reload."""
+        named = {f"notify.channels.{name}": MAIL for name in self.channels}
+        compiled = compile_rules(Settings.for_tests(self.folder, **{"notify.rules": list(rules), **named}))
+        self.config = dataclasses.replace(self.config, rules=compiled)
+        self.notifier.matcher = RuleMatcher(REGISTRY, compiled, self.config.gather_of)
+        self.composer.reload(self.config)
+
+    async def run_composer(self):
+        """Let the composer run until it waits."""
+        task = asyncio.create_task(self.composer.run())
+        async with asyncio.timeout(20):
+            while self.composer.wake.is_set():
+                await asyncio.sleep(0)
+        task.cancel()
 
     async def put(self, *records):
         await self.db.write(put(*records))
@@ -939,3 +957,18 @@ async def test_shipments_that_share_a_cause_are_one_line_of_a_digest(notified):
     (wrong,) = content.sections
     assert [line.label for line in wrong.lines] == ["EVER GIVEN 012W · 14 shipments: ETA slipped", "FLEX-15 · PO 15"]
     assert content.title == "Daily digest, 11 Mar: 15 open"
+
+
+async def test_a_digest_rule_whose_name_changes_only_by_case_keeps_what_waits_for_it(notified):
+    daily = {"name": "Daily", "on": "shipment.eta_changed", "digest": "daily 07:30", "timezone": "UTC"}
+    one = await notified(daily)
+    await one.eta(1, "2026-03-20")
+    await one.eta(1, "2026-03-25")
+    await one.pass_time(seconds=0)
+    due = await one.db.read(lambda tx: tx.notifications.digest_due_at("Daily", "team"))
+    one.configure({**daily, "name": "daily"})
+    await one.run_composer()
+    assert await one.titles() == []
+    assert await one.db.read(lambda tx: tx.notifications.digest_due_at("daily", "team")) == due
+    await one.pass_time(hours=20)
+    assert await one.titles() == ["Daily digest, 11 Mar: 1 changed"]
