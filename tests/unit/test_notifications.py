@@ -972,3 +972,17 @@ async def test_a_digest_rule_whose_name_changes_only_by_case_keeps_what_waits_fo
     assert await one.db.read(lambda tx: tx.notifications.digest_due_at("daily", "team")) == due
     await one.pass_time(hours=20)
     assert await one.titles() == ["Daily digest, 11 Mar: 1 changed"]
+
+
+async def test_an_invoice_that_is_overdue_by_now_is_one_line_of_a_digest(notified):
+    weekly = {"name": "Invoices", "on": ["invoice.due", "invoice.overdue"], "digest": "weekly mon 07:30"}
+    one = await notified(weekly)
+    await one.put(record("invoices", 7, name="INV-7", due_date="2026-03-12", status="outstanding"))
+    for topic in ("invoice.due", "invoice.overdue"):
+        fields = {"resource": "invoices", "resource_id": "7", "evidence": {"name": "INV-7", "due_date": "2026-03-12"}}
+        await one.system(topic, **fields)
+    await one.pass_time(seconds=0)
+    await one.pass_time(days=7)
+    (content,) = await one.contents()
+    (line,) = (line for section in content.sections for line in section.lines)
+    assert list(line.texts) == ["Invoice INV-7 was due on 12 Mar and is not paid"]
