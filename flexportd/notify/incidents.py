@@ -199,7 +199,9 @@ def _incident_line(pieces: Sequence[Piece]) -> Line:
     named = ", ".join(labels[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
     headlines = dict.fromkeys(piece.headline for piece in pieces)
     label = f"{cause_label(pieces[0].cause or '')} · {count_of(len(labels), 'shipment')}: {', '.join(headlines)}"
-    return Line(label, (named,), severity_of(pieces), "/exceptions")
+    shown = set(labels[:_MAX_NAMED])
+    ids = {piece.shipment_id for piece in pieces if piece.label in shown and piece.shipment_id is not None}
+    return Line(label, (named,), severity_of(pieces), "/exceptions", named=sorted(ids))
 
 
 def section_of(lines: Sequence[Line], title: str | None = None, most: int = MAX_LINES) -> Section:

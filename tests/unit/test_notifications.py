@@ -986,3 +986,38 @@ async def test_an_invoice_that_is_overdue_by_now_is_one_line_of_a_digest(notifie
     (content,) = await one.contents()
     (line,) = (line for section in content.sections for line in section.lines)
     assert list(line.texts) == ["Invoice INV-7 was due on 12 Mar and is not paid"]
+
+
+async def test_a_date_that_is_only_counted_was_not_told(notified):
+    one = await notified(SLIPS)
+    for number in range(1, 103):
+        await one.eta(number, "2026-03-20")
+    for number in range(1, 103):
+        await one.eta(number, "2026-03-25")
+    await one.pass_time(minutes=1)
+    (content,) = await one.contents()
+    shown = {line.shipment_id for section in content.sections for line in section.lines}
+    (hidden, _) = sorted(set(range(1, 103)) - shown)
+    await one.send(1)
+    await one.pass_time(days=3)
+    await one.eta(min(shown), "2026-03-26")
+    await one.eta(hidden, "2026-03-26")  # a day later than 25 March, but that was not told
+    await one.pass_time(minutes=1)
+    assert len(await one.deliveries()) == 2
+    (line,) = (await one.contents())[1].sections[0].lines
+    assert line.shipment_id == hidden
+    assert "6 days later than 20 Mar" in line.texts[0]
+
+
+async def test_a_date_of_a_shipment_that_a_digest_only_counts_was_not_told(notified):
+    daily = {**SLIPS, "digest": "daily 07:30", "timezone": "UTC"}
+    one = await notified(daily)
+    await one.pass_time(seconds=0)
+    for number in range(1, 25):
+        await one.eta(number, "2026-03-20")
+    for number in range(1, 25):
+        await one.eta(number, "2026-03-25")
+    await one.pass_time(hours=20)
+    (content,) = await one.contents()
+    assert content.sections[0].lines[0].texts[0].endswith("and 4 more")
+    assert len([day for day, delivery in await one.told() if delivery is not None]) == 20
