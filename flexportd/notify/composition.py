@@ -243,7 +243,12 @@ class Composition:
     def check(self, row: Notification, subject: MessageSubject) -> Piece | Drop | Postpone:
         """What a notification says now; or why it is not sent, or waits on."""
         rule = self._config.rule(row.rule)
-        reason = "its rule was removed or switched off" if rule is None else self._obsolete(row, subject)
+        if rule is None:
+            reason: str | None = "its rule was removed or switched off"
+        elif self.channel.name not in rule.channels:
+            reason = "its rule no longer sends to this channel"
+        else:
+            reason = self._obsolete(row, subject)
         if rule is None or reason is not None:
             return Drop([row.id], reason or "")
         is_held_long = (age(row.created_at, self.now) or 0.0) > _MAX_OUTAGE.total_seconds()

@@ -283,6 +283,27 @@ async def test_rules_and_channels_change_with_the_configuration_while_the_daemon
         assert json.dumps(found).count("sent") >= 2
 
 
+async def test_what_waits_for_a_digest_is_not_sent_to_a_channel_that_its_rule_no_longer_has(tmp_path, box, clock):
+    async with mail_server() as other:
+        fields = email_channel(other, "boss")
+        daily = {**SLIPS, "digest": "daily 07:30"}
+        settings = configured(tmp_path, box, {**daily, "channels": ["team", "boss"]}, **fields)
+        async with start(settings, clock) as daemon:
+            await slip(daemon)
+            async with asyncio.timeout(20):
+                while len((await daemon.get("/notifications"))["data"]) < 2:
+                    await look_again()
+            daemon.daemon.reload(configured(tmp_path, box, {**daily, "channels": ["boss"]}, **fields))
+            async with asyncio.timeout(20):
+                while not (found := (await daemon.get("/notifications?state=dropped"))["data"]):
+                    await look_again()
+            assert [(one["channel"], one["reason"]) for one in found] == [
+                ("team", "its rule no longer sends to this channel")
+            ]
+            (waits,) = (await daemon.get("/notifications?state=waiting"))["data"]
+            assert (waits["channel"], box.mails, other.mails) == ("boss", [], [])
+
+
 async def test_the_commands_try_out_notifications(tmp_path, box, clock, capsys):
     terminal = Terminal(tmp_path, capsys)
     daily = {"name": "Daily", "on": "shipment.updated", "digest": "daily 07:30"}
