@@ -97,6 +97,7 @@ class NotifyService:
                 "notifications_begin_again", dropped=dropped, discarded=discarded,
                 reason="the database was restored or copied; changes count from the next complete sync on",
             )  # fmt: skip
+        await db.write(lambda tx: tx.deliveries.fail_interrupted_tests(at, "interrupted: flexportd ended meanwhile"))
         await db.read(self._restore_check.save)  # before anything happens that it would have to vouch for
         if self.channels:
             await self.notifier.prepare()

@@ -503,3 +503,22 @@ async def test_a_successful_test_message_ends_the_warning_about_a_channel(tmp_pa
         assert "Channel erp" not in " ".join((await daemon.get("/status"))["warnings"])
         assert (await daemon.get("/notify/channels"))["data"][0]["state"] == "working"
         assert (await daemon.call("/deliveries/retry", {"channel": "erp"}))["matching"] == 1
+
+
+async def test_a_test_message_that_was_being_sent_when_the_daemon_ended_has_failed(tmp_path, target, clock):
+    arrived = asyncio.Event()
+
+    async def never(_request):
+        arrived.set()
+        await asyncio.Event().wait()
+
+    target.script.append(never)
+    async with start(configured(tmp_path, **erp(target)), clock) as daemon:
+        asked = asyncio.create_task(ask(daemon, "/api/v1/notify/channels/erp/test", "POST"))
+        await arrived.wait()
+        asked.cancel()
+    async with start(configured(tmp_path, **erp(target)), clock) as daemon:
+        (found,) = (await daemon.get("/deliveries"))["data"]
+        assert (found["state"], found["error"]) == ("failed", "interrupted: flexportd ended meanwhile")
+        (channel,) = (await daemon.get("/notify/channels"))["data"]
+        assert (channel["pending"], channel["pending_since"]) == (0, None)

@@ -42,6 +42,10 @@ UPDATE deliveries SET state = 'failed', updated_at = ?, error = ?, sent_at = NUL
 UPDATE deliveries SET state = 'discarded', updated_at = ?, error = ?, sent_at = NULL
 WHERE id = ? AND state <> 'sent';
 
+-- fail_interrupted_tests: test messages that were being sent when the process ended; nothing else ends them
+UPDATE deliveries SET state = 'failed', updated_at = ?, error = ? WHERE kind = 'test' AND state = 'sending'
+    AND NOT EXISTS (SELECT 1 FROM items WHERE kind = 'delivery' AND merge_key = CAST(deliveries.id AS TEXT));
+
 -- reopen: to be sent again
 UPDATE deliveries SET state = 'waiting', is_repeated = max(is_repeated, sent_at IS NOT NULL), sent_at = NULL,
     updated_at = ?, attempts = 0, error = NULL
