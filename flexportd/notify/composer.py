@@ -85,6 +85,7 @@ class Composer:
                 if found is not None and found.name != old:  # a name is the same in any case
                     tx.notifications.rename_digest(old, found.name)
             tx.notifications.release_digests(kept, at)
+            tx.notifications.forget_other_digests(kept)
 
         await self._db.write(work)
         self._is_checked = True

@@ -1021,3 +1021,19 @@ async def test_a_date_of_a_shipment_that_a_digest_only_counts_was_not_told(notif
     (content,) = await one.contents()
     assert content.sections[0].lines[0].texts[0].endswith("and 4 more")
     assert len([day for day, delivery in await one.told() if delivery is not None]) == 20
+
+
+async def test_a_digest_rule_that_is_switched_on_again_waits_for_its_time(notified):
+    daily = {"name": "Daily", "on": "exception.*", "digest": "daily 07:30", "timezone": "UTC"}
+    one = await notified(daily)
+    await one.pass_time(seconds=0)
+    await one.open("customs_hold", 1)
+    one.configure({**daily, "enabled": False})
+    await one.run_composer()
+    await one.pass_time(minutes=1)
+    one.clock.turn(days=3)
+    one.configure(daily)
+    await one.run_composer()
+    assert await one.titles() == []
+    await one.pass_time(hours=20)
+    assert await one.titles() == ["Daily digest, 14 Mar: 1 open"]

@@ -33,6 +33,10 @@ WHERE state = 'waiting' AND id IN (SELECT value FROM json_each(?));
 UPDATE notifications SET hold = 'gather', due_at = ?1 WHERE state = 'waiting' AND hold = 'digest'
     AND NOT EXISTS (SELECT 1 FROM json_each(?2) AS kept WHERE kept.value ->> 0 = rule AND kept.value ->> 1 = channel);
 
+-- forget_other_digests: the times of digests that there are no more
+DELETE FROM digest_runs WHERE NOT EXISTS (
+    SELECT 1 FROM json_each(?) AS kept WHERE kept.value ->> 0 = rule AND kept.value ->> 1 = channel);
+
 -- digest_rules: the rules for whose digests something waits, or a time is stored
 SELECT rule FROM digest_runs UNION SELECT rule FROM notifications WHERE state = 'waiting' AND hold = 'digest';
 
