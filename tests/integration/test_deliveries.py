@@ -522,3 +522,15 @@ async def test_a_test_message_that_was_being_sent_when_the_daemon_ended_has_fail
         assert (found["state"], found["error"]) == ("failed", "interrupted: flexportd ended meanwhile")
         (channel,) = (await daemon.get("/notify/channels"))["data"]
         assert (channel["pending"], channel["pending_since"]) == (0, None)
+
+
+async def test_a_message_that_was_made_for_people_is_not_sent_to_a_program(tmp_path, box, target, clock):
+    async with start(configured(tmp_path, **email_channel(box, "erp")), clock) as daemon:
+        box.answers += ["554 no"]
+        await slip(daemon, 42)
+        await deliveries(daemon, 1, "failed")
+        daemon.daemon.reload(configured(tmp_path, **erp(target)))
+        await daemon.call("/deliveries/1/retry")
+        (failed,) = await deliveries(daemon, 1, "failed")
+        assert failed["error"] == "channel erp is of type webhook now, and this message was made for email"
+        assert target.bodies == []
