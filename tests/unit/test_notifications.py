@@ -1037,3 +1037,13 @@ async def test_a_digest_rule_that_is_switched_on_again_waits_for_its_time(notifi
     assert await one.titles() == []
     await one.pass_time(hours=20)
     assert await one.titles() == ["Daily digest, 14 Mar: 1 open"]
+
+
+async def test_the_title_of_an_incident_says_by_how_many_days_its_dates_moved(notified):
+    one = await notified(SLIPS)
+    for number in range(1, 4):
+        await one.eta(number, "2026-03-20")
+    for number in range(1, 4):
+        await one.eta(number, f"2026-03-2{number + 3}")
+    await one.pass_time(minutes=1)
+    assert await one.titles() == ["EVER GIVEN 012W · 3 shipments: ETA 4 to 6 days later"]
