@@ -1047,3 +1047,11 @@ async def test_the_title_of_an_incident_says_by_how_many_days_its_dates_moved(no
         await one.eta(number, f"2026-03-2{number + 3}")
     await one.pass_time(minutes=1)
     assert await one.titles() == ["EVER GIVEN 012W · 3 shipments: ETA 4 to 6 days later"]
+
+
+async def test_the_text_of_an_exception_does_not_repeat_its_name(notified):
+    one = await notified(EXCEPTIONS)
+    await one.open("silent", 1, last_news_at="2026-02-20T10:00:00Z")
+    await one.pass_time(minutes=1)
+    (content,) = await one.contents()
+    assert list(content.sections[0].lines[0].texts) == ["No update since 20 Feb"]
