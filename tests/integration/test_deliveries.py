@@ -534,3 +534,14 @@ async def test_a_message_that_was_made_for_people_is_not_sent_to_a_program(tmp_p
         (failed,) = await deliveries(daemon, 1, "failed")
         assert failed["error"] == "channel erp is of type webhook now, and this message was made for email"
         assert target.bodies == []
+
+
+async def test_a_replay_to_a_program_leaves_out_what_was_sent_to_people(tmp_path, box, target, clock):
+    async with start(configured(tmp_path, **email_channel(box, "erp")), clock) as daemon:
+        await slip(daemon, 42)
+        await deliveries(daemon, 1)
+        daemon.daemon.reload(configured(tmp_path, **erp(target)))
+        body = {"channel": "erp", "since": "2026-01-01", "include_sent": True}
+        found = await daemon.call("/deliveries/retry", body)
+        assert (found["matching"], found["retried"]) == (0, 0)
+        assert [one["state"] for one in (await daemon.get("/deliveries"))["data"]] == ["sent"]
