@@ -74,7 +74,7 @@ class NotifyService:
         )  # fmt: skip
         self.composer = Composer(queue.db, queue.clock, config, self._added)
         self.handler = DeliveryHandler(queue.db, queue.clock, self.channels)
-        self.tools = NotifyTools(queue, self.handler, lambda: self.composer.config)
+        self.tools = NotifyTools(queue, self.handler, self.composer)
         self._item_handler = ItemHandler(
             name=DELIVERY, handle=self.handler.handle, on_dead=self.handler.on_dead, on_retry=self.handler.on_retry,
             on_discard=self.handler.on_discard, on_commit=after_write,
@@ -97,6 +97,7 @@ class NotifyService:
                 "notifications_begin_again", dropped=dropped, discarded=discarded,
                 reason="the database was restored or copied; changes count from the next complete sync on",
             )  # fmt: skip
+        await db.write(lambda tx: tx.deliveries.fail_interrupted_tests(at, "interrupted: flexportd ended meanwhile"))
         await db.read(self._restore_check.save)  # before anything happens that it would have to vouch for
         if self.channels:
             await self.notifier.prepare()

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -13,8 +13,8 @@ from flexportd.core.notification_reports import ChannelTestResult, DigestResult,
 from flexportd.errors import ConflictError, NotFoundError, UnavailableError
 from flexportd.escape import closest_match
 from flexportd.notify.channels.channel import Channel, ChannelError, OutgoingMessage
-from flexportd.notify.composer import store
-from flexportd.notify.composition import NotifyConfig, Send, new_key
+from flexportd.notify.composer import Composer, store
+from flexportd.notify.composition import ChannelInfo, NotifyConfig, Send, new_key
 from flexportd.notify.content import Content, Line, Section
 from flexportd.notify.deliveries import DeliveryHandler, DeliveryRequest
 from flexportd.notify.notifier import DELIVERY
@@ -27,6 +27,7 @@ from flexportd.notify.preview import (
     preview,
 )
 from flexportd.notify.render import render_text
+from flexportd.notify.rules import Rule
 from flexportd.queue.queue import Queue
 from flexportd.storage.repositories.deliveries import NewDelivery
 from flexportd.storage.scratch import NOTIFICATION_TABLES, run_on_scratch
@@ -39,10 +40,10 @@ TIME_LIMIT = 30.0  # seconds of a preview
 class NotifyTools:
     """Answers these requests with the running configuration."""
 
-    def __init__(self, queue: Queue, handler: DeliveryHandler, config: Callable[[], NotifyConfig]) -> None:
+    def __init__(self, queue: Queue, handler: DeliveryHandler, composer: Composer) -> None:
         self._queue = queue
         self._handler = handler
-        self._config = config
+        self._composer = composer
 
     async def test(self, name: str) -> ChannelTestResult:
         """Send a test message to a channel now; a success switches it on again. Raises NotFoundError."""
@@ -57,7 +58,7 @@ class NotifyTools:
         )
         clock, db = self._queue.clock, self._queue.db
         new = NewDelivery(
-            key=new_key(), channel=name, channel_type=self._config().channels[name].type, kind="test", rules=(),
+            key=new_key(), channel=name, channel_type=self._composer.config.channels[name].type, kind="test", rules=(),
             title=content.title, content=msgspec.json.encode(content).decode(),
         )  # fmt: skip
 
@@ -82,7 +83,7 @@ class NotifyTools:
 
     async def preview(self, name: str, days: int = DAYS) -> RulePreview:
         """What a rule would have sent in the last days. Raises NotFoundError, UnavailableError."""
-        config, now = self._config(), self._queue.clock.now()
+        config, now = self._composer.config, self._queue.clock.now()
         rule = find_rule(config.rules, name)
         period = Period(now - timedelta(days=days), now)
         work = partial(preview, config=config, rule=rule, period=period, render=_render)
@@ -97,7 +98,7 @@ class NotifyTools:
 
     async def explain(self, event_id: str) -> EventExplanation:
         """Which rules matched an event, and why. Raises NotFoundError."""
-        config, now = self._config(), self._queue.clock.now()
+        config, now = self._composer.config, self._queue.clock.now()
         return await self._queue.db.read(lambda tx: explain(tx, config, event_id, now))
 
     async def digest(self, rule_name: str | None, *, dry_run: bool) -> list[DigestResult]:
@@ -106,7 +107,7 @@ class NotifyTools:
         Raises NotFoundError, InvalidError for a rule without digest, ConflictError if there is none, or for one that is
         switched off.
         """
-        config, clock, db = self._config(), self._queue.clock, self._queue.db
+        config = self._composer.config
         rules = [rule for rule in config.rules.rules if rule.digest and rule.is_enabled]
         if rule_name:
             rules = [find_rule(config.rules, rule_name)]
@@ -115,25 +116,27 @@ class NotifyTools:
         results: list[DigestResult] = []
         for rule in rules:
             for name in rule.channels:
-                channel = config.channels[name]
-                sends = await db.read(lambda tx: digest_preview(tx, config, rule, channel, clock.now()))  # noqa: B023
-                content = decode_as(sends[0].delivery.content, Content) if sends else None
-                number = None
-                if sends and not dry_run:
-                    number = await db.write(lambda tx: _send(tx, sends, clock.stamp()))  # noqa: B023
-                    self._queue.added(DELIVERY, 1)
-                results.append(
-                    DigestResult(
-                        rule=rule.name,
-                        channel=name,
-                        title=content.title if content else None,
-                        text=_render(content) if content else None,
-                        delivery_id=None if number is None else str(number),
-                    )
-                )
+                async with self._composer.turn:
+                    results.append(await self._digest(config, rule, config.channels[name], dry_run=dry_run))
         if not results:
             raise ConflictError("no rule has a digest and a channel; set digest in [[notify.rules]]")
         return results
+
+    async def _digest(self, config: NotifyConfig, rule: Rule, channel: ChannelInfo, *, dry_run: bool) -> DigestResult:
+        clock, db = self._queue.clock, self._queue.db
+        sends = await db.read(lambda tx: digest_preview(tx, config, rule, channel, clock.now()))
+        content = decode_as(sends[0].delivery.content, Content) if sends else None
+        number = None
+        if sends and not dry_run:
+            number = await db.write(lambda tx: _send(tx, sends, clock.stamp()))
+            self._queue.added(DELIVERY, 1)
+        return DigestResult(
+            rule=rule.name,
+            channel=channel.name,
+            title=content.title if content else None,
+            text=_render(content) if content else None,
+            delivery_id=None if number is None else str(number),
+        )
 
     def _channel(self, name: str) -> Channel[Any]:
         channels: Mapping[str, Channel[Any]] = self._handler.channels

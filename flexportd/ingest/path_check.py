@@ -215,6 +215,8 @@ class PathCheck:
                 ) from None
             except (aiohttp.ClientSSLError, ssl.SSLError) as error:
                 raise _FailedStepError("tls", f"The TLS handshake fails: {_reason(error)}") from None
+            except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError):  # their texts are for programmers
+                raise _FailedStepError(at.step, _BROKEN[at.step]) from None
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 raise _FailedStepError(at.step, f"{_BROKEN[at.step]}: {_reason(error)}") from None
         self._judge(response.status, response.headers, text)

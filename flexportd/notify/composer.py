@@ -42,6 +42,8 @@ class Composer:
         self.config = config
         self._on_sent = on_sent
         self.wake = asyncio.Event()
+        self.turn = asyncio.Lock()
+        """Held from reading what waits until the messages of it are written, so that nothing gets into two of them."""
         self.error: str | None = None
         self._is_checked = False
 
@@ -76,18 +78,28 @@ class Composer:
         """Let go of what waits for a digest that the configuration has no more."""
         rules, at = self.config.rules.rules, self._clock.stamp()
         kept = [(rule.name, channel) for rule in rules if rule.is_enabled and rule.digest for channel in rule.channels]
-        await self._db.write(lambda tx: tx.notifications.release_digests(kept, at))
+
+        def work(tx: Transaction) -> None:
+            for old in tx.notifications.digest_rules():
+                found = self.config.rules.get(old)
+                if found is not None and found.name != old:  # a name is the same in any case
+                    tx.notifications.rename_digest(old, found.name)
+            tx.notifications.release_digests(kept, at)
+            tx.notifications.forget_other_digests(kept)
+
+        await self._db.write(work)
         self._is_checked = True
 
     async def compose_due(self) -> None:
         """Compose everything that is due now."""
         while True:
-            now, config = self._clock.now(), self.config
-            actions = await self._db.read(partial(due_actions, config=config, now=now))
-            if not actions:
-                return
-            at = self._clock.stamp()
-            count = await self._db.write(lambda tx: perform(tx, actions, at))  # noqa: B023 (awaited here)
+            async with self.turn:
+                now, config = self._clock.now(), self.config
+                actions = await self._db.read(partial(due_actions, config=config, now=now))
+                if not actions:
+                    return
+                at = self._clock.stamp()
+                count = await self._db.write(lambda tx: perform(tx, actions, at))  # noqa: B023 (awaited here)
             if count:
                 self._on_sent(count)
 

@@ -20,7 +20,7 @@ from flexportd.core.labels import count_of
 from flexportd.core.resources.invoices import due_status
 from flexportd.core.resources.registry import Registry
 from flexportd.core.system_conditions import HOLDING_KINDS, lists_complete_since
-from flexportd.notify.content import Content, Line
+from flexportd.notify.content import Content, Line, shown_shipments
 from flexportd.notify.incidents import (
     Cluster,
     Piece,
@@ -243,7 +243,12 @@ class Composition:
     def check(self, row: Notification, subject: MessageSubject) -> Piece | Drop | Postpone:
         """What a notification says now; or why it is not sent, or waits on."""
         rule = self._config.rule(row.rule)
-        reason = "its rule was removed or switched off" if rule is None else self._obsolete(row, subject)
+        if rule is None:
+            reason: str | None = "its rule was removed or switched off"
+        elif self.channel.name not in rule.channels:
+            reason = "its rule no longer sends to this channel"
+        else:
+            reason = self._obsolete(row, subject)
         if rule is None or reason is not None:
             return Drop([row.id], reason or "")
         is_held_long = (age(row.created_at, self.now) or 0.0) > _MAX_OUTAGE.total_seconds()
@@ -506,7 +511,8 @@ class Composition:
         """A message of these pieces; `first` is the one whose template makes the text, unless it is the first one."""
         for name in content.rules:
             self._planned[name] = self._planned.get(name, 0) + 1
-        dates = [piece.date for piece in pieces if piece.date is not None]
+        shown = shown_shipments(content)  # a date that is only counted is not told
+        dates = [piece.date for piece in pieces if piece.date is not None and piece.shipment_id in shown]
         content = msgspec.structs.replace(self._with_template(content, first or next(iter(pieces), None)), dates=dates)
         ids = [number for piece in pieces for number in piece.ids]
         delivery = NewDelivery(

@@ -16,7 +16,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     """One subject and what there is to say about it.
 
     `label` names it (`FLEX-1042 · Winter jackets`), `texts` are sentences without a full stop, `path` is its page in
-    the dashboard.
+    the dashboard. `named` are the shipments that the line of an incident names.
     """
 
     label: str
@@ -24,6 +24,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     severity: Severity | None = None
     path: str | None = None
     shipment_id: int | None = None
+    named: Sequence[int] = ()
 
 
 class Section(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -53,6 +54,13 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True):
     data: Mapping[str, Any] = {}
     rules: Sequence[str] = ()
     dates: Sequence[tuple[tuple[str, str, str, str], str | None]] = ()
+
+
+def shown_shipments(content: Content) -> set[int]:
+    """The shipments that the lines of a message show; others are only counted."""
+    lines = [line for section in content.sections for line in section.lines]
+    own = {line.shipment_id for line in lines if line.shipment_id is not None}
+    return own.union(*(line.named for line in lines))
 
 
 def texts_about(content: Content, shipment_id: int) -> list[str]:

@@ -65,9 +65,9 @@ class DeliveryHandler:
             note = f"Delivery {later}, which replaces it, was sent before"
             await self._db.write(lambda tx: tx.deliveries.mark_sent(number, self._clock.stamp(), None, note))
             return Ignored(note)
-        channel = self.channels.get(found.channel)
-        if channel is None:
-            return Dead(f"channel {found.channel} is no longer configured")
+        channel = self._channel(found)
+        if isinstance(channel, Dead):
+            return channel
         obstacle = self._obstacle(found, state)
         if obstacle is not None:
             return obstacle
@@ -90,6 +90,16 @@ class DeliveryHandler:
         self.states[found.channel] = after
         self.attempts[found.channel, "sent"] += 1
         return Applied()
+
+    def _channel(self, found: Delivery) -> Channel[Any] | Dead:
+        """The channel of a message, or why there is none that could send it."""
+        channel = self.channels.get(found.channel)
+        if channel is None:
+            return Dead(f"channel {found.channel} is no longer configured")
+        if not channel.folds and found.channel_type != channel.settings.type:
+            kinds = f"is of type {channel.settings.type} now, and this message was made for {found.channel_type}"
+            return Dead(f"channel {found.channel} {kinds}")
+        return channel
 
     def _obstacle(self, found: Delivery, state: ChannelState) -> Outcome | None:
         """What becomes of a message whose channel is off or has to wait; None if it can be sent."""

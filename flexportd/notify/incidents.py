@@ -199,7 +199,9 @@ def _incident_line(pieces: Sequence[Piece]) -> Line:
     named = ", ".join(labels[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
     headlines = dict.fromkeys(piece.headline for piece in pieces)
     label = f"{cause_label(pieces[0].cause or '')} · {count_of(len(labels), 'shipment')}: {', '.join(headlines)}"
-    return Line(label, (named,), severity_of(pieces), "/exceptions")
+    shown = set(labels[:_MAX_NAMED])
+    ids = {piece.shipment_id for piece in pieces if piece.label in shown and piece.shipment_id is not None}
+    return Line(label, (named,), severity_of(pieces), "/exceptions", named=sorted(ids))
 
 
 def section_of(lines: Sequence[Line], title: str | None = None, most: int = MAX_LINES) -> Section:
@@ -210,8 +212,7 @@ def section_of(lines: Sequence[Line], title: str | None = None, most: int = MAX_
 
 def title_of(cluster: Cluster, before: int = 0) -> str:
     """The title of a message; `before` are the shipments of an incident that were reported earlier."""
-    pieces, headlines = cluster.pieces, list(dict.fromkeys(piece.headline for piece in cluster.pieces))
-    what = headlines[0] if len(headlines) == 1 else f"{headlines[0]} and {len(headlines) - 1} more"
+    pieces, what = cluster.pieces, _what(cluster.pieces)
     if pieces[0].topic.startswith("system."):
         return f"flexportd: {what}"
     labels = list(dict.fromkeys(piece.label for piece in pieces))
@@ -223,6 +224,18 @@ def title_of(cluster: Cluster, before: int = 0) -> str:
     if cluster.cause is not None:
         return f"{cause_label(cluster.cause)} · {subject}: {what}"
     return f"{subject}: {what}"
+
+
+def _what(pieces: Sequence[Piece]) -> str:
+    """What happened: the headline of all; or the range of the days by which dates moved."""
+    headlines = list(dict.fromkeys(piece.headline for piece in pieces))
+    if len(headlines) == 1:
+        return headlines[0]
+    days = [piece.message.get("days_later") or 0 for piece in pieces if piece.date is not None]
+    if len(days) == len(pieces) and (min(days) > 0 or max(days) < 0):
+        least, most = sorted((abs(min(days)), abs(max(days))))
+        return f"ETA {least} to {most} days {'later' if min(days) > 0 else 'earlier'}"
+    return f"{headlines[0]} and {len(headlines) - 1} more"
 
 
 def cause_label(cause: str) -> str:

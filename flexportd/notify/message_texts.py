@@ -79,7 +79,8 @@ def _evidence(message: Message, today: date) -> str:
 
 def _opened(message: Message, _: MessageSubject, today: date) -> Wording:
     name = title(message.get("kind") or "exception")
-    return Wording(name, f"{name}: {_evidence(message, today)}", _severity(message))
+    text = _evidence(message, today)  # the sentence of some kinds begins with the name
+    return Wording(name, text if text.startswith(name) else f"{name}: {text}", _severity(message))
 
 
 def _worsened(message: Message, _: MessageSubject, today: date) -> Wording:

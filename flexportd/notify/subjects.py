@@ -69,6 +69,8 @@ def subject_key(message: Message) -> str:
         return f"operation:{message.get('operation_id')}"
     if topic in DATE_TOPICS:
         return f"date:{resource}:{number}:{DATE_TOPICS[topic]}"
+    if topic in ("invoice.due", "invoice.overdue"):
+        return f"due:{resource}:{number}"
     if topic.startswith("system."):
         return f"{topic}:{message.get('kind') or ''}:{message.get('channel') or message.get('dead_letter_id') or ''}"
     return f"{topic}:{resource}:{number}"

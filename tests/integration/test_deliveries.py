@@ -503,3 +503,45 @@ async def test_a_successful_test_message_ends_the_warning_about_a_channel(tmp_pa
         assert "Channel erp" not in " ".join((await daemon.get("/status"))["warnings"])
         assert (await daemon.get("/notify/channels"))["data"][0]["state"] == "working"
         assert (await daemon.call("/deliveries/retry", {"channel": "erp"}))["matching"] == 1
+
+
+async def test_a_test_message_that_was_being_sent_when_the_daemon_ended_has_failed(tmp_path, target, clock):
+    arrived = asyncio.Event()
+
+    async def never(_request):
+        arrived.set()
+        await asyncio.Event().wait()
+
+    target.script.append(never)
+    async with start(configured(tmp_path, **erp(target)), clock) as daemon:
+        asked = asyncio.create_task(ask(daemon, "/api/v1/notify/channels/erp/test", "POST"))
+        await arrived.wait()
+        asked.cancel()
+    async with start(configured(tmp_path, **erp(target)), clock) as daemon:
+        (found,) = (await daemon.get("/deliveries"))["data"]
+        assert (found["state"], found["error"]) == ("failed", "interrupted: flexportd ended meanwhile")
+        (channel,) = (await daemon.get("/notify/channels"))["data"]
+        assert (channel["pending"], channel["pending_since"]) == (0, None)
+
+
+async def test_a_message_that_was_made_for_people_is_not_sent_to_a_program(tmp_path, box, target, clock):
+    async with start(configured(tmp_path, **email_channel(box, "erp")), clock) as daemon:
+        box.answers += ["554 no"]
+        await slip(daemon, 42)
+        await deliveries(daemon, 1, "failed")
+        daemon.daemon.reload(configured(tmp_path, **erp(target)))
+        await daemon.call("/deliveries/1/retry")
+        (failed,) = await deliveries(daemon, 1, "failed")
+        assert failed["error"] == "channel erp is of type webhook now, and this message was made for email"
+        assert target.bodies == []
+
+
+async def test_a_replay_to_a_program_leaves_out_what_was_sent_to_people(tmp_path, box, target, clock):
+    async with start(configured(tmp_path, **email_channel(box, "erp")), clock) as daemon:
+        await slip(daemon, 42)
+        await deliveries(daemon, 1)
+        daemon.daemon.reload(configured(tmp_path, **erp(target)))
+        body = {"channel": "erp", "since": "2026-01-01", "include_sent": True}
+        found = await daemon.call("/deliveries/retry", body)
+        assert (found["matching"], found["retried"]) == (0, 0)
+        assert [one["state"] for one in (await daemon.get("/deliveries"))["data"]] == ["sent"]

@@ -229,6 +229,35 @@ async def test_a_digest_can_be_seen_and_sent_now(tmp_path, box, clock):
         assert "4 days later" not in (again["text"] or "")
 
 
+async def test_two_digests_that_are_asked_for_at_once_do_not_say_the_same(tmp_path, box, clock):
+    daily = {**SLIPS, "digest": "daily 07:30"}
+    async with start(configured(tmp_path, box, daily), clock) as daemon:
+        await slip(daemon)
+        async with asyncio.timeout(20):
+            while not (await daemon.get("/notifications"))["data"]:
+                await look_again()
+        asked = [daemon.call("/notify/digests", {"dry_run": False}) for _ in range(4)]
+        texts = [found["data"][0]["text"] or "" for found in await asyncio.gather(*asked)]
+        assert sum("4 days later" in text for text in texts) == 1
+
+
+async def test_a_digest_that_is_asked_for_at_its_time_is_not_sent_twice(tmp_path, box, clock):
+    daily = {**SLIPS, "digest": "daily 07:30", "timezone": "UTC"}
+    async with start(configured(tmp_path, box, daily), clock) as daemon:
+        await slip(daemon)
+        async with asyncio.timeout(20):
+            while not (await daemon.get("/notifications"))["data"]:
+                await look_again()
+        clock.turn(days=1)
+        asked = daemon.call("/notify/digests", {"dry_run": False})
+        await asyncio.gather(asked, daemon.daemon.notify.composer.compose_due())
+        await box.wait_for(1)
+        texts = [
+            (await daemon.get(f"/deliveries/{one['id']}"))["text"] for one in (await daemon.get("/deliveries"))["data"]
+        ]
+        assert sum("4 days later" in text for text in texts) == 1
+
+
 async def test_a_digest_that_is_switched_off_can_be_seen_but_is_not_sent(tmp_path, box, clock):
     off = {"name": "Off", "on": "shipment.arrived", "digest": "daily 07:30", "enabled": False}
     daily = {**off, "name": "Daily", "enabled": True}
@@ -252,6 +281,27 @@ async def test_rules_and_channels_change_with_the_configuration_while_the_daemon
         found = (await daemon.get("/notifications"))["data"]
         assert {one["channel"] for one in found} == {"team", "boss"}
         assert json.dumps(found).count("sent") >= 2
+
+
+async def test_what_waits_for_a_digest_is_not_sent_to_a_channel_that_its_rule_no_longer_has(tmp_path, box, clock):
+    async with mail_server() as other:
+        fields = email_channel(other, "boss")
+        daily = {**SLIPS, "digest": "daily 07:30"}
+        settings = configured(tmp_path, box, {**daily, "channels": ["team", "boss"]}, **fields)
+        async with start(settings, clock) as daemon:
+            await slip(daemon)
+            async with asyncio.timeout(20):
+                while len((await daemon.get("/notifications"))["data"]) < 2:
+                    await look_again()
+            daemon.daemon.reload(configured(tmp_path, box, {**daily, "channels": ["boss"]}, **fields))
+            async with asyncio.timeout(20):
+                while not (found := (await daemon.get("/notifications?state=dropped"))["data"]):
+                    await look_again()
+            assert [(one["channel"], one["reason"]) for one in found] == [
+                ("team", "its rule no longer sends to this channel")
+            ]
+            (waits,) = (await daemon.get("/notifications?state=waiting"))["data"]
+            assert (waits["channel"], box.mails, other.mails) == ("boss", [], [])
 
 
 async def test_the_commands_try_out_notifications(tmp_path, box, clock, capsys):

@@ -159,6 +159,7 @@ async def test_whatever_answers_is_told_apart_from_flexportd(daemon, monkeypatch
     assert (result.state, result.step) == ("failed", step), result
     assert words in result.detail, result
     assert "\x1b" not in result.detail, result
+    assert "message=" not in result.detail, result
 
 
 async def test_another_flexportd_with_the_same_secret_is_not_this_one(daemon, tmp_path, clock):

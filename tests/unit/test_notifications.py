@@ -1,5 +1,7 @@
 """What is sent of what happened: rules, folding, last-told dates, quiet hours, caps and digests, with a clock that stands."""
 
+import asyncio
+import dataclasses
 import json
 from datetime import UTC, date, datetime, timedelta
 
@@ -44,7 +46,7 @@ class Notified:
     """A store with what notifies of it, and one channel for people unless others are named."""
 
     def __init__(self, db, folder, rules, channels=None, **fields):
-        self.db, self.clock = db, StoodClock(NOW)
+        self.db, self.clock, self.folder = db, StoodClock(NOW), folder
         self.channels = channels or {"team": ChannelInfo("team", "email")}
         named = {f"notify.channels.{name}": MAIL for name in self.channels}
         compiled = compile_rules(Settings.for_tests(folder, **{"notify.rules": rules, **named}))
@@ -52,6 +54,22 @@ class Notified:
         matcher = RuleMatcher(REGISTRY, compiled, self.config.gather_of)
         self.notifier = Notifier(db, self.clock, matcher)
         self.composer = Composer(db, self.clock, self.config)
+
+    def configure(self, *rules):
+        """Other rules, as after a reload."""
+        named = {f"notify.channels.{name}": MAIL for name in self.channels}
+        compiled = compile_rules(Settings.for_tests(self.folder, **{"notify.rules": list(rules), **named}))
+        self.config = dataclasses.replace(self.config, rules=compiled)
+        self.notifier.matcher = RuleMatcher(REGISTRY, compiled, self.config.gather_of)
+        self.composer.reload(self.config)
+
+    async def run_composer(self):
+        """Let the composer run until it waits."""
+        task = asyncio.create_task(self.composer.run())
+        async with asyncio.timeout(20):
+            while self.composer.wake.is_set():
+                await asyncio.sleep(0)
+        task.cancel()
 
     async def put(self, *records):
         await self.db.write(put(*records))
@@ -939,3 +957,101 @@ async def test_shipments_that_share_a_cause_are_one_line_of_a_digest(notified):
     (wrong,) = content.sections
     assert [line.label for line in wrong.lines] == ["EVER GIVEN 012W · 14 shipments: ETA slipped", "FLEX-15 · PO 15"]
     assert content.title == "Daily digest, 11 Mar: 15 open"
+
+
+async def test_a_digest_rule_whose_name_changes_only_by_case_keeps_what_waits_for_it(notified):
+    daily = {"name": "Daily", "on": "shipment.eta_changed", "digest": "daily 07:30", "timezone": "UTC"}
+    one = await notified(daily)
+    await one.eta(1, "2026-03-20")
+    await one.eta(1, "2026-03-25")
+    await one.pass_time(seconds=0)
+    due = await one.db.read(lambda tx: tx.notifications.digest_due_at("Daily", "team"))
+    one.configure({**daily, "name": "daily"})
+    await one.run_composer()
+    assert await one.titles() == []
+    assert await one.db.read(lambda tx: tx.notifications.digest_due_at("daily", "team")) == due
+    await one.pass_time(hours=20)
+    assert await one.titles() == ["Daily digest, 11 Mar: 1 changed"]
+
+
+async def test_an_invoice_that_is_overdue_by_now_is_one_line_of_a_digest(notified):
+    weekly = {"name": "Invoices", "on": ["invoice.due", "invoice.overdue"], "digest": "weekly mon 07:30"}
+    one = await notified(weekly)
+    await one.put(record("invoices", 7, name="INV-7", due_date="2026-03-12", status="outstanding"))
+    for topic in ("invoice.due", "invoice.overdue"):
+        fields = {"resource": "invoices", "resource_id": "7", "evidence": {"name": "INV-7", "due_date": "2026-03-12"}}
+        await one.system(topic, **fields)
+    await one.pass_time(seconds=0)
+    await one.pass_time(days=7)
+    (content,) = await one.contents()
+    (line,) = (line for section in content.sections for line in section.lines)
+    assert list(line.texts) == ["Invoice INV-7 was due on 12 Mar and is not paid"]
+
+
+async def test_a_date_that_is_only_counted_was_not_told(notified):
+    one = await notified(SLIPS)
+    for number in range(1, 103):
+        await one.eta(number, "2026-03-20")
+    for number in range(1, 103):
+        await one.eta(number, "2026-03-25")
+    await one.pass_time(minutes=1)
+    (content,) = await one.contents()
+    shown = {line.shipment_id for section in content.sections for line in section.lines}
+    (hidden, _) = sorted(set(range(1, 103)) - shown)
+    await one.send(1)
+    await one.pass_time(days=3)
+    await one.eta(min(shown), "2026-03-26")
+    await one.eta(hidden, "2026-03-26")  # a day later than 25 March, but that was not told
+    await one.pass_time(minutes=1)
+    assert len(await one.deliveries()) == 2
+    (line,) = (await one.contents())[1].sections[0].lines
+    assert line.shipment_id == hidden
+    assert "6 days later than 20 Mar" in line.texts[0]
+
+
+async def test_a_date_of_a_shipment_that_a_digest_only_counts_was_not_told(notified):
+    daily = {**SLIPS, "digest": "daily 07:30", "timezone": "UTC"}
+    one = await notified(daily)
+    await one.pass_time(seconds=0)
+    for number in range(1, 25):
+        await one.eta(number, "2026-03-20")
+    for number in range(1, 25):
+        await one.eta(number, "2026-03-25")
+    await one.pass_time(hours=20)
+    (content,) = await one.contents()
+    assert content.sections[0].lines[0].texts[0].endswith("and 4 more")
+    assert len([day for day, delivery in await one.told() if delivery is not None]) == 20
+
+
+async def test_a_digest_rule_that_is_switched_on_again_waits_for_its_time(notified):
+    daily = {"name": "Daily", "on": "exception.*", "digest": "daily 07:30", "timezone": "UTC"}
+    one = await notified(daily)
+    await one.pass_time(seconds=0)
+    await one.open("customs_hold", 1)
+    one.configure({**daily, "enabled": False})
+    await one.run_composer()
+    await one.pass_time(minutes=1)
+    one.clock.turn(days=3)
+    one.configure(daily)
+    await one.run_composer()
+    assert await one.titles() == []
+    await one.pass_time(hours=20)
+    assert await one.titles() == ["Daily digest, 14 Mar: 1 open"]
+
+
+async def test_the_title_of_an_incident_says_by_how_many_days_its_dates_moved(notified):
+    one = await notified(SLIPS)
+    for number in range(1, 4):
+        await one.eta(number, "2026-03-20")
+    for number in range(1, 4):
+        await one.eta(number, f"2026-03-2{number + 3}")
+    await one.pass_time(minutes=1)
+    assert await one.titles() == ["EVER GIVEN 012W · 3 shipments: ETA 4 to 6 days later"]
+
+
+async def test_the_text_of_an_exception_does_not_repeat_its_name(notified):
+    one = await notified(EXCEPTIONS)
+    await one.open("silent", 1, last_news_at="2026-02-20T10:00:00Z")
+    await one.pass_time(minutes=1)
+    (content,) = await one.contents()
+    assert list(content.sections[0].lines[0].texts) == ["No update since 20 Feb"]

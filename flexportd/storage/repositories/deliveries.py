@@ -174,6 +174,10 @@ class Deliveries(ListRepository):
         """The message is not sent."""
         self._run("mark_failed", at, error, number)
 
+    def fail_interrupted_tests(self, at: str, error: str) -> None:
+        """Test messages that were being sent when the process ended have failed: nobody sends them again."""
+        self._run("fail_interrupted_tests", at, error)
+
     def mark_discarded(self, number: int, at: str, reason: str) -> None:
         """A person, or a restore, decided that it is not sent."""
         self._run("mark_discarded", at, reason, number)

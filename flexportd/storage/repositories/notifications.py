@@ -157,6 +157,19 @@ class Notifications(ListRepository):
         """Let those become due that wait for a digest other than these (rule, channel); how many."""
         return self._run("release_digests", at, json_text(kept)).rowcount
 
+    def forget_other_digests(self, kept: Sequence[tuple[str, str]]) -> None:
+        """Forget when digests other than these (rule, channel) are due: one that returns waits for its next time."""
+        self._run("forget_other_digests", json_text(kept))
+
+    def digest_rules(self) -> list[str]:
+        """The rules for whose digests a notification waits, or a time is stored."""
+        return self._first_column("digest_rules")
+
+    def rename_digest(self, old: str, new: str) -> None:
+        """What waits for the digest of a rule, and its times, belong to its new name."""
+        self._run("rename_waiting_for_digest", new, old)
+        self._run("rename_digest_times", new, old)
+
     def drop_waiting(self, reason: str, at: str) -> int:
         """Drop all that wait; how many."""
         return self._run("drop_waiting", reason, at).rowcount

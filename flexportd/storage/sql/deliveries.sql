@@ -42,6 +42,10 @@ UPDATE deliveries SET state = 'failed', updated_at = ?, error = ?, sent_at = NUL
 UPDATE deliveries SET state = 'discarded', updated_at = ?, error = ?, sent_at = NULL
 WHERE id = ? AND state <> 'sent';
 
+-- fail_interrupted_tests: test messages that were being sent when the process ended; nothing else ends them
+UPDATE deliveries SET state = 'failed', updated_at = ?, error = ? WHERE kind = 'test' AND state = 'sending'
+    AND NOT EXISTS (SELECT 1 FROM items WHERE kind = 'delivery' AND merge_key = CAST(deliveries.id AS TEXT));
+
 -- reopen: to be sent again
 UPDATE deliveries SET state = 'waiting', is_repeated = max(is_repeated, sent_at IS NOT NULL), sent_at = NULL,
     updated_at = ?, attempts = 0, error = NULL
@@ -50,13 +54,15 @@ WHERE id = ? AND state IN ('sent', 'failed', 'discarded');
 -- unsent: those that wait or are being sent
 SELECT id FROM deliveries WHERE state IN ('waiting', 'sending') ORDER BY id LIMIT ?;
 
--- matching: those to send again, oldest first; no tests
+-- matching: those to send again, oldest first; no tests, and nothing that was sent to people
 SELECT id FROM deliveries WHERE (?1 IS NULL OR channel = ?1) AND created_at >= ?2 AND created_at < ?3
-    AND state IN (SELECT value FROM json_each(?4)) AND id > ?5 AND kind <> 'test' ORDER BY id LIMIT ?6;
+    AND state IN (SELECT value FROM json_each(?4)) AND id > ?5 AND kind <> 'test'
+    AND (state <> 'sent' OR channel_type = 'webhook') ORDER BY id LIMIT ?6;
 
 -- count_matching: how many there are
 SELECT count(*) FROM deliveries WHERE (?1 IS NULL OR channel = ?1) AND created_at >= ?2 AND created_at < ?3
-    AND state IN (SELECT value FROM json_each(?4)) AND id > ?5 AND kind <> 'test';
+    AND state IN (SELECT value FROM json_each(?4)) AND id > ?5 AND kind <> 'test'
+    AND (state <> 'sent' OR channel_type = 'webhook');
 
 -- shipments: what they are about
 SELECT DISTINCT delivery_id, shipment_id FROM notifications

@@ -33,6 +33,19 @@ WHERE state = 'waiting' AND id IN (SELECT value FROM json_each(?));
 UPDATE notifications SET hold = 'gather', due_at = ?1 WHERE state = 'waiting' AND hold = 'digest'
     AND NOT EXISTS (SELECT 1 FROM json_each(?2) AS kept WHERE kept.value ->> 0 = rule AND kept.value ->> 1 = channel);
 
+-- forget_other_digests: the times of digests that there are no more
+DELETE FROM digest_runs WHERE NOT EXISTS (
+    SELECT 1 FROM json_each(?) AS kept WHERE kept.value ->> 0 = rule AND kept.value ->> 1 = channel);
+
+-- digest_rules: the rules for whose digests something waits, or a time is stored
+SELECT rule FROM digest_runs UNION SELECT rule FROM notifications WHERE state = 'waiting' AND hold = 'digest';
+
+-- rename_waiting_for_digest: a rule has another name
+UPDATE OR IGNORE notifications SET rule = ? WHERE state = 'waiting' AND hold = 'digest' AND rule = ?;
+
+-- rename_digest_times: the same for the times of its digests
+UPDATE OR IGNORE digest_runs SET rule = ? WHERE rule = ?;
+
 -- drop_waiting: nothing that waits is sent
 UPDATE notifications SET state = 'dropped', reason = ?, ended_at = ? WHERE state = 'waiting';
 
