@@ -7,6 +7,7 @@ it by a random token that only this process knows, and by the mark at the beginn
 import asyncio
 import hmac
 import os
+import re
 import secrets
 import socket
 import ssl
@@ -43,6 +44,7 @@ TIMEOUT = 15.0  # seconds for all steps together
 _RETRY_INTERVAL = 60.0  # seconds after a failure
 _FAILURES = 2  # in a row, until it is a condition: one lost packet is none
 _MAX_RESPONSE = 64 << 10  # bytes of a response that are read
+_CREDENTIALS = re.compile(r"//[^/]*@")
 _PROBLEM = "urn:flexportd:problem:"
 _SECRET_PROBLEMS = frozenset({"signature-missing", "signature-invalid", "sha1-signature", "webhook-secret-missing"})
 
@@ -288,8 +290,8 @@ def _problem(body: bytes) -> tuple[str | None, str]:
 
 
 def _location(target: str | None) -> str:
-    """Where a redirect leads, without query: `, and redirects to https://sso.example.com/login`."""
-    shown = (target or "").partition("?")[0].partition("#")[0]
+    """Where a redirect leads, without credentials and query: `, and redirects to https://sso.example.com/login`."""
+    shown = _CREDENTIALS.sub("//", (target or "").partition("?")[0].partition("#")[0], count=1)
     return f", and redirects to {escape_control(shown)}" if shown else ""
 
 

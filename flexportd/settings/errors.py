@@ -61,7 +61,10 @@ def format_value(value: object) -> str:
     if isinstance(value, str | PurePath):
         text = str(value)
         start, end = text.find("//"), text.rfind("@")
-        text = f"{text[:start]}//***{text[end:]}" if 0 <= start < end else text
+        if 0 <= start < end:
+            text = f"{text[:start]}//***{text[end:]}"
+        elif ":" in text[: max(end, 0)]:  # user:password@host
+            text = f"***{text[end:]}"
         text = _QUERY.sub("?***", text) if "://" in text else text
         return quote(text if len(text) <= 80 else f"{text[:77]}...")
     if isinstance(value, bool):

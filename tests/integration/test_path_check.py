@@ -56,6 +56,8 @@ PROXIES = {
     "down": ("location / {{ proxy_pass http://127.0.0.1:1; }}", "", "proxy", "status 502"),
     "login": ("location / {{ return 302 https://sso.example.com/login?next=secret; }}", "", "proxy",
               "redirects to https://sso.example.com/login"),
+    "login with credentials": ("location / {{ return 302 https://team:pw-4471@sso.example.com/; }}", "", "proxy",
+              "redirects to https://sso.example.com/"),
     "page": ("location / {{ return 200 '<html>Welcome</html>'; }}", "", "proxy", "status 200"),
     "password": ("location / {{ return 401; }}", "", "proxy", "status 401"),
     "elsewhere": ("location / {{ return 404; }}", "", "proxy", "status 404"),

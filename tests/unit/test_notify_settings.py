@@ -122,6 +122,14 @@ max_per_hour = 0
     ]
 
 
+@pytest.mark.parametrize("host", ["ana:pw-4471@mail.example.com", "smtp://ana:pw-4471@mail.example.com"])
+def test_a_password_in_the_wrong_place_is_not_repeated(home, host):
+    [problem] = home.problems(EMAIL.replace("mail.example.com", host))
+    assert "smtp_host" in problem
+    assert "@mail.example.com" in problem
+    assert "4471" not in problem
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
