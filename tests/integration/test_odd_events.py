@@ -19,7 +19,7 @@ from tests.wire_goods import product
 from tests.wire_orders import document
 
 EXAMPLES = int(os.environ.get("ODD_EVENTS", "15"))
-STRIDE = int(os.environ.get("ODD_VALUES_STRIDE", "8"))  # 1: every odd value in every place, which takes minutes
+STRIDE = int(os.environ.get("ODD_VALUES_STRIDE", "10"))  # 1: every odd value in every place, which takes minutes
 
 
 def behind(number):

@@ -17,7 +17,7 @@ from tests.mirrored import KEY
 from tests.under_test import start
 
 SCHEMATHESIS = Path(sys.executable).parent / "schemathesis"
-EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "3")
+EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "2")
 SEED = os.environ.get("SCHEMATHESIS_SEED", "1")
 """The same cases in every run, so that a run says something about the change; others by hand, with more examples."""
 ALIKE = (

@@ -154,7 +154,7 @@ def _live(store, seed):
         store.remember()
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_every_state_that_was_shown_is_told_again(store, seed):
     _live(store, seed)
     everything = store.objects()

@@ -94,7 +94,7 @@ HEADINGS = {
 class Freight:
     """The objects of one world, grouped by shipment."""
 
-    def __init__(self, seed, shipments=400):
+    def __init__(self, seed, shipments=320):
         self.world = World(WorldPlan(start=START, seed=seed, shipments=shipments))
         self.rows = {}
         self.read(*self.world.collections)

@@ -18,7 +18,7 @@ SHARED = Path(__file__).parents[2].parent / "shared" / "flexport-api.json"
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    found = World(WorldPlan(start=datetime(2026, 3, 4, 8, tzinfo=UTC), shipments=120))
+    found = World(WorldPlan(start=datetime(2026, 3, 4, 8, tzinfo=UTC), shipments=80))
     found.advance(found.now + timedelta(days=5))
     return found
 

@@ -182,7 +182,7 @@ def object_faults(value: Any, kind: str, path: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    found = World(WorldPlan(start=START, seed=7, shipments=150))
+    found = World(WorldPlan(start=START, seed=7, shipments=100))
     found.advance(START + timedelta(days=40))
     return found
 
