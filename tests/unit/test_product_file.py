@@ -49,6 +49,20 @@ FULL = {
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_cells_of_the_header_may_have_several_lines(delimiter):
+    header = ['"sku\r\n"', "name", '"hs_code:\nUS"', "country_of_origin"]
+    text = "\r\n".join([delimiter.join(header), delimiter.join(["A", "Lamp", "9405.42", "China"])])
+    classifications = [{"region": "US", "codes": ["9405.42"]}]
+    assert bodies(text) == [
+        {"sku": "A", "name": "Lamp", "classifications": classifications, "country_of_origin": "China"}
+    ]
+    with pytest.raises(InvalidError, match=r"column 2 is .name \(English\)., which is unknown"):
+        read('sku,"name\n(English)",country_of_origin\nA,Lamp,China\n')
+    with pytest.raises(InvalidError, match="a quotation mark without a second one"):
+        read('sku,"name\nA,Lamp\nB,Table\n')
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("beginning", ["", "\ufeff", "sep=DELIM\r\n", "\r\n;;;\r\n"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_every_column_is_read_whatever_a_spreadsheet_writes_around_it(delimiter, beginning, end):

@@ -156,6 +156,7 @@ def _read_csv(stream: BinaryIO) -> Iterator[ProductRow]:
             number, line = number + 1, next(lines, "")
         if not line:
             raise InvalidError("the file has no header: its first row must name the columns, such as sku")
+        line = _whole_header(line, lines)
         if separator is not None and separator[1] in _DELIMITERS:
             delimiter = separator[1]
         else:
@@ -167,6 +168,19 @@ def _read_csv(stream: BinaryIO) -> Iterator[ProductRow]:
                 yield _csv_row(number, cells, columns)
     except csv.Error as error:
         raise InvalidError(f"row {number + 1} is no valid CSV ({error}); check its quotation marks") from None
+
+
+def _whole_header(line: str, lines: Iterator[str]) -> str:
+    """The header in one line: its first line, and those that follow while a quotation mark is open."""
+    parts, size = [line], len(line)
+    is_open = line.count('"') % 2 == 1
+    while is_open and size <= MAX_LINE_LENGTH and (following := next(lines, "")):
+        parts.append(following)
+        size += len(following)
+        is_open ^= following.count('"') % 2 == 1
+    if is_open:
+        raise InvalidError("the header has a quotation mark without a second one; check its quotation marks")
+    return " ".join(part.rstrip("\r\n") for part in parts)
 
 
 def _split(line: str, delimiter: str) -> list[str]:
