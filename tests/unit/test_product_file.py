@@ -48,6 +48,14 @@ FULL = {
 }
 
 
+@pytest.mark.parametrize(
+    "content", ["sku,name\rA,Lamp\rB,Table\r", "sku,name\r" + "A,Lamp\r" * 200_000, "sku,name\nA,Lamp\rB,Table\n"]
+)
+def test_a_file_whose_lines_end_with_cr_alone_is_to_be_saved_as_another_type(content):
+    with pytest.raises(InvalidError, match=r'ends with CR alone, as in "CSV \(Macintosh\)"; save it as "CSV UTF-8"'):
+        read(content)
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_cells_of_the_header_may_have_several_lines(delimiter):
     header = ['"sku\r\n"', "name", '"hs_code:\nUS"', "country_of_origin"]

@@ -42,6 +42,7 @@ _FOREIGN = {
 }  # fmt: skip
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SAVE_AS = 'save it as "CSV UTF-8"'
+_CR_ALONE = f'a line ends with CR alone, as in "CSV (Macintosh)"; {_SAVE_AS}'
 _CHUNK = 64 * 2**10
 _MAX_LISTED = 5  # rows that a message names
 _BLANKS = " \t\r\n"  # of JSON
@@ -134,7 +135,8 @@ def _lines(stream: BinaryIO) -> Iterator[str]:
     while line := stream.readline(MAX_LINE_LENGTH + 1):
         number += 1
         if len(line) > MAX_LINE_LENGTH:
-            raise InvalidError(f"line {number} has more than {MAX_LINE_LENGTH:,} bytes")
+            hint = f": {_CR_ALONE}" if b"\r" in line[:-1] else ""
+            raise InvalidError(f"line {number} has more than {MAX_LINE_LENGTH:,} bytes{hint}")
         yield line.decode("utf-8", "surrogateescape")
 
 
@@ -167,6 +169,8 @@ def _read_csv(stream: BinaryIO) -> Iterator[ProductRow]:
             if any(cell.strip() for cell in cells):
                 yield _csv_row(number, cells, columns)
     except csv.Error as error:
+        if "new-line character" in str(error):
+            raise InvalidError(f"row {number + 1} is no valid CSV: {_CR_ALONE}") from None
         raise InvalidError(f"row {number + 1} is no valid CSV ({error}); check its quotation marks") from None
 
 
