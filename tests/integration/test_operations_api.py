@@ -326,6 +326,18 @@ async def test_products_are_pushed_by_sku(writes):
         await writes.daemon.call("/products/push", wrong, 400)
 
 
+async def test_a_sku_that_looks_like_that_of_a_product_makes_no_second_one(writes):
+    await writes.write("POST", "/products", bodies.product(writes.world, sku="CAF\u00c9 1"))
+    skus = ("CAFE\u0301 1", "CAF\u00c9\u200b 1", "CAF\u00c9\u00a01", "CAF\u00c9 1", "CAF\u00c9 2")
+    rows = [bodies.product(writes.world, sku=sku) for sku in skus]
+    plan = (await writes.daemon.call("/products/push", {"rows": rows, "dry_run": True}))["rows"]
+    assert [one["action"] for one in plan] == ["invalid", "invalid", "invalid", "unchanged", "create"]
+    [error] = plan[0]["errors"]
+    assert error["pointer"] == "/sku"
+    assert "'CAFE\\u0301 1'; product" in error["detail"]
+    assert "has 'CAF\\xc9 1', which looks the same" in error["detail"]
+
+
 async def test_a_restored_database_sends_nothing_that_was_sent_since_the_backup(tmp_path):
     data, backup = tmp_path / "data", tmp_path / "backup.db"
     async with flexport() as sandbox:

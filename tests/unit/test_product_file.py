@@ -146,6 +146,17 @@ def test_other_problems_of_rows():
     assert rows[3].problems == ('the SKU "A" is in rows 2, 4, 5; one row per SKU is allowed',)
 
 
+def test_skus_that_look_the_same_are_no_two_products():
+    rows = read("sku,name\nCAF\u00c9,a\nCAFE\u0301,b\nC D,c\nC\u00a0D,d\nC  D,e\n")
+    assert [row.number for row in rows if row.problems] == [2, 3, 4, 5]
+    assert rows[1].problems == ('the SKU "CAFE\u0301" is in rows 2, 3; one row per SKU is allowed',)
+    assert problem("sku,name\nA\u200b1,a\n")[1] == (
+        'sku is "A\\u200b1", with the invisible character U+200B; remove it'
+    )
+    lines = "\n".join(json.dumps({"sku": sku, "name": "a"}) for sku in ("A\u200b1", "A1", "A\u200b2"))
+    assert [row.number for row in read(lines, "ndjson") if row.problems] == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

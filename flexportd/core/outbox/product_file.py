@@ -7,6 +7,7 @@ or a date: a row with a value that it may have changed has a problem. JSON state
 import csv
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal, NoReturn
@@ -77,6 +78,14 @@ class ProductRow:
     size: int = 0
 
 
+def visible_text(text: str) -> str:
+    """What a person sees of a text: composed, without invisible characters, and with ordinary spaces."""
+    if text.isascii():
+        return text
+    shown_characters = (char for char in unicodedata.normalize("NFC", text) if unicodedata.category(char) != "Cf")
+    return "".join(" " if char.isspace() else char for char in shown_characters).strip()
+
+
 class ProductFile:
     """The rows of a file, which must be open for seeking. Raises InvalidError for what is wrong with it as a whole."""
 
@@ -92,15 +101,18 @@ class ProductFile:
             self.count += 1
             if self.count > MAX_ROWS:
                 raise InvalidError(f"the file has more than {MAX_ROWS:,} rows; divide it into several files")
-            if row.sku is not None and first.setdefault(row.sku, row.number) != row.number:
-                self._repeated.setdefault(row.sku, [first[row.sku]]).append(row.number)
+            if row.sku is None:
+                continue
+            seen = visible_text(row.sku)
+            if first.setdefault(seen, row.number) != row.number:
+                self._repeated.setdefault(seen, [first[seen]]).append(row.number)
         if not self.count:
             raise InvalidError("the file has no rows of products")
 
     def rows(self) -> Iterator[ProductRow]:
         """All rows, in order, one at a time. Raises InvalidError if the file has changed and is wrong now."""
         for row in self._parse():
-            numbers = self._repeated.get(row.sku or "")
+            numbers = self._repeated.get(visible_text(row.sku or ""))
             if numbers is None:
                 yield row
             else:
@@ -287,6 +299,9 @@ def _spoilt_code(value: str) -> str | None:
 
 def _put_sku(value: str, body: dict[str, Any]) -> str | None:
     body["sku"] = value
+    invisible = next((char for char in value if unicodedata.category(char) == "Cf"), None)
+    if invisible is not None:
+        return f"is {shown(value)}, with the invisible character U+{ord(invisible):04X}; remove it"
     return _spoilt_code(value)
 
 
