@@ -306,6 +306,29 @@ async def test_operations_are_listed_shown_and_decided(opened):
             assert words in (await desk.run("operations", *wrong, code=code))[1]
 
 
+async def test_several_operations_are_retried_at_once(opened):
+    async with opened() as desk:
+        desk.box.fault("write_forbidden", "^/products", times=3)
+        rows = [{"sku": f"C-{number}", "name": "Part"} for number in range(1, 5)]
+        await desk.daemon.call("/products/push", {"rows": rows})
+        for number in "1234":
+            await settled(desk, number)
+        failed = [row["id"] for row in (await desk.json("operations", "list", "--state", "failed"))["data"]]
+        assert len(failed) == 3
+        [other] = {"1", "2", "3", "4"} - set(failed)
+        out, notes = await desk.run("operations", "retry", *failed, other, "99", failed[0], code=1)
+        assert out.count("is pending") == 3
+        assert f"flexportd: operation {other}: " in notes
+        assert "flexportd: operation 99: " in notes
+        for number in failed:
+            await settled(desk, number)
+            assert (await desk.json("operations", "show", number))["state"] == "confirmed"
+        _, notes = await desk.run("operations", "cancel", "98", "99", "--reason", "x", code=4)
+        assert notes.count("no operation") == 2
+        assert len(desk.made(PRODUCT)) == 4
+        assert "Missing argument" in (await desk.run("operations", "retry", code=2))[1]
+
+
 async def settled(desk, number):
     """Wait until an operation has ended or needs a person."""
     async with asyncio.timeout(20):
