@@ -14,6 +14,7 @@ from tests import write_bodies as bodies
 from tests.integration.test_forms import CHROMIUM, browser
 from tests.integration.test_middleware import new_key
 from tests.integration.test_operations_api import writes, writing  # noqa: F401 (a fixture)
+from tests.small_flexport import synced
 
 HOSTILE = "<script>alert('x')</script>\"&<b>"
 
@@ -231,6 +232,23 @@ async def test_a_copy_is_filled_in_and_a_missing_booking_is_not(writes, person):
     assert form.value("/shipper_entity_ref") == booking["shipper_entity"]["ref"]
     async with writes.daemon.http.get(writes.daemon.url + "/bookings/new?copy=99", headers=CHROMIUM) as answer:
         assert answer.status == 404
+
+
+async def test_a_unit_or_packing_that_is_not_documented_is_not_changed_by_the_form(writes, person):  # noqa: F811
+    booking = next(row for row in writes.world.collections[BOOKING].rows() if row["ocean_booking"])
+    weight = {"_object": "/quantity/weight", "value": "5.5", "unit": "t"}
+    danger = {"contains_non_li_ion_battery": False, "lithium_batteries_packing_types": ["packed_anew"]}
+    writes.sandbox.put({**booking, "cargo": {**booking["cargo"], **danger, "weight": weight}})
+    await synced(writes.daemon)
+    form = await person.open(f"/bookings/new?copy={booking['id']}")
+    assert form.value("/cargo/weight/value") == "5.5"
+    assert form.value("/cargo/weight/unit") == "t"
+    assert form.value("/cargo/lithium_batteries_packing_types") == "packed_anew"
+    form = await person.press("check", 400, **{"/name": "Copy"})
+    assert 'Is "t"; allowed are kg, lbs.' in form.problems["/cargo/weight"]
+    await person.open(f"/bookings/{booking['id']}/amend")
+    form = await person.press("check", **{"/new_name": "Other name"})
+    assert "new_cargo" not in form.text
 
 
 async def test_only_what_a_person_changes_is_sent(writes, person):  # noqa: F811

@@ -404,8 +404,8 @@ def _field(one: FormField, data: FormData, values: Values, problems: Mapping[str
     entered = values.get(one.inputs()[0], [""])
     options = choices.get(one.pointer, one.choices or (_YES_NO if one.kind == "yes_no" else ()))
     chosen = set(entered) if one.kind != "quantity" else set(values.get(one.inputs()[-1], []))
-    if one.kind in ("choice", "yes_no"):
-        options = [*options, *((text, text) for text in chosen if text and text not in dict(options))]
+    if one.kind in ("choice", "yes_no", "quantity", "many"):  # also a word that is none of the choices is kept
+        options = [*options, *((text, text) for text in sorted(chosen) if text and text not in dict(options))]
     return SimpleNamespace(
         kind="reference" if one.kind == "port" else one.kind,
         id=element_id(one.pointer),
