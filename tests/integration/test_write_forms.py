@@ -251,6 +251,40 @@ async def test_a_unit_or_packing_that_is_not_documented_is_not_changed_by_the_fo
     assert "new_cargo" not in form.text
 
 
+async def test_rows_that_a_form_does_not_show_are_not_lost(writes, person):  # noqa: F811
+    booking = next(row for row in writes.world.collections[BOOKING].rows() if row["ocean_booking"])
+    units = [{"_object": "/shipping_unit", "count": number, "unit_type": "carton"} for number in range(1, 61)]
+    dangers = {name: False for name in booking["cargo"] if name.startswith("contains_")}
+    cargo = {**booking["cargo"], **dangers, "contains_non_li_ion_battery": False, "shipping_units": units}
+    writes.sandbox.put({**booking, "cargo": cargo})
+    await synced(writes.daemon)
+    form = await person.open(f"/bookings/new?copy={booking['id']}")
+    assert "more than 50 shipping units, which are not copied here: use `flexportd bookings copy`" in form.text
+    assert form.value("/cargo/shipping_units/0/count") == ""
+    form = await person.open(f"/bookings/{booking['id']}/amend")
+    assert "more than 50 shipping units, which this form does not show and cannot change" in form.text
+    form = await person.press("check", **{"/new_name": "Other name"})
+    assert "new_cargo" not in form.text
+    marks = {"/new_cargo/marks_and_numbers": "abc"}
+    form = await person.press("check", 400, **marks)
+    assert "Shipping units: Is required" in form.text
+    unit = {"/new_cargo/shipping_units/0/count": "3", "/new_cargo/shipping_units/0/unit_type": "carton"}
+    form = await person.press("check", 400, **marks, **unit)
+    assert "Shipping units: Has more than 50 rows, which this form cannot change" in form.text
+
+    product = next(row for row in writes.world.collections[PRODUCT].rows() if row["archived_at"] is None)
+    properties = [{"type": f"type {number}", "value": "x"} for number in range(51)]
+    writes.sandbox.put({**product, "product_properties": properties})
+    await synced(writes.daemon)
+    form = await person.open(f"/products/{product['id']}/edit")
+    assert form.value("/product_properties/0/type") == ""
+    form = await person.press("check", **{"/name": "New name"})
+    assert "product_properties" not in form.text
+    new = {"/product_properties/0/type": "colour", "/product_properties/0/value": "red"}
+    form = await person.press("check", 400, **new)
+    assert "Properties: Has more than 50 rows" in form.text
+
+
 async def test_only_what_a_person_changes_is_sent(writes, person):  # noqa: F811
     product = next(row for row in writes.world.collections[PRODUCT].rows() if row["archived_at"] is None)
     path = f"/products/{product['id']}/edit"

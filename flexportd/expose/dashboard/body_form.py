@@ -3,6 +3,7 @@
 What was entered is kept as texts by the name of their input, also where it is wrong: the check of the body reports it.
 """
 
+import copy
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -69,6 +70,11 @@ class FormRows:
     noun: str
     fields: tuple[FormField, ...]
     fewest: int = 1
+
+    @property
+    def nouns(self) -> str:
+        """The noun for several rows."""
+        return f"{self.noun[:-1]}ies" if self.noun.endswith("y") and self.noun != "key" else f"{self.noun}s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +239,21 @@ def values_of(body: Mapping[str, Any], sections: Sequence[FormSection]) -> Value
                 for one in item.fields:
                     _fill(values, one.at(f"{item.pointer}/{index}"), row, one.pointer)
     return values
+
+
+def long_lists(body: Mapping[str, Any], sections: Sequence[FormSection]) -> tuple[FormRows, ...]:
+    """The lists of a body that have more rows than the form shows."""
+    lists = (item for section in sections for item in section.items if isinstance(item, FormRows))
+    return tuple(one for one in lists if isinstance(found := _get(body, one.pointer), list) and len(found) > MAX_ROWS)
+
+
+def without_lists(body: Mapping[str, Any], lists: Sequence[FormRows]) -> dict[str, Any]:
+    """A body without these lists."""
+    found = copy.deepcopy(dict(body))
+    for one in lists:
+        owner, _, name = one.pointer.rpartition("/")
+        del _get(found, owner)[name]
+    return found
 
 
 def _fill(values: Values, one: FormField, owner: Any, pointer: str) -> None:
