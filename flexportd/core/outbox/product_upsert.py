@@ -13,7 +13,7 @@ from flexportd.core.outbox.comparison import equal
 from flexportd.core.outbox.kinds import OPERATION_KINDS
 from flexportd.core.outbox.product_file import visible_text
 from flexportd.core.outbox.validation.account import Account
-from flexportd.core.outbox.validation.problems import FieldProblem
+from flexportd.core.outbox.validation.problems import FieldProblem, shown
 from flexportd.storage.queries.table import Key
 from flexportd.storage.transaction import Transaction
 
@@ -109,10 +109,18 @@ def _plan_change(tx: Transaction, row: Mapping[str, Any], product_id: Key, accou
 
 
 def _unless_pending(tx: Transaction, plan: ProductPlan) -> ProductPlan:
-    """The plan, or that an operation which has not ended does the same."""
+    """The plan; or that an operation which has not ended does the same, or creates the product with other values."""
     assert plan.command is not None
     target = plan.command.kind.target(plan.command.body, None)
-    for operation in tx.operations.unfinished_of_target(target or "", _MAX_UNFINISHED):
+    unfinished = tx.operations.unfinished_of_target(target or "", _MAX_UNFINISHED)
+    for operation in unfinished:
         if operation.digest == plan.command.digest:
             return ProductPlan("pending", plan.sku, plan.product_id, plan.changes, operation_id=operation.id)
-    return plan
+    if not unfinished:
+        return plan
+    detail = (
+        f"sku is {shown(plan.sku)}; operation {unfinished[0].id}, which has not ended, creates it with other values"
+    )
+    return ProductPlan(
+        "invalid", plan.sku, problems=[FieldProblem("/sku", f"{detail}: push the row after it has ended")]
+    )
