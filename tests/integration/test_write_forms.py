@@ -251,6 +251,29 @@ async def test_a_unit_or_packing_that_is_not_documented_is_not_changed_by_the_fo
     assert "new_cargo" not in form.text
 
 
+async def test_metadata_with_colons_and_line_breaks_are_not_changed_by_the_form(writes, person):  # noqa: F811
+    booking = next(row for row in writes.world.collections[BOOKING].rows() if row["ocean_booking"])
+    metadata = {
+        "PO: number": ["4711", "x: y"],
+        "notes": ["first\nsecond", "a\u2028b", 'so "called"', '"quoted"'],
+        "plain": ["1"],
+    }
+    writes.sandbox.put({**booking, "metadata": metadata})
+    await synced(writes.daemon)
+    form = await person.open(f"/bookings/{booking['id']}/amend")
+    lines = form.value("/new_metadata").splitlines()
+    assert lines == [
+        '"PO: number": 4711', '"PO: number": x: y', 'notes: "first\\nsecond"', 'notes: "a\\u2028b"',
+        'notes: so "called"',
+        'notes: "\\"quoted\\""', "plain: 1",
+    ]  # fmt: skip
+    await person.press("check", **{"/new_metadata": "\r\n".join([*lines, 'odd: "half'])})
+    await person.press("send", 303)
+    number = person.location.rpartition("/")[2].partition("?")[0]
+    sent = (await writes.daemon.get(f"/operations/{number}"))["body"]
+    assert sent == {"new_metadata": metadata | {"odd": ['"half']}}
+
+
 async def test_rows_that_a_form_does_not_show_are_not_lost(writes, person):  # noqa: F811
     booking = next(row for row in writes.world.collections[BOOKING].rows() if row["ocean_booking"])
     units = [{"_object": "/shipping_unit", "count": number, "unit_type": "carton"} for number in range(1, 61)]

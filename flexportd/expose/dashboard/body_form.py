@@ -4,6 +4,7 @@ What was entered is kept as texts by the name of their input, also where it is w
 """
 
 import copy
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,8 @@ Choices = Sequence[tuple[str, str]]
 
 MAX_ROWS = 50  # of one list
 
+_QUOTED_KEY = re.compile(r'("(?:[^"\\]|\\.)*")\s*:')
+_LINE_BREAKS = {ord(char): f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}  # which JSON does not escape
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -198,9 +201,26 @@ def _pairs(text: str) -> dict[str, list[str]]:
     """Lines of `key: value`; a key with several values has several lines."""
     pairs: dict[str, list[str]] = {}
     for line in filter(None, map(str.strip, text.splitlines())):
-        key, _, value = line.partition(":")
-        pairs.setdefault(key.strip(), []).append(value.strip())
+        quoted = _QUOTED_KEY.match(line)
+        key, value = (quoted[1], line[quoted.end() :]) if quoted else line.partition(":")[::2]
+        pairs.setdefault(_unquoted(key.strip()), []).append(_unquoted(value.strip()))
     return pairs
+
+
+def _unquoted(text: str) -> str:
+    """A text, or the one whose JSON it is."""
+    if len(text) < 2 or not text.startswith('"') or not text.endswith('"'):
+        return text
+    try:
+        return str(json.loads(text))
+    except ValueError:
+        return text
+
+
+def _quoted(text: str, special: str = "") -> str:
+    """A text as one line of pairs has it: as JSON if it has several lines or would be read as something else."""
+    is_plain = text.splitlines() == [text.strip()] and text[0] != '"' and not any(char in text for char in special)
+    return text if is_plain or not text else json.dumps(text, ensure_ascii=False).translate(_LINE_BREAKS)
 
 
 _READERS: Mapping[Kind, Callable[[str], Any]] = {
@@ -270,7 +290,9 @@ def _fill(values: Values, one: FormField, owner: Any, pointer: str) -> None:
         texts = [_text(value.get(name)) for name in ("value", "unit")]
         values |= {name: [text] for name, text in zip(one.inputs(), texts, strict=True) if text}
     elif one.kind == "pairs" and isinstance(value, Mapping):
-        lines = [f"{key}: {_text(text)}" for key, listed in value.items() for text in _listed(listed)]
+        lines = [
+            f"{_quoted(key, ':')}: {_quoted(_text(text))}" for key, listed in value.items() for text in _listed(listed)
+        ]
         values[one.pointer] = ["\n".join(lines)]
     elif isinstance(value, list) and one.kind == "many":
         values[one.pointer] = [_text(text) for text in value]

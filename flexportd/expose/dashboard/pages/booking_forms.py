@@ -90,7 +90,7 @@ _DANGERS = {
 _WEIGHTS = [(unit, unit) for unit in WEIGHT_UNITS]
 _VOLUMES = [(unit, {"cbm": "m³", "cbft": "ft³"}.get(unit, unit)) for unit in VOLUME_UNITS]
 _LENGTHS = [(unit, unit) for unit in LENGTH_UNITS]
-_PAIRS = "One line for each value: “key: value”."
+_PAIRS = "One line for each value: “key: value”. A key with a colon is in quotation marks."
 _CHINESE = "Required for goods from mainland China."
 
 
