@@ -279,6 +279,7 @@ async def test_operations_are_listed_shown_and_decided(opened):
         assert desk.made(BOOKING)[0]["name"] == "PO 4711 lamps"
         assert "Create booking PO 4711 lamps" in await desk.said("operations", "list", "--state", "confirmed")
         shown = await desk.said("operations", "show", "1")
+        assert f"booking {desk.made(BOOKING)[0]['id']}\n" in shown
         for part in ("confirmed", "Attempts", "/bookings", "operation.approve", '"cargo_ready_date": "2026-04-01"'):
             assert part in shown
 

@@ -60,7 +60,7 @@ def _show(out: Output, found: dict[str, Any]) -> None:
             ("state", humanize(found["state"])),
             ("needs decision", found["needs_decision"] or None),
             ("error", found["error"]),
-            ("object", found["resource_id"] and f"{humanize(found['resource'])} {found['resource_id']}"),
+            ("object", found["resource_id"] and f"{humanize(found['kind'].partition('.')[0])} {found['resource_id']}"),
             ("shipment", found["shipment_id"]),
             ("pending at Flexport", found["pending_at_flexport"]),
             ("created", f"{format_time(found['created_at'])} by {found['created_by']}"),
