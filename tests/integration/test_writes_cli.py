@@ -207,6 +207,18 @@ class Typed(io.StringIO):
         return True
 
 
+async def test_a_number_that_is_too_large_is_named(opened):
+    async with opened() as desk:
+        text = json.dumps(bodies.booking(desk.box.world)).replace(
+            '"cargo": {', '"cargo": {"weight": {"value": 1e400}, '
+        )
+        _, told = await desk.run("bookings", "create", desk.file("large.json", text), code=2)
+        assert "large.json is no valid JSON in UTF-8: 1e400 is too large a number" in told
+        path = desk.file("booking.json", bodies.booking(desk.box.world))
+        _, told = await desk.run("bookings", "create", path, "--set", "cargo.weight.value=1e400", code=2)
+        assert '/cargo/weight/value: value is "1e400"; a number greater than 0 is allowed' in told
+
+
 async def test_an_amendment_shows_the_difference_before_it_is_sent(opened, monkeypatch):
     async with opened() as desk:
         await desk.said("bookings", "create", desk.file("booking.json", bodies.booking(desk.box.world)))
