@@ -1,6 +1,7 @@
 """Bodies of writes from JSON files, from templates, and from `--set name=value`."""
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ def read_body_file(path: Path) -> Body:
     if len(raw) > MAX_BODY_SIZE:
         raise InvalidError(f"{name} has more than {MAX_BODY_SIZE:,} bytes")
     try:
-        body = json.loads(raw.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        body = json.loads(raw.decode("utf-8-sig"), parse_constant=_refuse_constant, parse_float=_parse_float)
     except json.JSONDecodeError as error:
         raise InvalidError(f"{name} is no valid JSON: {error}") from None
     except (ValueError, RecursionError) as error:
@@ -93,14 +94,21 @@ def set_members(body: Body, assignments: Sequence[str]) -> Body:
 
 def _value(text: str, *, is_text: bool) -> Any:
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_parse_float)
+    except (ValueError, RecursionError):  # `1e999` stays a text, too
         return text
     return text if is_text and value is not None and not isinstance(value, str) else value
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
+
+
+def _parse_float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:40]} is too large a number")
+    return value
 
 
 def _type_name(value: Any) -> str:

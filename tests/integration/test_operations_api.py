@@ -326,6 +326,37 @@ async def test_products_are_pushed_by_sku(writes):
         await writes.daemon.call("/products/push", wrong, 400)
 
 
+async def test_a_row_with_other_values_waits_until_its_product_is_created(writes):
+    await writes.daemon.daemon.queue.set_paused(paused=True)
+    row = bodies.product(writes.world, sku="NEW-1")
+    [first] = (await writes.daemon.call("/products/push", {"rows": [row]}))["rows"]
+    rows = [row | {"name": "Other name"}, row]
+    found = (await writes.daemon.call("/products/push", {"rows": rows}))["rows"]
+    assert [one["action"] for one in found] == ["invalid", "pending"]
+    [error] = found[0]["errors"]
+    number = first["operation_id"]
+    assert error["pointer"] == "/sku"
+    assert f"operation {number}, which has not ended, creates it with other values" in error["detail"]
+    await writes.daemon.daemon.queue.set_paused(paused=False)
+    async with asyncio.timeout(20):
+        while (await writes.daemon.get(f"/operations/{number}"))["state"] != "confirmed":
+            await look_again()
+    found = (await writes.daemon.call("/products/push", {"rows": rows[:1]}))["rows"]
+    assert [one["action"] for one in found] == ["update"]
+
+
+async def test_a_sku_that_looks_like_that_of_a_product_makes_no_second_one(writes):
+    await writes.write("POST", "/products", bodies.product(writes.world, sku="CAF\u00c9 1"))
+    skus = ("CAFE\u0301 1", "CAF\u00c9\u200b 1", "CAF\u00c9\u00a01", "CAF\u00c9 1", "CAF\u00c9 2")
+    rows = [bodies.product(writes.world, sku=sku) for sku in skus]
+    plan = (await writes.daemon.call("/products/push", {"rows": rows, "dry_run": True}))["rows"]
+    assert [one["action"] for one in plan] == ["invalid", "invalid", "invalid", "unchanged", "create"]
+    [error] = plan[0]["errors"]
+    assert error["pointer"] == "/sku"
+    assert "'CAFE\\u0301 1'; product" in error["detail"]
+    assert "has 'CAF\\xc9 1', which looks the same" in error["detail"]
+
+
 async def test_a_restored_database_sends_nothing_that_was_sent_since_the_backup(tmp_path):
     data, backup = tmp_path / "data", tmp_path / "backup.db"
     async with flexport() as sandbox:

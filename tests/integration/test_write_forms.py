@@ -14,6 +14,7 @@ from tests import write_bodies as bodies
 from tests.integration.test_forms import CHROMIUM, browser
 from tests.integration.test_middleware import new_key
 from tests.integration.test_operations_api import writes, writing  # noqa: F401 (a fixture)
+from tests.small_flexport import synced
 
 HOSTILE = "<script>alert('x')</script>\"&<b>"
 
@@ -231,6 +232,80 @@ async def test_a_copy_is_filled_in_and_a_missing_booking_is_not(writes, person):
     assert form.value("/shipper_entity_ref") == booking["shipper_entity"]["ref"]
     async with writes.daemon.http.get(writes.daemon.url + "/bookings/new?copy=99", headers=CHROMIUM) as answer:
         assert answer.status == 404
+
+
+async def test_a_unit_or_packing_that_is_not_documented_is_not_changed_by_the_form(writes, person):  # noqa: F811
+    booking = next(row for row in writes.world.collections[BOOKING].rows() if row["ocean_booking"])
+    weight = {"_object": "/quantity/weight", "value": "5.5", "unit": "t"}
+    danger = {"contains_non_li_ion_battery": False, "lithium_batteries_packing_types": ["packed_anew"]}
+    writes.sandbox.put({**booking, "cargo": {**booking["cargo"], **danger, "weight": weight}})
+    await synced(writes.daemon)
+    form = await person.open(f"/bookings/new?copy={booking['id']}")
+    assert form.value("/cargo/weight/value") == "5.5"
+    assert form.value("/cargo/weight/unit") == "t"
+    assert form.value("/cargo/lithium_batteries_packing_types") == "packed_anew"
+    form = await person.press("check", 400, **{"/name": "Copy"})
+    assert 'Is "t"; allowed are kg, lbs.' in form.problems["/cargo/weight"]
+    await person.open(f"/bookings/{booking['id']}/amend")
+    form = await person.press("check", **{"/new_name": "Other name"})
+    assert "new_cargo" not in form.text
+
+
+async def test_metadata_with_colons_and_line_breaks_are_not_changed_by_the_form(writes, person):  # noqa: F811
+    booking = next(row for row in writes.world.collections[BOOKING].rows() if row["ocean_booking"])
+    metadata = {
+        "PO: number": ["4711", "x: y"],
+        "notes": ["first\nsecond", "a\u2028b", 'so "called"', '"quoted"'],
+        "plain": ["1"],
+    }
+    writes.sandbox.put({**booking, "metadata": metadata})
+    await synced(writes.daemon)
+    form = await person.open(f"/bookings/{booking['id']}/amend")
+    lines = form.value("/new_metadata").splitlines()
+    assert lines == [
+        '"PO: number": 4711', '"PO: number": x: y', 'notes: "first\\nsecond"', 'notes: "a\\u2028b"',
+        'notes: so "called"',
+        'notes: "\\"quoted\\""', "plain: 1",
+    ]  # fmt: skip
+    await person.press("check", **{"/new_metadata": "\r\n".join([*lines, 'odd: "half'])})
+    await person.press("send", 303)
+    number = person.location.rpartition("/")[2].partition("?")[0]
+    sent = (await writes.daemon.get(f"/operations/{number}"))["body"]
+    assert sent == {"new_metadata": metadata | {"odd": ['"half']}}
+
+
+async def test_rows_that_a_form_does_not_show_are_not_lost(writes, person):  # noqa: F811
+    booking = next(row for row in writes.world.collections[BOOKING].rows() if row["ocean_booking"])
+    units = [{"_object": "/shipping_unit", "count": number, "unit_type": "carton"} for number in range(1, 61)]
+    dangers = {name: False for name in booking["cargo"] if name.startswith("contains_")}
+    cargo = {**booking["cargo"], **dangers, "contains_non_li_ion_battery": False, "shipping_units": units}
+    writes.sandbox.put({**booking, "cargo": cargo})
+    await synced(writes.daemon)
+    form = await person.open(f"/bookings/new?copy={booking['id']}")
+    assert "more than 50 shipping units, which are not copied here: use `flexportd bookings copy`" in form.text
+    assert form.value("/cargo/shipping_units/0/count") == ""
+    form = await person.open(f"/bookings/{booking['id']}/amend")
+    assert "more than 50 shipping units, which this form does not show and cannot change" in form.text
+    form = await person.press("check", **{"/new_name": "Other name"})
+    assert "new_cargo" not in form.text
+    marks = {"/new_cargo/marks_and_numbers": "abc"}
+    form = await person.press("check", 400, **marks)
+    assert "Shipping units: Is required" in form.text
+    unit = {"/new_cargo/shipping_units/0/count": "3", "/new_cargo/shipping_units/0/unit_type": "carton"}
+    form = await person.press("check", 400, **marks, **unit)
+    assert "Shipping units: Has more than 50 rows, which this form cannot change" in form.text
+
+    product = next(row for row in writes.world.collections[PRODUCT].rows() if row["archived_at"] is None)
+    properties = [{"type": f"type {number}", "value": "x"} for number in range(51)]
+    writes.sandbox.put({**product, "product_properties": properties})
+    await synced(writes.daemon)
+    form = await person.open(f"/products/{product['id']}/edit")
+    assert form.value("/product_properties/0/type") == ""
+    form = await person.press("check", **{"/name": "New name"})
+    assert "product_properties" not in form.text
+    new = {"/product_properties/0/type": "colour", "/product_properties/0/value": "red"}
+    form = await person.press("check", 400, **new)
+    assert "Properties: Has more than 50 rows" in form.text
 
 
 async def test_only_what_a_person_changes_is_sent(writes, person):  # noqa: F811

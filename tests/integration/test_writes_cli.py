@@ -207,6 +207,18 @@ class Typed(io.StringIO):
         return True
 
 
+async def test_a_number_that_is_too_large_is_named(opened):
+    async with opened() as desk:
+        text = json.dumps(bodies.booking(desk.box.world)).replace(
+            '"cargo": {', '"cargo": {"weight": {"value": 1e400}, '
+        )
+        _, told = await desk.run("bookings", "create", desk.file("large.json", text), code=2)
+        assert "large.json is no valid JSON in UTF-8: 1e400 is too large a number" in told
+        path = desk.file("booking.json", bodies.booking(desk.box.world))
+        _, told = await desk.run("bookings", "create", path, "--set", "cargo.weight.value=1e400", code=2)
+        assert '/cargo/weight/value: value is "1e400"; a number greater than 0 is allowed' in told
+
+
 async def test_an_amendment_shows_the_difference_before_it_is_sent(opened, monkeypatch):
     async with opened() as desk:
         await desk.said("bookings", "create", desk.file("booking.json", bodies.booking(desk.box.world)))
@@ -279,6 +291,7 @@ async def test_operations_are_listed_shown_and_decided(opened):
         assert desk.made(BOOKING)[0]["name"] == "PO 4711 lamps"
         assert "Create booking PO 4711 lamps" in await desk.said("operations", "list", "--state", "confirmed")
         shown = await desk.said("operations", "show", "1")
+        assert f"booking {desk.made(BOOKING)[0]['id']}\n" in shown
         for part in ("confirmed", "Attempts", "/bookings", "operation.approve", '"cargo_ready_date": "2026-04-01"'):
             assert part in shown
 
@@ -304,6 +317,29 @@ async def test_operations_are_listed_shown_and_decided(opened):
             (("list", "--state", "confirmd"), 2, "did you mean confirmed"),
         ):
             assert words in (await desk.run("operations", *wrong, code=code))[1]
+
+
+async def test_several_operations_are_retried_at_once(opened):
+    async with opened() as desk:
+        desk.box.fault("write_forbidden", "^/products", times=3)
+        rows = [{"sku": f"C-{number}", "name": "Part"} for number in range(1, 5)]
+        await desk.daemon.call("/products/push", {"rows": rows})
+        for number in "1234":
+            await settled(desk, number)
+        failed = [row["id"] for row in (await desk.json("operations", "list", "--state", "failed"))["data"]]
+        assert len(failed) == 3
+        [other] = {"1", "2", "3", "4"} - set(failed)
+        out, notes = await desk.run("operations", "retry", *failed, other, "99", failed[0], code=1)
+        assert out.count("is pending") == 3
+        assert f"flexportd: operation {other}: " in notes
+        assert "flexportd: operation 99: " in notes
+        for number in failed:
+            await settled(desk, number)
+            assert (await desk.json("operations", "show", number))["state"] == "confirmed"
+        _, notes = await desk.run("operations", "cancel", "98", "99", "--reason", "x", code=4)
+        assert notes.count("no operation") == 2
+        assert len(desk.made(PRODUCT)) == 4
+        assert "Missing argument" in (await desk.run("operations", "retry", code=2))[1]
 
 
 async def settled(desk, number):

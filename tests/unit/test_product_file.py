@@ -48,6 +48,28 @@ FULL = {
 }
 
 
+@pytest.mark.parametrize(
+    "content", ["sku,name\rA,Lamp\rB,Table\r", "sku,name\r" + "A,Lamp\r" * 200_000, "sku,name\nA,Lamp\rB,Table\n"]
+)
+def test_a_file_whose_lines_end_with_cr_alone_is_to_be_saved_as_another_type(content):
+    with pytest.raises(InvalidError, match=r'ends with CR alone, as in "CSV \(Macintosh\)"; save it as "CSV UTF-8"'):
+        read(content)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_cells_of_the_header_may_have_several_lines(delimiter):
+    header = ['"sku\r\n"', "name", '"hs_code:\nUS"', "country_of_origin"]
+    text = "\r\n".join([delimiter.join(header), delimiter.join(["A", "Lamp", "9405.42", "China"])])
+    classifications = [{"region": "US", "codes": ["9405.42"]}]
+    assert bodies(text) == [
+        {"sku": "A", "name": "Lamp", "classifications": classifications, "country_of_origin": "China"}
+    ]
+    with pytest.raises(InvalidError, match=r"column 2 is .name \(English\)., which is unknown"):
+        read('sku,"name\n(English)",country_of_origin\nA,Lamp,China\n')
+    with pytest.raises(InvalidError, match="a quotation mark without a second one"):
+        read('sku,"name\nA,Lamp\nB,Table\n')
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("beginning", ["", "\ufeff", "sep=DELIM\r\n", "\r\n;;;\r\n"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -122,6 +144,17 @@ def test_other_problems_of_rows():
     rows = read("sku,name\nA,b\nB,c\nA,d\nA ,e\n")
     assert [row.number for row in rows if row.problems] == [2, 4, 5]
     assert rows[3].problems == ('the SKU "A" is in rows 2, 4, 5; one row per SKU is allowed',)
+
+
+def test_skus_that_look_the_same_are_no_two_products():
+    rows = read("sku,name\nCAF\u00c9,a\nCAFE\u0301,b\nC D,c\nC\u00a0D,d\nC  D,e\n")
+    assert [row.number for row in rows if row.problems] == [2, 3, 4, 5]
+    assert rows[1].problems == ('the SKU "CAFE\u0301" is in rows 2, 3; one row per SKU is allowed',)
+    assert problem("sku,name\nA\u200b1,a\n")[1] == (
+        'sku is "A\\u200b1", with the invisible character U+200B; remove it'
+    )
+    lines = "\n".join(json.dumps({"sku": sku, "name": "a"}) for sku in ("A\u200b1", "A1", "A\u200b2"))
+    assert [row.number for row in read(lines, "ndjson") if row.problems] == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -381,6 +381,12 @@ def test_an_update_may_keep_the_own_sku_and_not_take_that_of_another_product(acc
     assert [one.pointer for one in check_product_update({"sku": "WATCH-1"}, account, 2)] == ["/sku"]
 
 
+def test_media_types_may_have_capital_letters(account):
+    upload = body("document.upload") | {"mime_type": "application/vnd.ms-excel.sheet.macroEnabled.12"}
+    assert check_upload(upload, account) == []
+    assert check_upload(upload | {"mime_type": "Application/PDF"}, account) == []
+
+
 def test_the_largest_file_is_accepted(account):
     content = b"%PDF-" + bytes(MAX_FILE_SIZE - 5)
     for size, pointers in ((MAX_FILE_SIZE, []), (MAX_FILE_SIZE + 1, ["/document"])):

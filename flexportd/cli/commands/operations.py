@@ -8,9 +8,11 @@ import click
 from flexportd.cli.client import DaemonClient, quote_id
 from flexportd.cli.columns import COMMAND_COLUMNS
 from flexportd.cli.command import NearestChoice, daemon_command, limit_option
+from flexportd.cli.exit_codes import Exit, exit_of
 from flexportd.cli.format import format_time, humanize
 from flexportd.cli.output import Column, DaemonResponse, Output
 from flexportd.cli.write_command import actor_header, outcome_sentence
+from flexportd.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 
 STATES = ("awaiting_approval", "pending", "sending", "confirmed", "failed", "unknown", "cancelled")
 
@@ -58,7 +60,7 @@ def _show(out: Output, found: dict[str, Any]) -> None:
             ("state", humanize(found["state"])),
             ("needs decision", found["needs_decision"] or None),
             ("error", found["error"]),
-            ("object", found["resource_id"] and f"{humanize(found['resource'])} {found['resource_id']}"),
+            ("object", found["resource_id"] and f"{humanize(found['kind'].partition('.')[0])} {found['resource_id']}"),
             ("shipment", found["shipment_id"]),
             ("pending at Flexport", found["pending_at_flexport"]),
             ("created", f"{format_time(found['created_at'])} by {found['created_by']}"),
@@ -97,29 +99,32 @@ _EVIDENCE = (
 )
 
 
+_IDS = click.argument("operation_ids", metavar="ID...", nargs=-1, required=True)
+
+
 @operations.command("approve")
-@click.argument("operation_id", metavar="ID")
+@_IDS
 @daemon_command
-def approve(daemon: DaemonClient, out: Output, operation_id: str) -> None:
-    """Approve an operation that somebody else created, so that it is sent."""
-    _act(daemon, out, operation_id, "approve")
+def approve(daemon: DaemonClient, out: Output, operation_ids: tuple[str, ...]) -> int | None:
+    """Approve operations that somebody else created, so that they are sent."""
+    return _act_on_each(daemon, out, operation_ids, "approve")
 
 
 @operations.command("retry")
-@click.argument("operation_id", metavar="ID")
+@_IDS
 @daemon_command
-def retry(daemon: DaemonClient, out: Output, operation_id: str) -> None:
-    """Send an operation again that failed or was cancelled; look up an unknown one now."""
-    _act(daemon, out, operation_id, "retry")
+def retry(daemon: DaemonClient, out: Output, operation_ids: tuple[str, ...]) -> int | None:
+    """Send operations again that failed or were cancelled; look up unknown ones now."""
+    return _act_on_each(daemon, out, operation_ids, "retry")
 
 
 @operations.command("cancel")
-@click.argument("operation_id", metavar="ID")
-@click.option("--reason", required=True, metavar="TEXT", help="Reason, kept with the operation.")
+@_IDS
+@click.option("--reason", required=True, metavar="TEXT", help="Reason, kept with each operation.")
 @daemon_command
-def cancel(daemon: DaemonClient, out: Output, operation_id: str, reason: str) -> None:
-    """Cancel an operation that was not sent."""
-    _act(daemon, out, operation_id, "cancel", {"reason": reason})
+def cancel(daemon: DaemonClient, out: Output, operation_ids: tuple[str, ...], reason: str) -> int | None:
+    """Cancel operations that were not sent."""
+    return _act_on_each(daemon, out, operation_ids, "cancel", {"reason": reason})
 
 
 @operations.command("resolve")
@@ -150,6 +155,23 @@ def resolve(
     action = "resend" if resend else "cancel" if is_cancelled else "confirm"
     body = {"action": action, "reason": reason} | ({} if confirmed_as is None else {"confirmed_as": confirmed_as})
     _act(daemon, out, operation_id, "resolve", body)
+
+
+def _act_on_each(
+    daemon: DaemonClient, out: Output, operation_ids: tuple[str, ...], action: str, body: dict[str, Any] | None = None
+) -> int | None:
+    """Act on each operation, also after an error of one of several; the exit code. Raises the error of a single one."""
+    if len(operation_ids) == 1:
+        _act(daemon, out, operation_ids[0], action, body)
+        return None
+    codes: set[Exit] = set()
+    for operation_id in dict.fromkeys(operation_ids):
+        try:
+            _act(daemon, out, operation_id, action, body)
+        except (ConflictError, ForbiddenError, InvalidError, NotFoundError) as error:
+            codes.add(exit_of(error))
+            out.note(f"flexportd: operation {operation_id}: {error}")
+    return codes.pop() if len(codes) == 1 else Exit.FAILED if codes else None
 
 
 def _act(

@@ -7,6 +7,7 @@ or a date: a row with a value that it may have changed has a problem. JSON state
 import csv
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal, NoReturn
@@ -42,6 +43,7 @@ _FOREIGN = {
 }  # fmt: skip
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SAVE_AS = 'save it as "CSV UTF-8"'
+_CR_ALONE = f'a line ends with CR alone, as in "CSV (Macintosh)"; {_SAVE_AS}'
 _CHUNK = 64 * 2**10
 _MAX_LISTED = 5  # rows that a message names
 _BLANKS = " \t\r\n"  # of JSON
@@ -76,6 +78,14 @@ class ProductRow:
     size: int = 0
 
 
+def visible_text(text: str) -> str:
+    """What a person sees of a text: composed, without invisible characters, and with ordinary spaces."""
+    if text.isascii():
+        return text
+    shown_characters = (char for char in unicodedata.normalize("NFC", text) if unicodedata.category(char) != "Cf")
+    return "".join(" " if char.isspace() else char for char in shown_characters).strip()
+
+
 class ProductFile:
     """The rows of a file, which must be open for seeking. Raises InvalidError for what is wrong with it as a whole."""
 
@@ -91,15 +101,18 @@ class ProductFile:
             self.count += 1
             if self.count > MAX_ROWS:
                 raise InvalidError(f"the file has more than {MAX_ROWS:,} rows; divide it into several files")
-            if row.sku is not None and first.setdefault(row.sku, row.number) != row.number:
-                self._repeated.setdefault(row.sku, [first[row.sku]]).append(row.number)
+            if row.sku is None:
+                continue
+            seen = visible_text(row.sku)
+            if first.setdefault(seen, row.number) != row.number:
+                self._repeated.setdefault(seen, [first[seen]]).append(row.number)
         if not self.count:
             raise InvalidError("the file has no rows of products")
 
     def rows(self) -> Iterator[ProductRow]:
         """All rows, in order, one at a time. Raises InvalidError if the file has changed and is wrong now."""
         for row in self._parse():
-            numbers = self._repeated.get(row.sku or "")
+            numbers = self._repeated.get(visible_text(row.sku or ""))
             if numbers is None:
                 yield row
             else:
@@ -134,7 +147,8 @@ def _lines(stream: BinaryIO) -> Iterator[str]:
     while line := stream.readline(MAX_LINE_LENGTH + 1):
         number += 1
         if len(line) > MAX_LINE_LENGTH:
-            raise InvalidError(f"line {number} has more than {MAX_LINE_LENGTH:,} bytes")
+            hint = f": {_CR_ALONE}" if b"\r" in line[:-1] else ""
+            raise InvalidError(f"line {number} has more than {MAX_LINE_LENGTH:,} bytes{hint}")
         yield line.decode("utf-8", "surrogateescape")
 
 
@@ -156,6 +170,7 @@ def _read_csv(stream: BinaryIO) -> Iterator[ProductRow]:
             number, line = number + 1, next(lines, "")
         if not line:
             raise InvalidError("the file has no header: its first row must name the columns, such as sku")
+        line = _whole_header(line, lines)
         if separator is not None and separator[1] in _DELIMITERS:
             delimiter = separator[1]
         else:
@@ -166,7 +181,22 @@ def _read_csv(stream: BinaryIO) -> Iterator[ProductRow]:
             if any(cell.strip() for cell in cells):
                 yield _csv_row(number, cells, columns)
     except csv.Error as error:
+        if "new-line character" in str(error):
+            raise InvalidError(f"row {number + 1} is no valid CSV: {_CR_ALONE}") from None
         raise InvalidError(f"row {number + 1} is no valid CSV ({error}); check its quotation marks") from None
+
+
+def _whole_header(line: str, lines: Iterator[str]) -> str:
+    """The header in one line: its first line, and those that follow while a quotation mark is open."""
+    parts, size = [line], len(line)
+    is_open = line.count('"') % 2 == 1
+    while is_open and size <= MAX_LINE_LENGTH and (following := next(lines, "")):
+        parts.append(following)
+        size += len(following)
+        is_open ^= following.count('"') % 2 == 1
+    if is_open:
+        raise InvalidError("the header has a quotation mark without a second one; check its quotation marks")
+    return " ".join(part.rstrip("\r\n") for part in parts)
 
 
 def _split(line: str, delimiter: str) -> list[str]:
@@ -269,6 +299,9 @@ def _spoilt_code(value: str) -> str | None:
 
 def _put_sku(value: str, body: dict[str, Any]) -> str | None:
     body["sku"] = value
+    invisible = next((char for char in value if unicodedata.category(char) == "Cf"), None)
+    if invisible is not None:
+        return f"is {shown(value)}, with the invisible character U+{ord(invisible):04X}; remove it"
     return _spoilt_code(value)
 
 

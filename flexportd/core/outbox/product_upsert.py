@@ -1,5 +1,6 @@
 """Products by SKU: create those that Flexport does not have, change those that differ, leave the others alone."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,8 +11,9 @@ import msgspec
 from flexportd.core.outbox.actions import WriteCommand
 from flexportd.core.outbox.comparison import equal
 from flexportd.core.outbox.kinds import OPERATION_KINDS
+from flexportd.core.outbox.product_file import visible_text
 from flexportd.core.outbox.validation.account import Account
-from flexportd.core.outbox.validation.problems import FieldProblem
+from flexportd.core.outbox.validation.problems import FieldProblem, shown
 from flexportd.storage.queries.table import Key
 from flexportd.storage.transaction import Transaction
 
@@ -60,12 +62,22 @@ def plan_product(tx: Transaction, row: object, now: datetime) -> ProductPlan:
 
 def _plan_new(tx: Transaction, row: object, sku: str | None, account: Account) -> ProductPlan:
     kind = OPERATION_KINDS["product.create"]
-    problems = kind.check(row, account, None)
+    problems = kind.check(row, account, None) or _look_alikes(sku, account)
     if problems or not isinstance(row, Mapping):
         return ProductPlan("invalid", sku, problems=problems)
     command = WriteCommand(kind, row)
     changes = [ProductChange(field, None, value) for field, value in row.items()]
     return _unless_pending(tx, ProductPlan("create", sku, changes=changes, command=command))
+
+
+def _look_alikes(sku: str | None, account: Account) -> list[FieldProblem]:
+    """The problem of a SKU that looks like that of a product but has other characters: it would make a second one."""
+    seen = visible_text(sku or "")
+    for other in (seen, unicodedata.normalize("NFD", seen)):
+        if other and other != sku and (ids := account.product_ids(other)):
+            detail = f"is {sku!a}; product {ids[0]} has {other!a}, which looks the same: use its characters"
+            return [FieldProblem("/sku", f"sku {detail}")]
+    return []
 
 
 def _plan_change(tx: Transaction, row: Mapping[str, Any], product_id: Key, account: Account) -> ProductPlan:
@@ -97,10 +109,18 @@ def _plan_change(tx: Transaction, row: Mapping[str, Any], product_id: Key, accou
 
 
 def _unless_pending(tx: Transaction, plan: ProductPlan) -> ProductPlan:
-    """The plan, or that an operation which has not ended does the same."""
+    """The plan; or that an operation which has not ended does the same, or creates the product with other values."""
     assert plan.command is not None
     target = plan.command.kind.target(plan.command.body, None)
-    for operation in tx.operations.unfinished_of_target(target or "", _MAX_UNFINISHED):
+    unfinished = tx.operations.unfinished_of_target(target or "", _MAX_UNFINISHED)
+    for operation in unfinished:
         if operation.digest == plan.command.digest:
             return ProductPlan("pending", plan.sku, plan.product_id, plan.changes, operation_id=operation.id)
-    return plan
+    if not unfinished:
+        return plan
+    detail = (
+        f"sku is {shown(plan.sku)}; operation {unfinished[0].id}, which has not ended, creates it with other values"
+    )
+    return ProductPlan(
+        "invalid", plan.sku, problems=[FieldProblem("/sku", f"{detail}: push the row after it has ended")]
+    )

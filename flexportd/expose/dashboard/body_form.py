@@ -3,6 +3,8 @@
 What was entered is kept as texts by the name of their input, also where it is wrong: the check of the body reports it.
 """
 
+import copy
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +27,8 @@ Choices = Sequence[tuple[str, str]]
 
 MAX_ROWS = 50  # of one list
 
+_QUOTED_KEY = re.compile(r'("(?:[^"\\]|\\.)*")\s*:')
+_LINE_BREAKS = {ord(char): f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}  # which JSON does not escape
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -69,6 +73,11 @@ class FormRows:
     noun: str
     fields: tuple[FormField, ...]
     fewest: int = 1
+
+    @property
+    def nouns(self) -> str:
+        """The noun for several rows."""
+        return f"{self.noun[:-1]}ies" if self.noun.endswith("y") and self.noun != "key" else f"{self.noun}s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +201,26 @@ def _pairs(text: str) -> dict[str, list[str]]:
     """Lines of `key: value`; a key with several values has several lines."""
     pairs: dict[str, list[str]] = {}
     for line in filter(None, map(str.strip, text.splitlines())):
-        key, _, value = line.partition(":")
-        pairs.setdefault(key.strip(), []).append(value.strip())
+        quoted = _QUOTED_KEY.match(line)
+        key, value = (quoted[1], line[quoted.end() :]) if quoted else line.partition(":")[::2]
+        pairs.setdefault(_unquoted(key.strip()), []).append(_unquoted(value.strip()))
     return pairs
+
+
+def _unquoted(text: str) -> str:
+    """A text, or the one whose JSON it is."""
+    if len(text) < 2 or not text.startswith('"') or not text.endswith('"'):
+        return text
+    try:
+        return str(json.loads(text))
+    except ValueError:
+        return text
+
+
+def _quoted(text: str, special: str = "") -> str:
+    """A text as one line of pairs has it: as JSON if it has several lines or would be read as something else."""
+    is_plain = text.splitlines() == [text.strip()] and text[0] != '"' and not any(char in text for char in special)
+    return text if is_plain or not text else json.dumps(text, ensure_ascii=False).translate(_LINE_BREAKS)
 
 
 _READERS: Mapping[Kind, Callable[[str], Any]] = {
@@ -235,6 +261,21 @@ def values_of(body: Mapping[str, Any], sections: Sequence[FormSection]) -> Value
     return values
 
 
+def long_lists(body: Mapping[str, Any], sections: Sequence[FormSection]) -> tuple[FormRows, ...]:
+    """The lists of a body that have more rows than the form shows."""
+    lists = (item for section in sections for item in section.items if isinstance(item, FormRows))
+    return tuple(one for one in lists if isinstance(found := _get(body, one.pointer), list) and len(found) > MAX_ROWS)
+
+
+def without_lists(body: Mapping[str, Any], lists: Sequence[FormRows]) -> dict[str, Any]:
+    """A body without these lists."""
+    found = copy.deepcopy(dict(body))
+    for one in lists:
+        owner, _, name = one.pointer.rpartition("/")
+        del _get(found, owner)[name]
+    return found
+
+
 def _fill(values: Values, one: FormField, owner: Any, pointer: str) -> None:
     if one.kind == "port":
         for kind in PORT_CODES:
@@ -249,7 +290,9 @@ def _fill(values: Values, one: FormField, owner: Any, pointer: str) -> None:
         texts = [_text(value.get(name)) for name in ("value", "unit")]
         values |= {name: [text] for name, text in zip(one.inputs(), texts, strict=True) if text}
     elif one.kind == "pairs" and isinstance(value, Mapping):
-        lines = [f"{key}: {_text(text)}" for key, listed in value.items() for text in _listed(listed)]
+        lines = [
+            f"{_quoted(key, ':')}: {_quoted(_text(text))}" for key, listed in value.items() for text in _listed(listed)
+        ]
         values[one.pointer] = ["\n".join(lines)]
     elif isinstance(value, list) and one.kind == "many":
         values[one.pointer] = [_text(text) for text in value]

@@ -55,6 +55,7 @@ _KEY_BYTES = 12
 _LONGEST_KEY = 40
 _LONGEST_PROBLEM = 500  # characters
 _LONGEST_LINE = 500
+OMITTED = "which this form does not show and cannot change"
 _SEARCH = "find:"
 _NO_CHANGE: Sequence[Mapping[str, Any]] = ({}, {"metadata": {}})
 
@@ -71,7 +72,8 @@ class WriteForm:
 
     `finish` makes the body from what was entered, and may raise InvalidBodyError; `describe` lists what it changes.
     `hidden` fields are kept. `others` are the paths of forms that a button changes to, with its title. `is_outdated`:
-    the object has changed since the form was opened.
+    the object has changed since the form was opened. `omitted` are lists of the object that are too long for the form:
+    they are not in `base`, and cannot be changed.
     """
 
     kind: OperationKind
@@ -87,6 +89,7 @@ class WriteForm:
     hidden: Mapping[str, str] = field(default_factory=dict)
     others: Choices = ()
     is_outdated: bool = False
+    omitted: Sequence[FormRows] = ()
 
 
 class FormState(NamedTuple):
@@ -227,6 +230,10 @@ async def _check_or_send(
 
 def _body(form: WriteForm, values: Values) -> dict[str, Any]:
     """The body to send. Raises InvalidBodyError."""
+    too_long = [one for one in form.omitted if rows_of(values, one)]
+    if too_long:
+        detail = f"has more than {MAX_ROWS} rows, which this form cannot change; use the command line or the API"
+        raise InvalidBodyError([FieldProblem(one.pointer, detail) for one in too_long])
     body = form.finish(body_of(values, form.sections), form.base or {})
     if form.base is not None and body in _NO_CHANGE:
         raise InvalidBodyError([FieldProblem("", "Nothing was changed")])
@@ -330,7 +337,7 @@ def form_view(data: FormData) -> SimpleNamespace:
         # The message begins with the name in Flexport's document, where the page has a label.
         words = sentence(problem.detail.removeprefix(f"{problem.pointer.rpartition('/')[2]} "), _LONGEST_PROBLEM)
         at_fields.setdefault(place.pointer, words)
-        label = f"{place.noun.capitalize()}s" if isinstance(place, FormRows) else labels[place.pointer]
+        label = place.nouns.capitalize() if isinstance(place, FormRows) else labels[place.pointer]
         summary.append(SimpleNamespace(words=words, url=f"#{element_id(place.pointer)}", label=label))
     base = "" if form.base is None else json.dumps(form.base, ensure_ascii=False)
     earlier = state.earlier
@@ -404,8 +411,8 @@ def _field(one: FormField, data: FormData, values: Values, problems: Mapping[str
     entered = values.get(one.inputs()[0], [""])
     options = choices.get(one.pointer, one.choices or (_YES_NO if one.kind == "yes_no" else ()))
     chosen = set(entered) if one.kind != "quantity" else set(values.get(one.inputs()[-1], []))
-    if one.kind in ("choice", "yes_no"):
-        options = [*options, *((text, text) for text in chosen if text and text not in dict(options))]
+    if one.kind in ("choice", "yes_no", "quantity", "many"):  # also a word that is none of the choices is kept
+        options = [*options, *((text, text) for text in sorted(chosen) if text and text not in dict(options))]
     return SimpleNamespace(
         kind="reference" if one.kind == "port" else one.kind,
         id=element_id(one.pointer),
@@ -425,6 +432,11 @@ def _field(one: FormField, data: FormData, values: Values, problems: Mapping[str
         search=state.searches.get(one.pointer, ""),
         has_matches=one.pointer not in data.unmatched,
     )
+
+
+def omitted_note(lists: Sequence[FormRows], consequence: str) -> str:
+    """What the page says about lists that are too long for the form."""
+    return "".join(f" There are more than {MAX_ROWS} {one.nouns}, {consequence}." for one in lists)
 
 
 def with_base(form: WriteForm, base: Mapping[str, Any]) -> WriteForm:

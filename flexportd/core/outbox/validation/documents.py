@@ -15,7 +15,7 @@ MAX_FILE_SIZE = 20 * 2**20
 
 _MAX_BASE64_LENGTH = -(-MAX_FILE_SIZE // 3) * 4
 _TYPE = re.compile("[a-z0-9]+(?:_[a-z0-9]+)*")
-_MIME_TYPE = re.compile(r"[a-z]{1,30}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
+_MIME_TYPE = re.compile(r"[a-z]{1,30}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}", re.IGNORECASE)
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
 _FILE_NAME = re.compile(r"[^/\\]+")
 

@@ -24,12 +24,22 @@ from flexportd.core.resources.bookings import RESOURCE_TYPE
 from flexportd.errors import not_found
 from flexportd.expose.api.shipments import current_record
 from flexportd.expose.context import DB
-from flexportd.expose.dashboard.body_form import Choices, FormField, FormRows, FormSection, body_of, values_of
+from flexportd.expose.dashboard.body_form import (
+    Choices,
+    FormField,
+    FormRows,
+    FormSection,
+    body_of,
+    long_lists,
+    values_of,
+    without_lists,
+)
 from flexportd.expose.dashboard.page import Page, PageTable, redirect
 from flexportd.expose.dashboard.view import related
 from flexportd.expose.dashboard.view.alerts import PageContext
 from flexportd.expose.dashboard.view.labels import short_text
 from flexportd.expose.dashboard.write_form import (
+    OMITTED,
     FormState,
     WriteForm,
     add_change_form,
@@ -37,6 +47,7 @@ from flexportd.expose.dashboard.write_form import (
     check_access,
     first,
     form_view,
+    omitted_note,
     opened,
     read_choices,
     submit,
@@ -79,7 +90,7 @@ _DANGERS = {
 _WEIGHTS = [(unit, unit) for unit in WEIGHT_UNITS]
 _VOLUMES = [(unit, {"cbm": "m³", "cbft": "ft³"}.get(unit, unit)) for unit in VOLUME_UNITS]
 _LENGTHS = [(unit, unit) for unit in LENGTH_UNITS]
-_PAIRS = "One line for each value: “key: value”."
+_PAIRS = "One line for each value: “key: value”. A key with a colon is in quotation marks."
 _CHINESE = "Required for goods from mainland China."
 
 
@@ -281,7 +292,10 @@ async def _query_new(request: web.Request) -> FormState:
         return opened(request, form, {})
     record, body = await _copied(request, query["copy"])
     name = short_text(record.fields["name"] or record.id, 80)
-    return opened(request, form, body, f"Filled in from booking {name}. The dates are not copied.")
+    omitted = long_lists(body, form.sections)
+    lost = omitted_note(omitted, "which are not copied here: use `flexportd bookings copy`")
+    note = f"Filled in from booking {name}. The dates are not copied.{lost}"
+    return opened(request, form, without_lists(body, omitted), note)
 
 
 NEW = Page("write_form.html", "bookings", _query_new, read_choices, lambda data, _: form_view(data))
@@ -360,15 +374,15 @@ _AMENDED_CARRIAGE = {
 }  # fmt: skip
 
 
-def amendable(raw: Mapping[str, Any], sections: Sequence[FormSection]) -> dict[str, Any]:
-    """What an amendment can change of a booking, as the body of an amendment that changes nothing."""
+def amendable(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What an amendment can change of a booking, as the body of an amendment."""
     body = copy_booking(raw)
     carriage: dict[str, Any] = next((body[part] for mode in MODES if (part := f"{mode}_booking") in body), {})
     found = {new: body[old] for old, new in _AMENDED.items() if old in body}
     found |= {new: carriage[old] for old, new in _AMENDED_CARRIAGE.items() if old in carriage}
     if isinstance(raw.get("cargo_ready_date"), str):
         found["new_cargo_ready_date"] = raw["cargo_ready_date"]
-    return body_of(values_of(found, sections), sections)
+    return found
 
 
 def _amendment(base: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
@@ -385,6 +399,8 @@ async def _amendment_form(request: web.Request) -> WriteForm:
     sections = amendment_sections(record.fields["mode"])
     name = related.title(RESOURCE_TYPE, record.fields, record.id)
     path = related.path(RESOURCE_TYPE, record.id) or ""
+    body = amendable(raw)
+    omitted = long_lists(body, sections)
     return WriteForm(
         AMEND,
         f"Amend {name}",
@@ -393,8 +409,9 @@ async def _amendment_form(request: web.Request) -> WriteForm:
         sections,
         lambda body, base: _amendment(base, body),
         target=record.id,
-        base=amendable(raw, sections),
-        hint="Only the fields that you change are sent.",
+        base=body_of(values_of(without_lists(body, omitted), sections), sections),
+        hint=f"Only the fields that you change are sent.{omitted_note(omitted, OMITTED)}",
+        omitted=omitted,
     )
 
 

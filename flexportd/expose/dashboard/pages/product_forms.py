@@ -10,16 +10,26 @@ from flexportd.core.outbox.kinds import OPERATION_KINDS
 from flexportd.core.outbox.validation.vocabulary import COUNTRIES, REGIONS
 from flexportd.core.resources.products import RESOURCE_TYPE
 from flexportd.expose.api.shipments import current_record
-from flexportd.expose.dashboard.body_form import FormField, FormRows, FormSection, body_of, values_of
+from flexportd.expose.dashboard.body_form import (
+    FormField,
+    FormRows,
+    FormSection,
+    body_of,
+    long_lists,
+    values_of,
+    without_lists,
+)
 from flexportd.expose.dashboard.page import Page, PageTable, no_query
 from flexportd.expose.dashboard.view import related
 from flexportd.expose.dashboard.write_form import (
+    OMITTED,
     FormState,
     WriteForm,
     add_change_form,
     changed_members,
     check_access,
     form_view,
+    omitted_note,
     opened,
     read_choices,
     submit,
@@ -111,10 +121,10 @@ async def submit_new(request: web.Request) -> web.StreamResponse:
 
 
 def editable(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """A product as the body of a change that changes nothing; a supplier without a reference has its default one."""
+    """A product as the body of a change; a supplier without a reference has its default one."""
     suppliers = raw.get("suppliers") or []
     named = [{**one, "ref": one.get("ref") or f"id-{one.get('id')}"} for one in suppliers if isinstance(one, Mapping)]
-    return body_of(values_of({**raw, "suppliers": named}, SECTIONS), SECTIONS)
+    return {**raw, "suppliers": named}
 
 
 async def _edit_form(request: web.Request) -> WriteForm:
@@ -122,6 +132,8 @@ async def _edit_form(request: web.Request) -> WriteForm:
     record = await current_record(request, RESOURCE_TYPE)
     name = related.title(RESOURCE_TYPE, record.fields, record.id)
     path = related.path(RESOURCE_TYPE, record.id) or ""
+    body = editable(msgspec.json.decode(record.raw))
+    omitted = long_lists(body, SECTIONS)
     return WriteForm(
         UPDATE,
         f"Edit {name}",
@@ -130,8 +142,9 @@ async def _edit_form(request: web.Request) -> WriteForm:
         SECTIONS,
         lambda body, base: changed_members(base, body, _CLEARED),
         target=record.id,
-        base=editable(msgspec.json.decode(record.raw)),
-        hint="Only the fields that you change are sent.",
+        base=body_of(values_of(without_lists(body, omitted), SECTIONS), SECTIONS),
+        hint=f"Only the fields that you change are sent.{omitted_note(omitted, OMITTED)}",
+        omitted=omitted,
     )
 
 
