@@ -148,6 +148,29 @@ async def test_that_an_invoice_is_due_says_what_it_was_expected_to_amount_to(jud
     assert told["other"] == {"due_date": "2026-03-01"}  # the cost of one of its shipments is not its own
 
 
+async def test_an_overdue_invoice_is_compared_with_a_cost_that_comes_later(judged):
+    money = {"total_amount": "612.14", "total_currency": "USD", "quote_currency": "USD", "outstanding_amount": "1"}
+    invoices = (
+        record("invoices", "i", shipment_id=1, shipment_ids=[1], due_date="2026-03-01", **money),
+        record("invoices", "later", shipment_id=1, shipment_ids=[1], due_date="2026-05-01", **money),
+    )
+    await judged.put(record("shipments", 1), *invoices)
+
+    async def evidence():
+        return [one.evidence for one in await judged.db.read(lambda tx: tx.exceptions.of_shipments([1]))]
+
+    assert await evidence() == [{"due_date": "2026-03-01"}]
+    for cost, difference in ((512.14, "100"), (600, "12.14")):
+        _, costly = record("shipments", 1)
+        raw = json.dumps({"id": 1, "freight_cost": cost})
+        await judged.put(("shipments", msgspec.structs.replace(costly, raw=raw)))
+        assert [one.get("difference") for one in await evidence()] == [difference]
+    await judged.put(record("shipments", 1))
+    assert await evidence() == [{"due_date": "2026-03-01"}]
+    topics = [one["topic"] for one in await judged.told()]
+    assert sorted(topics) == ["exception.opened", "invoice.overdue"]
+
+
 async def test_an_object_that_moves_to_another_shipment_takes_its_exception_along(judged):
     hold = {"release_state": "hold", "release_status": "customs_hold"}
     await judged.put(record("shipments", 1), record("shipments", 2))

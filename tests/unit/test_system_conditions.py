@@ -321,6 +321,42 @@ async def test_lists_are_complete_after_a_full_sync_that_began_since(watched):
     assert await complete(later)
 
 
+async def test_an_outage_that_began_by_a_clock_that_was_ahead_ends_when_it_is_over(watched):
+    watched.clock.turn(days=2)
+    await watched.sync(shipments=FAILED)
+    watched.clock.turn(days=-2)
+    await watched.monitor.clock_was_set_back()
+    await watched.sync("incremental", shipments=COMPLETE)
+    await watched.minutes(6)
+    assert (await watched.notices(), await watched.open()) == ([BEGAN, OVER], [])
+    await watched.sync(shipments=COMPLETE)
+    assert not await watched.holds()
+
+
+async def test_an_outage_that_ended_by_a_clock_that_was_ahead_holds_nothing_once_it_is_set_right(watched):
+    await watched.sync(shipments=FAILED)
+    watched.clock.turn(days=2)
+    await watched.sync("incremental", shipments=COMPLETE)
+    await watched.minutes(6)
+    assert await watched.notices() == [BEGAN, OVER]
+    watched.clock.turn(days=-2)
+    await watched.monitor.clock_was_set_back()
+    assert await watched.holds()
+    watched.clock.turn(minutes=1)
+    await watched.sync(shipments=COMPLETE)
+    assert not await watched.holds()
+
+
+async def test_webhooks_are_watched_after_a_start_by_a_clock_that_was_ahead(watched, signals):
+    watched.clock.turn(days=2)
+    watched.restart()
+    watched.clock.turn(days=-2)
+    await watched.monitor.clock_was_set_back()
+    await lose_webhooks(watched, signals)
+    await watched.minutes(12)
+    assert await watched.open() == ["webhook_silent"]
+
+
 async def test_the_store_keeps_when_the_last_of_some_kinds_ended(watched):
     assert await watched.db.read(lambda tx: tx.conditions.recovered_at(KINDS)) is None
     await watched.sync(shipments=FAILED)

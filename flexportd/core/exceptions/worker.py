@@ -333,13 +333,18 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
         return super().read(tx, state, most)
 
     def subjects(self, tx: Transaction, written: Mapping[str, Sequence[Key]], events: Sequence[int]) -> list[Subject]:
-        """The shipments, bookings and invoices whose facts these are, and the shipment that an object left."""
+        """The shipments, bookings and invoices whose facts these are, and the shipment that an object left.
+
+        An overdue invoice is compared with the cost of its shipment.
+        """
         shipments_of: set[int | None] = {*tx.journal.shipments_of(events)}
         for name, table in _OWNED.items():
             keys = written[name]
             shipments_of.update(where.shipment_id for where in tx.resources.object_states(table, keys).values())
             shipments_of.update(row.shipment_id for row in tx.exceptions.open_of_objects(name, keys))
         own = [(name, key) for name in TABLES for key in written[name]]
+        open_ones = tx.exceptions.of_shipments([int(key) for key in written["shipments"]])
+        own += [("invoices", row.resource_id) for row in open_ones if row.resource == "invoices"]
         return [*own, *(("shipments", number) for number in sorted(filter(None, shipments_of)))]
 
     def due(self, tx: Transaction) -> Sequence[Subject]:
