@@ -228,6 +228,7 @@ class Daemon:
         """Release what waits for a time that was computed by the wrong clock."""
         await self.queue.release_misdated(timedelta())
         self.cache.invalidate_all()
+        await self.conditions.clock_was_set_back()
         self.consumers.examiner.reevaluate()
         self.consumers.wake()
 

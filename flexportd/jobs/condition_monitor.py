@@ -114,6 +114,14 @@ class ConditionMonitor:
         """Check now; to be called on the event loop."""
         self._wake.set()
 
+    async def clock_was_set_back(self) -> None:
+        """Correct the times that are in the future now. Raises UnavailableError when the disk refuses."""
+        async with self._turn:
+            now = self._clock.stamp()
+            await self._db.write(lambda tx: tx.conditions.correct_times(now))
+            self._started_at = min(self._started_at, now)
+            self._streaks = {kind: one._replace(since=min(one.since, now)) for kind, one in self._streaks.items()}
+
     async def run(self) -> None:
         """Check every minute, and when woken, until cancelled."""
         while True:
