@@ -256,8 +256,7 @@ def _check_permissions(settings: Settings) -> None:
 
 
 def _start_warnings(settings: Settings) -> list[str]:
-    has_key = settings.flexport.api_key is not None or settings.flexport.client_id is not None
-    note = environment_note(settings.flexport.proxy, os.environ) if has_key else None
+    note = environment_note(settings.flexport.proxy, os.environ) if settings.flexport.has_key else None
     return [] if note is None else [note]
 
 

@@ -46,9 +46,7 @@ class MonitorRules:
     @classmethod
     def from_settings(cls, settings: Settings) -> "MonitorRules":
         """What the sections `[storage]`, `[flexport]` and `[webhook]` say."""
-        flexport = settings.flexport
-        reads_lists = flexport.api_key is not None or flexport.client_id is not None
-        return cls(settings.storage.data_dir, reads_lists, bool(settings.webhook.secrets))
+        return cls(settings.storage.data_dir, settings.flexport.has_key, bool(settings.webhook.secrets))
 
 
 class _Streak(NamedTuple):
