@@ -360,3 +360,26 @@ async def test_an_outage_that_ended_because_the_api_key_was_removed_holds_nothin
         await hastened(daemon, clock, lambda: box.subjects)
         assert box.subjects == ["FLEX-2 · PO 2: Late departure"]
         assert clock.now() < parse(due) + timedelta(days=3)
+
+
+async def test_the_first_sync_after_an_api_key_was_added_sends_nothing_and_what_follows_is_sent(tmp_path, box, clock):
+    rules = [{"name": "Late", "on": "exception.opened"}, {"name": "New", "on": "shipment.created"}]
+    fields = {"notify.gather": "0s", "notify.rules": rules, **email_channel(box)}
+    async with start(Settings.for_tests(tmp_path, **fields), clock) as daemon:
+        later = {"estimated_departure_date": stamp(clock.now() + timedelta(days=9)), "updated_at": stamp(clock.now())}
+        await daemon.receive(event(shipment(1, **later)))
+        await daemon.settled()
+        await hastened(daemon, clock, lambda: box.subjects)
+    assert box.subjects == ["FLEX-1 · PO 1: New"]
+    old = {"estimated_departure_date": stamp(clock.now() - timedelta(days=9)), "updated_at": stamp(clock.now())}
+    flexport = SmallFlexport(*(shipment(number, **old) for number in range(1, 9)))
+    async with mirroring(flexport, tmp_path, clock, **fields) as daemon:
+        async with asyncio.timeout(20):
+            while len((await daemon.get("/exceptions?kind=late_departure"))["data"]) < 8:
+                await look_again()
+        clock.turn(minutes=1)
+        later = {"estimated_departure_date": stamp(clock.now() + timedelta(days=9)), "updated_at": stamp(clock.now())}
+        await daemon.receive(event(shipment(9, **later)))
+        await daemon.settled()
+        await hastened(daemon, clock, lambda: len(box.subjects) > 1)
+        assert box.subjects == ["FLEX-1 · PO 1: New", "FLEX-9 · PO 9: New"]

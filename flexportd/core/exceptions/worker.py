@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from flexportd.clock import Clock, parse, stamp
-from flexportd.core.baseline import lists_complete
+from flexportd.core.baseline import lists_complete, lists_unread
 from flexportd.core.changes.consumer import DATA_ERRORS, ChangeLogConsumer, IdleWait, Step, Subject
 from flexportd.core.evidence import CargoStage
 from flexportd.core.exceptions.model import (
@@ -319,9 +319,11 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
         )
 
     def must_restart(self, tx: Transaction, state: EvaluationState) -> bool:
-        """After other rules, on request, and when the lists were read whole for the first time."""
+        """After other rules, on request, when lists are to be read for the first time, and when they were."""
         again, self._restart_requested = self._restart_requested, False
-        return again or state.version != self._version() or (not state.is_loud and self._lists_complete(tx))
+        if again or state.version != self._version():
+            return True
+        return self.reads_lists and lists_unread(tx) if state.is_loud else self._lists_complete(tx)
 
     def _lists_complete(self, tx: Transaction) -> bool:
         return not self.reads_lists or lists_complete(tx)
