@@ -752,6 +752,24 @@ async def test_an_upgrade_checks_everything_again_and_tells_nobody_since_when(ju
     assert await judged.told() == [told]
 
 
+async def test_a_check_of_everything_that_the_disk_refused_is_done_later(judged, monkeypatch):
+    judged.clock.turn(days=30)
+    await judged.put(record("shipments", 1, mode="ocean", estimated_departure="2026-04-10T12:00:00+08:00"))
+    assert await judged.kinds() == {"late_departure"}
+    judged.clock.turn(days=-30)
+    judged.examiner.reevaluate()  # the clock was set back
+
+    async def refuse(_):
+        raise UnavailableError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(judged.db, "write", refuse)
+        with pytest.raises(UnavailableError):
+            await judged.examiner.process()
+    await judged.examiner.process()
+    assert await judged.kinds() == set()
+
+
 async def test_silence_from_before_a_shipment_was_seen_is_listed_and_not_told(judged):
     sailing = {"mode": "ocean", "actual_departure": "2026-03-03T12:00:00+08:00"}
     resource, old = record("shipments", 1, **sailing)

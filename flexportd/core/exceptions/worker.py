@@ -291,7 +291,12 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
 
     async def process(self) -> None:
         """Evaluate all that is new or due, and write what differs. Raises UnavailableError when the disk refuses."""
-        await super().process()
+        is_requested = self._restart_requested
+        try:
+            await super().process()
+        except BaseException:
+            self._restart_requested |= is_requested  # what could not be written is looked at once more
+            raise
         self._next_check = await self._db.read(self._earliest_check)
 
     @staticmethod
