@@ -303,6 +303,20 @@ async def test_webhooks_that_were_lost_while_the_daemon_was_off_are_not_its_path
     assert await watched.notices() == []
 
 
+async def test_webhooks_that_were_lost_while_the_machine_was_suspended_are_not_its_path(watched, signals):
+    before = watched.clock.stamp()
+    signals |= {"last_webhook_at": before, "last_upstream_at": before, "event_rate": EventRate(600.0, 3600.0)}
+    await watched.minutes(5)
+    watched.clock.turn(hours=20)
+    await watched.minutes(2)
+    signals |= {"missed": 4, "down_since": before, "last_upstream_at": stamp(parse(before) + timedelta(hours=10))}
+    await watched.minutes(30)
+    assert await watched.notices() == []
+    signals |= {"missed": 5, "last_upstream_at": watched.clock.stamp()}  # an event since then, and no webhook
+    await watched.minutes(15)
+    assert await watched.notices() == [SILENT]
+
+
 @pytest.mark.parametrize(
     ("free", "total", "is_low"),
     [
