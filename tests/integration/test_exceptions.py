@@ -182,6 +182,24 @@ async def test_an_object_that_moves_to_another_shipment_takes_its_exception_alon
     assert await judged.rows() == []
 
 
+async def test_an_object_that_moves_in_a_large_sync_takes_its_exception_along(judged, monkeypatch):
+    arrived = {"actual_arrival": "2026-03-15T12:00:00-07:00", "last_free_day": "2026-03-19T12:00:00-07:00"}
+    hold = {"release_state": "hold", "release_status": "cbp_hold"}
+    for ship in (1, 2, 1):
+        await judged.put(
+            *(record("shipments", number, mode="ocean", status="arrival_port") for number in (1, 2)),
+            record("containers", 5, shipment_id=ship, **arrived),
+            record("customs_entries", "e", shipment_id=ship, **hold),
+        )
+        assert sorted(await judged.rows("1")) == [
+            ("customs_hold", "customs_entries", "e", ship),
+            ("free_time_expired", "containers", "5", ship),
+        ]
+        for name in ("read_batch", "busy_read_batch"):
+            monkeypatch.setattr(judged.examiner, name, 1)  # its two shipments are looked at one after the other
+    assert [one["topic"] for one in await judged.told()] == ["exception.opened"] * 2
+
+
 async def test_children_alone_are_enough(judged):
     await judged.put(record("shipments", 1, mode="ocean", status="arrival_port"))
     arrived = "2026-03-18T12:00:00-07:00"

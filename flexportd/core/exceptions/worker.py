@@ -166,6 +166,17 @@ def diff(
     )
 
 
+def _new_owners(tx: Transaction, subjects: Sequence[Subject]) -> list[int]:
+    """Further shipments that now own what has an open exception of one of these: it moves there, and stays open."""
+    known = {int(key) for resource, key in subjects if resource == "shipments"}
+    objects: dict[str, list[Key]] = {}
+    for row in tx.exceptions.of_shipments(sorted(known)):
+        if row.resource in _OWNED:
+            objects.setdefault(row.resource, []).append(row.resource_id)
+    states = [one for name, keys in objects.items() for one in tx.resources.object_states(_OWNED[name], keys).values()]
+    return sorted({one.shipment_id for one in states if one.shipment_id is not None} - known)
+
+
 def _is_unchanged(row: ExceptionRow, finding: Finding) -> bool:
     return row.degree == finding.degree and _has_same_content(row, finding)
 
@@ -368,6 +379,7 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
         """What has to be written of these."""
         snoozed = [int(key) for resource, key in subjects if resource == _SNOOZED]
         subjects = [subject for subject in subjects if subject[0] != _SNOOZED]
+        subjects += [("shipments", number) for number in _new_owners(tx, subjects)]
         evaluations = evaluate(tx, subjects, self.rules, self._clock.now())
         findings = [finding for one in evaluations.values() for finding in one.findings]
         is_notified = state.is_loud and state.is_whole
