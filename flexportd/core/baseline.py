@@ -14,3 +14,9 @@ def lists_complete(tx: Transaction, since: str = "") -> bool:
     if since:
         return False
     return state is not None and state.complete_at is not None and tx.sync.running("full") is None
+
+
+def lists_unread(tx: Transaction) -> bool:
+    """Whether Flexport's lists were never read completely: also for a database from before there was an API key."""
+    state = tx.sync.list_states().get("shipments")
+    return (state is None or state.complete_at is None) and not lists_complete(tx)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Literal, NamedTuple, get_args
 
+from flexportd.clock import stamp
 from flexportd.core.outages import assess, delivery_signals, detection
 from flexportd.storage.repositories.sync import Receipt, Run
 from flexportd.storage.transaction import Transaction
@@ -99,7 +100,7 @@ def stored_states(
         started_at: When the daemon started; webhooks that it missed before are no fault of their path.
     """
     open_kinds = {condition.kind for condition in tx.conditions.open()}
-    failed = _sync_failed(tx) if reads_lists else _NO_KEY
+    failed = _sync_failed(tx, stamp(now)) if reads_lists else _NO_KEY
     found: dict[ConditionKind, ConditionState] = {"sync_failed": failed, "review_needed": _review_needed(tx)}
     if failed.is_present or "sync_failed" in open_kinds:  # the cause of both of the others
         return found | {"sync_incomplete": UNKNOWN, "webhook_silent": UNKNOWN}
@@ -111,10 +112,14 @@ def stored_states(
     return found | {"webhook_silent": _webhook_silent(tx, now, None if is_open else not_before)}
 
 
-def _sync_failed(tx: Transaction) -> ConditionState:
-    """Whether the newest run could read nothing, or not the shipments."""
+def _sync_failed(tx: Transaction, now: str) -> ConditionState:
+    """Whether the newest run could read nothing, or not the shipments.
+
+    A run that ended in the future is not the newest: the clock was set back since.
+    """
     runs = [run for kind in ("full", "incremental") if (run := tx.sync.last(kind)) is not None]
-    newest = max(runs, key=lambda run: run.ended_at or "", default=None)
+    ended = {run.id: run.ended_at or "" for run in runs}
+    newest = max(runs, key=lambda run: (ended[run.id] <= now, ended[run.id]), default=None)
     if newest is None:
         return ABSENT
     receipts = tx.sync.receipts(newest.id)

@@ -228,6 +228,7 @@ class Daemon:
         """Release what waits for a time that was computed by the wrong clock."""
         await self.queue.release_misdated(timedelta())
         self.cache.invalidate_all()
+        await self.conditions.clock_was_set_back()
         self.consumers.examiner.reevaluate()
         self.consumers.wake()
 
@@ -255,8 +256,7 @@ def _check_permissions(settings: Settings) -> None:
 
 
 def _start_warnings(settings: Settings) -> list[str]:
-    has_key = settings.flexport.api_key is not None or settings.flexport.client_id is not None
-    note = environment_note(settings.flexport.proxy, os.environ) if has_key else None
+    note = environment_note(settings.flexport.proxy, os.environ) if settings.flexport.has_key else None
     return [] if note is None else [note]
 
 

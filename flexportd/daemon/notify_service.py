@@ -306,6 +306,7 @@ def notify_config(settings: Settings, registry: Registry, channels: Mapping[str,
         },
         gather=settings.notify.gather,
         zone=ZoneInfo(settings.notify_timezone),
+        reads_lists=settings.flexport.has_key,
     )
 
 

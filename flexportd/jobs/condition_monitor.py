@@ -33,6 +33,7 @@ from flexportd.storage.transaction import Transaction
 log = structlog.get_logger(__name__)
 
 CHECK_INTERVAL = 60.0  # seconds between checks
+_MAX_PAUSE = 600.0  # seconds without a check; after more, the machine was suspended
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,7 @@ class MonitorRules:
     @classmethod
     def from_settings(cls, settings: Settings) -> "MonitorRules":
         """What the sections `[storage]`, `[flexport]` and `[webhook]` say."""
-        flexport = settings.flexport
-        reads_lists = flexport.api_key is not None or flexport.client_id is not None
-        return cls(settings.storage.data_dir, reads_lists, bool(settings.webhook.secrets))
+        return cls(settings.storage.data_dir, settings.flexport.has_key, bool(settings.webhook.secrets))
 
 
 class _Streak(NamedTuple):
@@ -101,6 +100,8 @@ class ConditionMonitor:
         self._disk_usage = disk_usage
         self._monotonic = MonotonicClock(clock)
         self._started_at = clock.stamp()
+        self._pauses = MonotonicClock(clock.machine)
+        self._last_check = 0.0  # by `_pauses`
         self._streaks: dict[ConditionKind, _Streak] = {}
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()  # what an older check has read must not follow a newer one
@@ -113,6 +114,14 @@ class ConditionMonitor:
     def wake(self) -> None:
         """Check now; to be called on the event loop."""
         self._wake.set()
+
+    async def clock_was_set_back(self) -> None:
+        """Correct the times that are in the future now. Raises UnavailableError when the disk refuses."""
+        async with self._turn:
+            now = self._clock.stamp()
+            await self._db.write(lambda tx: tx.conditions.correct_times(now))
+            self._started_at = min(self._started_at, now)
+            self._streaks = {kind: one._replace(since=min(one.since, now)) for kind, one in self._streaks.items()}
 
     async def run(self) -> None:
         """Check every minute, and when woken, until cancelled."""
@@ -141,6 +150,7 @@ class ConditionMonitor:
 
     async def _check(self) -> None:
         rules, now = self._rules, self._clock.now()
+        self._detect_pause(now)
         usage = await asyncio.to_thread(self._disk_usage, rules.data_dir)
 
         def read(tx: Transaction) -> tuple[list[Condition], dict[ConditionKind, ConditionState]]:
@@ -166,6 +176,13 @@ class ConditionMonitor:
         at = max((over for condition, over, _ in ended if condition.kind in HOLDING_KINDS), default=None)
         if at is not None and rules.reads_lists and not await self._db.read(lambda tx: lists_complete_since(tx, at)):
             self._on_stale_lists()
+
+    def _detect_pause(self, now: datetime) -> None:
+        """A machine that was suspended missed webhooks, as a daemon that was off."""
+        seconds = self._pauses.seconds()
+        if seconds - self._last_check > _MAX_PAUSE:
+            self._started_at = stamp(now)
+        self._last_check = seconds
 
     def _changes(
         self, known: Mapping[str, Condition], states: Mapping[ConditionKind, ConditionState], now: datetime

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from flexportd.clock import Clock, age, stamp
-from flexportd.core.baseline import lists_complete
+from flexportd.core.baseline import lists_complete, lists_unread
 from flexportd.core.changes.consumer import DATA_ERRORS, ChangeLogConsumer, IdleWait, Step, Subject
 from flexportd.core.changes.stream_messages import matching_messages
 from flexportd.core.changes.topics import MILESTONE, Patterns, TopicNeeds
@@ -153,8 +153,12 @@ class Notifier(ChangeLogConsumer[NotifierState, Write]):
         return state
 
     def must_restart(self, tx: Transaction, state: NotifierState) -> bool:
-        """When the lists were read completely for the first time."""
-        return state.version != _VERSION or (not state.is_loud and self._knows_everything(tx, state.baseline_since))
+        """When lists are to be read for the first time, and when they were."""
+        if state.version != _VERSION:
+            return True
+        if state.is_loud:
+            return self._reads_lists and lists_unread(tx)
+        return self._knows_everything(tx, state.baseline_since)
 
     def _knows_everything(self, tx: Transaction, since: str) -> bool:
         return not self._reads_lists or lists_complete(tx, since)

@@ -119,6 +119,11 @@ class FlexportSettings(SectionModel):
     concurrency: Whole = key(4, "The maximum number of concurrent requests.", ge=1, le=32)
     timeout: Duration = key("30s", "The timeout of one request.", gt=_ZERO)
 
+    @property
+    def has_key(self) -> bool:
+        """Whether the API can be called."""
+        return self.api_key is not None or self.client_id is not None
+
     @field_validator("client_secret")
     @classmethod
     def _one_way_to_sign_in(cls, value: object, info: ValidationInfo) -> object:

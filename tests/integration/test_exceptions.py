@@ -148,6 +148,29 @@ async def test_that_an_invoice_is_due_says_what_it_was_expected_to_amount_to(jud
     assert told["other"] == {"due_date": "2026-03-01"}  # the cost of one of its shipments is not its own
 
 
+async def test_an_overdue_invoice_is_compared_with_a_cost_that_comes_later(judged):
+    money = {"total_amount": "612.14", "total_currency": "USD", "quote_currency": "USD", "outstanding_amount": "1"}
+    invoices = (
+        record("invoices", "i", shipment_id=1, shipment_ids=[1], due_date="2026-03-01", **money),
+        record("invoices", "later", shipment_id=1, shipment_ids=[1], due_date="2026-05-01", **money),
+    )
+    await judged.put(record("shipments", 1), *invoices)
+
+    async def evidence():
+        return [one.evidence for one in await judged.db.read(lambda tx: tx.exceptions.of_shipments([1]))]
+
+    assert await evidence() == [{"due_date": "2026-03-01"}]
+    for cost, difference in ((512.14, "100"), (600, "12.14")):
+        _, costly = record("shipments", 1)
+        raw = json.dumps({"id": 1, "freight_cost": cost})
+        await judged.put(("shipments", msgspec.structs.replace(costly, raw=raw)))
+        assert [one.get("difference") for one in await evidence()] == [difference]
+    await judged.put(record("shipments", 1))
+    assert await evidence() == [{"due_date": "2026-03-01"}]
+    topics = [one["topic"] for one in await judged.told()]
+    assert sorted(topics) == ["exception.opened", "invoice.overdue"]
+
+
 async def test_an_object_that_moves_to_another_shipment_takes_its_exception_along(judged):
     hold = {"release_state": "hold", "release_status": "customs_hold"}
     await judged.put(record("shipments", 1), record("shipments", 2))
@@ -157,6 +180,24 @@ async def test_an_object_that_moves_to_another_shipment_takes_its_exception_alon
     assert await judged.rows("1") == [("customs_hold", "customs_entries", "e", 2)]  # the same one
     await judged.put(record("customs_entries", "e", shipment_id=None, **hold))
     assert await judged.rows() == []
+
+
+async def test_an_object_that_moves_in_a_large_sync_takes_its_exception_along(judged, monkeypatch):
+    arrived = {"actual_arrival": "2026-03-15T12:00:00-07:00", "last_free_day": "2026-03-19T12:00:00-07:00"}
+    hold = {"release_state": "hold", "release_status": "cbp_hold"}
+    for ship in (1, 2, 1):
+        await judged.put(
+            *(record("shipments", number, mode="ocean", status="arrival_port") for number in (1, 2)),
+            record("containers", 5, shipment_id=ship, **arrived),
+            record("customs_entries", "e", shipment_id=ship, **hold),
+        )
+        assert sorted(await judged.rows("1")) == [
+            ("customs_hold", "customs_entries", "e", ship),
+            ("free_time_expired", "containers", "5", ship),
+        ]
+        for name in ("read_batch", "busy_read_batch"):
+            monkeypatch.setattr(judged.examiner, name, 1)  # its two shipments are looked at one after the other
+    assert [one["topic"] for one in await judged.told()] == ["exception.opened"] * 2
 
 
 async def test_children_alone_are_enough(judged):
@@ -727,6 +768,24 @@ async def test_an_upgrade_checks_everything_again_and_tells_nobody_since_when(ju
     after = await judged.db.read(lambda tx: tx.exceptions.by_id(1))
     assert (after.since, after.opened_at) == (before.since, before.opened_at)
     assert await judged.told() == [told]
+
+
+async def test_a_check_of_everything_that_the_disk_refused_is_done_later(judged, monkeypatch):
+    judged.clock.turn(days=30)
+    await judged.put(record("shipments", 1, mode="ocean", estimated_departure="2026-04-10T12:00:00+08:00"))
+    assert await judged.kinds() == {"late_departure"}
+    judged.clock.turn(days=-30)
+    judged.examiner.reevaluate()  # the clock was set back
+
+    async def refuse(_):
+        raise UnavailableError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(judged.db, "write", refuse)
+        with pytest.raises(UnavailableError):
+            await judged.examiner.process()
+    await judged.examiner.process()
+    assert await judged.kinds() == set()
 
 
 async def test_silence_from_before_a_shipment_was_seen_is_listed_and_not_told(judged):

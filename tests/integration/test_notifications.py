@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from flexportd.clock import stamp
+from flexportd.clock import parse, stamp
 from flexportd.settings import Settings
 from tests.events import event, shipment
 from tests.integration.test_resources_cli import Terminal
@@ -333,3 +333,53 @@ async def test_without_channels_an_unknown_rule_is_explained(daemon):
     async with daemon.http.post(daemon.url + "/api/v1/notify/preview", json={"rule": "ETA slips"}) as answer:
         assert answer.status == 404
         assert "no channels that they could send to" in (await answer.json(content_type=None))["detail"]
+
+
+async def test_an_outage_that_ended_because_the_api_key_was_removed_holds_nothing_back(tmp_path, box, clock):
+    """Without a key the lists are never read again: nothing waits for that."""
+    late = {"name": "Late", "on": "exception.opened", "when": {"kind": "late_departure"}}
+    fields = {"notify.gather": "0s", "notify.rules": [late], **email_channel(box)}
+    flexport = SmallFlexport(shipment(1))
+    async with mirroring(flexport, tmp_path, clock, **fields) as daemon:
+        flexport.failing = dict.fromkeys(flexport.objects, 403)
+        number = (await daemon.call("/sync/run", status=202))["id"]
+        async with asyncio.timeout(30):
+            while (await daemon.get(f"/sync/runs/{number}"))["state"] == "running":
+                await look_again()
+        await daemon.daemon.conditions.check()
+        assert [one.kind for one in daemon.daemon.conditions.open_conditions] == ["sync_failed"]
+    async with start(Settings.for_tests(tmp_path, **fields), clock) as daemon:
+        await daemon.daemon.conditions.check()
+        clock.turn(minutes=6)
+        await daemon.daemon.conditions.check()
+        assert daemon.daemon.conditions.open_conditions == ()
+        clock.turn(minutes=1)
+        due = stamp(clock.now() - timedelta(days=2))
+        await daemon.receive(event(shipment(2, estimated_departure_date=due, updated_at=stamp(clock.now()))))
+        await daemon.settled()
+        await hastened(daemon, clock, lambda: box.subjects)
+        assert box.subjects == ["FLEX-2 · PO 2: Late departure"]
+        assert clock.now() < parse(due) + timedelta(days=3)
+
+
+async def test_the_first_sync_after_an_api_key_was_added_sends_nothing_and_what_follows_is_sent(tmp_path, box, clock):
+    rules = [{"name": "Late", "on": "exception.opened"}, {"name": "New", "on": "shipment.created"}]
+    fields = {"notify.gather": "0s", "notify.rules": rules, **email_channel(box)}
+    async with start(Settings.for_tests(tmp_path, **fields), clock) as daemon:
+        later = {"estimated_departure_date": stamp(clock.now() + timedelta(days=9)), "updated_at": stamp(clock.now())}
+        await daemon.receive(event(shipment(1, **later)))
+        await daemon.settled()
+        await hastened(daemon, clock, lambda: box.subjects)
+    assert box.subjects == ["FLEX-1 · PO 1: New"]
+    old = {"estimated_departure_date": stamp(clock.now() - timedelta(days=9)), "updated_at": stamp(clock.now())}
+    flexport = SmallFlexport(*(shipment(number, **old) for number in range(1, 9)))
+    async with mirroring(flexport, tmp_path, clock, **fields) as daemon:
+        async with asyncio.timeout(20):
+            while len((await daemon.get("/exceptions?kind=late_departure"))["data"]) < 8:
+                await look_again()
+        clock.turn(minutes=1)
+        later = {"estimated_departure_date": stamp(clock.now() + timedelta(days=9)), "updated_at": stamp(clock.now())}
+        await daemon.receive(event(shipment(9, **later)))
+        await daemon.settled()
+        await hastened(daemon, clock, lambda: len(box.subjects) > 1)
+        assert box.subjects == ["FLEX-1 · PO 1: New", "FLEX-9 · PO 9: New"]

@@ -11,6 +11,7 @@ from flexportd.core.changes.topics import TOPICS
 from flexportd.core.outages import DeliverySignals, EventRate
 from flexportd.core.system_conditions import (
     CONDITIONS,
+    HOLDING_KINDS,
     KINDS,
     ConditionState,
     disk_low,
@@ -77,6 +78,15 @@ class Watched:
             return [notice for entry in tx.journal.after(0, 1000) for notice in entry.notices]
 
         return [(one["topic"], one["kind"]) for one in await self.db.read(read)]
+
+    async def holds(self):
+        """Whether messages about freight wait for a full sync."""
+
+        def read(tx):
+            ended = tx.conditions.recovered_at(HOLDING_KINDS)
+            return ended is not None and not lists_complete_since(tx, ended)
+
+        return await self.db.read(read)
 
     async def open(self):
         return [condition.kind for condition in await self.db.read(lambda tx: tx.conditions.open())]
@@ -293,6 +303,20 @@ async def test_webhooks_that_were_lost_while_the_daemon_was_off_are_not_its_path
     assert await watched.notices() == []
 
 
+async def test_webhooks_that_were_lost_while_the_machine_was_suspended_are_not_its_path(watched, signals):
+    before = watched.clock.stamp()
+    signals |= {"last_webhook_at": before, "last_upstream_at": before, "event_rate": EventRate(600.0, 3600.0)}
+    await watched.minutes(5)
+    watched.clock.turn(hours=20)
+    await watched.minutes(2)
+    signals |= {"missed": 4, "down_since": before, "last_upstream_at": stamp(parse(before) + timedelta(hours=10))}
+    await watched.minutes(30)
+    assert await watched.notices() == []
+    signals |= {"missed": 5, "last_upstream_at": watched.clock.stamp()}  # an event since then, and no webhook
+    await watched.minutes(15)
+    assert await watched.notices() == [SILENT]
+
+
 @pytest.mark.parametrize(
     ("free", "total", "is_low"),
     [
@@ -319,6 +343,44 @@ async def test_lists_are_complete_after_a_full_sync_that_began_since(watched):
     assert not await complete(later)
     await watched.sync(shipments=COMPLETE, contacts=FAILED)
     assert await complete(later)
+
+
+async def test_an_outage_that_began_by_a_clock_that_was_ahead_ends_when_it_is_over(watched):
+    watched.clock.turn(days=2)
+    await watched.sync(shipments=FAILED)
+    watched.clock.turn(days=-2)
+    await watched.monitor.clock_was_set_back()
+    await watched.sync("incremental", shipments=COMPLETE)
+    await watched.minutes(6)
+    assert (await watched.notices(), await watched.open()) == ([BEGAN, OVER], [])
+    await watched.sync(shipments=COMPLETE)
+    assert not await watched.holds()
+
+
+async def test_an_outage_that_ended_by_a_clock_that_was_ahead_holds_nothing_once_it_is_set_right(watched):
+    await watched.sync(shipments=FAILED)
+    watched.clock.turn(days=2)
+    await watched.sync("incremental", shipments=COMPLETE)
+    await watched.minutes(6)
+    assert await watched.notices() == [BEGAN, OVER]
+    watched.clock.turn(days=-2)
+    await watched.monitor.clock_was_set_back()
+    assert await watched.holds()
+    watched.clock.turn(minutes=1)
+    await watched.sync(shipments=COMPLETE)
+    assert not await watched.holds()
+
+
+async def test_webhooks_are_watched_after_a_start_by_a_clock_that_was_ahead(watched, signals):
+    watched.clock.turn(days=2)
+    watched.restart()
+    watched.clock.turn(days=-2)
+    await watched.monitor.clock_was_set_back()
+    began = watched.clock.stamp()
+    watched.clock.turn(minutes=1)
+    signals |= {"missed": 3, "last_webhook_at": began, "down_since": began, "last_upstream_at": watched.clock.stamp()}
+    await watched.minutes(12)
+    assert await watched.notices() == [SILENT]
 
 
 async def test_the_store_keeps_when_the_last_of_some_kinds_ended(watched):

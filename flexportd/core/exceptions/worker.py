@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from flexportd.clock import Clock, parse, stamp
-from flexportd.core.baseline import lists_complete
+from flexportd.core.baseline import lists_complete, lists_unread
 from flexportd.core.changes.consumer import DATA_ERRORS, ChangeLogConsumer, IdleWait, Step, Subject
 from flexportd.core.evidence import CargoStage
 from flexportd.core.exceptions.model import (
@@ -166,6 +166,17 @@ def diff(
     )
 
 
+def _new_owners(tx: Transaction, subjects: Sequence[Subject]) -> list[int]:
+    """Further shipments that now own what has an open exception of one of these: it moves there, and stays open."""
+    known = {int(key) for resource, key in subjects if resource == "shipments"}
+    objects: dict[str, list[Key]] = {}
+    for row in tx.exceptions.of_shipments(sorted(known)):
+        if row.resource in _OWNED:
+            objects.setdefault(row.resource, []).append(row.resource_id)
+    states = [one for name, keys in objects.items() for one in tx.resources.object_states(_OWNED[name], keys).values()]
+    return sorted({one.shipment_id for one in states if one.shipment_id is not None} - known)
+
+
 def _is_unchanged(row: ExceptionRow, finding: Finding) -> bool:
     return row.degree == finding.degree and _has_same_content(row, finding)
 
@@ -291,7 +302,12 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
 
     async def process(self) -> None:
         """Evaluate all that is new or due, and write what differs. Raises UnavailableError when the disk refuses."""
-        await super().process()
+        is_requested = self._restart_requested
+        try:
+            await super().process()
+        except BaseException:
+            self._restart_requested |= is_requested  # what could not be written is looked at once more
+            raise
         self._next_check = await self._db.read(self._earliest_check)
 
     @staticmethod
@@ -319,9 +335,11 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
         )
 
     def must_restart(self, tx: Transaction, state: EvaluationState) -> bool:
-        """After other rules, on request, and when the lists were read whole for the first time."""
+        """After other rules, on request, when lists are to be read for the first time, and when they were."""
         again, self._restart_requested = self._restart_requested, False
-        return again or state.version != self._version() or (not state.is_loud and self._lists_complete(tx))
+        if again or state.version != self._version():
+            return True
+        return self.reads_lists and lists_unread(tx) if state.is_loud else self._lists_complete(tx)
 
     def _lists_complete(self, tx: Transaction) -> bool:
         return not self.reads_lists or lists_complete(tx)
@@ -333,13 +351,18 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
         return super().read(tx, state, most)
 
     def subjects(self, tx: Transaction, written: Mapping[str, Sequence[Key]], events: Sequence[int]) -> list[Subject]:
-        """The shipments, bookings and invoices whose facts these are, and the shipment that an object left."""
+        """The shipments, bookings and invoices whose facts these are, and the shipment that an object left.
+
+        An overdue invoice is compared with the cost of its shipment.
+        """
         shipments_of: set[int | None] = {*tx.journal.shipments_of(events)}
         for name, table in _OWNED.items():
             keys = written[name]
             shipments_of.update(where.shipment_id for where in tx.resources.object_states(table, keys).values())
             shipments_of.update(row.shipment_id for row in tx.exceptions.open_of_objects(name, keys))
         own = [(name, key) for name in TABLES for key in written[name]]
+        open_ones = tx.exceptions.of_shipments([int(key) for key in written["shipments"]])
+        own += [("invoices", row.resource_id) for row in open_ones if row.resource == "invoices"]
         return [*own, *(("shipments", number) for number in sorted(filter(None, shipments_of)))]
 
     def due(self, tx: Transaction) -> Sequence[Subject]:
@@ -356,6 +379,7 @@ class ExceptionWorker(ChangeLogConsumer[EvaluationState, Write]):
         """What has to be written of these."""
         snoozed = [int(key) for resource, key in subjects if resource == _SNOOZED]
         subjects = [subject for subject in subjects if subject[0] != _SNOOZED]
+        subjects += [("shipments", number) for number in _new_owners(tx, subjects)]
         evaluations = evaluate(tx, subjects, self.rules, self._clock.now())
         findings = [finding for one in evaluations.values() for finding in one.findings]
         is_notified = state.is_loud and state.is_whole

@@ -34,3 +34,7 @@ class Conditions(Repository):
     def recovered_at(self, kinds: Iterable[str]) -> str | None:
         """When the last of these kinds ended; None if none of them ever did. Open ones do not count."""
         return self._text("recovered_at", json_text(list(kinds)))
+
+    def correct_times(self, now: str) -> None:
+        """Set times in the future to the present."""
+        self._run("correct_times", now)

@@ -11,3 +11,6 @@ UPDATE system_conditions SET ended_at = ? WHERE kind = ? AND ended_at IS NULL;
 
 -- recovered_at: when the last of some kinds ended
 SELECT max(ended_at) FROM system_conditions WHERE kind IN (SELECT value FROM json_each(?));
+
+-- correct_times: a condition that began or ended in the future did so now: the clock was set back since
+UPDATE system_conditions SET since = min(since, ?1), ended_at = min(ended_at, ?1) WHERE since > ?1 OR ended_at > ?1;
