@@ -97,7 +97,7 @@ def pytest_collection_finish() -> None:
     # The tests of all modules stay: the collector need not look through them again and again.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(200_000, 10, 10)  # else a tenth of the suite's time
+    gc.set_threshold(50_000, 10, 10)  # else a tenth of the suite's time
 
 
 class TurnedClock(Clock):
