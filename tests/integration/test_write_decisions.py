@@ -154,6 +154,20 @@ async def test_a_look_up_is_no_way_around_an_approval(tmp_path, monkeypatch):
         assert len(list(writes.sandbox.writes)) == len(sent) + 1
 
 
+async def test_a_failure_does_not_end_what_a_person_retried_meanwhile(writes, monkeypatch):
+    reader = slow_reader(writes, monkeypatch)
+    reader.hold = True
+    shipment = next(iter(writes.objects(SHIPMENT)))
+    number = (await writes.send("PATCH", f"/shipments/{shipment}", {"metadata": {"Team": "North"}}))["id"]
+    await asyncio.wait_for(reader.waits.wait(), 20)
+    await writes.daemon.call(f"/operations/{number}/cancel", REASON)
+    await writes.daemon.call(f"/operations/{number}/retry")
+    writes.sandbox.fault("403", f"^/shipments/{shipment}", method="GET")
+    reader.go.set()
+    found = await becomes(writes, number, "confirmed", "failed")
+    assert (found["state"], found["sends"]) == ("confirmed", 1)
+
+
 async def test_a_write_that_flexport_may_have_made_is_never_called_failed(writes):
     """A change that was lost three times, and cannot be prepared any more: Flexport may have made it all the same."""
     shipment = next(iter(writes.objects(SHIPMENT)))

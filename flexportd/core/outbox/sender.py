@@ -332,19 +332,27 @@ class OperationHandler:
         return await self._unless_overtaken(defer, Snooze(seconds, reason))
 
     async def _fail(self, operation: Operation, error: str) -> Outcome:
-        await self._db.write(lambda tx: self._give_up(tx, operation, error))
-        log.warning("operation_failed", operation_id=operation.id, kind=operation.kind, error=error)
-        return Applied()
+        outcome = await self._unless_overtaken(lambda tx: self._give_up(tx, operation, error), Applied())
+        if isinstance(outcome, Applied):
+            log.warning("operation_failed", operation_id=operation.id, kind=operation.kind, error=error)
+        return outcome
 
-    def _give_up(self, tx: Transaction, operation: Operation, error: str) -> None:
-        """It fails; where an earlier request may have had an effect, a person must decide."""
+    def _give_up(self, tx: Transaction, operation: Operation, error: str) -> bool:
+        """It fails; where an earlier request may have had an effect, a person must decide.
+
+        False if a person decided meanwhile, which is only possible before it is sent.
+        """
         at = self._clock.stamp()
+        current = tx.operations.by_id(operation.id)
+        if current is None or (current.state != "sending" and not tx.operations.is_unchanged(operation)):
+            return False
         if tx.operations.was_possibly_accepted(operation.id):
             error = f"An earlier request may have had an effect. The last attempt: {error}"
             tx.operations.set_state(operation.id, "unknown", at, error, needs_decision=True)
             tx.journal.add(at, notices=[notice(operation, "unknown", error, needs_decision=True)])
         elif tx.operations.end(operation.id, "failed", at, error=error):
             self._after_end(tx, operation, notice(operation, "failed", error), at)
+        return True
 
     # --- look-ups ---
 

@@ -207,7 +207,7 @@ class Operations(ListRepository):
         self._run("requeue", at, reason, operation_id)
 
     def withdraw(self, operation_id: int, at: str) -> None:
-        """Let it be sent again, once it is approved anew."""
+        """Let it be sent again, once it is approved again."""
         self._run("withdraw", at, operation_id)
 
     def suspect_all(self, at: str, error: str) -> int:
